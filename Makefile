@@ -1,0 +1,45 @@
+# make setup, then everything else works; every target uses the environment in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXPERIMENT := experiments/hyperparameters_sweep
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo sweep test lint bench clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(VENV)/.ready ## make the environment in .venv, everything pinned
+
+$(VENV)/.ready: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("sweepline needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.5"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -r requirements.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	$(BIN)/python -m compileall -q src
+	touch $@
+
+demo: setup ## a sweep of about a minute on data that needs no download
+	$(BIN)/python $(EXPERIMENT)/orchestrate_sweep.py $(EXPERIMENT)/cfg/demo.yaml $(ARGS)
+
+sweep: setup ## the MNIST sweep; ARGS="--count 8 --set epochs=1" for a part of it
+	$(BIN)/python $(EXPERIMENT)/orchestrate_sweep.py $(ARGS)
+
+test: setup lint ## linters, types, import contract, and all tests in parallel
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup ## ruff, mypy, import contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup ## the figures of docs/benchmarks.md, measured here
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## remove the environment and caches; outputs stay
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

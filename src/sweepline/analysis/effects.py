@@ -1,0 +1,53 @@
+"""Swept parameters that changed nothing: the sign that an override never reached the training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sweepline.recording.history import RunRecord
+from sweepline.runs import SUCCESSFUL, canonical_json
+
+
+@dataclass(frozen=True, slots=True)
+class NoEffect:
+    """A parameter whose values all gave the same metric, whatever the rest of the configuration."""
+
+    parameter: str
+    metric: str
+    n_values: int
+    n_groups: int
+
+    def __str__(self) -> str:
+        groups = "the only group" if self.n_groups == 1 else f"all {self.n_groups} groups"
+        return f"{self.parameter} had no effect: {self.n_values} values, identical {self.metric} in {groups}"
+
+
+def find_no_effects(records: Iterable[RunRecord], metric: str) -> list[NoEffect]:
+    """Return the parameters without effect on ``metric``.
+
+    Runs that agree in everything else form a group; a parameter is without effect when every group in which it takes
+    two or more values holds one single value of the metric, to the last digit. ``seed`` counts as a parameter.
+    """
+    runs = [record for record in records if record.state in SUCCESSFUL and metric in record.metrics]
+    settings = [{**run.params, "seed": run.seed} for run in runs]
+    names = list(dict.fromkeys(name for setting in settings for name in setting))
+    found = []
+    for name in names:
+        groups: dict[str, tuple[set[str], set[str]]] = {}
+        for run, setting in zip(runs, settings, strict=True):
+            rest = {key: value for key, value in setting.items() if key != name}
+            values, results = groups.setdefault(canonical_json(rest), (set(), set()))
+            values.add(canonical_json(setting.get(name)))
+            results.add(repr(run.metrics[metric]))
+        compared = [group for group in groups.values() if len(group[0]) > 1]
+        if compared and all(len(results) == 1 for _, results in compared):
+            n_values = len(set().union(*(values for values, _ in compared)))
+            found.append(NoEffect(name, metric, n_values, len(compared)))
+    return found
+
+
+def primary_metric(records: Iterable[RunRecord], wanted: Sequence[str]) -> str | None:
+    """Return the first of ``wanted`` that some run recorded, else the first metric that any run recorded."""
+    names = list(dict.fromkeys(name for record in records for name in record.metrics))
+    return next((name for name in wanted if name in names), names[0] if names else None)

@@ -1,0 +1,52 @@
+"""Which configurations are best: runs that differ only in their seed count as one, with mean and spread."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweepline.recording.history import RunRecord
+from sweepline.runs import SUCCESSFUL, Objective, canonical_json
+
+
+@dataclass(frozen=True, slots=True)
+class RankedConfig:
+    """One configuration and its runs. ``spread`` holds sample standard deviations, 0.0 for a single run."""
+
+    params: Mapping[str, Any]
+    runs: Sequence[RunRecord]
+    means: Mapping[str, float]
+    spread: Mapping[str, float]
+
+
+def rank_configs(records: Iterable[RunRecord], objective: Objective | None) -> list[RankedConfig]:
+    """Return the configurations that finished, best first; in the order they ran where there is no objective.
+
+    Configurations whose objective is missing or nan come last.
+    """
+    groups: dict[str, list[RunRecord]] = {}
+    for record in records:
+        if record.state in SUCCESSFUL:
+            groups.setdefault(canonical_json(without_seed(record.params)), []).append(record)
+    ranked = [_summarize(runs) for runs in groups.values()]
+    if objective is not None:
+        ranked.sort(key=lambda config: objective.sort_key(config.means.get(objective.name)))
+    return ranked
+
+
+def without_seed(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that tell configurations apart."""
+    return {name: value for name, value in params.items() if name != "seed"}
+
+
+def _summarize(runs: Sequence[RunRecord]) -> RankedConfig:
+    names = list(dict.fromkeys(name for run in runs for name in run.metrics))
+    means, spread = {}, {}
+    for name in names:
+        values = [run.metrics[name] for run in runs if name in run.metrics]
+        means[name] = statistics.fmean(values)
+        spread[name] = statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else 0.0
+    return RankedConfig(without_seed(runs[0].params), runs, means, spread)

@@ -1,0 +1,1 @@
+"""The command line: parse, load, run, print, choose the exit code. Thinks as little as possible."""

@@ -1,0 +1,78 @@
+"""``--dry-run``: how many runs, what was merged and skipped, and every command line, ready to paste. Starts nothing."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from sweepline.config.sweepfile import SweepSettings
+from sweepline.devices import Slots
+from sweepline.launch import Launcher
+from sweepline.recording.history import RunRecord
+from sweepline.runs import Run
+from sweepline.space.plan import Plan, count_all
+from sweepline.values import display_path
+
+N_DRAWS_SHOWN = 10
+_MAX_SHARES_SHOWN = 6
+
+
+def print_dry_run(
+    settings: SweepSettings,
+    plan: Plan,
+    slots: Slots,
+    launcher: Launcher,
+    records: Mapping[str, RunRecord],
+    *,
+    notes: Sequence[str],
+    count: int | None,
+) -> None:
+    """Print the plan to standard output: comments begin with ``#``, every other line is a command."""
+    for note in notes:
+        print(f"# note: {note}")
+    print(f"# sweep {settings.name} ({display_path(settings.path)}), method {settings.space.method}")
+    if plan.space.limit is None and settings.needs_limit:
+        print(f"# random search without an end: set samples or run_cap, or --count N; the first {N_DRAWS_SHOWN} draws:")
+        planned = list(itertools.islice(plan.runs(), N_DRAWS_SHOWN))
+    else:
+        print(f"# {describe_plan(plan)}")
+        planned = None
+    runs = planned if planned is not None else plan.runs()
+    done = {run_id for run_id, record in records.items() if record.is_ended}
+    if done:
+        n_done = sum(run.run_id in done for run in (planned if planned is not None else plan.runs()))
+        print(f"# {n_done} of them have ended already and would not run again")
+    kinds = ", ".join(dict.fromkeys("cpu" if not slot.is_gpu else slot.label for slot in slots.all))
+    print(f"# {slots.n_max} at a time on {kinds}; {launcher.threads} CPU threads each")
+    todo = itertools.islice((run for run in runs if run.run_id not in done), count)
+    for i, run in enumerate(todo):
+        slot = slots.all[i % slots.n_max]
+        print(f"# {run.run_id} {run.name} on {slot.label}")
+        print(launcher.command_line(run, slot))
+
+
+def describe_plan(plan: Plan) -> str:
+    """Return the counts in words: ``72 combinations, 54 after merging (36 sgd, 18 adam), 1 seed: 54 runs``."""
+    tally = count_all(plan)
+    parts = [f"{tally.n_walked:,} combinations" if plan.grid else f"{tally.n_kept:,} draws"]
+    if tally.n_skipped and plan.grid:
+        parts.append(f"{tally.n_skipped:,} skipped")
+    if tally.n_merged and plan.grid:
+        parts.append(f"{tally.n_kept:,} after merging{_describe_shares(plan)}")
+    n_runs = tally.n_kept * plan.n_seeds
+    seeds = f", {plan.n_seeds} seed{'s' * (plan.n_seeds > 1)}" if plan.space.seeds != (None,) else ""
+    return f"{', '.join(parts)}{seeds}: {n_runs:,} runs"
+
+
+def _describe_shares(plan: Plan) -> str:
+    """Return how the merged plan divides by the parameter that the first setting rule looks at."""
+    name = next((rule.when[0].name for rule in plan.space.rules if rule.assign), None)
+    if name is None or plan.grid is None or plan.grid.n_combinations > 100_000:
+        return ""
+    runs: Sequence[Run] = list(plan.runs())
+    shares = Counter(str(run.params[name]) for run in runs)
+    if not 1 < len(shares) <= _MAX_SHARES_SHOWN:
+        return ""
+    per_combination = max(1, plan.n_seeds)
+    return f" ({', '.join(f'{n // per_combination:,} {value}' for value, n in shares.items())})"

@@ -1,0 +1,92 @@
+"""The console command ``sweepline`` and the entry of ``orchestrate_sweep.py``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sweepline import __version__
+from sweepline.errors import SweeplineError, SweepLockedError
+
+EXIT_UNUSABLE, EXIT_LOCKED = 2, 75
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the ``sweepline`` command; return its exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv[:1] == ["train"]:
+        os.execv(sys.executable, [sys.executable, "-m", "sweepline.training", *argv[1:]])
+    return _guard(lambda: _dispatch(argv))
+
+
+def orchestrate(argv: Sequence[str] | None, *, default_sweep: Path) -> int:
+    """Run ``orchestrate_sweep.py``: the command ``run`` with a sweep file of its own; return the exit code."""
+    from sweepline.cli.run import add_arguments, run_command
+
+    parser = argparse.ArgumentParser(description="Run a sweep of train_single.py.", allow_abbrev=False)
+    add_arguments(parser, default_sweep=default_sweep)
+    args = parser.parse_args(argv)
+    return _guard(lambda: run_command(args))
+
+
+def _dispatch(argv: Sequence[str]) -> int:
+    from sweepline.cli import reading
+    from sweepline.cli.run import add_arguments, run_command
+
+    parser = argparse.ArgumentParser(
+        prog="sweepline", description="Hyperparameter sweeps that lose nothing.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"sweepline {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="run a sweep file, or go on with it")
+    add_arguments(run, default_sweep=None)
+    commands.add_parser(
+        "train", help="one run of the built-in trainer: sweepline train -- key=value ...", add_help=False
+    )
+    status = commands.add_parser("status", help="how a sweep stands")
+    reading.add_target(status)
+    best = commands.add_parser("best", help="the best configurations, mean ± std over seeds")
+    reading.add_target(best)
+    best.add_argument("--metric", metavar="NAME", help="rank by this metric instead of the sweep's objective")
+    best.add_argument("--goal", choices=["minimize", "maximize"])
+    commands.add_parser("schema", help="print the JSON schema of sweep files, for editors")
+    args = parser.parse_args(argv)
+    handlers: dict[str, Callable[[argparse.Namespace], int]] = {
+        "run": run_command,
+        "status": reading.status_command,
+        "best": reading.best_command,
+        "schema": lambda _: _print_schema(),
+    }
+    return handlers[args.command](args)
+
+
+def _print_schema() -> int:
+    from sweepline.config.jsonschema import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+    return 0
+
+
+def _guard(command: Callable[[], int]) -> int:
+    """Turn the errors that a user can cause into sentences and exit codes; a bug keeps its traceback."""
+    try:
+        return command()
+    except SweepLockedError as error:
+        print(f"sweepline: {error}", file=sys.stderr)
+        return EXIT_LOCKED
+    except SweeplineError as error:
+        print(f"sweepline: {error}", file=sys.stderr)
+        return EXIT_UNUSABLE
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

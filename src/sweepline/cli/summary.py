@@ -1,0 +1,137 @@
+"""The end of a sweep in words: the best configurations, what failed, what to doubt, and where the files are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sweepline.analysis.effects import find_no_effects, primary_metric
+from sweepline.analysis.ranking import RankedConfig, rank_configs
+from sweepline.config.sweepfile import SweepSettings
+from sweepline.display import format_number
+from sweepline.recording.folders import BEST, SweepFolder
+from sweepline.recording.history import RunRecord
+from sweepline.runs import SUCCESSFUL, Objective
+from sweepline.values import display_path
+
+N_BEST = 10
+_MAX_FAILED_SHOWN = 5
+
+
+def print_summary(
+    settings: SweepSettings, records: Mapping[str, RunRecord], folder: SweepFolder, log_path: Path, *, csv_path: Path
+) -> None:
+    """Print the summary and append it to the sweep's log; write ``best.yaml``."""
+    lines = build_summary(
+        list(records.values()),
+        objective=settings.objective,
+        logged=settings.logged_metrics,
+        swept=settings.space.swept,
+        failed_dir=folder.runs,
+    )
+    ranked = rank_configs(records.values(), settings.objective)
+    if ranked and settings.objective is not None and settings.objective.name in ranked[0].means:
+        write_best(folder.path / BEST, ranked[0], settings.objective)
+    lines += [
+        "",
+        f"runs    {display_path(csv_path)}",
+        f"folder  {display_path(folder.path)}",
+        f"log     {display_path(log_path)}",
+    ]
+    offline = sorted(folder.runs.glob("*/wandb/offline-run-*"))
+    if offline:
+        lines.append(
+            f"W&B     {len(offline)} offline runs; upload: wandb sync {display_path(folder.runs)}/*/wandb/offline-run-*"
+        )
+    print("\n".join(lines), flush=True)
+    with log_path.open("a", encoding="utf-8", errors="backslashreplace") as log:
+        log.write("\n".join(lines) + "\n")
+
+
+def build_summary(
+    records: Sequence[RunRecord],
+    *,
+    objective: Objective | None,
+    logged: Sequence[str],
+    swept: Sequence[str],
+    failed_dir: Path | None = None,
+) -> list[str]:
+    """Return the lines of a summary."""
+    states = Counter(record.state.value for record in records)
+    lines = ["", f"{len(records)} runs: " + ", ".join(f"{n} {state}" for state, n in states.most_common())]
+    ranked = rank_configs(records, objective)
+    if ranked:
+        lines += ["", *render_ranking(ranked[:N_BEST], objective=objective, logged=logged, swept=swept)]
+        if len(ranked) > N_BEST:
+            lines.append(f"({len(ranked) - N_BEST} more configurations in runs.csv)")
+    failed = [r for r in records if r.is_ended and r.state not in SUCCESSFUL]
+    for record in failed[:_MAX_FAILED_SHOWN]:
+        where = f"; log in {display_path(failed_dir / record.run_id)}" if failed_dir else ""
+        lines.append(f"{record.state.value}: {record.name}: {record.reason}{where}")
+    if len(failed) > _MAX_FAILED_SHOWN:
+        lines.append(f"({len(failed) - _MAX_FAILED_SHOWN} more failures in runs.csv)")
+    return lines + _doubts(records, objective, logged)
+
+
+def _doubts(records: Sequence[RunRecord], objective: Objective | None, logged: Sequence[str]) -> list[str]:
+    wanted = [objective.name, *logged] if objective else list(logged)
+    metric = primary_metric(records, wanted)
+    doubts = [] if metric is None else [f"warning: {effect}" for effect in find_no_effects(records, metric)]
+    remarks = Counter(part for r in records if r.state in SUCCESSFUL for part in r.reason.split("; ") if part)
+    doubts += [f"warning: {n} finished runs: {remark}" for remark, n in remarks.most_common(3)]
+    return ["", *doubts] if doubts else []
+
+
+def render_ranking(
+    ranked: Sequence[RankedConfig], *, objective: Objective | None, logged: Sequence[str], swept: Sequence[str]
+) -> list[str]:
+    """Return a plain table: rank, swept parameters, metrics as ``mean ± std`` over seeds, runs."""
+    first = [objective.name] if objective else []
+    found = dict.fromkeys(name for config in ranked for name in config.means)
+    metrics = [name for name in dict.fromkeys([*first, *logged, *found]) if name in found][:4]
+    params = [name for name in swept if name != "seed" and any(name in config.params for config in ranked)][:8]
+    goal = f" ({objective.goal})" if objective else ""
+    header = ["#", *params, *(name + (goal if [name] == first else "") for name in metrics), "runs"]
+    rows = [
+        [
+            str(i),
+            *(_cell(config.params.get(name)) for name in params),
+            *(_mean_and_spread(config, name) for name in metrics),
+            str(len(config.runs)),
+        ]
+        for i, config in enumerate(ranked, 1)
+    ]
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [header, *rows]
+    ]
+
+
+def _mean_and_spread(config: RankedConfig, name: str) -> str:
+    if name not in config.means:
+        return "-"
+    mean = format_number(config.means[name])
+    return f"{mean} ± {config.spread[name]:.2g}" if len(config.runs) > 1 else mean
+
+
+def _cell(value: Any) -> str:
+    text = "-" if value is None else str(value)
+    return text if len(text) <= 24 else text[:23] + "…"
+
+
+def write_best(path: Path, best: RankedConfig, objective: Objective) -> None:
+    """Write the best configuration as YAML: its parameters, its metrics, its runs."""
+    document = {
+        "objective": {"name": objective.name, "goal": objective.goal},
+        "params": dict(best.params),
+        "metrics": {name: {"mean": best.means[name], "std": best.spread[name]} for name in best.means},
+        "runs": [{"run_id": run.run_id, "name": run.name, "seed": run.seed} for run in best.runs],
+    }
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(yaml.safe_dump(document, sort_keys=False))
+    temporary.replace(path)

@@ -1,0 +1,51 @@
+"""Collects what is wrong with one file, so that a user sees all of it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sweepline.errors import ConfigError
+from sweepline.values import Document, KeyPath
+
+
+class Faults:
+    """Errors and warnings of one document, each with ``file:line: key: ``."""
+
+    def __init__(self, document: Document, *, is_strict: bool = False) -> None:
+        self.document = document
+        self.is_strict = is_strict
+        self.errors: list[str] = []
+        self.warnings: list[str] = []
+
+    def error(self, key: KeyPath, sentence: str) -> None:
+        """Add a fault that makes the file unusable."""
+        self.errors.append(self._at(key, sentence))
+
+    def warn(self, key: KeyPath, sentence: str) -> None:
+        """Add something odd that W&B only warns of; an error under ``--strict``."""
+        (self.errors if self.is_strict else self.warnings).append(self._at(key, sentence))
+
+    def note(self, key: KeyPath, sentence: str) -> None:
+        """Add something worth saying that is no fault, even under ``--strict``."""
+        self.warnings.append(self._at(key, sentence))
+
+    @contextmanager
+    def at(self, key: KeyPath) -> Iterator[None]:
+        """Turn a ConfigError raised inside into errors at ``key``."""
+        try:
+            yield
+        except ConfigError as error:
+            for fault in error.faults:
+                self.error(key, fault)
+
+    def raise_if_any(self) -> None:
+        """Raise a ConfigError with every error found, if there are any."""
+        if self.errors:
+            raise ConfigError(*dict.fromkeys(self.errors))
+
+    def _at(self, key: KeyPath, sentence: str) -> str:
+        dotted = ".".join(str(part) for part in key)
+        return (
+            f"{self.document.where(key)}: {dotted}: {sentence}" if dotted else f"{self.document.where(key)}: {sentence}"
+        )

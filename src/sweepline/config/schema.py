@@ -1,0 +1,153 @@
+"""The shape of a sweep file as pydantic models: types and bounds of every key.
+
+What the values mean together is checked in ``sweepfile``; the forms of a parameter are read in ``parameters``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+Count = Annotated[int, Field(strict=True, ge=1)]
+Scalar = str | int | float | bool | None
+
+WANDB_ONLY_KEYS = frozenset(
+    {"controller", "description", "image_uri", "imageuri", "job", "queue", "resource", "resource_args"}
+)
+"""Keys of W&B's schema that only its server or its launcher uses."""
+
+_DURATION = re.compile(
+    r"(?:(\d+(?:\.\d+)?)\s*d)?\s*(?:(\d+(?:\.\d+)?)\s*h)?\s*(?:(\d+(?:\.\d+)?)\s*m(?:in)?)?\s*(?:(\d+(?:\.\d+)?)\s*s)?"
+)
+
+
+def parse_duration(value: Any) -> float:
+    """Return seconds from ``90``, ``"90s"``, ``"2h"`` or ``"1h 30m"``.
+
+    Raises:
+        ValueError: the text is no duration, or not above zero.
+    """
+    seconds = None
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        seconds = float(value)
+    elif isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())) and any(match.groups()):
+        parts = [float(part or 0) for part in match.groups()]
+        seconds = parts[0] * 86400 + parts[1] * 3600 + parts[2] * 60 + parts[3]
+    if seconds is None or not 0 < seconds < float("inf"):
+        raise ValueError(f"needs a time above zero such as 90s, 30m or 2h, got {value!r}")
+    return seconds
+
+
+def _check_threads(value: Any) -> Any:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError(f"needs auto or a number of threads, got {value!r}")
+
+
+def _check_devices(value: Any) -> Any:
+    is_list = isinstance(value, list) and bool(value)
+    if is_list and all(isinstance(item, (int, str)) and not isinstance(item, bool) for item in value):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return [value]
+    if isinstance(value, str) and value:
+        return value if value in ("auto", "cpu") else value.split(",")
+    raise ValueError(f"needs auto, cpu, or a list such as [0, 1] or ['0,1', '2,3'], got {value!r}")
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema({"type": ["string", "number"]})]
+Threads = Annotated[
+    Any,
+    BeforeValidator(_check_threads),
+    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}),
+]
+Devices = Annotated[
+    Any,
+    BeforeValidator(_check_devices),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": ["auto", "cpu"]},
+                {"type": "array", "items": {"type": ["integer", "string"]}, "minItems": 1},
+            ]
+        }
+    ),
+]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MetricModel(BaseModel):
+    """The objective."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    name: str
+    goal: Literal["minimize", "maximize"] = "minimize"
+
+
+class LocalLoggingModel(_Strict):
+    """Where the CSV goes and which metrics have a column from the start."""
+
+    csv_path: str | None = Field(None, description="relative to the experiment folder")
+    metrics: tuple[str, ...] = ()
+
+
+class WandbModel(_Strict):
+    """Weights & Biases settings of every run."""
+
+    project: str | None = None
+    entity: str | None = None
+    group: str | None = Field(None, description="default: the sweep's name")
+    name: str | None = Field(None, description="default: the swept values in short")
+    tags: tuple[str, ...] = ()
+    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
+
+
+class LoggingModel(_Strict):
+    """Records beside the journal."""
+
+    local: LocalLoggingModel = LocalLoggingModel()
+    wandb: WandbModel | None = None
+
+
+class OwnKeys(BaseModel):
+    """Keys that are ours alone; they may stand at the top level or under ``x-sweepline``."""
+
+    model_config = ConfigDict(frozen=True)
+    config: str | None = Field(None, description="config file handed to train_single.py")
+    constraints: list[Any] = []
+    samples: Count | None = Field(None, description="random: how many combinations")
+    repeats: Count = Field(1, description="runs per combination, each with its own seed")
+    seeds: tuple[Annotated[int, Field(strict=True)], ...] | None = None
+    seed: Annotated[int, Field(strict=True)] = Field(0, description="of the sampler")
+    max_concurrent: Count | None = None
+    devices: Devices = "auto"
+    runs_per_device: Count = 1
+    threads: Threads = "auto"
+    retry: Annotated[int, Field(strict=True, ge=0)] = 0
+    timeout: Duration | None = Field(None, description="longest time of one run: 90s, 30m, 2h")
+    grace: Duration = Field(20.0, description="time between SIGTERM and SIGKILL when a run is stopped")
+    grid_limit: Count = Field(1_000_000, description="refuse grids with more combinations")
+    metrics: dict[str, str] = Field({}, description="metric name -> regular expression with one group, over the output")
+    logging: LoggingModel = LoggingModel()
+
+
+class SweepModel(OwnKeys):
+    """A sweep file: W&B's schema, and ours."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, title="sweepline sweep file")
+    method: Literal["grid", "random", "bayes"] = "grid"
+    program: str | None = None
+    command: list[Scalar] | None = None
+    metric: MetricModel | None = None
+    parameters: dict[Any, Any]
+    name: str | None = None
+    project: str | None = None
+    entity: str | None = None
+    description: str | None = None
+    run_cap: Count | None = None
+    early_terminate: dict[str, Any] | None = None

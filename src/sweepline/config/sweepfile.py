@@ -1,0 +1,422 @@
+"""Reads a sweep file into frozen settings: one pass that collects every fault, one ConfigError with all of them."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from sweepline.config.command import DEFAULT_COMMAND, NATIVE_PROGRAM, Command, check_macros, format_python
+from sweepline.config.faults import Faults
+from sweepline.config.parameters import NamedParameter, read_parameters
+from sweepline.config.schema import WANDB_ONLY_KEYS, LoggingModel, OwnKeys, SweepModel, WandbModel
+from sweepline.errors import ConfigError, did_you_mean
+from sweepline.runs import Objective, canonical_json
+from sweepline.space.constraints import Rule, parse_rule
+from sweepline.space.draws import draw_seeds
+from sweepline.space.grid import Grid
+from sweepline.space.parameters import Constant
+from sweepline.space.plan import SearchSpace
+from sweepline.values import KeyPath, display_path, parse_override, read_yaml
+
+OWN_BLOCK = "x-sweepline"
+GOALS = ("minimize", "maximize")
+_LENIENT_KEYS = ("metric", "early_terminate", "name", "project", "entity", "description")
+_MAX_BASES = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepSettings:
+    """A checked sweep file. Paths are absolute, times in seconds."""
+
+    path: Path
+    experiment_dir: Path
+    name: str
+    source: bytes
+    space: SearchSpace
+    command: Command
+    objective: Objective | None
+    patterns: Mapping[str, re.Pattern[str]]
+    logged_metrics: Sequence[str]
+    csv_path: Path | None
+    wandb: WandbModel | None
+    max_concurrent: int | None
+    devices: str | Sequence[int | str]
+    runs_per_device: int
+    threads: str | int
+    retry: int
+    timeout_s: float | None
+    grace_s: float
+    warnings: Sequence[str] = field(default=())
+
+    @property
+    def needs_limit(self) -> bool:
+        """Whether the search never ends by itself and the file does not bound it."""
+        return self.space.method != "grid" and self.space.limit is None
+
+    @property
+    def sweep_dir(self) -> Path:
+        """The folder of everything this sweep writes."""
+        return self.experiment_dir / "outputs" / self.name
+
+
+def load_sweep(path: Path, *, fixed: Sequence[str] = (), is_strict: bool = False) -> SweepSettings:
+    """Read and check a sweep file.
+
+    Args:
+        path: the sweep file.
+        fixed: ``key=value`` texts; each fixes a parameter for every run.
+        is_strict: treat W&B's warnings as errors.
+
+    Raises:
+        ConfigError: with every fault of the file, each naming file, line and key.
+    """
+    document = read_yaml(path)
+    if document.value is None:
+        raise ConfigError(f"{document.path}: the file is empty; it needs at least 'parameters:'")
+    if not isinstance(document.value, Mapping):
+        raise ConfigError(f"{document.path}:1: a sweep file is a mapping of keys, got {type(document.value).__name__}")
+    faults = Faults(document, is_strict=is_strict)
+    for key, _ in document.duplicates:
+        faults.warn(key, "is written twice; this last one wins")
+    model = _validate(document.value, faults)
+    faults.raise_if_any()
+    assert model is not None
+    return _Reader(path.resolve(), model, faults, fixed).read()
+
+
+def _validate(raw: Mapping[Any, Any], faults: Faults) -> SweepModel | None:
+    own = raw.get(OWN_BLOCK) or {}
+    if not isinstance(own, Mapping):
+        faults.error((OWN_BLOCK,), "must be a mapping of sweepline's keys")
+        own = {}
+    for key in own:
+        if key not in OwnKeys.model_fields:
+            faults.warn((OWN_BLOCK, str(key)), f"unknown key{did_you_mean(str(key), OwnKeys.model_fields)}")
+    merged = {str(key): value for key, value in raw.items() if key != OWN_BLOCK} | dict(own)
+    for key in merged:
+        if key in WANDB_ONLY_KEYS and key != "description":
+            faults.note((key,), "is for W&B's server alone and has no effect here")
+        elif key not in SweepModel.model_fields and not key.startswith(("x-", "$")) and key not in WANDB_ONLY_KEYS:
+            faults.warn((key,), f"unknown key, ignored{did_you_mean(key, SweepModel.model_fields)}")
+    for key in ("name", "project", "entity"):
+        if isinstance(merged.get(key), (int, float)):
+            merged[key] = format_python(merged[key])
+    _mend_goal(merged, faults)
+    try:
+        return SweepModel.model_validate(merged)
+    except ValidationError as error:
+        _report(error, own, faults)
+    for key in _LENIENT_KEYS:
+        merged.pop(key, None)
+    try:
+        return None if faults.errors else SweepModel.model_validate(merged)
+    except ValidationError:
+        return None
+
+
+def _mend_goal(merged: dict[str, Any], faults: Faults) -> None:
+    """Read a misspelled goal as the nearest one, and say so."""
+    metric = merged.get("metric")
+    if not isinstance(metric, Mapping) or "goal" not in metric:
+        return
+    goal = str(metric["goal"]).strip().lower()
+    if goal not in GOALS:
+        near = difflib.get_close_matches(goal, GOALS, n=1)
+        read_as = near[0] if near else GOALS[0]
+        faults.warn(
+            ("metric", "goal"), f"unknown goal {metric['goal']!r}, read as {read_as}; there are {' and '.join(GOALS)}"
+        )
+        goal = read_as
+    merged["metric"] = {**metric, "goal": goal}
+
+
+def _report(error: ValidationError, own: Mapping[Any, Any], faults: Faults) -> None:
+    for detail in error.errors():
+        loc = tuple(part for part in detail["loc"] if isinstance(part, (str, int)))
+        key: KeyPath = (OWN_BLOCK, *loc) if loc and loc[0] in own else loc
+        sentence = _sentence(detail)
+        if loc and loc[0] in _LENIENT_KEYS:
+            faults.warn(key, f"{sentence}; ignored")
+        else:
+            faults.error(key, sentence)
+
+
+def _sentence(detail: Any) -> str:
+    kind, value, loc = detail["type"], detail.get("input"), detail["loc"]
+    if kind == "missing":
+        return f"needs the key {loc[-1]!r}"
+    if kind == "extra_forbidden":
+        fields = WandbModel.model_fields if "wandb" in loc else LoggingModel.model_fields
+        known = ("csv_path", "metrics") if "local" in loc else tuple(fields)
+        return f"unknown key{did_you_mean(str(loc[-1]), known) or '; there are ' + ', '.join(known)}"
+    if kind == "value_error":
+        return str(detail["msg"]).removeprefix("Value error, ")
+    if kind == "literal_error" and isinstance(value, str):
+        expected = str(detail["ctx"]["expected"])
+        hint = did_you_mean(value, re.findall(r"'(\w+)'", expected))
+        return f"unknown value {value!r}{hint or f'; there are {expected}'}"
+    return f"{str(detail['msg']).replace('Input should be', 'should be')}, got {value!r}"
+
+
+class _Reader:
+    """Turns a validated model into settings; one method per concern, all faults into one place."""
+
+    def __init__(self, path: Path, model: SweepModel, faults: Faults, fixed: Sequence[str]) -> None:
+        self.path, self.model, self.faults, self.fixed = path, model, faults, fixed
+        folder = path.parent
+        self.experiment_dir = folder.parent if folder.name == "cfg" else folder
+
+    def read(self) -> SweepSettings:
+        parameters = self._parameters()
+        command, identity = self._command(parameters)
+        rules = self._rules(parameters)
+        space = self._space(parameters, rules, command, identity)
+        model, local = self.model, self.model.logging.local
+        settings = SweepSettings(
+            path=self.path,
+            experiment_dir=self.experiment_dir,
+            name=self._name(),
+            source=self.path.read_bytes(),
+            space=space,
+            command=command,
+            objective=self._objective(),
+            patterns=self._patterns(),
+            logged_metrics=local.metrics,
+            csv_path=(self.experiment_dir / local.csv_path).resolve() if local.csv_path else None,
+            wandb=self._wandb(),
+            max_concurrent=model.max_concurrent,
+            devices=model.devices,
+            runs_per_device=model.runs_per_device,
+            threads=model.threads,
+            retry=model.retry,
+            timeout_s=model.timeout,
+            grace_s=model.grace,
+        )
+        self._notes()
+        self.faults.raise_if_any()
+        warnings = tuple(dict.fromkeys(self.faults.warnings))
+        object.__setattr__(settings, "warnings", warnings)
+        return settings
+
+    def _parameters(self) -> list[NamedParameter]:
+        faults = self.faults
+        for key, _, word in faults.document.word_booleans:
+            if key[:1] == ("parameters",):
+                faults.warn(key, f"{word} is read as a boolean; quote it if the word is meant")
+        found = read_parameters(self.model.parameters, faults, ("parameters",))
+        names = [parameter.name for parameter in found]
+        for name in dict.fromkeys(n for n in names if names.count(n) > 1):
+            faults.error(("parameters",), f"{name} stands both nested and dotted; keep one")
+        for text in self.fixed:
+            name, value = parse_override(text)
+            replaced = [i for i, parameter in enumerate(found) if parameter.name == name]
+            if replaced:
+                found[replaced[0]] = NamedParameter(found[replaced[0]].path, Constant(value))
+            else:
+                found.append(NamedParameter((name,), Constant(value)))
+        if not found and not faults.errors:
+            faults.error(("parameters",), "is empty; name at least one parameter")
+        return found
+
+    def _rules(self, parameters: Sequence[NamedParameter]) -> list[Rule]:
+        known = [parameter.name for parameter in parameters]
+        rules = []
+        for i, raw in enumerate(self.model.constraints):
+            key: KeyPath = ("constraints", i)
+            with self.faults.at(key):
+                rule = parse_rule(raw)
+                unknown = [name for name in rule.names if name not in known]
+                if unknown:
+                    hint = did_you_mean(unknown[0], known) or f"; there are {', '.join(known)}"
+                    raise ConfigError(f"constraint on unknown parameter {unknown[0]!r}{hint}")
+                rules.append(rule)
+        return rules
+
+    def _space(
+        self, parameters: Sequence[NamedParameter], rules: Sequence[Rule], command: Command, identity: str
+    ) -> SearchSpace:
+        model = self.model
+        limits = [limit for limit in (model.samples, model.run_cap) if limit is not None]
+        space = SearchSpace(
+            parameters={parameter.name: parameter.parameter for parameter in parameters},
+            rules=tuple(rules),
+            method="grid" if model.method == "grid" else "random",
+            sampler_seed=model.seed,
+            limit=min(limits, default=None),
+            seeds=self._seeds(command),
+            identity=identity,
+            grid_order=[p.name for p in sorted(parameters, key=lambda p: [part.encode() for part in p.path])],
+        )
+        if model.method == "grid":
+            self._check_grid(parameters, space)
+        return space
+
+    def _check_grid(self, parameters: Sequence[NamedParameter], space: SearchSpace) -> None:
+        for parameter in parameters:
+            with self.faults.at(("parameters", *_spread(parameter.path))):
+                if parameter.parameter.grid is None:
+                    kind = type(parameter.parameter).__name__
+                    raise ConfigError(f"a grid needs a list, got {kind}; use values or q_uniform, or method: random")
+        if self.faults.errors:
+            return
+        n_combinations = Grid(space.parameters, ()).n_combinations
+        n_planned = n_combinations if space.limit is None else min(n_combinations, space.limit)
+        if n_planned > self.model.grid_limit:
+            self.faults.error(
+                ("method",),
+                f"the grid has {n_combinations:,} combinations (limit {self.model.grid_limit:,}); "
+                "use method: random with samples, set run_cap, or raise grid_limit",
+            )
+
+    def _seeds(self, command: Command) -> tuple[int | None, ...]:
+        model = self.model
+        if model.seeds is not None:
+            if not model.seeds:
+                self.faults.error(("seeds",), "is empty; list at least one seed, or leave the key out")
+            if model.repeats not in (1, len(model.seeds)):
+                self.faults.error(
+                    ("repeats",), f"is {model.repeats}, but seeds lists {len(model.seeds)}; keep one of them"
+                )
+            return tuple(dict.fromkeys(model.seeds))
+        if model.repeats > 1 or command.is_native:
+            return draw_seeds(model.seed, model.repeats)
+        return (None,)
+
+    def _command(self, parameters: Sequence[NamedParameter]) -> tuple[Command, str]:
+        model, faults = self.model, self.faults
+        program = model.program or NATIVE_PROGRAM
+        if model.program is None and not any("${program}" not in str(i) for i in (model.command or ["${program}"])):
+            faults.warn(("program",), f"no program given, {NATIVE_PROGRAM} is assumed")
+        program_path, working_dir = self._find_program(program)
+        is_native = model.command is None and Path(program).name == NATIVE_PROGRAM
+        items = None if is_native else self._items(program_path)
+        if items is not None:
+            for position, sentence in check_macros(items, [parameter.name for parameter in parameters]):
+                faults.warn(("command", position), sentence)
+        config = self._find_config(is_native)
+        command = Command(
+            program=program,
+            program_path=program_path,
+            working_dir=working_dir,
+            items=items,
+            config=config,
+            paths={parameter.name: parameter.path for parameter in parameters},
+            passes_seed=model.seeds is not None or model.repeats > 1,
+            policy=self._policy(),
+        )
+        identity = canonical_json([program, model.command, _config_contents(config, faults)])
+        return command, identity
+
+    def _policy(self) -> dict[str, Any]:
+        """Return what our trainer is asked beside the parameters, where the sweep file says it."""
+        policy: dict[str, Any] = {}
+        if isinstance(self.model.threads, int):
+            policy["threads"] = self.model.threads
+        if self.model.logging.wandb is not None:
+            policy["wandb.mode"] = self.model.logging.wandb.mode
+        return policy
+
+    def _items(self, program_path: Path | None) -> list[str]:
+        if self.model.command is not None:
+            return [format_python(item) for item in self.model.command]
+        is_script = program_path is not None and program_path.suffix != ".py" and os.access(program_path, os.X_OK)
+        return [item for item in DEFAULT_COMMAND if not (is_script and item == "${interpreter}")]
+
+    def _find_program(self, program: str) -> tuple[Path | None, Path]:
+        """Return the program and the folder that runs start in: where it was found."""
+        for folder in (self.experiment_dir, Path.cwd()):
+            if (folder / program).is_file():
+                return (folder / program).resolve(), folder.resolve()
+        return None, Path.cwd()
+
+    def _find_config(self, is_native: bool) -> Path | None:
+        wanted = self.model.config or "config.yaml"
+        for folder in (self.path.parent, self.experiment_dir, Path.cwd()):
+            if (folder / wanted).is_file() and (is_native or self.model.config):
+                if not is_native:
+                    self.faults.warn(("config",), f"is handed to {NATIVE_PROGRAM} only; this program does not see it")
+                return (folder / wanted).resolve()
+        if self.model.config:
+            self.faults.error(
+                ("config",), f"no file {wanted!r} beside the sweep file or in {display_path(self.experiment_dir)}"
+            )
+        return None
+
+    def _objective(self) -> Objective | None:
+        metric = self.model.metric
+        if metric is not None:
+            return Objective(name=metric.name, goal=metric.goal)
+        if "metric" not in self.faults.document.value:
+            self.faults.warn((), "no metric: the best run cannot be told; add metric: {name: ..., goal: minimize}")
+        return None
+
+    def _patterns(self) -> dict[str, re.Pattern[str]]:
+        patterns = {}
+        for name, text in self.model.metrics.items():
+            try:
+                patterns[name] = re.compile(text)
+            except re.error as error:
+                self.faults.error(("metrics", name), f"{text!r} is no regular expression: {error}")
+                continue
+            if patterns[name].groups != 1:
+                self.faults.error(
+                    ("metrics", name), f"{text!r} needs one group for the number, as in 'Accuracy: (\\d+)/'"
+                )
+        return patterns
+
+    def _wandb(self) -> WandbModel | None:
+        model, wandb = self.model, self.model.logging.wandb
+        if wandb is None and not (model.project or model.entity):
+            return None
+        wandb = wandb or WandbModel()
+        return wandb.model_copy(
+            update={"project": wandb.project or model.project, "entity": wandb.entity or model.entity}
+        )
+
+    def _name(self) -> str:
+        stem = self.path.stem
+        label = self.model.name or (self.experiment_dir.name if stem == "sweep" else stem)
+        return re.sub(r"[^\w.-]+", "_", label)[:80].strip("._") or "sweep"
+
+    def _notes(self) -> None:
+        model, faults = self.model, self.faults
+        if model.method == "bayes":
+            faults.note(("method",), "bayes is not built yet: it plans and runs as random draws")
+        early = model.early_terminate
+        if early:
+            is_usable = early.get("type") == "hyperband" and ("min_iter" in early or {"max_iter", "s"} <= early.keys())
+            if is_usable:
+                faults.note(("early_terminate",), "is read but not acted on yet: every run goes to its end")
+            else:
+                faults.warn(
+                    ("early_terminate",), "needs type: hyperband with min_iter, or with max_iter and s; ignored"
+                )
+
+
+def _spread(path: tuple[str, ...]) -> KeyPath:
+    """Return the key path in the file of a nested parameter: a, parameters, b."""
+    spread: list[str] = [path[0]]
+    for part in path[1:]:
+        spread += ["parameters", part]
+    return tuple(spread)
+
+
+def _config_contents(config: Path | None, faults: Faults) -> list[Any]:
+    """Return the values of a config file and of every file it inherits from."""
+    contents: list[Any] = []
+    try:
+        while config is not None and len(contents) < _MAX_BASES:
+            value = read_yaml(config).value
+            contents.append(value)
+            base = value.get("base") if isinstance(value, Mapping) else None
+            config = (config.parent / base) if isinstance(base, str) else None
+    except ConfigError as error:
+        faults.errors += error.faults
+    return contents

@@ -1,0 +1,230 @@
+"""What a person sees of a running sweep: one-line events, the plain log file, and the live table on a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TextIO
+
+from sweepline.recording.history import RunRecord
+from sweepline.runs import SUCCESSFUL, Objective, RunOutcome, State
+from sweepline.sweep import ActiveRun, Observer, Progress
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+MAX_METRICS_SHOWN = 4
+N_TAIL_LINES_SHOWN = 5
+
+
+def format_number(value: float) -> str:
+    """Return a metric in six significant digits at most."""
+    return f"{value:.6g}"
+
+
+def format_metrics(metrics: Mapping[str, float], limit: int = MAX_METRICS_SHOWN) -> str:
+    """Return ``name=value`` pairs, and how many more there are."""
+    shown = [f"{name}={format_number(value)}" for name, value in list(metrics.items())[:limit]]
+    more = len(metrics) - len(shown)
+    return " ".join([*shown, f"(+{more} more)"] if more > 0 else shown)
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a time as a person says it: ``9.3 s``, ``4 min 05 s``, ``2 h 10 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def describe_end(record: RunRecord, n_ended: int, n_total: int | None) -> str:
+    """Return the one line that tells a run's end."""
+    parts = [f"[{n_ended}/{n_total if n_total is not None else '?'}]", record.state.value, record.name]
+    if record.metrics:
+        parts.append(format_metrics(record.metrics))
+    parts.append(f"{format_seconds(record.duration_s or 0.0)} on {record.device}")
+    if record.reason:
+        parts.append(f"({record.reason})")
+    return " ".join(parts)
+
+
+class LineDisplay:
+    """One line per event, to any text sink; for pipes, and for the log file."""
+
+    def __init__(self, write_line: Callable[[str], None], *, refresh_s: float = 1.0, shows_starts: bool = True) -> None:
+        self.refresh_s = refresh_s
+        self._write = write_line
+        self._shows_starts = shows_starts
+        self._n_total: int | None = None
+        self._n_ended = 0
+
+    def note(self, text: str) -> None:
+        self._write(text)
+
+    def run_started(self, active: ActiveRun) -> None:
+        if self._shows_starts:
+            again = f" (attempt {active.attempt})" if active.attempt > 1 else ""
+            self._write(f"started {active.run.name} on {active.slot.label}{again}")
+
+    def run_ended(self, record: RunRecord, outcome: RunOutcome, log_tail: Sequence[str]) -> None:
+        self._n_ended += record.state != State.INTERRUPTED and record.n_tries <= 1
+        self._write(describe_end(record, self._n_ended, self._n_total))
+        for line in log_tail[-N_TAIL_LINES_SHOWN:]:
+            self._write(f"    | {line}")
+
+    def refresh(self, progress: Progress) -> None:
+        self._n_total = progress.n_total
+        if progress.n_session == 0:
+            self._n_ended = progress.n_finished + progress.n_failed
+
+
+class LogFile:
+    """The sweep's log: what the terminal shows, in plain text, each line with its time."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: TextIO = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
+
+    def write_line(self, text: str) -> None:
+        """Write one line, with the time of day."""
+        self._file.write(f"{datetime.now():%H:%M:%S} {text}\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class LiveDisplay:
+    """A table that renews itself: a row per slot, the whole sweep's bar, ETA, best so far, failures."""
+
+    refresh_s = 0.25
+
+    def __init__(self, console: Console, *, title: str, n_slots: int, objective: Objective | None) -> None:
+        from rich.live import Live
+
+        self.console, self.title, self.n_slots, self.objective = console, title, n_slots, objective
+        self._live: Live = Live(console=console, auto_refresh=False, transient=True)
+        self._progress: Progress | None = None
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def note(self, text: str) -> None:
+        self.console.print(f"[yellow]{_escape(text)}[/]", highlight=False)
+
+    def run_started(self, active: ActiveRun) -> None:
+        """Seen at the next refresh."""
+
+    def run_ended(self, record: RunRecord, outcome: RunOutcome, log_tail: Sequence[str]) -> None:
+        if record.state in SUCCESSFUL or record.state == State.INTERRUPTED:
+            return
+        took = format_seconds(record.duration_s or 0.0)
+        self.console.print(
+            f"[red]{record.state.value}[/] {_escape(record.name)} after {took}: {_escape(record.reason)}"
+        )
+        for line in log_tail[-N_TAIL_LINES_SHOWN:]:
+            self.console.print(f"[dim]    | {_escape(line)}[/]", highlight=False)
+
+    def refresh(self, progress: Progress) -> None:
+        self._live.update(self.render(progress), refresh=True)
+
+    def render(self, progress: Progress) -> RenderableType:
+        """Return the whole picture."""
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        n_ended = progress.n_finished + progress.n_failed
+        bar = Table.grid(padding=(0, 1))
+        total = progress.n_total
+        bar.add_row(
+            Text(self.title, style="bold"),
+            ProgressBar(total=total or 1, completed=n_ended if total else 0, width=30, pulse=total is None),
+            Text(f"{n_ended}/{total if total is not None else '?'}"),
+            Text(self._describe_rest(progress), style="dim"),
+        )
+        slots = Table(box=None, padding=(0, 1), header_style="dim", expand=False)
+        for heading, options in _COLUMNS:
+            slots.add_column(heading, **options)
+        for active in sorted(progress.active, key=lambda a: a.slot.index):
+            slots.add_row(*self._row(active))
+        for _ in range(self.n_slots - len(progress.active)):
+            slots.add_row("", "[dim]free[/]", "", "", "")
+        lines: list[RenderableType] = [bar, slots]
+        if progress.best is not None and self.objective is not None:
+            value = format_number(progress.best.metrics[self.objective.name])
+            lines.append(Text(f"best {self.objective.name} {value}  {progress.best.name}", style="green"))
+        if progress.n_failed:
+            lines.append(Text(f"{progress.n_failed} failed", style="red"))
+        return Group(*lines)
+
+    def _row(self, active: ActiveRun) -> tuple[str, ...]:
+        place = active.tail.reader.place
+        where = " ".join(f"{name} {value}" for name, value in list(place.items())[:1])
+        return (
+            active.slot.label,
+            _escape(active.run.name),
+            where,
+            _escape(format_metrics(active.tail.reader.latest)),
+            format_seconds(time.monotonic() - active.started),
+        )
+
+    def _describe_rest(self, progress: Progress) -> str:
+        elapsed = time.monotonic() - progress.started
+        text = f"elapsed {format_seconds(elapsed)}"
+        if progress.n_total is not None and progress.n_session:
+            n_left = max(0, progress.n_total - progress.n_finished - progress.n_failed)
+            text += f", about {format_seconds(elapsed / progress.n_session * n_left)} left"
+        return text
+
+
+_COLUMNS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("slot", {"no_wrap": True}),
+    ("run", {"no_wrap": True, "overflow": "ellipsis", "max_width": 44}),
+    ("at", {"no_wrap": True}),
+    ("latest metrics", {"no_wrap": True, "overflow": "ellipsis"}),
+    ("elapsed", {"no_wrap": True, "justify": "right"}),
+)
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+class Observers:
+    """Several observers as one; refreshes as often as the most eager wants."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self.observers = observers
+        self.refresh_s = min(observer.refresh_s for observer in observers)
+
+    def note(self, text: str) -> None:
+        for observer in self.observers:
+            observer.note(text)
+
+    def run_started(self, active: ActiveRun) -> None:
+        for observer in self.observers:
+            observer.run_started(active)
+
+    def run_ended(self, record: RunRecord, outcome: RunOutcome, log_tail: Sequence[str]) -> None:
+        for observer in self.observers:
+            observer.run_ended(record, outcome, log_tail)
+
+    def refresh(self, progress: Progress) -> None:
+        for observer in self.observers:
+            observer.refresh(progress)

@@ -1,0 +1,1 @@
+"""Places where runs execute, behind one small contract (``base``): this machine's processes first."""

@@ -1,0 +1,113 @@
+"""From a run and a slot to what is started: argument list, environment, and the files that tell a person about it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sweepline.config.command import ARGS_JSON_FILE
+from sweepline.config.sweepfile import SweepSettings
+from sweepline.devices import Slot, device_environment
+from sweepline.executors.base import Task
+from sweepline.runs import Run
+from sweepline.tracking import wandb_environment, wandb_mode, write_wandb_params
+from sweepline.values import format_value
+
+DATA_VARIABLE = "SWEEPLINE_DATA"
+_SHOWN = (
+    "CUDA_DEVICE_ORDER",
+    "CUDA_VISIBLE_DEVICES",
+    "OMP_NUM_THREADS",
+    "SWEEPLINE_RUN_DIR",
+    DATA_VARIABLE,
+    "WANDB_SWEEP_PARAM_PATH",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launcher:
+    """Everything about starting runs that is the same for a whole sweep."""
+
+    settings: SweepSettings
+    runs_dir: Path
+    sweep_token: str
+    threads: int
+    inherited: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+
+    @functools.cached_property
+    def _fixed(self) -> dict[str, str]:
+        """The variables that are the same for every run."""
+        variables = {"PYTHONUNBUFFERED": "1", "SWEEPLINE_SWEEP": self.settings.name}
+        data = self.inherited.get(DATA_VARIABLE)
+        if data:
+            variables[DATA_VARIABLE] = str(Path(data).expanduser().resolve())
+        if not self.settings.command.is_native:
+            variables |= wandb_mode(self.settings.wandb, self.inherited)
+        return variables
+
+    def environment(self, run: Run, slot: Slot, *, n_tries: int = 0) -> dict[str, str]:
+        """Return the variables that the sweep sets for a run; everything else is inherited."""
+        settings, run_dir = self.settings, self.runs_dir / run.run_id
+        variables = device_environment(slot, self.threads) | self._fixed
+        variables["SWEEPLINE_RUN_DIR"] = str(run_dir)
+        variables["SWEEPLINE_RUN_ID"] = run.run_id
+        if run.seed is not None:
+            variables["SWEEPLINE_SEED"] = str(run.seed)
+        return variables | wandb_environment(
+            run,
+            settings=settings.wandb,
+            sweep=settings.name,
+            sweep_token=self.sweep_token,
+            n_tries=n_tries,
+            run_dir=run_dir,
+        )
+
+    def command_line(self, run: Run, slot: Slot) -> str:
+        """Return one line that starts the run by hand from any folder, without secrets."""
+        return self._format(self._argv(run, slot, reveal=False), self.environment(run, slot))
+
+    def prepare(self, run: Run, slot: Slot, run_dir: Path, *, attempt: int, n_tries: int) -> Task:
+        """Write the run's files and return its task. ``run_dir`` exists."""
+        settings, command = self.settings, self.settings.command
+        variables = self.environment(run, slot, n_tries=n_tries)
+        arguments = command.arguments(run.params, run.seed)
+        if not command.is_native:
+            variables |= write_wandb_params(run_dir, arguments)
+            if command.uses_args_file:
+                (run_dir / ARGS_JSON_FILE).write_text(json.dumps(arguments))
+        overrides = command.overrides(run.params, run.seed, slot.told) if command.is_native else run.params
+        (run_dir / "overrides.yaml").write_text(
+            "".join(f"{format_value(name)}: {format_value(value)}\n" for name, value in overrides.items())
+        )
+        (run_dir / "command.txt").write_text(self._format(self._argv(run, slot, reveal=False), variables) + "\n")
+        self._write_environment(run_dir, variables)
+        return Task(
+            run_id=run.run_id,
+            attempt=attempt,
+            argv=self._argv(run, slot, reveal=True),
+            environ={**self.inherited, **variables},
+            working_dir=command.working_dir,
+            run_dir=run_dir,
+            timeout_s=settings.timeout_s,
+            grace_s=settings.grace_s,
+        )
+
+    def _argv(self, run: Run, slot: Slot, *, reveal: bool) -> list[str]:
+        run_dir = self.runs_dir / run.run_id
+        return self.settings.command.build(run.params, run.seed, device=slot.told, run_dir=run_dir, reveal=reveal)
+
+    def _format(self, argv: Sequence[str], variables: Mapping[str, str]) -> str:
+        prefix = [f"{name}={shlex.quote(variables[name])}" for name in _SHOWN if name in variables]
+        words = [shlex.quote(word) for word in argv]
+        return f"cd {shlex.quote(str(self.settings.command.working_dir))} && {' '.join([*prefix, *words])}"
+
+    def _write_environment(self, run_dir: Path, variables: Mapping[str, str]) -> None:
+        """Write what was set, with values, and what was inherited, by name only: values may be secrets."""
+        names = sorted(self.inherited.keys() - variables.keys())
+        text = json.dumps({"set": dict(variables), "inherited": names}, separators=(",\n ", ": "))
+        (run_dir / "env.json").write_text(text + "\n")

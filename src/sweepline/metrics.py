@@ -1,0 +1,167 @@
+"""METRIC lines: the one text protocol between a training script and the sweep. Writer and reader, and nothing else.
+
+A line ``METRIC name=number [name=number ...]`` anywhere in a run's output. ``epoch=``, ``step=`` and ``samples=`` on
+the line place it in the run; the other names are metrics. Scripts without such lines are read by regular expressions.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PLACES = ("epoch", "step", "samples")
+MAX_LINE_BYTES = 64 * 1024
+MAX_METRICS = 500
+MAX_BAD_LINES_KEPT = 3
+
+_NAME = r"[A-Za-z_][A-Za-z0-9_./-]*"
+_NUMBER = r"[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|(?i:nan|inf(?:inity)?))"
+_PAIR = re.compile(rf"({_NAME})=({_NUMBER})(?=\s|$)", re.ASCII)
+_LINE = re.compile(rf"METRIC(?:[ \t]+{_NAME}={_NUMBER})+[ \t]*", re.ASCII)
+_AFTER_BAR = re.compile(rf"(?<![A-Za-z0-9_])METRIC(?:[ \t]+{_NAME}={_NUMBER})+[ \t]*$", re.ASCII)
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_FIELD = re.compile(r"[+-]?(?:nan|inf|\d[\d.eE+-]*)", re.ASCII)
+_LINE_END = re.compile(rb"[\r\n]+")
+
+
+@dataclass(frozen=True, slots=True)
+class MetricPoint:
+    """The metrics of one line, with its place in the run where the line tells it."""
+
+    values: Mapping[str, float]
+    place: Mapping[str, int] = field(default_factory=dict)
+
+
+def format_metric_line(values: Mapping[str, float], **place: int) -> str:
+    """Return the METRIC line for ``values``; floats keep every digit."""
+    pairs = [f"{name}={number}" for name, number in place.items()]
+    pairs += [f"{name}={value!r}" for name, value in values.items()]
+    return "METRIC " + " ".join(pairs)
+
+
+def parse_metric_line(line: str) -> MetricPoint | None:
+    """Return what a METRIC line says; None when the line is something else.
+
+    Raises:
+        ValueError: the line begins with METRIC and cannot be read.
+    """
+    text = _ANSI.sub("", line).strip()
+    if not text.startswith("METRIC"):
+        match = _AFTER_BAR.search(text)
+        return _point(match.group()) if match else None
+    if text[6:7] not in ("", " ", "\t"):
+        return None
+    if not _LINE.fullmatch(text):
+        raise ValueError(text[:200])
+    return _point(text)
+
+
+def _point(text: str) -> MetricPoint:
+    pairs = [(name, float(number)) for name, number in _PAIR.findall(text)]
+    place = {name: int(value) for name, value in pairs if name in PLACES and abs(value) < 2**63}
+    return MetricPoint({name: value for name, value in pairs if name not in PLACES}, place)
+
+
+class MetricReader:
+    """Reads a run's output as it grows, in chunks of any size; equal output gives equal points however it is cut.
+
+    A line longer than 64 KiB is cut there: only its first 64 KiB are read.
+    """
+
+    def __init__(self, patterns: Mapping[str, re.Pattern[str]] | None = None) -> None:
+        self.patterns = dict(patterns or {})
+        self.latest: dict[str, float] = {}
+        self.points: list[MetricPoint] = []
+        self.n_bad_lines = 0
+        self.bad_lines: list[str] = []
+        self.n_dropped_names = 0
+        self._partial = b""
+        self._skipping = False
+
+    @property
+    def place(self) -> Mapping[str, int]:
+        """Where the run stood at its last point that told a place."""
+        return next((point.place for point in reversed(self.points) if point.place), {})
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes of the output; the end of a line may still be missing."""
+        *lines, rest = _LINE_END.split(chunk)
+        if lines:
+            first = b"" if self._skipping else self._partial + lines[0]
+            self._take(self._partial if self._skipping else first)
+            for line in lines[1:]:
+                self._take(line)
+            self._partial, self._skipping = b"", False
+        if not self._skipping:
+            self._partial += rest
+            if len(self._partial) > MAX_LINE_BYTES:
+                self._partial, self._skipping = self._partial[:MAX_LINE_BYTES], True
+
+    def close(self) -> None:
+        """Take what is left as the last line."""
+        self._take(self._partial)
+        self._partial, self._skipping = b"", False
+
+    def _take(self, raw: bytes) -> None:
+        if b"METRIC" in raw:
+            self._take_metric_line(raw)
+        if self.patterns and raw:
+            self._take_matches(raw[:MAX_LINE_BYTES].decode("utf-8", "replace"))
+
+    def _take_metric_line(self, raw: bytes) -> None:
+        line = raw[:MAX_LINE_BYTES].decode("utf-8", "replace")
+        try:
+            point = parse_metric_line(line)
+        except ValueError as error:
+            self.n_bad_lines += 1
+            if len(self.bad_lines) < MAX_BAD_LINES_KEPT:
+                self.bad_lines.append(str(error))
+            return
+        if point is not None and point.values:
+            self.add(point)
+
+    def _take_matches(self, line: str) -> None:
+        found = {}
+        for name, pattern in self.patterns.items():
+            for match in pattern.finditer(_ANSI.sub("", line)):
+                text = (match.group(1) or "").strip().replace(",", "")
+                if _FIELD.match(text):
+                    try:
+                        found[name] = float(text)
+                    except ValueError:
+                        self.n_bad_lines += 1
+        if found:
+            self.add(MetricPoint(found))
+
+    def add(self, point: MetricPoint) -> None:
+        """Take a point; names beyond the first 500 are left out and counted."""
+        values = point.values
+        if len(self.latest) + len(values) > MAX_METRICS:
+            known = {name: value for name, value in values.items() if name in self.latest}
+            room = MAX_METRICS - len(self.latest)
+            fresh = [name for name in values if name not in self.latest]
+            known.update({name: values[name] for name in fresh[:room]})
+            self.n_dropped_names += max(0, len(fresh) - room)
+            values = known
+        if values:
+            self.latest.update(values)
+            self.points.append(MetricPoint(values, point.place))
+
+
+def write_history(path: Path, points: Iterable[MetricPoint]) -> None:
+    """Write points as a CSV: ``epoch, step, samples`` where known, then one column per metric."""
+    rows = list(points)
+    names = list(dict.fromkeys(name for point in rows for name in point.values))
+    places = [place for place in PLACES if any(place in point.place for point in rows)]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*places, *names])
+        for point in rows:
+            writer.writerow([*_cells(point.place, places), *_cells(point.values, names)])
+
+
+def _cells(values: Mapping[str, float], names: Sequence[str]) -> list[str]:
+    return [repr(values[name]) if name in values else "" for name in names]

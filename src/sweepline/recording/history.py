@@ -1,0 +1,60 @@
+"""What the journal says of each run: the latest attempt, how often it was tried, its row. A pure fold over events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sweepline.runs import UNENDED, State
+
+RUN_START, RUN_END = "run_start", "run_end"
+
+
+@dataclass
+class RunRecord:
+    """A run as the journal tells it; metrics and times are those of the latest attempt."""
+
+    run_id: str
+    name: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    state: State = State.PENDING
+    attempt: int = 0
+    n_tries: int = 0
+    device: str = ""
+    started_at: str = ""
+    duration_s: float | None = None
+    exit_code: int | None = None
+    reason: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the latest attempt has an end that stands."""
+        return self.state not in UNENDED
+
+
+def fold(events: Iterable[Mapping[str, Any]]) -> dict[str, RunRecord]:
+    """Return the record of every run, in the order of their first start."""
+    records: dict[str, RunRecord] = {}
+    for event in events:
+        apply_event(records, event)
+    return records
+
+
+def apply_event(records: dict[str, RunRecord], event: Mapping[str, Any]) -> None:
+    """Take one event into account; events of other kinds change nothing."""
+    kind = event["ev"]
+    if kind == RUN_START:
+        record = records.setdefault(event["run"], RunRecord(event["run"]))
+        record.name, record.params, record.seed = event["name"], event["params"], event["seed"]
+        record.attempt, record.device, record.started_at = event["attempt"], event["device"], event["started_at"]
+        record.state, record.duration_s, record.exit_code, record.reason = State.RUNNING, None, None, ""
+        record.metrics = {}
+    elif kind == RUN_END:
+        record = records[event["run"]]
+        record.state = State(event["state"])
+        record.n_tries += record.state != State.INTERRUPTED
+        record.duration_s, record.exit_code = event["duration_s"], event["exit_code"]
+        record.reason, record.metrics = event["reason"], event["metrics"]

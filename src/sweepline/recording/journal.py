@@ -1,0 +1,149 @@
+"""The journal ``events.jsonl``: one writer, one write per line, on disk before anything else tells of a run's end."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sweepline.errors import RecordError
+
+VERSION = 1
+JOURNAL = "events.jsonl"
+QUARANTINE = "quarantine"
+_FLOAT_TAG = "float"
+
+
+class Journal:
+    """The writing end. Opening it cuts an unfinished last line into ``quarantine/`` and reads where to go on."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.cut_note = _cut_unfinished_line(path)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._size = os.fstat(self._fd).st_size
+        self._boot_id = _read_boot_id()
+        self.events = list(read_events(path))
+        self._seq = self.events[-1]["seq"] + 1 if self.events else 0
+
+    def append(self, event: str, **fields: Any) -> None:
+        """Write one event. It is in the kernel's hands when this returns, on disk after :meth:`sync`.
+
+        Raises:
+            RecordError: the file cannot take it; what was written of the line is cut off again.
+        """
+        record = {
+            "v": VERSION,
+            "seq": self._seq,
+            "t_wall": round(time.time(), 6),
+            "t_mono": round(time.monotonic(), 6),
+            "boot_id": self._boot_id,
+            "ev": event,
+            **fields,
+        }
+        line = (json.dumps(encode(record), allow_nan=False, separators=(",", ":")) + "\n").encode()
+        try:
+            n_written = os.write(self._fd, line)
+        except OSError as error:
+            os.ftruncate(self._fd, self._size)
+            raise RecordError(f"{self.path}: cannot be written: {error.strerror}") from None
+        if n_written != len(line):
+            os.ftruncate(self._fd, self._size)
+            raise RecordError(f"{self.path}: only {n_written} of {len(line)} bytes were written; is the disk full?")
+        self._size += len(line)
+        self._seq += 1
+
+    def sync(self) -> None:
+        """Return when everything appended is on disk.
+
+        Raises:
+            RecordError: the disk refuses; nothing that followed may be taken as kept.
+        """
+        try:
+            os.fdatasync(self._fd)
+        except OSError as error:
+            raise RecordError(f"{self.path}: cannot be made durable: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+
+def read_events(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the journal's events; an unfinished last line is left out.
+
+    Raises:
+        RecordError: a line in the middle is damaged or missing, or a newer version wrote the file.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return
+    offset, expected = 0, 0
+    for raw in data.splitlines(keepends=True):
+        if not raw.endswith(b"\n"):
+            return
+        try:
+            event = decode(json.loads(raw))
+            seq, version = event["seq"], event["v"]
+        except (ValueError, KeyError, TypeError):
+            raise RecordError(f"{path}: damaged at byte {offset}: {raw[:60]!r}; restore the file from a copy") from None
+        if version > VERSION:
+            raise RecordError(f"{path}: written by format {version}, this is format {VERSION}; use a newer sweepline")
+        if seq != expected:
+            raise RecordError(f"{path}: damaged at byte {offset}: event {expected} is missing, found {seq}")
+        yield event
+        offset, expected = offset + len(raw), expected + 1
+
+
+def _cut_unfinished_line(path: Path) -> str | None:
+    """Move what follows the last newline into ``quarantine/``; return a sentence when there was something."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    keep = data.rfind(b"\n") + 1
+    tail = data[keep:]
+    if not tail:
+        return None
+    folder = path.parent / QUARANTINE
+    folder.mkdir(exist_ok=True)
+    kept = folder / f"{path.name}.{keep}.{time.strftime('%Y%m%d_%H%M%S')}"
+    kept.write_bytes(tail)
+    with path.open("r+b") as file:
+        file.truncate(keep)
+        os.fsync(file.fileno())
+    return f"{path.name}: cut {len(tail)} bytes of an unfinished record, kept in {QUARANTINE}/{kept.name}"
+
+
+def _read_boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
+    except OSError:
+        return "unknown"
+
+
+def encode(value: Any) -> Any:
+    """Return a value that JSON holds exactly: non-finite floats become ``{"float": "nan"}``."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {_FLOAT_TAG: repr(value)}
+    if isinstance(value, Mapping):
+        return {str(key): encode(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [encode(item) for item in value]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def decode(value: Any) -> Any:
+    """Undo :func:`encode`."""
+    if isinstance(value, dict):
+        if value.keys() == {_FLOAT_TAG} and isinstance(value[_FLOAT_TAG], str):
+            return float(value[_FLOAT_TAG])
+        return {key: decode(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [decode(item) for item in value]
+    return value

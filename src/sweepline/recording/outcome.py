@@ -1,0 +1,171 @@
+"""From a run folder to how the run ended: exit, output, effective config. Equal live and after a crash."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sweepline.errors import ConfigError
+from sweepline.executors.base import Exit, StopReason
+from sweepline.executors.local import STDERR, STDOUT
+from sweepline.metrics import MetricReader, write_history
+from sweepline.runs import Objective, RunOutcome, State
+from sweepline.values import flatten, read_yaml, same_value
+
+METRICS_CSV = "metrics.csv"
+EFFECTIVE_CONFIG, CONFIG_HASH = "config.yaml", "config.sha256"
+_TAIL_BYTES = 16 * 1024
+_CHUNK_BYTES = 1 << 20
+_OUT_OF_MEMORY = re.compile(
+    r"OutOfMemoryError|CUDA out of memory|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED"
+    r"|DefaultCPUAllocator: can't allocate memory|std::bad_alloc|^MemoryError",
+    re.MULTILINE,
+)
+_GPU_LOST = re.compile(
+    r"CUDA error: (?:unspecified launch failure|an illegal instruction|unknown error)|fallen off the bus"
+    r"|CUDA-capable device\(s\) is/are busy or unavailable|uncorrectable ECC error"
+    r"|Unable to determine the device handle"
+)
+
+
+def read_metrics(run_dir: Path, patterns: Mapping[str, re.Pattern[str]]) -> MetricReader:
+    """Read a run's whole output: standard output first, standard error for patterns alone."""
+    reader = MetricReader(patterns)
+    for name in (STDOUT, STDERR) if patterns else (STDOUT,):
+        try:
+            with (run_dir / name).open("rb") as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    reader.feed(chunk)
+        except FileNotFoundError:
+            continue
+        reader.close()
+    return reader
+
+
+def read_outcome(
+    run_dir: Path,
+    ended: Exit,
+    *,
+    patterns: Mapping[str, re.Pattern[str]],
+    objective: Objective | None = None,
+    asked: Mapping[str, Any] | None = None,
+    reader: MetricReader | None = None,
+) -> RunOutcome:
+    """Return how an attempt ended and what it measured.
+
+    Args:
+        run_dir: the run's folder; ``metrics.csv`` is written there if the program wrote none.
+        ended: the exit of the process.
+        patterns: metric name to expression, for scripts without METRIC lines.
+        objective: a run that finished without this metric says so in its reason.
+        asked: the overrides to be proved by the effective config; None for programs that write none.
+        reader: what was read of the output so far, to its end; read from the files when None.
+    """
+    reader = reader or read_metrics(run_dir, patterns)
+    if not reader.latest:
+        reader = _read_wandb(run_dir) or reader
+    if reader.points and not (run_dir / METRICS_CSV).exists():
+        write_history(run_dir / METRICS_CSV, reader.points)
+    state, reason = _state_of(run_dir, ended)
+    difference = find_difference(run_dir, asked) if asked is not None else None
+    if difference and (state == State.FINISHED or ended.stopped == StopReason.OVERRIDE_NOT_APPLIED):
+        state, reason = State.FAILED, difference
+    elif state == State.FINISHED:
+        reason = _remarks(reader, objective, is_proved=asked is None or (run_dir / CONFIG_HASH).exists())
+    return RunOutcome(
+        state=state,
+        exit_code=ended.exit_code,
+        signal=ended.signal,
+        reason=reason,
+        duration_s=ended.duration_s,
+        metrics=dict(reader.latest),
+        n_bad_metric_lines=reader.n_bad_lines,
+        max_rss_kib=ended.max_rss_kib,
+    )
+
+
+def _state_of(run_dir: Path, ended: Exit) -> tuple[State, str]:
+    if ended.stopped == StopReason.INTERRUPTED:
+        return State.INTERRUPTED, "stopped with the sweep; goes on at the next start"
+    if ended.stopped == StopReason.TIMEOUT:
+        return State.TIMEOUT, f"stopped after {ended.duration_s:.0f} s"
+    if ended.exit_code == 0:
+        return State.FINISHED, ""
+    tail = read_tail(run_dir)
+    last = next((line.strip() for line in reversed(tail) if line.strip()), "no output")
+    if _OUT_OF_MEMORY.search("\n".join(tail)):
+        return State.OUT_OF_MEMORY, _one_line(last)
+    if _GPU_LOST.search("\n".join(tail)):
+        return State.GPU_LOST, _one_line(last)
+    if ended.signal is not None:
+        name = signal.Signals(ended.signal).name if ended.signal in set(signal.Signals) else str(ended.signal)
+        hint = " (out-of-memory kill possible)" if ended.signal == signal.SIGKILL else ""
+        return State.KILLED, f"{name}{hint}"
+    return State.FAILED, _one_line(last)
+
+
+def _remarks(reader: MetricReader, objective: Objective | None, *, is_proved: bool) -> str:
+    remarks = []
+    if objective is not None and objective.name not in reader.latest:
+        remarks.append(f"no METRIC {objective.name}")
+    if reader.n_bad_lines:
+        remarks.append(f"{reader.n_bad_lines} METRIC lines not understood (first: {reader.bad_lines[0][:80]})")
+    if reader.n_dropped_names:
+        remarks.append(f"{reader.n_dropped_names} metrics beyond the first 500 left out")
+    if not is_proved:
+        remarks.append(f"overrides not proved: no {EFFECTIVE_CONFIG} in the run folder")
+    return _one_line("; ".join(remarks))
+
+
+def find_difference(run_dir: Path, asked: Mapping[str, Any]) -> str | None:
+    """Return a sentence when the run's effective config differs from what it was asked; None when it agrees.
+
+    A run that has not (yet) written its effective config differs in nothing.
+    """
+    if not (run_dir / CONFIG_HASH).exists():
+        return None
+    try:
+        effective = read_yaml(run_dir / EFFECTIVE_CONFIG).value
+    except ConfigError as error:
+        return f"override not applied ({error})"
+    got = flatten(effective) if isinstance(effective, Mapping) else {}
+    nested = got | (dict(effective) if isinstance(effective, Mapping) else {})
+    wrong = [
+        f"{name}: asked {value!r}, got {nested[name]!r}" if name in nested else f"{name}: asked {value!r}, not there"
+        for name, value in asked.items()
+        if name not in nested or not same_value(value, nested[name])
+    ]
+    return f"override not applied ({'; '.join(wrong)})" if wrong else None
+
+
+def read_tail(run_dir: Path, n_lines: int = 20) -> list[str]:
+    """Return the last lines of a run's error output, or of its standard output where it wrote no errors."""
+    for name in (STDERR, STDOUT):
+        try:
+            with (run_dir / name).open("rb") as file:
+                file.seek(0, 2)
+                file.seek(max(0, file.tell() - _TAIL_BYTES))
+                text = file.read().decode("utf-8", "replace")
+        except FileNotFoundError:
+            continue
+        if text.strip():
+            return re.split(r"[\r\n]+", text.rstrip())[-n_lines:]
+    return []
+
+
+def _one_line(text: str, limit: int = 300) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _read_wandb(run_dir: Path) -> MetricReader | None:
+    """Return what a script logged to W&B, for scripts that print no metrics."""
+    files = sorted((run_dir / "wandb").glob("*run-*/run-*.wandb"))
+    if not files:
+        return None
+    from sweepline.recording.wandbfile import read_wandb_metrics
+
+    return read_wandb_metrics(files[-1])

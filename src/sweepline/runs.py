@@ -1,0 +1,148 @@
+"""What a run is and how it can stand or end. Pure values: no I/O, no processes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+Params = Mapping[str, Any]
+"""Parameter values by dotted name, in the order of the search space."""
+
+
+class State(StrEnum):
+    """How a run stands or ended."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    OUT_OF_MEMORY = "out_of_memory"
+    KILLED = "killed"
+    TIMEOUT = "timeout"
+    STALLED = "stalled"
+    PRUNED = "pruned"
+    GPU_LOST = "gpu_lost"
+    SPAWN_ERROR = "spawn_error"
+    INTERRUPTED = "interrupted"
+
+
+SUCCESSFUL = frozenset({State.FINISHED, State.PRUNED})
+"""States that need no further attempt."""
+
+UNENDED = frozenset({State.PENDING, State.RUNNING, State.INTERRUPTED})
+"""States from which a run goes on at the next start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """The metric by which runs are ranked."""
+
+    name: str
+    goal: str = "minimize"
+
+    def is_better(self, value: float, than: float | None) -> bool:
+        """Whether ``value`` beats ``than``; a nan never does, anything beats None."""
+        if math.isnan(value):
+            return False
+        if than is None:
+            return True
+        return value > than if self.goal == "maximize" else value < than
+
+    def sort_key(self, value: float | None) -> tuple[bool, float]:
+        """Order best first; missing and nan values last."""
+        if value is None or math.isnan(value):
+            return (True, 0.0)
+        return (False, -value if self.goal == "maximize" else value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One training with fixed parameters."""
+
+    run_id: str
+    name: str
+    params: Params
+    seed: int | None
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOutcome:
+    """How one attempt of a run ended, and what it measured."""
+
+    state: State
+    exit_code: int | None = None
+    signal: int | None = None
+    reason: str = ""
+    duration_s: float = 0.0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    n_bad_metric_lines: int = 0
+    max_rss_kib: int | None = None
+
+
+def canonical_json(value: Any) -> str:
+    """Return one text per value: keys sorted, equal numbers alike (1 and 1.0), booleans apart from numbers."""
+    return json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"))
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, float):
+        if value.is_integer() and abs(value) < 2**53:
+            return int(value)
+        return value if math.isfinite(value) else {"non-finite": repr(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _canonical(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_canonical(item) for item in value]
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    return {type(value).__name__: str(value)}
+
+
+def run_id_of(params: Params, seed: int | None, identity: str) -> str:
+    """Return 12 hex digits that name a run whatever the order of its parameters.
+
+    ``identity`` stands for what is the same for a whole sweep: the program and the content of its config files.
+    Twelve digits keep the chance of a collision in a sweep of a million runs below 0.2 %.
+    """
+    text = f"{identity}\n{canonical_json(params)}\n{seed}"
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+_SHORT_NAMES = {
+    "step_size": "lr",
+    "learning_rate": "lr",
+    "batch_size": "bs",
+    "weight_decay": "wd",
+    "momentum": "m",
+    "epochs": "ep",
+    "dropout": "do",
+}
+
+
+def short_name(parameter: str) -> str:
+    """Abbreviate a parameter's dotted name for run names: ``learner.step_size`` is ``lr``."""
+    last = re.split(r"[./]", parameter)[-1]
+    if last in _SHORT_NAMES:
+        return _SHORT_NAMES[last]
+    words = [word for word in re.split(r"[_\-\s]+", last) if word]
+    return last if len(last) <= 4 or len(words) < 2 else "".join(word[0] for word in words)
+
+
+def run_name_of(params: Params, swept: Sequence[str], seed: int | None, *, limit: int = 96) -> str:
+    """Name a run by its swept values and seed, as in ``adam-lr0.001-bs64-s0``; a label, never a path."""
+    parts = []
+    for name in swept:
+        value = params.get(name)
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        parts.append(text if isinstance(value, str) else f"{short_name(name)}{text}")
+    if seed is not None:
+        parts.append(f"s{seed}")
+    label = re.sub(r"[^\w.+=-]+", "_", "-".join(parts), flags=re.ASCII).strip("_") or "run"
+    return label if len(label) <= limit else label[: limit - 1] + "~"

@@ -1,0 +1,1 @@
+"""The search space: parameters, constraints, samplers. Pure functions, no I/O; all randomness comes from a seed."""

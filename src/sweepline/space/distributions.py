@@ -1,0 +1,185 @@
+"""Continuous distributions and their quantized forms, with W&B's exact rules (bounds, rounding, defaults)."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweepline.errors import ConfigError
+from sweepline.space.parameters import Parameter
+
+_SMALLEST_QUANTILE = 2.0**-54
+_MAX_EXPONENT = 709.0  # exp() of more is beyond a float
+
+
+@dataclass(frozen=True, slots=True)
+class Uniform:
+    """Floats between min and max."""
+
+    min: float
+    max: float
+    grid = None
+    is_finite = False
+
+    def __post_init__(self) -> None:
+        _check_bounds("uniform", self.min, self.max)
+
+    def at(self, quantile: float) -> float:
+        return self.min + quantile * (self.max - self.min)
+
+
+@dataclass(frozen=True, slots=True)
+class LogUniform:
+    """exp(x), x uniform: the bounds are exponents of e."""
+
+    min: float
+    max: float
+    grid = None
+    is_finite = False
+
+    def __post_init__(self) -> None:
+        _check_bounds("log_uniform", self.min, self.max)
+        if self.max > _MAX_EXPONENT:
+            raise ConfigError(
+                f"log_uniform takes exponents of e, and exp({self.max:g}) is beyond a float; "
+                "did you mean log_uniform_values?"
+            )
+
+    def at(self, quantile: float) -> float:
+        return math.exp(self.min + quantile * (self.max - self.min))
+
+
+@dataclass(frozen=True, slots=True)
+class LogUniformValues:
+    """Positive floats whose logarithm is uniform between the logarithms of min and max."""
+
+    min: float
+    max: float
+    name: str = "log_uniform_values"
+    grid = None
+    is_finite = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min < self.max:
+            raise ConfigError(
+                f"{self.name} needs 0 < min < max, got min={self.min} and max={self.max}; use uniform, or raise min"
+            )
+
+    def at(self, quantile: float) -> float:
+        low, high = math.log(self.min), math.log(self.max)
+        return math.exp(low + quantile * (high - low))
+
+
+@dataclass(frozen=True, slots=True)
+class InvLogUniform:
+    """exp(-x), x uniform between min and max, rising with the quantile."""
+
+    min: float
+    max: float
+    grid = None
+    is_finite = False
+
+    def __post_init__(self) -> None:
+        _check_bounds("inv_log_uniform", self.min, self.max)
+        if -self.min > _MAX_EXPONENT:
+            raise ConfigError(f"inv_log_uniform: exp({-self.min:g}) is beyond a float; raise min")
+
+    def at(self, quantile: float) -> float:
+        return math.exp(-(self.min + (1.0 - quantile) * (self.max - self.min)))
+
+
+@dataclass(frozen=True, slots=True)
+class Normal:
+    """Floats with mean mu and standard deviation sigma."""
+
+    mu: float = 0.0
+    sigma: float = 1.0
+    grid = None
+    is_finite = False
+
+    def __post_init__(self) -> None:
+        if not self.sigma > 0:
+            raise ConfigError(f"needs sigma > 0, got sigma={self.sigma}")
+
+    def at(self, quantile: float) -> float:
+        return statistics.NormalDist(self.mu, self.sigma).inv_cdf(max(quantile, _SMALLEST_QUANTILE))
+
+
+@dataclass(frozen=True, slots=True)
+class LogNormal:
+    """exp(x), x normal."""
+
+    mu: float = 0.0
+    sigma: float = 1.0
+    grid = None
+    is_finite = False
+
+    def __post_init__(self) -> None:
+        Normal(self.mu, self.sigma)
+
+    def at(self, quantile: float) -> float:
+        return math.exp(min(Normal(self.mu, self.sigma).at(quantile), _MAX_EXPONENT))
+
+
+@dataclass(frozen=True, slots=True)
+class Beta:
+    """Floats in (0, 1) with density x^(a-1) (1-x)^(b-1)."""
+
+    a: float = 1.0
+    b: float = 1.0
+    grid = None
+    is_finite = False
+
+    def __post_init__(self) -> None:
+        if not (self.a > 0 and self.b > 0):
+            raise ConfigError(f"beta needs a > 0 and b > 0, got a={self.a} and b={self.b}")
+
+    def at(self, quantile: float) -> float:
+        try:
+            from scipy.special import betaincinv
+        except ImportError:
+            raise ConfigError("distribution beta needs scipy: pip install 'sweepline[beta]'") from None
+        return float(betaincinv(self.a, self.b, quantile))
+
+
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """A continuous distribution rounded (half to even) to multiples of q; may leave the bounds.
+
+    The values are integers if and only if q is one.
+    """
+
+    inner: Parameter
+    q: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.q > 0:
+            raise ConfigError(f"needs q > 0, got q={self.q}")
+
+    @property
+    def is_finite(self) -> bool:
+        return isinstance(self.inner, (Uniform, LogUniformValues, LogUniform, Beta))
+
+    @property
+    def grid(self) -> Sequence[Any] | None:
+        """Multiples of q from min up to but without max, for q_uniform alone (as numpy's arange)."""
+        if not isinstance(self.inner, Uniform):
+            return None
+        low, n_values = self.inner.min, math.ceil((self.inner.max - self.inner.min) / self.q)
+        if isinstance(low, int) and isinstance(self.q, int):
+            return range(low, low + n_values * self.q, self.q)
+        if n_values > 10**7:
+            raise ConfigError(f"q_uniform has {n_values:,} values in a grid; raise q")
+        return tuple(low + i * self.q for i in range(n_values))
+
+    def at(self, quantile: float) -> float:
+        value: float = round(self.inner.at(quantile) / self.q) * self.q
+        return value
+
+
+def _check_bounds(name: str, low: float, high: float) -> None:
+    if not low < high:
+        raise ConfigError(f"{name} needs min < max, got min={low} and max={high}")

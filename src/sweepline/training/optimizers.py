@@ -1,0 +1,48 @@
+"""Optimizers by name: they get the fields of ``learner`` that they take; the others are said to be ignored."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from sweepline.errors import ConfigError, did_you_mean
+from sweepline.training.config import LearnerConfig
+
+
+def build_optimizer(
+    config: LearnerConfig, parameters: Iterable[torch.nn.Parameter]
+) -> tuple[torch.optim.Optimizer, list[str]]:
+    """Return the optimizer and the names of set fields that it ignores.
+
+    Raises:
+        ConfigError: torch has no such optimizer, or it refuses the values.
+    """
+    kind = _find_class(config.opt)
+    accepted = inspect.signature(kind).parameters
+    wanted: dict[str, Any] = {"lr": config.step_size, "weight_decay": config.weight_decay, "momentum": config.momentum}
+    if config.beta1 is not None and config.beta2 is not None:
+        wanted["betas"] = (config.beta1, config.beta2)
+    if config.eps is not None:
+        wanted["eps"] = config.eps
+    ignored = [name for name, value in wanted.items() if name not in accepted and value]
+    options = {name: value for name, value in wanted.items() if name in accepted}
+    if "fused" in accepted:
+        options["fused"] = True
+    try:
+        return kind(parameters, **options), ignored
+    except ValueError as error:
+        raise ConfigError(f"learner.opt {config.opt}: {error}") from None
+
+
+def _find_class(name: str) -> type[Any]:
+    by_name = {
+        key.lower(): value
+        for key, value in vars(torch.optim).items()
+        if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer) and value is not torch.optim.Optimizer
+    }
+    if name.lower() not in by_name:
+        raise ConfigError(f"unknown learner.opt {name!r}{did_you_mean(name.lower(), by_name)}")
+    return by_name[name.lower()]

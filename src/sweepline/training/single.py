@@ -1,0 +1,139 @@
+"""Exactly one run: read the config, write down what is used, train, report. The body of ``train_single.py``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweepline.errors import ConfigError, SweeplineError
+from sweepline.training.config import TrainConfig, load_config
+from sweepline.training.data import N_CLASSES, load_data, prepare_data
+
+if TYPE_CHECKING:
+    import torch
+
+EXIT_UNUSABLE = 2
+
+
+def main(argv: Sequence[str] | None = None, *, default_config: Path | None = None) -> int:
+    """Run ``train_single.py``; return its exit code: 0, or 2 with one sentence when nothing could start."""
+    parser = argparse.ArgumentParser(
+        description="Train once: train_single.py [--config F] -- learner.step_size=0.1 seed=3", allow_abbrev=False
+    )
+    parser.add_argument("--config", type=Path, default=default_config, help=f"config file (default: {default_config})")
+    parser.add_argument(
+        "--prepare",
+        action="store_true",
+        help="check the config, fetch the data, and end; variations come as JSON lists on standard input",
+    )
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    args = parser.parse_args(argv)
+    try:
+        if args.prepare:
+            prepare(args.config, args.overrides)
+        else:
+            run(load_config(args.config, args.overrides))
+    except SweeplineError as error:
+        print(f"train_single: {error}", file=sys.stderr)
+        return EXIT_UNUSABLE
+    return 0
+
+
+def prepare(path: Path | None, overrides: Sequence[str]) -> None:
+    """Check a config with every variation given on standard input, and fetch each data set once.
+
+    Raises:
+        ConfigError: with every fault of every variation, each once.
+    """
+    lines = [] if sys.stdin is None or sys.stdin.isatty() else [line for line in sys.stdin if line.strip()]
+    configs: list[TrainConfig] = []
+    faults: list[str] = []
+    for variation in [[], *(json.loads(line) for line in lines)]:
+        try:
+            configs.append(load_config(path, [*overrides, *variation]))
+        except ConfigError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(*dict.fromkeys(faults))
+    for config in {(config.data.name, config.data.root): config for config in configs}.values():
+        prepare_data(config)
+
+
+def run(config: TrainConfig) -> dict[str, float]:
+    """Train one run in its folder and return the metrics of its last epoch.
+
+    Raises:
+        ConfigError: the device or the data cannot be had.
+    """
+    import torch
+
+    from sweepline.training.loop import train
+    from sweepline.training.models import build_model
+    from sweepline.training.optimizers import build_optimizer
+    from sweepline.training.reporting import Reporter, say, write_effective_config
+    from sweepline.training.seeding import seed_everything, set_up_process
+
+    set_up_process(config)
+    device = resolve_device(config.device)
+    config = config.model_copy(update={"device": str(device)})
+    run_dir = make_run_dir(config)
+    write_effective_config(config, run_dir)
+    training, valid, test = load_data(config)
+    seed_everything(config.seed)
+    height, width = training.images.shape[1:]
+    model = build_model(config.model, image_size=(height, width), n_classes=N_CLASSES).to(device)
+    optimizer, ignored = build_optimizer(config.learner, model.parameters())
+    if ignored:
+        say(f"{config.learner.opt} ignores {', '.join(ignored)}")
+    held_out = (valid if config.evaluate.split == "valid" else test) if config.evaluate.every else None
+    reporter = Reporter(config, run_dir)
+    metrics: dict[str, float] = {}
+    for result in train(model, optimizer, config, training.to(device), held_out.to(device) if held_out else None):
+        reporter.epoch(result)
+        metrics = metrics | result.metrics
+    if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
+        say("the weights are no longer finite: the step size is likely too large")
+    reporter.finish(metrics)
+    return metrics
+
+
+def resolve_device(wanted: str) -> torch.device:
+    """Return the torch device, ``auto`` being a GPU where there is one.
+
+    Raises:
+        ConfigError: the device is not there.
+    """
+    import torch
+
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
+    device = torch.device(name)
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
+        raise ConfigError(f"device {wanted}: no such GPU (CUDA_VISIBLE_DEVICES: {visible or 'none'}); use device=cpu")
+    return device
+
+
+def make_run_dir(config: TrainConfig) -> Path:
+    """Return this run's folder: ``$SWEEPLINE_RUN_DIR``, else a new one under ``<output_dir>/single/``."""
+    given = os.environ.get("SWEEPLINE_RUN_DIR")
+    if given:
+        path = Path(given)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+    parent = Path(config.output_dir or "outputs") / "single"
+    stamp = datetime.now().strftime("%Y%m%d_%H%M%S")
+    parent.mkdir(parents=True, exist_ok=True)
+    for suffix in ("", *(f"_{i}" for i in range(1, 1000))):
+        path = parent / f"{stamp}_s{config.seed}{suffix}"
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
+    raise ConfigError(f"{parent}: cannot make a folder for this run")

@@ -1,0 +1,276 @@
+"""How typed values are written: in YAML files, and as ``key=value`` on an argument list.
+
+Writer and reader stand together because a value must arrive as it left: 1e-4 a float, "1e-4" a string, -0.0 negative.
+This module knows no keys and no meaning.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sweepline.errors import ConfigError
+
+MAX_YAML_BYTES = 10 * 2**20
+MAX_YAML_DEPTH = 100
+MAX_YAML_NODES = 2_000_000
+
+KeyPath = tuple[str | int, ...]
+
+_BaseLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_PLAIN_WORD = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*", re.ASCII)
+
+
+class _Loader(_BaseLoader):  # type: ignore[misc]
+    """PyYAML's safe loader with numbers as in YAML 1.2 (``1e-3`` is a float) and dates left as text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _BaseLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$", re.ASCII), list("-+0123456789")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A YAML file's value, with the line of every key for messages."""
+
+    path: str
+    value: Any
+    lines: Mapping[KeyPath, int] = field(default_factory=dict)
+    duplicates: tuple[tuple[KeyPath, int], ...] = ()
+    word_booleans: tuple[tuple[KeyPath, int, str], ...] = ()
+    """Where yes, no, on or off stands for a boolean."""
+
+    def where(self, key: KeyPath) -> str:
+        """Return ``file:line`` of the deepest part of ``key`` that the file has."""
+        for length in range(len(key), -1, -1):
+            if key[:length] in self.lines:
+                return f"{self.path}:{self.lines[key[:length]]}"
+        return self.path
+
+
+def read_yaml(path: Path) -> Document:
+    """Read a YAML file, one document, plain data only.
+
+    Raises:
+        ConfigError: the file is missing, unreadable, empty of structure, too large or no YAML; says line and column.
+    """
+    label = display_path(path)
+    try:
+        if path.stat().st_size > MAX_YAML_BYTES:
+            raise ConfigError(f"{label}: larger than {MAX_YAML_BYTES // 2**20} MiB; is this the right file?")
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(f"{label}: no such file") from None
+    except OSError as error:
+        raise ConfigError(f"{label}: cannot be read: {error.strerror}") from None
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{label}:{line}: not UTF-8 (byte {error.start}); save the file as UTF-8") from None
+    return parse_yaml(text, label)
+
+
+def parse_yaml(text: str, label: str) -> Document:
+    """Read YAML text; ``label`` stands for the file in messages.
+
+    Raises:
+        ConfigError: no YAML, more than one document, or structures that no config needs (tags, alias bombs).
+    """
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{label}:{mark.line + 1}:{mark.column + 1}" if mark else label
+        raise ConfigError(f"{where}: YAML syntax: {error.problem or error.context}{_tab_hint(text, mark)}") from None
+    except (yaml.YAMLError, RecursionError, UnicodeEncodeError) as error:
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(f"{label}: YAML syntax: {first_line}") from None
+    if node is None:
+        return Document(label, None)
+    builder = _Builder(label)
+    value = builder.build(node, ())
+    return Document(label, value, builder.lines, tuple(builder.duplicates), tuple(builder.word_booleans))
+
+
+def _tab_hint(text: str, mark: Any) -> str:
+    if mark is None:
+        return ""
+    lines = text.splitlines()
+    line = lines[mark.line] if mark.line < len(lines) else ""
+    return "; indent with spaces, not tabs" if line[: mark.column + 1].strip(" ").startswith("\t") else ""
+
+
+class _Builder:
+    """Turns a node tree into values, remembering lines and duplicate keys."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.lines: dict[KeyPath, int] = {}
+        self.duplicates: list[tuple[KeyPath, int]] = []
+        self.word_booleans: list[tuple[KeyPath, int, str]] = []
+        self._n_nodes = 0
+        self._constructor = _Loader("")
+
+    def build(self, node: Any, path: KeyPath) -> Any:
+        line = node.start_mark.line + 1
+        self._n_nodes += 1
+        if self._n_nodes > MAX_YAML_NODES or len(path) > MAX_YAML_DEPTH:
+            raise ConfigError(f"{self.label}:{line}: nested or repeated through aliases beyond any reasonable size")
+        self.lines.setdefault(path, line)
+        if isinstance(node, yaml.MappingNode):
+            return self._build_mapping(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.build(item, (*path, i)) for i, item in enumerate(node.value)]
+        if node.tag == "tag:yaml.org,2002:bool" and node.value.lower() not in ("true", "false"):
+            self.word_booleans.append((path, line, node.value))
+        try:
+            return self._constructor.construct_object(node)
+        except (yaml.YAMLError, ValueError, OverflowError):
+            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+            raise ConfigError(f"{self.label}:{line}: {node.value!r} with tag {tag} is not plain data") from None
+
+    def _build_mapping(self, node: Any, path: KeyPath) -> dict[Any, Any]:
+        if not node.tag.startswith("tag:yaml.org,2002:map"):
+            raise ConfigError(f"{self.label}:{node.start_mark.line + 1}: tag {node.tag} is not plain data")
+        merged: dict[Any, Any] = {}
+        own: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                sources = value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
+                for source in reversed(sources):
+                    value = self.build(source, path)
+                    if not isinstance(value, dict):
+                        line = key_node.start_mark.line + 1
+                        raise ConfigError(f"{self.label}:{line}: '<<' needs a mapping to merge")
+                    merged.update(value)
+                continue
+            key = self.build(key_node, (*path, "?"))
+            if not isinstance(key, (str, int, float, bool, type(None))):
+                raise ConfigError(f"{self.label}:{key_node.start_mark.line + 1}: a key must be a word, got {key!r}")
+            key_path = (*path, key if isinstance(key, (str, int)) else str(key))
+            if key in own:
+                self.duplicates.append((key_path, key_node.start_mark.line + 1))
+            self.lines[key_path] = key_node.start_mark.line + 1
+            own[key] = self.build(value_node, key_path)
+        return {**merged, **own}
+
+
+def display_path(path: Path) -> str:
+    """Return ``path`` relative to the working directory when that is shorter."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd().resolve()))
+    except (ValueError, OSError):
+        return str(path)
+
+
+def parse_value(text: str) -> Any:
+    """Read one value as it stands right of ``=``: YAML, and plain text where it is no YAML."""
+    if _PLAIN_WORD.fullmatch(text) and not _is_reserved(text):
+        return text
+    if text == "":
+        return ""
+    try:
+        return parse_yaml(text, "value").value
+    except ConfigError:
+        return text
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_reserved(word: str) -> bool:
+    return word.lower() in {"y", "n", "yes", "no", "on", "off", "true", "false", "null", ".", ".."} or word.startswith(
+        "."
+    )
+
+
+def format_value(value: Any) -> str:
+    """Write one value so that :func:`parse_value` returns it, type and sign included."""
+    if isinstance(value, str):
+        return _format_str(value)
+    return _format_nested(value)
+
+
+@functools.lru_cache(maxsize=4096)
+def _format_str(value: str) -> str:
+    if _PLAIN_WORD.fullmatch(value) and not _is_reserved(value):
+        return value
+    plain = parse_value(value)
+    is_safe = isinstance(plain, str) and plain == value and value != "" and value.isprintable() and "'" not in value
+    return value if is_safe else _quote(value)
+
+
+def _quote(value: str) -> str:
+    quoted = json.dumps(value, ensure_ascii=False)
+    return "".join(char if char.isprintable() else _escape(char) for char in quoted)
+
+
+def _escape(char: str) -> str:
+    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
+
+
+def _format_nested(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else {"inf": ".inf", "-inf": "-.inf"}.get(repr(value), ".nan")
+    if isinstance(value, str):
+        return _quote(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_quote(str(k))}: {_format_nested(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_format_nested(item) for item in value) + "]"
+    return str(value)
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split ``key=value``.
+
+    Raises:
+        ConfigError: there is no ``=``, or nothing before it.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"override {text!r}: expected key=value, for example learner.step_size=0.1")
+    return key.strip(), parse_value(value)
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one mapping of dotted names; empty mappings stay values."""
+    return dict(_leaves(tree, prefix))
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def same_value(asked: Any, got: Any) -> bool:
+    """Whether two values are the same setting: 1 and 1.0 are, true and 1 are not, nan is itself."""
+    if isinstance(asked, bool) or isinstance(got, bool):
+        return asked is got
+    if isinstance(asked, (int, float)) and isinstance(got, (int, float)):
+        return asked == got or (math.isnan(asked) and math.isnan(got))
+    if isinstance(asked, (list, tuple)) and isinstance(got, (list, tuple)):
+        return len(asked) == len(got) and all(map(same_value, asked, got))
+    if isinstance(asked, Mapping) and isinstance(got, Mapping):
+        return asked.keys() == got.keys() and all(same_value(asked[key], got[key]) for key in asked)
+    return type(asked) is type(got) and bool(asked == got)
