@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
+from sweepline.progress import ActiveRun, Observer, Progress
 from sweepline.recording.history import RunRecord
 from sweepline.runs import SUCCESSFUL, Objective, RunOutcome, State
-from sweepline.sweep import ActiveRun, Observer, Progress
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -61,8 +61,7 @@ class LineDisplay:
         self.refresh_s = refresh_s
         self._write = write_line
         self._shows_starts = shows_starts
-        self._n_total: int | None = None
-        self._n_ended = 0
+        self._progress: Progress | None = None
 
     def note(self, text: str) -> None:
         self._write(text)
@@ -73,15 +72,13 @@ class LineDisplay:
             self._write(f"started {active.run.name} on {active.slot.label}{again}")
 
     def run_ended(self, record: RunRecord, outcome: RunOutcome, log_tail: Sequence[str]) -> None:
-        self._n_ended += record.state != State.INTERRUPTED and record.n_tries <= 1
-        self._write(describe_end(record, self._n_ended, self._n_total))
+        progress = self._progress
+        self._write(describe_end(record, progress.n_ended if progress else 0, progress.n_total if progress else None))
         for line in log_tail[-N_TAIL_LINES_SHOWN:]:
             self._write(f"    | {line}")
 
     def refresh(self, progress: Progress) -> None:
-        self._n_total = progress.n_total
-        if progress.n_session == 0:
-            self._n_ended = progress.n_finished + progress.n_failed
+        self._progress = progress
 
 
 class LogFile:
@@ -147,7 +144,7 @@ class LiveDisplay:
         from rich.table import Table
         from rich.text import Text
 
-        n_ended = progress.n_finished + progress.n_failed
+        n_ended = progress.n_ended
         bar = Table.grid(padding=(0, 1))
         total = progress.n_total
         bar.add_row(
@@ -186,7 +183,7 @@ class LiveDisplay:
         elapsed = time.monotonic() - progress.started
         text = f"elapsed {format_seconds(elapsed)}"
         if progress.n_total is not None and progress.n_session:
-            n_left = max(0, progress.n_total - progress.n_finished - progress.n_failed)
+            n_left = max(0, progress.n_total - progress.n_ended)
             text += f", about {format_seconds(elapsed / progress.n_session * n_left)} left"
         return text
 

@@ -165,13 +165,13 @@ def _start(
                 settings, plan, folder=folder, slots=slots, launcher=launcher, observer=observer, options=options
             )
             has_changed = old_plan is not None and old_plan.get("inputs") != _inputs(settings)
-            for line in describe_resume(sweep.records, plan, has_changed=has_changed):
+            for line in describe_resume(sweep.book.records, plan, has_changed=has_changed):
                 say(line)
             sweep.run()
         from sweepline.cli.summary import print_summary
 
-        print_summary(settings, sweep.records, folder, log_path, csv_path=sweep.table.path)
-        return _exit_code(sweep.records, sweep.stop_signal)
+        print_summary(settings, sweep.book.records, folder, log_path, csv_path=sweep.book.table.path)
+        return _exit_code(sweep.book.records, sweep.signals.first)
     finally:
         folder.unlock()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -10,12 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from sweepline.config.command import DEFAULT_COMMAND, NATIVE_PROGRAM, Command, check_macros, format_python
 from sweepline.config.faults import Faults
 from sweepline.config.parameters import NamedParameter, read_parameters
-from sweepline.config.schema import WANDB_ONLY_KEYS, LoggingModel, OwnKeys, SweepModel, WandbModel
+from sweepline.config.schema import SweepModel, WandbModel
+from sweepline.config.validation import validate
 from sweepline.errors import ConfigError, did_you_mean
 from sweepline.runs import Objective, canonical_json
 from sweepline.space.constraints import Rule, parse_rule
@@ -25,9 +23,6 @@ from sweepline.space.parameters import Constant
 from sweepline.space.plan import SearchSpace
 from sweepline.values import KeyPath, display_path, parse_override, read_yaml
 
-OWN_BLOCK = "x-sweepline"
-GOALS = ("minimize", "maximize")
-_LENIENT_KEYS = ("metric", "early_terminate", "name", "project", "entity", "description")
 _MAX_BASES = 20
 
 
@@ -85,84 +80,10 @@ def load_sweep(path: Path, *, fixed: Sequence[str] = (), is_strict: bool = False
     faults = Faults(document, is_strict=is_strict)
     for key, _ in document.duplicates:
         faults.warn(key, "is written twice; this last one wins")
-    model = _validate(document.value, faults)
+    model = validate(document.value, faults)
     faults.raise_if_any()
     assert model is not None
     return _Reader(path.resolve(), model, faults, fixed).read()
-
-
-def _validate(raw: Mapping[Any, Any], faults: Faults) -> SweepModel | None:
-    own = raw.get(OWN_BLOCK) or {}
-    if not isinstance(own, Mapping):
-        faults.error((OWN_BLOCK,), "must be a mapping of sweepline's keys")
-        own = {}
-    for key in own:
-        if key not in OwnKeys.model_fields:
-            faults.warn((OWN_BLOCK, str(key)), f"unknown key{did_you_mean(str(key), OwnKeys.model_fields)}")
-    merged = {str(key): value for key, value in raw.items() if key != OWN_BLOCK} | dict(own)
-    for key in merged:
-        if key in WANDB_ONLY_KEYS and key != "description":
-            faults.note((key,), "is for W&B's server alone and has no effect here")
-        elif key not in SweepModel.model_fields and not key.startswith(("x-", "$")) and key not in WANDB_ONLY_KEYS:
-            faults.warn((key,), f"unknown key, ignored{did_you_mean(key, SweepModel.model_fields)}")
-    for key in ("name", "project", "entity"):
-        if isinstance(merged.get(key), (int, float)):
-            merged[key] = format_python(merged[key])
-    _mend_goal(merged, faults)
-    try:
-        return SweepModel.model_validate(merged)
-    except ValidationError as error:
-        _report(error, own, faults)
-    for key in _LENIENT_KEYS:
-        merged.pop(key, None)
-    try:
-        return None if faults.errors else SweepModel.model_validate(merged)
-    except ValidationError:
-        return None
-
-
-def _mend_goal(merged: dict[str, Any], faults: Faults) -> None:
-    """Read a misspelled goal as the nearest one, and say so."""
-    metric = merged.get("metric")
-    if not isinstance(metric, Mapping) or "goal" not in metric:
-        return
-    goal = str(metric["goal"]).strip().lower()
-    if goal not in GOALS:
-        near = difflib.get_close_matches(goal, GOALS, n=1)
-        read_as = near[0] if near else GOALS[0]
-        faults.warn(
-            ("metric", "goal"), f"unknown goal {metric['goal']!r}, read as {read_as}; there are {' and '.join(GOALS)}"
-        )
-        goal = read_as
-    merged["metric"] = {**metric, "goal": goal}
-
-
-def _report(error: ValidationError, own: Mapping[Any, Any], faults: Faults) -> None:
-    for detail in error.errors():
-        loc = tuple(part for part in detail["loc"] if isinstance(part, (str, int)))
-        key: KeyPath = (OWN_BLOCK, *loc) if loc and loc[0] in own else loc
-        sentence = _sentence(detail)
-        if loc and loc[0] in _LENIENT_KEYS:
-            faults.warn(key, f"{sentence}; ignored")
-        else:
-            faults.error(key, sentence)
-
-
-def _sentence(detail: Any) -> str:
-    kind, value, loc = detail["type"], detail.get("input"), detail["loc"]
-    if kind == "missing":
-        return f"needs the key {loc[-1]!r}"
-    if kind == "extra_forbidden":
-        fields = WandbModel.model_fields if "wandb" in loc else LoggingModel.model_fields
-        known = ("csv_path", "metrics") if "local" in loc else tuple(fields)
-        return f"unknown key{did_you_mean(str(loc[-1]), known) or '; there are ' + ', '.join(known)}"
-    if kind == "value_error":
-        return str(detail["msg"]).removeprefix("Value error, ")
-    if kind == "literal_error" and isinstance(value, str):
-        expected = str(detail["ctx"]["expected"])
-        hint = did_you_mean(value, re.findall(r"'(\w+)'", expected))
-        return f"unknown value {value!r}{hint or f'; there are {expected}'}"
-    return f"{str(detail['msg']).replace('Input should be', 'should be')}, got {value!r}"
 
 
 class _Reader:

@@ -19,7 +19,7 @@ _FLOAT_TAG = "float"
 
 
 class Journal:
-    """The writing end. Opening it cuts an unfinished last line into ``quarantine/`` and reads where to go on."""
+    """The writing end. Opening it cuts an unfinished last line into ``quarantine/``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -27,8 +27,17 @@ class Journal:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self._size = os.fstat(self._fd).st_size
         self._boot_id = _read_boot_id()
-        self.events = list(read_events(path))
-        self._seq = self.events[-1]["seq"] + 1 if self.events else 0
+        self._seq = 0
+
+    def replay(self) -> Iterator[dict[str, Any]]:
+        """Yield what is written; must be read to its end before the first append.
+
+        Raises:
+            RecordError: see :func:`read_events`.
+        """
+        for event in read_events(self.path):
+            self._seq = event["seq"] + 1
+            yield event
 
     def append(self, event: str, **fields: Any) -> None:
         """Write one event. It is in the kernel's hands when this returns, on disk after :meth:`sync`.

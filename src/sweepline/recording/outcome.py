@@ -16,7 +16,8 @@ from sweepline.runs import Objective, RunOutcome, State
 from sweepline.values import flatten, read_yaml, same_value
 
 METRICS_CSV = "metrics.csv"
-EFFECTIVE_CONFIG, CONFIG_HASH = "config.yaml", "config.sha256"
+EFFECTIVE_CONFIG, CONFIG_HASH, OVERRIDES = "config.yaml", "config.sha256", "overrides.yaml"
+OVERRIDE_NOT_APPLIED = "override not applied"
 _TAIL_BYTES = 16 * 1024
 _CHUNK_BYTES = 1 << 20
 _OUT_OF_MEMORY = re.compile(
@@ -74,7 +75,7 @@ def read_outcome(
     if difference and (state == State.FINISHED or ended.stopped == StopReason.OVERRIDE_NOT_APPLIED):
         state, reason = State.FAILED, difference
     elif state == State.FINISHED:
-        reason = _remarks(reader, objective, is_proved=asked is None or (run_dir / CONFIG_HASH).exists())
+        reason = _remarks(reader, objective, is_proved=asked is None or has_effective_config(run_dir))
     return RunOutcome(
         state=state,
         exit_code=ended.exit_code,
@@ -120,17 +121,31 @@ def _remarks(reader: MetricReader, objective: Objective | None, *, is_proved: bo
     return _one_line("; ".join(remarks))
 
 
+def has_effective_config(run_dir: Path) -> bool:
+    """Whether the run has written down, whole, what it really uses."""
+    return (run_dir / CONFIG_HASH).exists()
+
+
+def read_asked(run_dir: Path) -> Mapping[str, Any] | None:
+    """Return the overrides that a run of our trainer was started with."""
+    try:
+        value = read_yaml(run_dir / OVERRIDES).value
+    except ConfigError:
+        return None
+    return value if isinstance(value, Mapping) else None
+
+
 def find_difference(run_dir: Path, asked: Mapping[str, Any]) -> str | None:
     """Return a sentence when the run's effective config differs from what it was asked; None when it agrees.
 
     A run that has not (yet) written its effective config differs in nothing.
     """
-    if not (run_dir / CONFIG_HASH).exists():
+    if not has_effective_config(run_dir):
         return None
     try:
         effective = read_yaml(run_dir / EFFECTIVE_CONFIG).value
     except ConfigError as error:
-        return f"override not applied ({error})"
+        return f"{OVERRIDE_NOT_APPLIED} ({error})"
     got = flatten(effective) if isinstance(effective, Mapping) else {}
     nested = got | (dict(effective) if isinstance(effective, Mapping) else {})
     wrong = [
@@ -138,7 +153,7 @@ def find_difference(run_dir: Path, asked: Mapping[str, Any]) -> str | None:
         for name, value in asked.items()
         if name not in nested or not same_value(value, nested[name])
     ]
-    return f"override not applied ({'; '.join(wrong)})" if wrong else None
+    return f"{OVERRIDE_NOT_APPLIED} ({'; '.join(wrong)})" if wrong else None
 
 
 def read_tail(run_dir: Path, n_lines: int = 20) -> list[str]:

@@ -1,0 +1,95 @@
+"""Checks a sweep file against the schema: pydantic's findings as sentences, W&B's leniency where W&B is lenient."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from sweepline.config.command import format_python
+from sweepline.config.faults import Faults
+from sweepline.config.schema import WANDB_ONLY_KEYS, LoggingModel, OwnKeys, SweepModel, WandbModel
+from sweepline.errors import did_you_mean
+from sweepline.values import KeyPath
+
+OWN_BLOCK = "x-sweepline"
+GOALS = ("minimize", "maximize")
+_LENIENT_KEYS = ("metric", "early_terminate", "name", "project", "entity", "description")
+
+
+def validate(raw: Mapping[Any, Any], faults: Faults) -> SweepModel | None:
+    """Return the file's values as a model; None when ``faults`` has errors that say why not."""
+    own = raw.get(OWN_BLOCK) or {}
+    if not isinstance(own, Mapping):
+        faults.error((OWN_BLOCK,), "must be a mapping of sweepline's keys")
+        own = {}
+    for key in own:
+        if key not in OwnKeys.model_fields:
+            faults.warn((OWN_BLOCK, str(key)), f"unknown key{did_you_mean(str(key), OwnKeys.model_fields)}")
+    merged = {str(key): value for key, value in raw.items() if key != OWN_BLOCK} | dict(own)
+    for key in merged:
+        if key in WANDB_ONLY_KEYS and key != "description":
+            faults.note((key,), "is for W&B's server alone and has no effect here")
+        elif key not in SweepModel.model_fields and not key.startswith(("x-", "$")) and key not in WANDB_ONLY_KEYS:
+            faults.warn((key,), f"unknown key, ignored{did_you_mean(key, SweepModel.model_fields)}")
+    for key in ("name", "project", "entity"):
+        if isinstance(merged.get(key), (int, float)):
+            merged[key] = format_python(merged[key])
+    _mend_goal(merged, faults)
+    try:
+        return SweepModel.model_validate(merged)
+    except ValidationError as error:
+        _report(error, own, faults)
+    for key in _LENIENT_KEYS:
+        merged.pop(key, None)
+    try:
+        return None if faults.errors else SweepModel.model_validate(merged)
+    except ValidationError:
+        return None
+
+
+def _mend_goal(merged: dict[str, Any], faults: Faults) -> None:
+    """Read a misspelled goal as the nearest one, and say so."""
+    metric = merged.get("metric")
+    if not isinstance(metric, Mapping) or "goal" not in metric:
+        return
+    goal = str(metric["goal"]).strip().lower()
+    if goal not in GOALS:
+        near = difflib.get_close_matches(goal, GOALS, n=1)
+        read_as = near[0] if near else GOALS[0]
+        faults.warn(
+            ("metric", "goal"), f"unknown goal {metric['goal']!r}, read as {read_as}; there are {' and '.join(GOALS)}"
+        )
+        goal = read_as
+    merged["metric"] = {**metric, "goal": goal}
+
+
+def _report(error: ValidationError, own: Mapping[Any, Any], faults: Faults) -> None:
+    for detail in error.errors():
+        loc = tuple(part for part in detail["loc"] if isinstance(part, (str, int)))
+        key: KeyPath = (OWN_BLOCK, *loc) if loc and loc[0] in own else loc
+        sentence = _sentence(detail)
+        if loc and loc[0] in _LENIENT_KEYS:
+            faults.warn(key, f"{sentence}; ignored")
+        else:
+            faults.error(key, sentence)
+
+
+def _sentence(detail: Any) -> str:
+    kind, value, loc = detail["type"], detail.get("input"), detail["loc"]
+    if kind == "missing":
+        return f"needs the key {loc[-1]!r}"
+    if kind == "extra_forbidden":
+        fields = WandbModel.model_fields if "wandb" in loc else LoggingModel.model_fields
+        known = ("csv_path", "metrics") if "local" in loc else tuple(fields)
+        return f"unknown key{did_you_mean(str(loc[-1]), known) or '; there are ' + ', '.join(known)}"
+    if kind == "value_error":
+        return str(detail["msg"]).removeprefix("Value error, ")
+    if kind == "literal_error" and isinstance(value, str):
+        expected = str(detail["ctx"]["expected"])
+        hint = did_you_mean(value, re.findall(r"'(\w+)'", expected))
+        return f"unknown value {value!r}{hint or f'; there are {expected}'}"
+    return f"{str(detail['msg']).replace('Input should be', 'should be')}, got {value!r}"

@@ -1,0 +1,125 @@
+"""How a running sweep stands, and who watches it. Counts and values only; drawing is in ``display``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from sweepline.devices import Slot
+from sweepline.executors.base import RunHandle
+from sweepline.recording.history import RunRecord
+from sweepline.recording.tail import LogTail
+from sweepline.runs import SUCCESSFUL, Objective, Run, RunOutcome
+from sweepline.space.plan import Plan
+
+COUNT_SLICE_S = 0.02
+
+
+@dataclass(kw_only=True)
+class ActiveRun:
+    """A run that is under way. ``asked`` are the overrides to be proved; None where none can be."""
+
+    run: Run
+    attempt: int
+    slot: Slot
+    handle: RunHandle
+    run_dir: Path
+    tail: LogTail
+    asked: Mapping[str, Any] | None
+    started: float = field(default_factory=time.monotonic)
+    is_proof_settled: bool = False
+
+
+class Observer(Protocol):
+    """Who watches a sweep: a terminal, a log. Called from the loop; must be quick and must not raise."""
+
+    refresh_s: float
+
+    def note(self, text: str) -> None:
+        """Something worth a line."""
+
+    def run_started(self, active: ActiveRun) -> None:
+        """A run has been started."""
+
+    def run_ended(self, record: RunRecord, outcome: RunOutcome, log_tail: Sequence[str]) -> None:
+        """A run's end has been recorded; ``log_tail`` holds its last lines where it failed."""
+
+    def refresh(self, progress: Progress) -> None:
+        """Called every ``refresh_s`` seconds with how the sweep stands."""
+
+
+class Progress:
+    """Counts over all starts of a sweep; ``n_session`` counts this start alone.
+
+    ``n_total`` is None until the plan has been walked, which a large plan does in slices between events.
+    """
+
+    def __init__(self, plan: Plan, objective: Objective | None) -> None:
+        self.objective = objective
+        self.n_total: int | None = None
+        self.n_session = 0
+        self.active: Sequence[ActiveRun] = ()
+        self.best: RunRecord | None = None
+        self.started = time.monotonic()
+        self._finished: set[str] = set()
+        self._failed: set[str] = set()
+        self._plan = plan
+        self._counter = plan.count()
+
+    @property
+    def n_finished(self) -> int:
+        """Runs that ended well."""
+        return len(self._finished)
+
+    @property
+    def n_failed(self) -> int:
+        """Runs whose latest attempt ended otherwise."""
+        return len(self._failed)
+
+    @property
+    def n_ended(self) -> int:
+        """Runs that need nothing more in this start."""
+        return self.n_finished + self.n_failed
+
+    def load(self, records: Iterable[RunRecord]) -> None:
+        """Count what earlier starts recorded."""
+        for record in records:
+            self._count(record)
+
+    def add(self, record: RunRecord) -> None:
+        """Count an end of this start; a retry that ends well takes back its failure."""
+        self.n_session += record.is_ended
+        self._count(record)
+
+    def walk_plan(self) -> bool:
+        """Walk a slice of the plan for the total; return whether there is more to walk."""
+        if self.n_total is not None:
+            return False
+        until = time.monotonic() + COUNT_SLICE_S
+        n_kept = 0
+        for tally in self._counter:
+            n_kept = tally.n_kept
+            if time.monotonic() >= until:
+                return True
+        self.n_total = n_kept * self._plan.n_seeds
+        return False
+
+    def _count(self, record: RunRecord) -> None:
+        self._finished.discard(record.run_id)
+        self._failed.discard(record.run_id)
+        if record.state in SUCCESSFUL:
+            self._finished.add(record.run_id)
+            self._consider_best(record)
+        elif record.is_ended:
+            self._failed.add(record.run_id)
+
+    def _consider_best(self, record: RunRecord) -> None:
+        objective = self.objective
+        if objective is None or objective.name not in record.metrics:
+            return
+        best = self.best.metrics[objective.name] if self.best else None
+        if objective.is_better(record.metrics[objective.name], best):
+            self.best = record

@@ -1,0 +1,134 @@
+"""The books of a sweep: journal, table and the fold of both, kept in step by their only writer."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from sweepline.executors.local import read_exit
+from sweepline.recording.folders import SweepFolder
+from sweepline.recording.history import RUN_END, RUN_START, RunRecord, apply_event
+from sweepline.recording.journal import Journal
+from sweepline.recording.outcome import read_asked, read_outcome
+from sweepline.recording.table import RunTable
+from sweepline.runs import Objective, Run, RunOutcome, State
+
+COMMIT_INTERVAL_S = 0.02  # ends that come within this time share one fdatasync
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedEnd:
+    """An end that is on disk, with the record as it was then."""
+
+    record: RunRecord
+    outcome: RunOutcome
+
+
+class RecordBook:
+    """Writes a run's end in this order: journal, disk, row. Every later step can be repeated from the earlier one."""
+
+    def __init__(
+        self, folder: SweepFolder, *, csv: Path, sweep: str, params: Sequence[str], metrics: Sequence[str]
+    ) -> None:
+        self.folder = folder
+        self.journal = Journal(folder.journal)
+        self.records: dict[str, RunRecord] = {}
+        for event in self.journal.replay():
+            apply_event(self.records, event)
+        self.table = RunTable(csv, sweep=sweep, params=params, metrics=metrics)
+        self._uncommitted: list[CommittedEnd] = []
+        self._commit_due = 0.0
+
+    def open(
+        self, *, patterns: Mapping[str, re.Pattern[str]], objective: Objective | None, proves_overrides: bool
+    ) -> list[str]:
+        """End what a dead orchestrator left open and bring the table up to date; return sentences worth saying."""
+        for record in list(self.records.values()):
+            if record.state == State.RUNNING:
+                outcome = self._recover(record, patterns, objective, proves_overrides=proves_overrides)
+                self._append_end(record.run_id, record.attempt, outcome)
+        self.journal.sync()
+        self._uncommitted.clear()
+        notes = [self.journal.cut_note, self.table.open(self.records.values())]
+        return [note for note in notes if note]
+
+    def note_event(self, event: str, **fields: object) -> None:
+        """Write an event that concerns no single run."""
+        self.journal.append(event, **fields)
+
+    def start(self, run: Run, attempt: int, device: str) -> None:
+        """Write that an attempt is about to be started."""
+        event = {
+            "run": run.run_id,
+            "attempt": attempt,
+            "name": run.name,
+            "params": dict(run.params),
+            "seed": run.seed,
+            "device": device,
+            "started_at": datetime.now().astimezone().isoformat(timespec="seconds"),
+        }
+        self.journal.append(RUN_START, **event)
+        apply_event(self.records, {"ev": RUN_START, **event})
+
+    def end(self, run: Run, attempt: int, outcome: RunOutcome) -> None:
+        """Write how an attempt ended; it counts once :meth:`commit` has returned."""
+        self._append_end(run.run_id, attempt, outcome)
+
+    @property
+    def commit_due(self) -> float | None:
+        """The monotonic time at which ends want to be committed; None when there are none."""
+        return self._commit_due if self._uncommitted else None
+
+    def commit(self) -> list[CommittedEnd]:
+        """Make the ends durable, then write their rows; return them."""
+        ended, self._uncommitted = self._uncommitted, []
+        if ended:
+            self.journal.sync()
+        for end in ended:
+            self.table.put(end.record)
+        return ended
+
+    def close(self) -> None:
+        """Make everything durable and close the files."""
+        self.journal.sync()
+        self.journal.close()
+        self.table.close()
+
+    def _append_end(self, run_id: str, attempt: int, outcome: RunOutcome) -> None:
+        event = {
+            "run": run_id,
+            "attempt": attempt,
+            "state": outcome.state.value,
+            "exit_code": outcome.exit_code,
+            "signal": outcome.signal,
+            "reason": outcome.reason,
+            "duration_s": round(outcome.duration_s, 6),
+            "metrics": dict(outcome.metrics),
+            "n_bad_metric_lines": outcome.n_bad_metric_lines,
+            "max_rss_kib": outcome.max_rss_kib,
+        }
+        self.journal.append(RUN_END, **event)
+        apply_event(self.records, {"ev": RUN_END, **event})
+        if not self._uncommitted:
+            self._commit_due = time.monotonic() + COMMIT_INTERVAL_S
+        self._uncommitted.append(CommittedEnd(replace(self.records[run_id]), outcome))
+
+    def _recover(
+        self,
+        record: RunRecord,
+        patterns: Mapping[str, re.Pattern[str]],
+        objective: Objective | None,
+        *,
+        proves_overrides: bool,
+    ) -> RunOutcome:
+        """Return the end of a run that nobody recorded: by its ``exit.json``, else interrupted."""
+        run_dir = self.folder.run_dir(record.run_id)
+        found = read_exit(run_dir)
+        if found is None or found[0] != record.attempt:
+            return RunOutcome(state=State.INTERRUPTED, reason="the sweep ended before this run did")
+        asked = read_asked(run_dir) if proves_overrides else None
+        return read_outcome(run_dir, found[1], patterns=patterns, objective=objective, asked=asked)
