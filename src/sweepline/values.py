@@ -95,7 +95,8 @@ def parse_yaml(text: str, label: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{label}:{mark.line + 1}:{mark.column + 1}" if mark else label
-        raise ConfigError(f"{where}: YAML syntax: {error.problem or error.context}{_tab_hint(text, mark)}") from None
+        problem = f"{error.problem or error.context}{_describe_context(error)}{_tab_hint(text, mark)}"
+        raise ConfigError(f"{where}: YAML syntax: {problem}") from None
     except (yaml.YAMLError, RecursionError, UnicodeEncodeError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(f"{label}: YAML syntax: {first_line}") from None
@@ -104,6 +105,12 @@ def parse_yaml(text: str, label: str) -> Document:
     builder = _Builder(label)
     value = builder.build(node, ())
     return Document(label, value, builder.lines, tuple(builder.duplicates), tuple(builder.word_booleans))
+
+
+def _describe_context(error: yaml.MarkedYAMLError) -> str:
+    if not error.context or not error.problem or error.context_mark is None:
+        return ""
+    return f" ({error.context} that begins in line {error.context_mark.line + 1})"
 
 
 def _tab_hint(text: str, mark: Any) -> str:

@@ -1,0 +1,138 @@
+"""Sweeps of our own trainer: overrides proved, data prepared, W&B groups; real torch on real data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sweepline.recording.wandbfile import read_wandb_run
+from tests.conftest import EXPERIMENT, Project
+
+TRAINER = (EXPERIMENT / "train_single.py").read_text()
+CONFIG = """
+    epochs: 1
+    batch_size: 50
+    data: {name: digits, limit: 200}
+    wandb: {mode: disabled}
+"""
+SWEEP = """
+    program: train_single.py
+    config: config.yaml
+    name: small
+    method: grid
+    metric: {name: epoch_loss, goal: minimize}
+    parameters:
+      learner.step_size: [0.1, 0.01, 0.001]
+    seeds: [0]
+    max_concurrent: 2
+    devices: cpu
+"""
+
+
+@pytest.fixture
+def trainer(project: Project) -> Project:
+    """A project with our trainer and a sweep of three runs on a few digits."""
+    project.write("train_single.py", TRAINER)
+    project.write("config.yaml", CONFIG)
+    project.write("sweep.yaml", SWEEP)
+    return project
+
+
+def test_every_override_reaches_the_training_and_is_proved(trainer: Project) -> None:
+    result = trainer.run()
+    rows = trainer.rows()
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert rows.epoch_loss.nunique() == 3
+    assert rows.reason.isna().all()
+    assert "warning" not in result.stdout
+
+
+def test_a_trainer_that_ignores_an_override_fails_its_run(trainer: Project) -> None:
+    planted = "sys.argv = [word for word in sys.argv if not word.startswith('learner.step_size=')]\n"
+    trainer.write(
+        "train_single.py", TRAINER.replace('if __name__ == "__main__":\n', f'if __name__ == "__main__":\n    {planted}')
+    )
+    result = trainer.run("--count", "1")
+    rows = trainer.rows()
+    assert result.returncode == 1
+    assert list(rows.state) == ["failed"]
+    assert list(rows.reason) == ["override not applied (learner.step_size: asked 0.1, got 0.01)"]
+
+
+def test_a_trainer_that_ignores_a_parameter_is_found_out_at_the_end(trainer: Project) -> None:
+    planted = """
+        from sweepline.training import optimizers
+        build = optimizers.build_optimizer
+        fixed = {"step_size": 0.05}
+        optimizers.build_optimizer = lambda config, parameters: build(config.model_copy(update=fixed), parameters)
+    """
+    trainer.write("planted.py", planted)
+    trainer.write("train_single.py", TRAINER.replace("import sys\n", "import sys\n\nimport planted  # noqa: F401\n", 1))
+    result = trainer.run()
+    assert set(trainer.rows().state) == {"finished"}
+    assert "learner.step_size had no effect: 3 values, identical epoch_loss in the only group" in result.stdout
+
+
+def test_a_run_is_the_same_to_the_last_bit_alone_and_beside_another(trainer: Project) -> None:
+    trainer.run("--max-concurrent", "1")
+    alone = trainer.rows().set_index("run_id").epoch_loss.sort_index()
+    trainer.run("--fresh", "--max-concurrent", "2")
+    beside = trainer.rows().set_index("run_id").epoch_loss.sort_index()
+    assert list(alone) == list(beside)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ("learner.stepsize: [0.1]", "unknown key 'learner.stepsize'; did you mean 'learner.step_size'?"),
+        ("learner.opt: [sgd, adamm]", "unknown learner.opt 'adamm'; did you mean 'adam'?"),
+        ("epochs: [1, none]", "epochs should be a valid integer"),
+    ],
+)
+def test_what_the_trainer_does_not_know_is_said_before_the_first_run(
+    trainer: Project, parameters: str, sentence: str
+) -> None:
+    trainer.write("sweep.yaml", SWEEP.replace("learner.step_size: [0.1, 0.01, 0.001]", parameters))
+    result = trainer.run()
+    assert result.returncode == 2
+    assert sentence in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(trainer.sweep_dir.glob("runs/*"))
+
+
+def test_mnist_that_cannot_be_had_is_one_sentence(trainer: Project) -> None:
+    result = trainer.run("--set", "data.name=mnist", "--set", f"data.root={trainer.path}/nowhere")
+    assert result.returncode == 2
+    assert "data mnist: no MNIST/raw under" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_script_called_train_single_that_is_not_ours_is_not_started_for_a_check(project: Project) -> None:
+    project.write("train_single.py", "open('started', 'a').write('x')\nprint('METRIC loss=1')\n")
+    project.write("sweep.yaml", SWEEP.replace("config: config.yaml", ""))
+    result = project.run()
+    assert (project.path / "started").read_text() == "xxx"
+    assert "overrides not proved" in result.stdout
+
+
+def test_a_sweep_is_one_group_in_wandb(trainer: Project) -> None:
+    trainer.write("sweep.yaml", SWEEP + "    logging: {wandb: {project: digits, tags: [small, test]}}\n")
+    result = trainer.run("--count", "1", "--set", "epochs=2")
+    (path,) = trainer.sweep_dir.glob("runs/*/wandb/offline-run-*/run-*.wandb")
+    run = read_wandb_run(path)
+    assert (run.project, run.group, run.name) == ("digits", "small", "lr0.1-s0")
+    assert (run.job_type, run.tags, run.exit_code) == ("sweep", ("small", "test"), 0)
+    assert run.config["learner"]["step_size"] == 0.1
+    assert [row["epoch"] for row in run.history] == [1, 2]
+    assert "wandb sync" in result.stdout
+
+
+def test_step_sizes_matter_on_the_real_mnist(trainer: Project, mnist_root: Path) -> None:
+    trainer.write("config.yaml", CONFIG.replace("name: digits, limit: 200", "name: mnist, limit: 4000"))
+    sweep = SWEEP.replace("[0.1, 0.01, 0.001]", "[0.1, 0.001]\n      learner.opt: adam")
+    trainer.write("sweep.yaml", sweep)
+    result = trainer.run(SWEEPLINE_DATA=str(mnist_root))
+    rows = trainer.rows().set_index("learner.step_size")
+    assert result.returncode == 0, result.stderr
+    assert rows.epoch_accuracy[0.001] > rows.epoch_accuracy[0.1] + 0.2
