@@ -346,3 +346,12 @@ def test_a_random_sweep_without_replacement_runs_each_combination_once(toys: Pro
     result = toys.run()
     assert result.returncode == 0
     assert len(toys.rows()) == 6
+
+
+def test_a_reader_that_goes_away_does_not_stop_the_sweep(toys: Project) -> None:
+    toys.write("sweep.yaml", SWEEP.replace("y: [0.5, 0.25]", "hold: 0.2"))
+    with toys.start("run") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(DEADLINE_S) == 0
+    assert len(toys.rows()) == 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -57,19 +59,17 @@ def describe_end(record: RunRecord, n_ended: int, n_total: int | None) -> str:
 class LineDisplay:
     """One line per event, to any text sink; for pipes, and for the log file."""
 
-    def __init__(self, write_line: Callable[[str], None], *, refresh_s: float = 1.0, shows_starts: bool = True) -> None:
+    def __init__(self, write_line: Callable[[str], None], *, refresh_s: float = 1.0) -> None:
         self.refresh_s = refresh_s
         self._write = write_line
-        self._shows_starts = shows_starts
         self._progress: Progress | None = None
 
     def note(self, text: str) -> None:
         self._write(text)
 
     def run_started(self, active: ActiveRun) -> None:
-        if self._shows_starts:
-            again = f" (attempt {active.attempt})" if active.attempt > 1 else ""
-            self._write(f"started {active.run.name} on {active.slot.label}{again}")
+        again = f" (attempt {active.attempt})" if active.attempt > 1 else ""
+        self._write(f"started {active.run.name} on {active.slot.label}{again}")
 
     def run_ended(self, record: RunRecord, outcome: RunOutcome, log_tail: Sequence[str]) -> None:
         progress = self._progress
@@ -79,6 +79,23 @@ class LineDisplay:
 
     def refresh(self, progress: Progress) -> None:
         self._progress = progress
+
+
+class TerminalLines:
+    """Standard output, line by line. When its reader goes away (``| head``) the sweep goes on without it."""
+
+    def __init__(self) -> None:
+        self._is_open = True
+
+    def write_line(self, text: str) -> None:
+        """Print one line."""
+        if not self._is_open:
+            return
+        try:
+            print(text, flush=True)
+        except BrokenPipeError:
+            self._is_open = False
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class LogFile:

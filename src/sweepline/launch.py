@@ -29,6 +29,14 @@ _SHOWN = (
 )
 
 
+def inherited_environment() -> dict[str, str]:
+    """Return this process's environment, the data folder absolute: runs may start in another directory."""
+    environ = dict(os.environ)
+    if environ.get(DATA_VARIABLE):
+        environ[DATA_VARIABLE] = str(Path(environ[DATA_VARIABLE]).expanduser().resolve())
+    return environ
+
+
 @dataclass(frozen=True, kw_only=True)
 class Launcher:
     """Everything about starting runs that is the same for a whole sweep."""
@@ -37,15 +45,14 @@ class Launcher:
     runs_dir: Path
     sweep_token: str
     threads: int
-    inherited: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    inherited: Mapping[str, str] = field(default_factory=inherited_environment, repr=False)
 
     @functools.cached_property
     def _fixed(self) -> dict[str, str]:
         """The variables that are the same for every run."""
         variables = {"PYTHONUNBUFFERED": "1", "SWEEPLINE_SWEEP": self.settings.name}
-        data = self.inherited.get(DATA_VARIABLE)
-        if data:
-            variables[DATA_VARIABLE] = str(Path(data).expanduser().resolve())
+        if DATA_VARIABLE in self.inherited:
+            variables[DATA_VARIABLE] = self.inherited[DATA_VARIABLE]
         if not self.settings.command.is_native:
             variables |= wandb_mode(self.settings.wandb, self.inherited)
         return variables

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.errors import ConfigError
@@ -17,7 +16,7 @@ MAX_VALUES_CHECKED = 64
 _OWN_TRAINER_MARK = b"sweepline.training"
 
 
-def check_with_trainer(settings: SweepSettings, first: Run) -> None:
+def check_with_trainer(settings: SweepSettings, first: Run, environ: Mapping[str, str]) -> None:
     """Let the trainer check its config with every swept value and prepare its data.
 
     Scripts named train_single.py that are not our trainer are left alone: they might start training.
@@ -38,7 +37,7 @@ def check_with_trainer(settings: SweepSettings, first: Run) -> None:
         capture_output=True,
         text=True,
         cwd=command.working_dir,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+        env={**environ, "CUDA_VISIBLE_DEVICES": ""},
         check=False,
     )
     if result.returncode != 0:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sweepline.recording.history import RunRecord
 from sweepline.runs import SUCCESSFUL, canonical_json
+
+MAX_RUNS_COMPARED = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +31,10 @@ def find_no_effects(records: Iterable[RunRecord], metric: str) -> list[NoEffect]
 
     Runs that agree in everything else form a group; a parameter is without effect when every group in which it takes
     two or more values holds one single value of the metric, to the last digit. ``seed`` counts as a parameter.
+    Of a very large sweep the first 20,000 runs are compared.
     """
-    runs = [record for record in records if record.state in SUCCESSFUL and metric in record.metrics]
+    found_runs = (record for record in records if record.state in SUCCESSFUL and metric in record.metrics)
+    runs = list(itertools.islice(found_runs, MAX_RUNS_COMPARED))
     settings = [{**run.params, "seed": run.seed} for run in runs]
     names = list(dict.fromkeys(name for setting in settings for name in setting))
     found = []

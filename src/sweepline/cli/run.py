@@ -32,6 +32,7 @@ from sweepline.space.plan import Plan, count_all
 from sweepline.values import display_path
 
 EXIT_INCOMPLETE, EXIT_SIGNAL_BASE = 1, 128
+MAX_PLAN_COMPARED = 200_000
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None) -> None:
@@ -147,7 +148,7 @@ def _start(
             launcher = replace(launcher, sweep_token=secrets.token_hex(3))
             archived = folder.archive()
             notes = [*notes, *([f"--fresh: earlier records moved to {display_path(archived)}"] if archived else [])]
-        check_with_trainer(settings, first)
+        check_with_trainer(settings, first, launcher.inherited)
         old_plan = folder.read_plan()
         folder.write_plan(_plan_record(settings, plan, slots, launcher, old_plan))
         folder.freeze(settings.source)
@@ -186,6 +187,9 @@ def describe_resume(records: dict[str, RunRecord], plan: Plan, *, has_changed: b
     """Yield what a start finds: runs done, interrupted and to do; and what an edited sweep file changed."""
     if not records:
         return
+    if (plan.n_combinations or 0) > MAX_PLAN_COMPARED:
+        yield f"resuming: {len(records):,} runs are recorded"
+        return
     planned = {run.run_id for run in plan.runs()}
     kept = [record for run_id, record in records.items() if run_id in planned]
     n_new = len(planned) - len(kept)
@@ -204,7 +208,7 @@ def _observers(
     args: argparse.Namespace, settings: SweepSettings, slots: Slots, log_path: Path
 ) -> Iterator[tuple[Any, Any]]:
     """Yield what watches the sweep, and a function that says a line everywhere."""
-    from sweepline.display import LineDisplay, LiveDisplay, LogFile, Observers
+    from sweepline.display import LineDisplay, LiveDisplay, LogFile, Observers, TerminalLines
 
     log = LogFile(log_path)
     to_log = LineDisplay(log.write_line)
@@ -217,14 +221,10 @@ def _observers(
                 observers = Observers([live, to_log])
                 yield observers, observers.note
         else:
-            observers = Observers([LineDisplay(_print_line, shows_starts=False), to_log])
+            observers = Observers([LineDisplay(TerminalLines().write_line), to_log])
             yield observers, observers.note
     finally:
         log.close()
-
-
-def _print_line(text: str) -> None:
-    print(text, flush=True)
 
 
 def _inputs(settings: SweepSettings) -> dict[str, str]:

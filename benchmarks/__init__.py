@@ -1,0 +1,1 @@
+"""Figures of speed, each measured against something else in the same run. Not tests: nothing here passes or fails."""
