@@ -146,7 +146,7 @@ def _start(
     try:
         if args.fresh:
             launcher = replace(launcher, sweep_token=secrets.token_hex(3))
-            archived = folder.archive()
+            archived = folder.archive(csv=settings.csv_path)
             notes = [*notes, *([f"--fresh: earlier records moved to {display_path(archived)}"] if archived else [])]
         check_with_trainer(settings, first, launcher.inherited)
         old_plan = folder.read_plan()

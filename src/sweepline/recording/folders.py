@@ -87,8 +87,11 @@ class SweepFolder:
         finally:
             os.close(fd)
 
-    def archive(self) -> Path | None:
-        """Move everything of earlier starts into ``archive/<time>/``; return that folder, None if there is nothing."""
+    def archive(self, *, csv: Path | None = None) -> Path | None:
+        """Move everything of earlier starts into ``archive/<time>/``, ``csv`` too where it stands elsewhere.
+
+        Returns that folder, None if there was nothing.
+        """
         entries = [entry for entry in self.path.iterdir() if entry.name not in ("sweep.lock", ARCHIVE)]
         if not self.journal.exists():
             return None
@@ -96,6 +99,8 @@ class SweepFolder:
         target.mkdir(parents=True)
         for entry in entries:
             entry.rename(target / entry.name)
+        if csv is not None and csv.exists():
+            csv.rename(target / CSV)
         self.runs.mkdir()
         return target
 
