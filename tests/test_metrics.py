@@ -158,7 +158,7 @@ def test_a_line_that_begins_with_metric_and_no_space_is_no_silence(line: str) ->
 
 @pytest.mark.parametrize("line", BAD_LINES)
 def test_a_bad_line_raises_only_where_one_line_is_parsed(line: str) -> None:
-    with pytest.raises(ValueError, match="^METRIC"):
+    with pytest.raises(ValueError, match=r"^METRIC"):
         parse_metric_line(line)
 
 

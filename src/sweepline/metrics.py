@@ -16,6 +16,7 @@ PLACES = ("epoch", "step", "samples")
 MAX_LINE_BYTES = 64 * 1024
 MAX_METRICS = 500
 MAX_BAD_LINES_KEPT = 3
+MAX_DROPPED_COUNTED = 10_000
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_./-]*"
 _NUMBER = r"[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|(?i:nan|inf(?:inity)?))"
@@ -23,7 +24,8 @@ _PAIR = re.compile(rf"({_NAME})=({_NUMBER})(?=\s|$)", re.ASCII)
 _LINE = re.compile(rf"METRIC(?:[ \t]+{_NAME}={_NUMBER})+[ \t]*", re.ASCII)
 _AFTER_BAR = re.compile(rf"(?<![A-Za-z0-9_])METRIC(?:[ \t]+{_NAME}={_NUMBER})+[ \t]*$", re.ASCII)
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-_FIELD = re.compile(r"[+-]?(?:nan|inf|\d[\d.eE+-]*)", re.ASCII)
+_ONE_NUMBER = re.compile(_NUMBER, re.ASCII)
+_WORD_GOES_ON = re.compile(r"METRIC\w")
 _LINE_END = re.compile(rb"[\r\n]+")
 
 
@@ -38,7 +40,7 @@ class MetricPoint:
 def format_metric_line(values: Mapping[str, float], **place: int) -> str:
     """Return the METRIC line for ``values``; floats keep every digit."""
     pairs = [f"{name}={number}" for name, number in place.items()]
-    pairs += [f"{name}={value!r}" for name, value in values.items()]
+    pairs += [f"{name}={float(value)!r}" for name, value in values.items()]
     return "METRIC " + " ".join(pairs)
 
 
@@ -52,7 +54,7 @@ def parse_metric_line(line: str) -> MetricPoint | None:
     if not text.startswith("METRIC"):
         match = _AFTER_BAR.search(text)
         return _point(match.group()) if match else None
-    if text[6:7] not in ("", " ", "\t"):
+    if _WORD_GOES_ON.match(text):
         return None
     if not _LINE.fullmatch(text):
         raise ValueError(text[:200])
@@ -77,9 +79,14 @@ class MetricReader:
         self.points: list[MetricPoint] = []
         self.n_bad_lines = 0
         self.bad_lines: list[str] = []
-        self.n_dropped_names = 0
+        self._dropped_names: set[str] = set()
         self._partial = b""
         self._skipping = False
+
+    @property
+    def n_dropped_names(self) -> int:
+        """How many metrics beyond the first 500 were left out (counted up to 10,000)."""
+        return len(self._dropped_names)
 
     @property
     def place(self) -> Mapping[str, int]:
@@ -90,11 +97,10 @@ class MetricReader:
         """Take the next bytes of the output; the end of a line may still be missing."""
         *lines, rest = _LINE_END.split(chunk)
         if lines:
-            first = b"" if self._skipping else self._partial + lines[0]
-            self._take(self._partial if self._skipping else first)
+            self._take(self._partial if self._skipping else self._partial + lines[0])
+            self._partial, self._skipping = b"", False
             for line in lines[1:]:
                 self._take(line)
-            self._partial, self._skipping = b"", False
         if not self._skipping:
             self._partial += rest
             if len(self._partial) > MAX_LINE_BYTES:
@@ -107,18 +113,19 @@ class MetricReader:
 
     def _take(self, raw: bytes) -> None:
         if b"METRIC" in raw:
-            self._take_metric_line(raw)
+            self._take_metric_line(raw, is_cut=self._skipping or len(raw) > MAX_LINE_BYTES)
         if self.patterns and raw:
             self._take_matches(raw[:MAX_LINE_BYTES].decode("utf-8", "replace"))
 
-    def _take_metric_line(self, raw: bytes) -> None:
+    def _take_metric_line(self, raw: bytes, *, is_cut: bool) -> None:
         line = raw[:MAX_LINE_BYTES].decode("utf-8", "replace")
+        if is_cut and line.lstrip().startswith("METRIC"):
+            self._note_bad(line)  # its last number may be half a number
+            return
         try:
             point = parse_metric_line(line)
         except ValueError as error:
-            self.n_bad_lines += 1
-            if len(self.bad_lines) < MAX_BAD_LINES_KEPT:
-                self.bad_lines.append(str(error))
+            self._note_bad(str(error))
             return
         if point is not None and point.values:
             self.add(point)
@@ -128,13 +135,17 @@ class MetricReader:
         for name, pattern in self.patterns.items():
             for match in pattern.finditer(_ANSI.sub("", line)):
                 text = (match.group(1) or "").strip().replace(",", "")
-                if _FIELD.match(text):
-                    try:
-                        found[name] = float(text)
-                    except ValueError:
-                        self.n_bad_lines += 1
+                if _ONE_NUMBER.fullmatch(text):
+                    found[name] = float(text)
+                else:
+                    self._note_bad(match.group())
         if found:
             self.add(MetricPoint(found))
+
+    def _note_bad(self, line: str) -> None:
+        self.n_bad_lines += 1
+        if len(self.bad_lines) < MAX_BAD_LINES_KEPT:
+            self.bad_lines.append(line[:200])
 
     def add(self, point: MetricPoint) -> None:
         """Take a point; names beyond the first 500 are left out and counted."""
@@ -144,7 +155,7 @@ class MetricReader:
             room = MAX_METRICS - len(self.latest)
             fresh = [name for name in values if name not in self.latest]
             known.update({name: values[name] for name in fresh[:room]})
-            self.n_dropped_names += max(0, len(fresh) - room)
+            self._dropped_names.update(fresh[room : room + MAX_DROPPED_COUNTED - len(self._dropped_names)])
             values = known
         if values:
             self.latest.update(values)

@@ -93,7 +93,7 @@ def canonical_json(value: Any) -> str:
 
 def _canonical(value: Any) -> Any:
     if isinstance(value, float):
-        if value.is_integer() and abs(value) < 2**53:
+        if value.is_integer():
             return int(value)
         return value if math.isfinite(value) else {"non-finite": repr(value)}
     if isinstance(value, Mapping):
@@ -144,5 +144,5 @@ def run_name_of(params: Params, swept: Sequence[str], seed: int | None, *, limit
         parts.append(text if isinstance(value, str) else f"{short_name(name)}{text}")
     if seed is not None:
         parts.append(f"s{seed}")
-    label = re.sub(r"[^\w.+=-]+", "_", "-".join(parts), flags=re.ASCII).strip("_") or "run"
+    label = re.sub(r"[^\w.+=-]+", "_", "-".join(parts), flags=re.ASCII).strip("._") or "run"
     return label if len(label) <= limit else label[: limit - 1] + "~"

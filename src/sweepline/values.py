@@ -21,7 +21,10 @@ from sweepline.errors import ConfigError
 
 MAX_YAML_BYTES = 10 * 2**20
 MAX_YAML_DEPTH = 100
-MAX_YAML_NODES = 2_000_000
+MAX_YAML_NODES = 300_000
+
+_YAML_TAG = "tag:yaml.org,2002:"
+_SCALAR_TAGS = ("null", "bool", "int", "float", "str", "value", "merge")
 
 KeyPath = tuple[str | int, ...]
 
@@ -97,6 +100,9 @@ def parse_yaml(text: str, label: str) -> Document:
         where = f"{label}:{mark.line + 1}:{mark.column + 1}" if mark else label
         problem = f"{error.problem or error.context}{_describe_context(error)}{_tab_hint(text, mark)}"
         raise ConfigError(f"{where}: YAML syntax: {problem}") from None
+    except yaml.reader.ReaderError as error:
+        line = text[: error.position].count("\n") + 1
+        raise ConfigError(f"{label}:{line}: YAML syntax: a control character ({error.character!r})") from None
     except (yaml.YAMLError, RecursionError, UnicodeEncodeError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(f"{label}: YAML syntax: {first_line}") from None
@@ -141,18 +147,24 @@ class _Builder:
         if isinstance(node, yaml.MappingNode):
             return self._build_mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
+            self._check_tag(node, ("seq",))
             return [self.build(item, (*path, i)) for i, item in enumerate(node.value)]
         if node.tag == "tag:yaml.org,2002:bool" and node.value.lower() not in ("true", "false"):
             self.word_booleans.append((path, line, node.value))
+        self._check_tag(node, _SCALAR_TAGS)
         try:
             return self._constructor.construct_object(node)
-        except (yaml.YAMLError, ValueError, OverflowError):
-            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
-            raise ConfigError(f"{self.label}:{line}: {node.value!r} with tag {tag} is not plain data") from None
+        except (yaml.YAMLError, ValueError, OverflowError, LookupError, AttributeError):
+            raise ConfigError(f"{self.label}:{line}: {node.value!r} does not fit its tag {_short(node.tag)}") from None
+
+    def _check_tag(self, node: Any, allowed: tuple[str, ...]) -> None:
+        """Refuse tags beyond plain data: Python objects, bytes, dates, anybody's own."""
+        if node.tag.removeprefix(_YAML_TAG) not in allowed:
+            line = node.start_mark.line + 1
+            raise ConfigError(f"{self.label}:{line}: tag {_short(node.tag)} is not plain data; leave it out")
 
     def _build_mapping(self, node: Any, path: KeyPath) -> dict[Any, Any]:
-        if not node.tag.startswith("tag:yaml.org,2002:map"):
-            raise ConfigError(f"{self.label}:{node.start_mark.line + 1}: tag {node.tag} is not plain data")
+        self._check_tag(node, ("map",))
         merged: dict[Any, Any] = {}
         own: dict[Any, Any] = {}
         for key_node, value_node in node.value:
@@ -174,6 +186,10 @@ class _Builder:
             self.lines[key_path] = key_node.start_mark.line + 1
             own[key] = self.build(value_node, key_path)
         return {**merged, **own}
+
+
+def _short(tag: str) -> str:
+    return tag.replace(_YAML_TAG, "!!")
 
 
 def display_path(path: Path) -> str:

@@ -116,8 +116,8 @@ _ARGS: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "args_override_hydra": lambda a: [f"++{k}={format_python(v)}" for k, v in a.items()],
     "args_json": lambda a: [json.dumps(a)],
 }
-_SINGLE = ("env", "interpreter", "program", "args_json_file", "seed")
-MACROS = (*_ARGS, *_SINGLE)
+MACROS_WHOLE = (*_ARGS, "env", "interpreter", "program", "args_json_file")
+MACROS = (*MACROS_WHOLE, "seed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,32 +132,37 @@ class _Macros:
 
     def expand(self, item: str, *, reveal: bool) -> list[str]:
         whole = _MACRO.fullmatch(item)
-        if whole and whole[1] in _ARGS:
+        if whole is None:
+            return [_MACRO.sub(lambda match: self._embedded(match, reveal), item)]
+        if whole[1] in _ARGS:
             return _ARGS[whole[1]](self.arguments)
-        if whole and self._value(whole[1], reveal) is None:
-            return []
-        return [_MACRO.sub(lambda match: self._embedded(match, reveal), item)]
+        value = self._builtin(whole[1])
+        if value is None:
+            value = self._value(whole[1], reveal)
+        return [] if value is None else [value]
 
     def _embedded(self, match: re.Match[str], reveal: bool) -> str:
-        value = self._value(match[1], reveal)
+        value = self._value(match[1], reveal) if match[1] not in MACROS_WHOLE else None
         return match[0] if value is None else value
 
-    def _value(self, name: str, reveal: bool) -> str | None:
-        if name.startswith(_ENVVAR):
-            return os.environ.get(name.removeprefix(_ENVVAR), "") if reveal else f"${{{name}}}"
-        if name in self.params:
-            return format_python(self.params[name])
-        if name in self.arguments:
-            return format_python(self.arguments[name])
-        if name == "seed":
-            return None if self.seed is None else str(self.seed)
-        builtin = {
+    def _builtin(self, name: str) -> str | None:
+        """Return what W&B's macros of one item stand for; they win over parameters of the same name."""
+        values = {
             "env": "/usr/bin/env",
             "interpreter": sys.executable,
             "program": str(self.command.program_path or self.command.program),
             "args_json_file": str(self.run_dir / ARGS_JSON_FILE),
         }
-        return builtin.get(name)
+        return values.get(name)
+
+    def _value(self, name: str, reveal: bool) -> str | None:
+        """Return what may also stand inside an item: a variable of the environment, a parameter, the seed."""
+        if name.startswith(_ENVVAR):
+            return os.environ.get(name.removeprefix(_ENVVAR), "") if reveal else f"${{{name}}}"
+        for source in (self.params, self.arguments):
+            if name in source:
+                return format_python(source[name])
+        return str(self.seed) if name == "seed" and self.seed is not None else None
 
 
 def check_macros(items: Sequence[str], params: Sequence[str]) -> Iterator[tuple[int, str]]:
@@ -170,6 +175,8 @@ def check_macros(items: Sequence[str], params: Sequence[str]) -> Iterator[tuple[
                 variable = name.removeprefix(_ENVVAR)
                 if variable not in os.environ:
                     yield i, f"environment variable {variable} is not set; it is passed as empty text"
+            elif name in MACROS_WHOLE and match[0] != item:
+                yield i, f"{match[0]} stands for a whole item only; inside one it stays as it is"
             elif name not in known:
                 fate = "the item is dropped" if match[0] == item else "it stays as it is"
                 yield i, f"unknown macro {match[0]}: {fate}{did_you_mean(name, known)}"

@@ -70,6 +70,18 @@ def read_parameters(
     return found
 
 
+def parameter_names(raw: Mapping[Any, Any], path: tuple[str, ...] = ()) -> list[str]:
+    """Return the dotted names that a mapping defines, readable or not."""
+    names: list[str] = []
+    for key, spec in raw.items():
+        nested = spec.get("parameters") if isinstance(spec, Mapping) else None
+        if isinstance(nested, Mapping):
+            names += parameter_names(nested, (*path, str(key)))
+        else:
+            names.append(".".join((*path, str(key))))
+    return names
+
+
 def _read_parameter(spec: Any, faults: Faults, at: KeyPath) -> Parameter:
     if spec is None:
         raise ConfigError("is empty; write value:, values: or a distribution (check the indentation of the next line)")
@@ -79,8 +91,8 @@ def _read_parameter(spec: Any, faults: Faults, at: KeyPath) -> Parameter:
         return Constant(spec)
     unknown = [str(key) for key in spec if key not in PARAMETER_KEYS]
     if unknown:
-        hint = did_you_mean(unknown[0], PARAMETER_KEYS) or f"; a parameter may have {', '.join(PARAMETER_KEYS)}"
-        raise ConfigError(*(f"unknown key {key!r}{hint}" for key in unknown[:1]))
+        hint = f"; a parameter may have {', '.join(PARAMETER_KEYS)}"
+        raise ConfigError(*(f"unknown key {key!r}{did_you_mean(key, PARAMETER_KEYS) or hint}" for key in unknown))
     if not spec:
         raise ConfigError("is empty; write value:, values: or a distribution")
     return _BUILDERS[_distribution_of(spec, faults, at)](_Spec(spec, at, faults))

@@ -11,7 +11,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 Count = Annotated[int, Field(strict=True, ge=1)]
-Scalar = str | int | float | bool | None
+
+
+def _check_item(value: Any) -> Any:
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    raise ValueError(f"an item of a command is a word or a number, got {value!r}")
+
+
+Scalar = Annotated[Any, BeforeValidator(_check_item), WithJsonSchema({"type": ["string", "number", "boolean", "null"]})]
 
 WANDB_ONLY_KEYS = frozenset(
     {"controller", "description", "image_uri", "imageuri", "job", "queue", "resource", "resource_args"}

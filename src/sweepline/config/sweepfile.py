@@ -11,7 +11,7 @@ from typing import Any
 
 from sweepline.config.command import DEFAULT_COMMAND, NATIVE_PROGRAM, Command, check_macros, format_python
 from sweepline.config.faults import Faults
-from sweepline.config.parameters import NamedParameter, read_parameters
+from sweepline.config.parameters import NamedParameter, parameter_names, read_parameters
 from sweepline.config.schema import SweepModel, WandbModel
 from sweepline.config.validation import validate
 from sweepline.errors import ConfigError, did_you_mean
@@ -81,6 +81,10 @@ def load_sweep(path: Path, *, fixed: Sequence[str] = (), is_strict: bool = False
     for key, _ in document.duplicates:
         faults.warn(key, "is written twice; this last one wins")
     model = validate(document.value, faults)
+    if model is None:
+        raw = document.value.get("parameters")
+        if isinstance(raw, Mapping):
+            read_parameters(raw, faults, ("parameters",))
     faults.raise_if_any()
     assert model is not None
     return _Reader(path.resolve(), model, faults, fixed).read()
@@ -147,7 +151,7 @@ class _Reader:
         return found
 
     def _rules(self, parameters: Sequence[NamedParameter]) -> list[Rule]:
-        known = [parameter.name for parameter in parameters]
+        known = [*(parameter.name for parameter in parameters), *parameter_names(self.model.parameters)]
         rules = []
         for i, raw in enumerate(self.model.constraints):
             key: KeyPath = ("constraints", i)
@@ -155,7 +159,7 @@ class _Reader:
                 rule = parse_rule(raw)
                 unknown = [name for name in rule.names if name not in known]
                 if unknown:
-                    hint = did_you_mean(unknown[0], known) or f"; there are {', '.join(known)}"
+                    hint = did_you_mean(unknown[0], known) or f"; there are {', '.join(dict.fromkeys(known))}"
                     raise ConfigError(f"constraint on unknown parameter {unknown[0]!r}{hint}")
                 rules.append(rule)
         return rules
@@ -311,9 +315,10 @@ class _Reader:
         if model.method == "bayes":
             faults.note(("method",), "bayes is not built yet: it plans and runs as random draws")
         early = model.early_terminate
-        if early:
-            is_usable = early.get("type") == "hyperband" and ("min_iter" in early or {"max_iter", "s"} <= early.keys())
-            if is_usable:
+        if early is not None:
+            numbers = {key for key, value in early.items() if isinstance(value, int) and not isinstance(value, bool)}
+            has_bands = "min_iter" in numbers or {"max_iter", "s"} <= numbers
+            if early.get("type") == "hyperband" and has_bands:
                 faults.note(("early_terminate",), "is read but not acted on yet: every run goes to its end")
             else:
                 faults.warn(

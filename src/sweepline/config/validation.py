@@ -28,8 +28,9 @@ def validate(raw: Mapping[Any, Any], faults: Faults) -> SweepModel | None:
         own = {}
     for key in own:
         if key not in OwnKeys.model_fields:
-            faults.warn((OWN_BLOCK, str(key)), f"unknown key{did_you_mean(str(key), OwnKeys.model_fields)}")
-    merged = {str(key): value for key, value in raw.items() if key != OWN_BLOCK} | dict(own)
+            faults.warn((OWN_BLOCK, str(key)), f"unknown key, ignored{did_you_mean(str(key), OwnKeys.model_fields)}")
+    own = {key: value for key, value in own.items() if key in OwnKeys.model_fields}
+    merged = {str(key): value for key, value in raw.items() if key != OWN_BLOCK} | own
     for key in merged:
         if key in WANDB_ONLY_KEYS and key != "description":
             faults.note((key,), "is for W&B's server alone and has no effect here")
@@ -43,8 +44,8 @@ def validate(raw: Mapping[Any, Any], faults: Faults) -> SweepModel | None:
         return SweepModel.model_validate(merged)
     except ValidationError as error:
         _report(error, own, faults)
-    for key in _LENIENT_KEYS:
-        merged.pop(key, None)
+        for key in {str(detail["loc"][0]) for detail in error.errors() if detail["loc"]} & set(_LENIENT_KEYS):
+            del merged[key]
     try:
         return None if faults.errors else SweepModel.model_validate(merged)
     except ValidationError:

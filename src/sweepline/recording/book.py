@@ -35,10 +35,8 @@ class RecordBook:
         self, folder: SweepFolder, *, csv: Path, sweep: str, params: Sequence[str], metrics: Sequence[str]
     ) -> None:
         self.folder = folder
-        self.journal = Journal(folder.journal)
         self.records: dict[str, RunRecord] = {}
-        for event in self.journal.replay():
-            apply_event(self.records, event)
+        self.journal = Journal(folder.journal, take=lambda event: apply_event(self.records, event))
         self.table = RunTable(csv, sweep=sweep, params=params, metrics=metrics)
         self._uncommitted: list[CommittedEnd] = []
         self._commit_due = 0.0

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.errors import RecordError, SweepLockedError
-from sweepline.recording.journal import JOURNAL
+from sweepline.recording.journal import JOURNAL, unused_path
 
 CSV = "runs.csv"
 PLAN = "plan.json"
@@ -95,7 +95,7 @@ class SweepFolder:
         entries = [entry for entry in self.path.iterdir() if entry.name not in ("sweep.lock", ARCHIVE)]
         if not self.journal.exists():
             return None
-        target = self.path / ARCHIVE / time.strftime("%Y%m%d_%H%M%S")
+        target = unused_path(self.path / ARCHIVE / time.strftime("%Y%m%d_%H%M%S"))
         target.mkdir(parents=True)
         for entry in entries:
             entry.rename(target / entry.name)
@@ -144,11 +144,7 @@ def _set_attempt_aside(path: Path, attempt: int) -> None:
     entries = [entry for entry in path.iterdir() if entry.name not in _KEPT_ACROSS_ATTEMPTS]
     if not entries:
         return
-    number = max(attempt - 1, 0)
-    target = path / "attempts" / str(number)
-    while target.exists():
-        number += 1
-        target = path / "attempts" / f"{attempt - 1}_{number}"
+    target = unused_path(path / "attempts" / str(max(attempt - 1, 0)))
     target.mkdir(parents=True)
     for entry in entries:
         entry.rename(target / entry.name)

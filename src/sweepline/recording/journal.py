@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import operator
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +17,28 @@ from sweepline.errors import RecordError
 VERSION = 1
 JOURNAL = "events.jsonl"
 QUARANTINE = "quarantine"
-_FLOAT_TAG = "float"
+_FLOAT_TAG, _NON_FINITE = "float", ("nan", "inf", "-inf")
 
 
 class Journal:
     """The writing end. Opening it cuts an unfinished last line into ``quarantine/``."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, take: Callable[[Mapping[str, Any]], None] | None = None) -> None:
+        """Open the journal; ``take`` is handed every event that it already holds.
+
+        Raises:
+            RecordError: see :func:`read_events`; the file is left as it is.
+        """
         self.path = path
+        self._seq = 0
+        for event in read_events(path):  # a damaged file is refused before anything is changed
+            self._seq = event["seq"] + 1
+            if take is not None:
+                take(event)
         self.cut_note = _cut_unfinished_line(path)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self._size = os.fstat(self._fd).st_size
         self._boot_id = _read_boot_id()
-        self._seq = 0
-
-    def replay(self) -> Iterator[dict[str, Any]]:
-        """Yield what is written; must be read to its end before the first append.
-
-        Raises:
-            RecordError: see :func:`read_events`.
-        """
-        for event in read_events(self.path):
-            self._seq = event["seq"] + 1
-            yield event
 
     def append(self, event: str, **fields: Any) -> None:
         """Write one event. It is in the kernel's hands when this returns, on disk after :meth:`sync`.
@@ -93,12 +94,13 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
     except FileNotFoundError:
         return
     offset, expected = 0, 0
-    for raw in data.splitlines(keepends=True):
-        if not raw.endswith(b"\n"):
-            return
+    *lines, _unfinished = data.split(b"\n")
+    for raw in lines:
         try:
             event = decode(json.loads(raw))
-            seq, version = event["seq"], event["v"]
+            seq, version = operator.index(event["seq"]), operator.index(event["v"])
+            if b"\r" in raw:
+                raise ValueError("a carriage return")
         except (ValueError, KeyError, TypeError):
             raise RecordError(f"{path}: damaged at byte {offset}: {raw[:60]!r}; restore the file from a copy") from None
         if version > VERSION:
@@ -106,7 +108,7 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
         if seq != expected:
             raise RecordError(f"{path}: damaged at byte {offset}: event {expected} is missing, found {seq}")
         yield event
-        offset, expected = offset + len(raw), expected + 1
+        offset, expected = offset + len(raw) + 1, expected + 1
 
 
 def _cut_unfinished_line(path: Path) -> str | None:
@@ -121,12 +123,18 @@ def _cut_unfinished_line(path: Path) -> str | None:
         return None
     folder = path.parent / QUARANTINE
     folder.mkdir(exist_ok=True)
-    kept = folder / f"{path.name}.{keep}.{time.strftime('%Y%m%d_%H%M%S')}"
+    kept = unused_path(folder / f"{path.name}.{keep}.{time.strftime('%Y%m%d_%H%M%S')}")
     kept.write_bytes(tail)
     with path.open("r+b") as file:
         file.truncate(keep)
         os.fsync(file.fileno())
     return f"{path.name}: cut {len(tail)} bytes of an unfinished record, kept in {QUARANTINE}/{kept.name}"
+
+
+def unused_path(path: Path) -> Path:
+    """Return ``path``, or the first of ``path.2``, ``path.3`` ... that does not exist."""
+    candidates = (path.with_name(f"{path.name}.{i}") for i in itertools.count(2))
+    return path if not path.exists() else next(candidate for candidate in candidates if not candidate.exists())
 
 
 def _read_boot_id() -> str:
@@ -150,7 +158,7 @@ def encode(value: Any) -> Any:
 def decode(value: Any) -> Any:
     """Undo :func:`encode`."""
     if isinstance(value, dict):
-        if value.keys() == {_FLOAT_TAG} and isinstance(value[_FLOAT_TAG], str):
+        if value.keys() == {_FLOAT_TAG} and value[_FLOAT_TAG] in _NON_FINITE:
             return float(value[_FLOAT_TAG])
         return {key: decode(item) for key, item in value.items()}
     if isinstance(value, list):

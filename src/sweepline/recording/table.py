@@ -8,10 +8,13 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sweepline.errors import RecordError
 from sweepline.recording.history import RunRecord
+from sweepline.recording.journal import unused_path
 from sweepline.runs import State
 
 LEADING = (
@@ -43,9 +46,13 @@ class RunTable:
     @property
     def header(self) -> list[str]:
         """The columns: fixed ones, parameters by dotted name, metrics by name (with a prefix where a name is taken)."""
-        params = [f"param.{name}" if name in LEADING else name for name in self.params]
-        taken = {*LEADING, *params}
-        return [*LEADING, *params, *(f"metric.{name}" if name in taken else name for name in self.metrics)]
+        columns = list(LEADING)
+        for prefix, names in (("param.", self.params), ("metric.", self.metrics)):
+            for name in names:
+                while name in columns:
+                    name = prefix + name  # noqa: PLW2901
+                columns.append(name)
+        return columns
 
     def open(self, records: Iterable[RunRecord]) -> str | None:
         """Make the file hold exactly ``records``; return a sentence when another content was set aside.
@@ -54,7 +61,7 @@ class RunTable:
         """
         for record in records:
             if _has_row(record):
-                self._rows[record.run_id] = record
+                self._rows[record.run_id] = replace(record)
                 self._learn(record)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -64,7 +71,7 @@ class RunTable:
         expected = self._render()
         note = None
         if found and found != expected and not expected.startswith(found) and self._is_ours_or_edited(found):
-            backup = self.path.with_name(f"{self.path.name}.bak-{time.strftime('%Y%m%d_%H%M%S')}")
+            backup = unused_path(self.path.with_name(f"{self.path.name}.bak-{time.strftime('%Y%m%d_%H%M%S')}"))
             backup.write_bytes(found)
             note = f"{self.path.name} did not match the journal; rebuilt (old copy: {backup.name})"
         if found != expected:
@@ -78,10 +85,9 @@ class RunTable:
             return
         is_new = record.run_id not in self._rows
         has_grown = self._learn(record)
-        self._rows[record.run_id] = record
+        self._rows[record.run_id] = replace(record)
         if is_new and not has_grown:
-            assert self._fd is not None
-            os.write(self._fd, self._line(record))
+            self._append(self._line(record))
         else:
             self._replace(self._render())
             self._open_for_append()
@@ -125,13 +131,28 @@ class RunTable:
         cells += [record.metrics.get(name) for name in self.metrics]
         return _csv_line(cells)
 
+    def _append(self, line: bytes) -> None:
+        """Write a row, or nothing of it."""
+        assert self._fd is not None
+        size = os.fstat(self._fd).st_size
+        try:
+            n_written = os.write(self._fd, line)
+        except OSError as error:
+            raise RecordError(f"{self.path}: cannot be written: {error.strerror}") from None
+        if n_written != len(line):
+            os.ftruncate(self._fd, size)
+            raise RecordError(f"{self.path}: only {n_written} of {len(line)} bytes were written; is the disk full?")
+
     def _replace(self, content: bytes) -> None:
         temporary = self.path.with_name(f"{self.path.name}.tmp")
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path)
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.path)
+        except OSError as error:
+            raise RecordError(f"{self.path}: cannot be rebuilt: {error.strerror}") from None
 
     def _open_for_append(self) -> None:
         self.close()

@@ -34,8 +34,9 @@ class Condition:
 
     def holds(self, value: Any) -> bool:
         """Whether ``value`` meets the condition; an ordering of unlike things never holds."""
-        if self.operator == "==" and isinstance(self.wanted, list) and not isinstance(value, (list, tuple)):
-            return any(same_value(value, item) for item in self.wanted)
+        if isinstance(self.wanted, list) and not isinstance(value, (list, tuple)):
+            is_one_of = any(same_value(value, item) for item in self.wanted)
+            return is_one_of if self.operator == "==" else not is_one_of and self.operator == "!="
         if self.operator in (">=", "<=", ">", "<") and (isinstance(value, bool) or value is None):
             return False
         try:

@@ -17,6 +17,7 @@ Digits = tuple[int, ...]
 """A combination as one index into each axis."""
 
 _MAX_BITMAP_BITS = 2**28
+_MAX_AXIS_HELD = 10_000
 
 
 @dataclass
@@ -77,7 +78,7 @@ class Grid:
     def walk(self, tally: Tally) -> Iterator[Digits]:
         """Yield the combinations that remain after constraints, equal ones once, counting into ``tally``."""
         seen = self._new_seen() if self._can_merge else None
-        for walked in itertools.product(*map(range, self._walked)):
+        for walked in _walk_digits(self._walked):
             tally.n_walked += 1
             digits: Digits | None = walked
             for apply in self._rules:
@@ -95,10 +96,15 @@ class Grid:
     def _digit(self, axis: int, value: Any) -> int:
         """Return the index of ``value`` on an axis, lengthening the axis for a value that it does not walk."""
         values = self._axes[axis]
-        for i, known in enumerate(values):
-            if same_value(known, value):
-                return i
-        self._axes[axis] = (*values, value)
+        if isinstance(values, range):
+            is_there = isinstance(value, (int, float)) and not isinstance(value, bool) and value in values
+            if is_there:
+                return values.index(int(value))
+        else:
+            for i, known in enumerate(values):
+                if same_value(known, value):
+                    return i
+        self._axes[axis] = _LongerAxis(values, value)
         return len(values)
 
     def _compile(self, rule: Rule) -> Callable[[Digits], Digits | None]:
@@ -165,6 +171,31 @@ class Grid:
             return True
 
         return is_new
+
+
+def _walk_digits(sizes: Sequence[int]) -> Iterator[Digits]:
+    """Yield all combinations of indexes, the last fastest; ``itertools.product`` alone would hold a long axis."""
+    long = next((i for i, size in enumerate(sizes) if size > _MAX_AXIS_HELD), None)
+    if long is None:
+        yield from itertools.product(*map(range, sizes))
+        return
+    for head in _walk_digits(sizes[:long]):
+        for digit in range(sizes[long]):
+            for rest in _walk_digits(sizes[long + 1 :]):
+                yield (*head, digit, *rest)
+
+
+class _LongerAxis(Sequence[Any]):
+    """An axis with one more value, which the walk itself does not visit."""
+
+    def __init__(self, values: Sequence[Any], extra: Any) -> None:
+        self._values, self._extra = values, extra
+
+    def __len__(self) -> int:
+        return len(self._values) + 1
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._extra if index == len(self._values) else self._values[index]
 
 
 class _TruthTable(dict[int, bool]):

@@ -6,12 +6,11 @@ Reading a config needs no torch, so that a typing error costs a tenth of a secon
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from sweepline.errors import ConfigError, did_you_mean
 from sweepline.values import display_path, flatten, parse_override, read_yaml
@@ -42,8 +41,19 @@ Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
+def _check_optimizer(name: str) -> str:
+    """Refuse what is surely no optimizer; torch is asked later, so that reading a config need not import it."""
+    known = name.lower()
+    if known in _UNUSABLE_OPTIMIZERS:
+        raise ValueError(f"{name!r} {_UNUSABLE_OPTIMIZERS[known]}; use another")
+    if known not in OPTIMIZERS and not name[:1].isupper():
+        hint = did_you_mean(known, OPTIMIZERS) or f"; there are {', '.join(OPTIMIZERS)}"
+        raise ValueError(f"unknown learner.opt {name!r}{hint}")
+    return name
+
+
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class DataConfig(_Section):
@@ -65,7 +75,7 @@ class ModelConfig(_Section):
 class LearnerConfig(_Section):
     """Which optimizer. Fields left null take the optimizer's own default."""
 
-    opt: str = "sgd"
+    opt: Annotated[str, AfterValidator(_check_optimizer)] = "sgd"
     step_size: Annotated[float, Field(gt=0.0)] = 0.01
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
@@ -87,7 +97,7 @@ class WandbConfig(_Section):
     project: str | None = None
     group: str | None = None
     name: str | None = None
-    tags: tuple[str, ...] = ()
+    tags: Annotated[tuple[str, ...], Field(strict=False)] = ()
     mode: Literal["auto", "online", "offline", "disabled"] = "auto"
 
 
@@ -96,7 +106,7 @@ class TrainConfig(_Section):
 
     output_dir: str | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    device: str = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = "auto"
     threads: Positive = 1
     deterministic: bool = False
     epochs: Positive = 1
@@ -116,18 +126,24 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> TrainConfig
     Raises:
         ConfigError: with every fault found: unknown keys with the nearest known one, wrong types, values out of range.
     """
-    tree = _read_with_bases(path) if path is not None else {}
+    tree, origin = _read_with_bases(path) if path is not None else ({}, {})
     label = display_path(path) if path is not None else "config"
-    origin: dict[str, str] = {}
+    faults: list[str] = []
     for text in overrides:
-        key, value = parse_override(text)
+        try:
+            key, value = parse_override(text)
+        except ConfigError as error:
+            faults += error.faults
+            continue
         _set_dotted(tree, key, value)
         origin[key] = f"override {text}"
     try:
         config = TrainConfig.model_validate(tree)
+        faults += _check_together(config, label, origin)
     except ValidationError as error:
-        raise ConfigError(*dict.fromkeys(_sentence(detail, label, origin) for detail in error.errors())) from None
-    _check_together(config, label, origin)
+        faults += [_sentence(detail, label, origin) for detail in error.errors()]
+    if faults:
+        raise ConfigError(*dict.fromkeys(faults))
     return config
 
 
@@ -143,9 +159,9 @@ def known_keys(model: type[BaseModel] = TrainConfig, prefix: str = "") -> list[s
     return keys
 
 
-def _read_with_bases(path: Path) -> dict[str, Any]:
-    """Return a config file merged over the file it names in ``base``, and so on."""
-    layers: list[dict[str, Any]] = []
+def _read_with_bases(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return a config file merged over the file it names in ``base``, and so on; and which file each key is from."""
+    layers: list[tuple[str, dict[str, Any]]] = []
     seen: list[Path] = []
     current: Path | None = path
     while current is not None:
@@ -160,13 +176,17 @@ def _read_with_bases(path: Path) -> dict[str, Any]:
         base = value.pop(BASE_KEY, None)
         if base is not None and not isinstance(base, str):
             raise ConfigError(f"{document.where((BASE_KEY,))}: base must be a file name, got {base!r}")
-        layers.append(_nested(value))
+        layers.append((document.path, _nested(value)))
         current = current.parent / base if base else None
     merged: dict[str, Any] = {}
-    for layer in reversed(layers):
+    origin: dict[str, str] = {}
+    for label, layer in reversed(layers):
         for key, value in flatten(layer).items():
+            if value == {}:
+                continue  # an empty section says nothing
             _set_dotted(merged, key, value)
-    return merged
+            origin[key] = label
+    return merged, origin
 
 
 def _nested(tree: Mapping[Any, Any]) -> dict[str, Any]:
@@ -194,7 +214,7 @@ def _set_dotted(tree: dict[str, Any], dotted: str, value: Any) -> None:
 
 def _sentence(detail: Any, label: str, origin: Mapping[str, str]) -> str:
     key = ".".join(str(part) for part in detail["loc"] if part != "function-after")
-    where = next((text for name, text in origin.items() if name == key or key.startswith(f"{name}.")), label)
+    where = _origin_of(key, origin, label)
     if detail["type"] == "extra_forbidden":
         leaves = (
             flatten(detail["input"], f"{key}.")
@@ -204,35 +224,34 @@ def _sentence(detail: Any, label: str, origin: Mapping[str, str]) -> str:
         name = next(iter(leaves))
         hint = did_you_mean(name, known_keys()) or f"; there are {', '.join(known_keys())}"
         return f"{where}: unknown key {name!r}{hint}"
+    if detail["type"] == "value_error":
+        return f"{where}: {str(detail['msg']).removeprefix('Value error, ')}"
+    if key == "device":
+        return f"{where}: device should be auto, cpu, cuda or cuda:N, got {detail.get('input')!r}"
     message = str(detail["msg"]).replace("Input should be", "should be")
     return f"{where}: {key} {message}, got {detail.get('input')!r}"
 
 
-def _check_together(config: TrainConfig, label: str, origin: Mapping[str, str]) -> None:
-    """Check what a single field cannot tell."""
+def _origin_of(key: str, origin: Mapping[str, str], label: str) -> str:
+    """Return where a key's value came from, the latest source of the key, its parents or its children."""
+    related = [text for name, text in origin.items() if f"{name}.".startswith(f"{key}.") or key.startswith(f"{name}.")]
+    return related[-1] if related else label
+
+
+def _check_together(config: TrainConfig, label: str, origin: Mapping[str, str]) -> list[str]:
+    """Return what a single field cannot tell."""
 
     def where(key: str) -> str:
         return origin.get(key, label)
 
     faults = []
-    opt = config.learner.opt.lower()
-    if opt in _UNUSABLE_OPTIMIZERS:
-        faults.append(
-            f"{where('learner.opt')}: learner.opt {config.learner.opt!r} {_UNUSABLE_OPTIMIZERS[opt]}; use another"
-        )
-    elif opt not in OPTIMIZERS and not config.learner.opt[:1].isupper():
-        hint = did_you_mean(opt, OPTIMIZERS) or f"; there are {', '.join(OPTIMIZERS)}"
-        faults.append(f"{where('learner.opt')}: unknown learner.opt {config.learner.opt!r}{hint}")
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", config.device):
-        faults.append(f"{where('device')}: device should be auto, cpu, cuda or cuda:N, got {config.device!r}")
     if config.evaluate.every and config.evaluate.split == "valid" and config.data.valid_fraction == 0:
         faults.append(
             f"{where('evaluate.split')}: evaluate.split is valid, but data.valid_fraction is 0; set it, or use test"
         )
     if (config.learner.beta1 is None) != (config.learner.beta2 is None):
         faults.append(f"{where('learner.beta1')}: learner.beta1 and learner.beta2 come together; set both or neither")
-    if faults:
-        raise ConfigError(*faults)
+    return faults
 
 
 def data_root(config: TrainConfig) -> Path:

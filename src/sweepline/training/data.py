@@ -24,7 +24,7 @@ _IDX_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-# Mean and standard deviation of the training pixels, scaled to [0, 1].
+# Mean and standard deviation of the training pixels (of digits: of all pixels), scaled to [0, 1].
 _STATISTICS = {"mnist": (0.1307, 0.3081), "fashion_mnist": (0.2860, 0.3530), "digits": (0.3053, 0.3760)}
 _PIXEL_MAX = {"mnist": 255.0, "fashion_mnist": 255.0, "digits": 16.0}
 _DIGITS_TRAINING = 1500
@@ -98,6 +98,11 @@ def load_data(config: TrainConfig) -> tuple[Examples, Examples | None, Examples]
         train = train.part(torch.arange(min(config.data.limit, len(train))))
     valid = None
     n_valid = round(len(train) * config.data.valid_fraction)
+    if config.data.valid_fraction and not 0 < n_valid < len(train):
+        raise ConfigError(
+            f"data.valid_fraction={config.data.valid_fraction} of {len(train)} examples holds out {n_valid}; "
+            "at least one must be held out and one left to train on"
+        )
     if n_valid:
         # The last examples in an order of their own that no seed changes: every run holds out the same ones.
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
@@ -116,6 +121,8 @@ def _load_split(config: TrainConfig, split: str) -> Examples:
     else:
         folder = data_root(config) / _IDX_FOLDERS[name] / "raw"
         images, labels = (_read_idx(folder / file) for file in _IDX_FILES[split])
+        if len(images) != len(labels):
+            raise ConfigError(f"{folder / _IDX_FILES[split][1]}: {len(labels)} labels for {len(images)} images")
     mean, deviation = _STATISTICS[name]
     return Examples(
         images=torch.from_numpy(images.copy()),
@@ -166,7 +173,7 @@ def _download(root: Path, name: str) -> None:
     try:
         {"mnist": datasets.MNIST, "fashion_mnist": datasets.FashionMNIST}[name](root, train=True, download=True)
     except (OSError, RuntimeError) as error:
-        raise _unavailable(root, name, str(error).splitlines()[0]) from None
+        raise _unavailable(root, name, " ".join(str(error).split())[:300]) from None
     finally:
         socket.setdefaulttimeout(before)
 

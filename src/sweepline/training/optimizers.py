@@ -27,8 +27,11 @@ def build_optimizer(
         wanted["betas"] = (config.beta1, config.beta2)
     if config.eps is not None:
         wanted["eps"] = config.eps
-    ignored = [name for name, value in wanted.items() if name not in accepted and value]
-    options = {name: value for name, value in wanted.items() if name in accepted}
+    taken = {name for name in wanted if name in accepted}
+    if "eps" in taken and not isinstance(accepted["eps"].default, float):
+        taken.remove("eps")  # adafactor's is a pair
+    ignored = [name for name, value in wanted.items() if name not in taken and value]
+    options = {name: value for name, value in wanted.items() if name in taken}
     if "fused" in accepted:
         options["fused"] = True
     try:

@@ -141,6 +141,7 @@ def start_wandb(config: TrainConfig, run_dir: Path) -> Tracker | None:
             run = wandb.init(mode="online" if mode == "online" else "offline", settings=limits, **options)
         except wandb.errors.Error as error:
             say(f"W&B cannot be reached ({type(error).__name__}), the run is kept offline")
+            wandb.teardown()  # else the failed attempt still holds the run's id
             run = wandb.init(mode="offline", settings=wandb.Settings(**quiet), **options)
     except Exception as error:
         say(f"W&B cannot be started, the run is not tracked: {type(error).__name__}: {error}")

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None, *, default_config: Path | None = Non
         if args.prepare:
             prepare(args.config, args.overrides)
         else:
-            run(load_config(args.config, args.overrides))
+            run(load_config(args.config, args.overrides), outputs=experiment_dir(args.config) / "outputs")
     except SweeplineError as error:
         print(f"train_single: {error}", file=sys.stderr)
         return EXIT_UNUSABLE
@@ -65,8 +65,16 @@ def prepare(path: Path | None, overrides: Sequence[str]) -> None:
         prepare_data(config)
 
 
-def run(config: TrainConfig) -> dict[str, float]:
+def experiment_dir(config: Path | None) -> Path:
+    """Return the config file's folder, or its parent when that folder is called ``cfg``."""
+    folder = config.parent if config is not None else Path.cwd()
+    return folder.parent if folder.name == "cfg" else folder
+
+
+def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, float]:
     """Train one run in its folder and return the metrics of its last epoch.
+
+    ``outputs`` is where the run's folder is made unless ``output_dir`` or ``$SWEEPLINE_RUN_DIR`` says otherwise.
 
     Raises:
         ConfigError: the device or the data cannot be had.
@@ -82,7 +90,7 @@ def run(config: TrainConfig) -> dict[str, float]:
     set_up_process(config)
     device = resolve_device(config.device)
     config = config.model_copy(update={"device": str(device)})
-    run_dir = make_run_dir(config)
+    run_dir = make_run_dir(config, outputs)
     write_effective_config(config, run_dir)
     training, valid, test = load_data(config)
     seed_everything(config.seed)
@@ -113,20 +121,22 @@ def resolve_device(wanted: str) -> torch.device:
 
     name = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
     device = torch.device(name)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError(f"device {wanted}: this machine has no Metal GPU; use device=cpu")
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
         raise ConfigError(f"device {wanted}: no such GPU (CUDA_VISIBLE_DEVICES: {visible or 'none'}); use device=cpu")
     return device
 
 
-def make_run_dir(config: TrainConfig) -> Path:
-    """Return this run's folder: ``$SWEEPLINE_RUN_DIR``, else a new one under ``<output_dir>/single/``."""
+def make_run_dir(config: TrainConfig, outputs: Path) -> Path:
+    """Return this run's folder: ``$SWEEPLINE_RUN_DIR``, else a new one under ``single/`` in the outputs."""
     given = os.environ.get("SWEEPLINE_RUN_DIR")
     if given:
         path = Path(given)
         path.mkdir(parents=True, exist_ok=True)
         return path
-    parent = Path(config.output_dir or "outputs") / "single"
+    parent = (Path(config.output_dir) if config.output_dir else outputs) / "single"
     stamp = datetime.now().strftime("%Y%m%d_%H%M%S")
     parent.mkdir(parents=True, exist_ok=True)
     for suffix in ("", *(f"_{i}" for i in range(1, 1000))):

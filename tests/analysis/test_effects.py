@@ -1,0 +1,138 @@
+"""Parameters that changed nothing are named, in the words that the product promises, and no others are."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from sweepline.analysis.effects import find_no_effects, primary_metric
+from sweepline.recording.history import RunRecord
+from sweepline.runs import State
+
+AXES: dict[str, tuple[Any, ...]] = {
+    "learner.opt": ("sgd", "adam"),
+    "learner.step_size": (0.1, 0.01, 0.001),
+    "learner.momentum": (0.0, 0.9),
+    "learner.weight_decay": (0.0, 0.01),
+    "batch_size": (64, 128, 256),
+}
+Measure = Callable[[Mapping[str, Any], int | None], float]
+
+
+def combinations() -> list[dict[str, Any]]:
+    """Return the 54 combinations of the default sweep: Adam ignores momentum, so equal ones are left out."""
+    product = (dict(zip(AXES, values, strict=True)) for values in itertools.product(*AXES.values()))
+    return [params for params in product if params["learner.opt"] == "sgd" or params["learner.momentum"] == 0.0]
+
+
+def runs_of(
+    measure: Measure, *, seeds: tuple[int | None, ...] = (0,), state: State = State.FINISHED
+) -> list[RunRecord]:
+    """Return a record of each of the 54 combinations with each seed."""
+    return [
+        RunRecord(f"{i}-{seed}", params=params, seed=seed, state=state, metrics={"epoch_loss": measure(params, seed)})
+        for i, params in enumerate(combinations())
+        for seed in seeds
+    ]
+
+
+def depends_on(*names: str) -> Measure:
+    """Return a loss that differs wherever one of these parameters does."""
+    return lambda params, seed: float(zlib.crc32(repr([{**params, "seed": seed}[name] for name in names]).encode()))
+
+
+def sentences(records: list[RunRecord], metric: str = "epoch_loss") -> list[str]:
+    return [str(effect) for effect in find_no_effects(records, metric)]
+
+
+def test_the_constructed_sweep_has_54_runs() -> None:
+    assert len(runs_of(depends_on("seed"))) == 54
+
+
+def test_a_parameter_that_changed_nothing_is_named_in_one_sentence() -> None:
+    records = runs_of(depends_on("learner.opt", "learner.momentum", "learner.weight_decay", "batch_size"))
+    assert sentences(records) == ["learner.step_size had no effect: 3 values, identical epoch_loss in all 18 groups"]
+
+
+def test_parameters_with_an_effect_are_not_named() -> None:
+    assert sentences(runs_of(depends_on(*AXES))) == []
+
+
+def test_an_effect_in_a_single_group_is_an_effect() -> None:
+    records = runs_of(depends_on("learner.opt", "learner.momentum", "learner.weight_decay", "batch_size"))
+    records[0].metrics = {"epoch_loss": math.nextafter(records[0].metrics["epoch_loss"], math.inf)}
+    assert sentences(records) == []
+
+
+def test_when_nothing_has_an_effect_every_parameter_is_named() -> None:
+    assert [effect.parameter for effect in find_no_effects(runs_of(lambda *_: 2.3), "epoch_loss")] == list(AXES)
+
+
+def test_a_parameter_that_a_constraint_fixes_is_judged_where_it_varies() -> None:
+    others = ("learner.opt", "learner.step_size", "learner.weight_decay", "batch_size")
+    assert sentences(runs_of(depends_on(*others))) == [
+        "learner.momentum had no effect: 2 values, identical epoch_loss in all 18 groups"
+    ]
+
+
+def test_a_seed_without_effect_is_named() -> None:
+    records = runs_of(depends_on(*AXES), seeds=(0, 1, 2))
+    assert sentences(records) == ["seed had no effect: 3 values, identical epoch_loss in all 54 groups"]
+
+
+def test_a_seed_with_an_effect_is_not_named() -> None:
+    assert sentences(runs_of(depends_on(*AXES, "seed"), seeds=(0, 1, 2))) == []
+
+
+@pytest.mark.parametrize("seeds", [(0,), (None,)])
+def test_one_seed_alone_says_nothing(seeds: tuple[int | None, ...]) -> None:
+    assert sentences(runs_of(depends_on(*AXES), seeds=seeds)) == []
+
+
+def test_a_single_group_is_called_the_only_one() -> None:
+    records = [RunRecord(str(x), params={"x": x}, state=State.FINISHED, metrics={"loss": 1.0}) for x in (1, 2)]
+    assert sentences(records, "loss") == ["x had no effect: 2 values, identical loss in the only group"]
+
+
+def test_a_parameter_of_a_single_value_says_nothing() -> None:
+    records = [RunRecord(str(x), params={"x": x, "y": 1}, state=State.FINISHED, metrics={"loss": x}) for x in (1, 2)]
+    assert sentences(records, "loss") == []
+
+
+def test_equal_values_are_one_value() -> None:
+    records = [RunRecord(str(x), params={"x": x}, state=State.FINISHED, metrics={"loss": 1.0}) for x in (1, 1.0)]
+    assert sentences(records, "loss") == []
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.INTERRUPTED, State.RUNNING, State.TIMEOUT])
+def test_runs_that_did_not_finish_say_nothing(state: State) -> None:
+    assert sentences(runs_of(lambda *_: 2.3, state=state)) == []
+
+
+def test_runs_without_the_metric_say_nothing() -> None:
+    assert sentences(runs_of(lambda *_: 2.3), "epoch_accuracy") == []
+
+
+def test_random_draws_that_never_meet_say_nothing() -> None:
+    records = [
+        RunRecord(str(i), params={"x": i, "y": -i}, state=State.FINISHED, metrics={"loss": 1.0}) for i in range(9)
+    ]
+    assert sentences(records, "loss") == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [(["loss", "acc"], "loss"), (["missing", "acc"], "acc"), ([], "acc"), (["missing"], "acc")],
+)
+def test_the_first_wanted_metric_that_was_measured_is_judged(wanted: list[str], found: str) -> None:
+    records = [RunRecord("a", metrics={"acc": 1.0}), RunRecord("b", metrics={"loss": 2.0})]
+    assert primary_metric(records, wanted) == found
+
+
+def test_without_metrics_nothing_is_judged() -> None:
+    assert primary_metric([RunRecord("a")], ["loss"]) is None

@@ -1,0 +1,333 @@
+"""The config of one run: inheritance, overrides, and what is refused, in which words. No torch here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweepline.errors import ConfigError
+from sweepline.training.config import OPTIMIZERS, TrainConfig, data_root, known_keys, load_config
+from sweepline.values import flatten
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def value_of(config: TrainConfig, key: str) -> Any:
+    return flatten(config.model_dump())[key]
+
+
+def faults_of(path: Path | None, *overrides: str) -> tuple[str, ...]:
+    """Return the faults that refuse a config."""
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, overrides)
+    return caught.value.faults
+
+
+# Overrides
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("learner.step_size=1e-4", 1e-4),
+        ("learner.step_size=1", 1.0),
+        ("learner.momentum=-0.0", -0.0),
+        ("epochs=12", 12),
+        ("seed=9223372036854775807", 2**63 - 1),
+        ("tensorboard=true", True),
+        ("data.limit=null", None),
+        ("data.root=a b", "a b"),
+        ("data.root='1e-4'", "1e-4"),
+        ('wandb.tags=["a b", c]', ("a b", "c")),
+        ("learner.beta1=null", None),
+    ],
+)
+def test_an_override_arrives_with_its_type(override: str, expected: object) -> None:
+    config = load_config(None, [override])
+    value = value_of(config, override.partition("=")[0])
+    assert (type(value), repr(value)) == (type(expected), repr(expected))
+
+
+def test_an_override_wins_over_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "config.yaml", "learner: {opt: adam, step_size: 0.5}\n")
+    config = load_config(path, ["learner.step_size=0.25"])
+    assert config.learner.step_size == 0.25
+
+
+def test_an_override_leaves_its_neighbours_alone(tmp_path: Path) -> None:
+    path = write(tmp_path / "config.yaml", "learner: {opt: adam, step_size: 0.5}\n")
+    config = load_config(path, ["learner.step_size=0.25"])
+    assert config.learner.opt == "adam"
+
+
+def test_the_last_of_two_overrides_of_a_key_wins() -> None:
+    config = load_config(None, ["epochs=2", "epochs=3"])
+    assert config.epochs == 3
+
+
+@pytest.mark.parametrize("override", ["epochs", "=3", "", "--epochs"])
+def test_an_override_without_key_and_value_is_refused(override: str) -> None:
+    (fault,) = faults_of(None, override)
+    assert "expected key=value" in fault
+
+
+# Files and their bases
+
+
+def test_dotted_keys_in_a_file_mean_the_same_as_levels(tmp_path: Path) -> None:
+    dotted = write(tmp_path / "dotted.yaml", "learner.opt: adam\nlearner: {step_size: 0.5}\ndata.name: digits\n")
+    nested = write(tmp_path / "nested.yaml", "learner: {opt: adam, step_size: 0.5}\ndata: {name: digits}\n")
+    assert load_config(dotted) == load_config(nested)
+
+
+def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
+    path = write(tmp_path / "config.yaml", "")
+    assert load_config(path) == TrainConfig()
+
+
+def test_a_file_wins_over_its_base_key_by_key(tmp_path: Path) -> None:
+    write(tmp_path / "base.yaml", "epochs: 5\nlearner: {opt: adam, step_size: 0.5}\n")
+    path = write(tmp_path / "config.yaml", "base: base.yaml\nlearner: {step_size: 0.25}\n")
+    config = load_config(path)
+    assert (config.epochs, config.learner.opt, config.learner.step_size) == (5, "adam", 0.25)
+
+
+def test_an_empty_section_changes_nothing_of_the_base(tmp_path: Path) -> None:
+    write(tmp_path / "base.yaml", "learner: {opt: adam, step_size: 0.5}\n")
+    path = write(tmp_path / "config.yaml", "base: base.yaml\nlearner: {}\n")
+    assert load_config(path).learner.opt == "adam"
+
+
+def test_a_base_is_read_again_at_every_load(tmp_path: Path) -> None:
+    base = write(tmp_path / "base.yaml", "epochs: 5\n")
+    path = write(tmp_path / "config.yaml", "base: base.yaml\n")
+    load_config(path)
+    write(base, "epochs: 6\n")
+    assert load_config(path).epochs == 6
+
+
+def test_bases_of_bases_are_inherited_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
+    (tmp_path / "presets").mkdir()
+    write(tmp_path / "presets" / "root.yaml", "epochs: 5\nbatch_size: 5\nseed: 5\n")
+    write(tmp_path / "presets" / "middle.yaml", "base: root.yaml\nbatch_size: 6\nseed: 6\n")
+    path = write(tmp_path / "config.yaml", "base: presets/middle.yaml\nseed: 7\n")
+    config = load_config(path)
+    assert (config.epochs, config.batch_size, config.seed) == (5, 6, 7)
+
+
+def test_a_base_that_leads_back_to_the_file_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "other.yaml", "base: config.yaml\n")
+    path = write(tmp_path / "config.yaml", "base: other.yaml\n")
+    (fault,) = faults_of(path)
+    assert "config.yaml: base: inherits from itself" in fault
+
+
+def test_a_base_that_is_not_there_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "config.yaml", "base: nowhere.yaml\n")
+    (fault,) = faults_of(path)
+    assert fault.endswith("nowhere.yaml: no such file")
+
+
+def test_a_base_that_is_no_file_name_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "config.yaml", "epochs: 2\nbase: [a, b]\n")
+    (fault,) = faults_of(path)
+    assert fault.endswith("config.yaml:2: base must be a file name, got ['a', 'b']")
+
+
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "config.yaml", "- epochs\n")
+    (fault,) = faults_of(path)
+    assert fault.endswith("config.yaml:1: a config is a mapping of keys, got list")
+
+
+# What is refused, and in which words
+
+
+@pytest.mark.parametrize(
+    ("unknown", "nearest"),
+    [
+        ("learner.stepsize", "learner.step_size"),
+        ("step_size", "learner.step_size"),
+        ("learner.momemtum", "learner.momentum"),
+        ("batchsize", "batch_size"),
+        ("data.fraction_valid", "data.valid_fraction"),
+        ("wandb.projekt", "wandb.project"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(unknown: str, nearest: str) -> None:
+    faults = faults_of(None, f"{unknown}=1")
+    assert faults == (f"override {unknown}=1: unknown key '{unknown}'; did you mean '{nearest}'?",)
+
+
+def test_an_unknown_key_that_resembles_none_lists_the_known_ones() -> None:
+    (fault,) = faults_of(None, "zzz=1")
+    assert fault.endswith(f"unknown key 'zzz'; there are {', '.join(known_keys())}")
+
+
+def test_an_unknown_key_of_a_file_names_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "config.yaml", "learner: {stepsize: 0.1}\n")
+    (fault,) = faults_of(path)
+    assert fault.endswith("config.yaml: unknown key 'learner.stepsize'; did you mean 'learner.step_size'?")
+
+
+def test_a_fault_in_a_base_names_the_base(tmp_path: Path) -> None:
+    write(tmp_path / "base.yaml", "learner: {stepsize: 0.1}\n")
+    path = write(tmp_path / "config.yaml", "base: base.yaml\nepochs: 2\n")
+    (fault,) = faults_of(path)
+    assert "base.yaml: unknown key 'learner.stepsize'" in fault
+
+
+@pytest.mark.parametrize("override", ["learner.opt.name=adam", "seed.first=3"])
+def test_an_override_below_a_plain_value_is_refused_and_named(override: str) -> None:
+    (fault,) = faults_of(None, override)
+    assert fault.startswith(f"override {override}: ")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "epochs=many",
+        "epochs=1.5",
+        "epochs=true",
+        "epochs='3'",
+        "batch_size=null",
+        "seed=[1, 2]",
+        "learner.step_size=fast",
+        "learner.step_size=true",
+        "learner.step_size='0.1'",
+        "learner.opt=3",
+        "learner=adam",
+        "data.root=3",
+        "tensorboard=maybe",
+        "tensorboard='true'",
+        "wandb.tags=mnist",
+    ],
+)
+def test_a_value_of_another_type_is_refused_and_the_override_named(override: str) -> None:
+    (fault,) = faults_of(None, override)
+    assert fault.startswith(f"override {override}: {override.partition('=')[0]} ")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "epochs=0",
+        "batch_size=0",
+        "threads=0",
+        "seed=-1",
+        "seed=9223372036854775808",
+        "gradient_clip=0",
+        "learner.step_size=0.0",
+        "learner.step_size=-0.1",
+        "learner.step_size=.nan",
+        "learner.step_size=.inf",
+        "learner.momentum=1.0",
+        "learner.weight_decay=-1e-9",
+        "learner.eps=0",
+        "data.limit=0",
+        "data.valid_fraction=1.0",
+        "data.valid_fraction=-0.1",
+        "data.name=minst",
+        "evaluate.every=-1",
+        "evaluate.split=train",
+        "model.name=resnet",
+        "wandb.mode=maybe",
+        "device=gpu",
+        "device=cuda:x",
+    ],
+)
+def test_a_value_out_of_range_is_refused_and_the_override_named(override: str) -> None:
+    (fault,) = faults_of(None, override)
+    assert fault.startswith(f"override {override}: {override.partition('=')[0]} should be ")
+
+
+def test_a_value_out_of_range_is_told() -> None:
+    (fault,) = faults_of(None, "epochs=-7")
+    assert fault.endswith("got -7")
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:12", "mps"])
+def test_a_device_as_torch_writes_it_is_accepted(device: str) -> None:
+    assert load_config(None, [f"device={device}"]).device == device
+
+
+def test_evaluating_a_held_out_part_needs_one() -> None:
+    (fault,) = faults_of(None, "evaluate.every=1", "evaluate.split=valid")
+    assert "data.valid_fraction is 0" in fault
+
+
+@pytest.mark.parametrize("beta", ["beta1", "beta2"])
+def test_one_beta_without_the_other_is_refused(beta: str) -> None:
+    (fault,) = faults_of(None, f"learner.{beta}=0.9")
+    assert "set both or neither" in fault
+
+
+def test_all_unknown_keys_and_bad_values_are_told_at_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "config.yaml", "epoch: 3\nlearner: {stepsize: 0.1, momentum: 2.0}\n")
+    faults = faults_of(path, "batch_size=0")
+    assert len(faults) == 4
+
+
+def test_a_wrong_optimizer_is_told_together_with_a_bad_value() -> None:
+    faults = faults_of(None, "learner.opt=adma", "epochs=0")
+    assert len(faults) == 2
+
+
+def test_two_overrides_without_a_value_are_told_at_once() -> None:
+    faults = faults_of(None, "epochs", "seed")
+    assert len(faults) == 2
+
+
+# Optimizer names
+
+
+@pytest.mark.parametrize("name", [*OPTIMIZERS, "SGD", "Adam", "AdamW", "NAdam"])
+def test_an_optimizer_is_accepted_by_our_name_and_by_torchs(name: str) -> None:
+    assert load_config(None, [f"learner.opt={name}"]).learner.opt == name
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("adamm", "adam"), ("sdg", "sgd"), ("adam_w", "adamw"), ("rmspropp", "rmsprop")]
+)
+def test_an_unknown_optimizer_is_refused_with_the_nearest_known_one(name: str, nearest: str) -> None:
+    (fault,) = faults_of(None, f"learner.opt={name}")
+    assert f"unknown learner.opt '{name}'; did you mean '{nearest}'?" in fault
+
+
+@pytest.mark.parametrize("name", ["lbfgs", "LBFGS", "SparseAdam", "muon"])
+def test_an_optimizer_that_cannot_train_this_network_is_refused_with_the_reason(name: str) -> None:
+    (fault,) = faults_of(None, f"learner.opt={name}")
+    assert "needs" in fault or "takes" in fault
+
+
+# Where data sets are looked for
+
+
+def test_data_root_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWEEPLINE_DATA", "/of/the/machine")
+    assert data_root(load_config(None, ["data.root=/of/the/run"])) == Path("/of/the/run")
+
+
+def test_the_environment_tells_the_data_root_where_the_config_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWEEPLINE_DATA", "/of/the/machine")
+    assert data_root(load_config(None)) == Path("/of/the/machine")
+
+
+# Cost
+
+
+def test_reading_a_config_imports_no_torch(tmp_path: Path) -> None:
+    path = write(tmp_path / "config.yaml", "learner: {opt: adam}\n")
+    code = (
+        "import sys, pathlib; import sweepline.training.single; from sweepline.training.config import load_config; "
+        "load_config(pathlib.Path(sys.argv[1]), ['epochs=2']); print(sorted({'torch', 'numpy'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
