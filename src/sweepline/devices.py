@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -127,7 +128,7 @@ def build_slots(
         ExecutorUnavailableError: a device does not exist, is named twice, or lies outside CUDA_VISIBLE_DEVICES.
     """
     inherited = environ.get("CUDA_VISIBLE_DEVICES")
-    allowed = None if inherited is None else [part.strip() for part in inherited.split(",") if part.strip()]
+    allowed = None if inherited is None else _visible(inherited)
     if devices == "auto":
         found = [str(gpu.index) for gpu in gpus or ()]
         ids = found if allowed is None else allowed if gpus else []
@@ -144,13 +145,20 @@ def build_slots(
     return Slots([Slot(i, label) for i, label in enumerate(labels)], max_concurrent=max_concurrent), notes
 
 
+def _visible(inherited: str) -> list[str]:
+    """Return the ids of a CUDA_VISIBLE_DEVICES; as in CUDA, a negative one ends the list."""
+    parts = [part.strip() for part in inherited.split(",") if part.strip()]
+    return list(itertools.takewhile(lambda part: not part.startswith("-"), parts))
+
+
 def _check_ids(ids: Sequence[str], allowed: Sequence[str] | None, gpus: Sequence[Gpu] | None) -> list[str]:
-    twice = next((device for device in ids if list(ids).count(device) > 1), None)
+    known = {name: gpu for gpu in gpus or () for name in (str(gpu.index), gpu.uuid)}
+    real = [known[device].uuid if device in known else device for device in ids]
+    twice = next((device for device, uuid in zip(ids, real, strict=True) if real.count(uuid) > 1), None)
     if twice is not None:
         raise ExecutorUnavailableError(
             f"devices: GPU {twice} is named twice; use runs_per_device for several runs on one GPU"
         )
-    known = {name: gpu for gpu in gpus or () for name in (str(gpu.index), gpu.uuid)}
     if gpus is not None:
         for device in ids:
             if device not in known:

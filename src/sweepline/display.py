@@ -136,7 +136,7 @@ class LiveDisplay:
         self._live.stop()
 
     def note(self, text: str) -> None:
-        self.console.print(f"[yellow]{_escape(text)}[/]", highlight=False)
+        self._print(text, "yellow")
 
     def run_started(self, active: ActiveRun) -> None:
         """Seen at the next refresh."""
@@ -145,14 +145,17 @@ class LiveDisplay:
         if record.state in SUCCESSFUL or record.state == State.INTERRUPTED:
             return
         took = format_seconds(record.duration_s or 0.0)
-        self.console.print(
-            f"[red]{record.state.value}[/] {_escape(record.name)} after {took}: {_escape(record.reason)}"
-        )
+        self._print(f"{record.state.value} {record.name} after {took}: {record.reason}", "red")
         for line in log_tail[-N_TAIL_LINES_SHOWN:]:
-            self.console.print(f"[dim]    | {_escape(line)}[/]", highlight=False)
+            self._print(f"    | {line}", "dim")
 
     def refresh(self, progress: Progress) -> None:
         self._live.update(self.render(progress), refresh=True)
+
+    def _print(self, text: str, style: str) -> None:
+        from rich.text import Text
+
+        self.console.print(Text(text, style=style), highlight=False)
 
     def render(self, progress: Progress) -> RenderableType:
         """Return the whole picture."""
@@ -176,7 +179,7 @@ class LiveDisplay:
         for active in sorted(progress.active, key=lambda a: a.slot.index):
             slots.add_row(*self._row(active))
         for _ in range(self.n_slots - len(progress.active)):
-            slots.add_row("", "[dim]free[/]", "", "", "")
+            slots.add_row("", Text("free", style="dim"), "", "", "")
         lines: list[RenderableType] = [bar, slots]
         if progress.best is not None and self.objective is not None:
             value = format_number(progress.best.metrics[self.objective.name])
@@ -185,14 +188,16 @@ class LiveDisplay:
             lines.append(Text(f"{progress.n_failed} failed", style="red"))
         return Group(*lines)
 
-    def _row(self, active: ActiveRun) -> tuple[str, ...]:
+    def _row(self, active: ActiveRun) -> tuple[RenderableType, ...]:
+        from rich.text import Text
+
         place = active.tail.reader.place
         where = " ".join(f"{name} {value}" for name, value in list(place.items())[:1])
         return (
             active.slot.label,
-            _escape(active.run.name),
+            Text(active.run.name),
             where,
-            _escape(format_metrics(active.tail.reader.latest)),
+            Text(format_metrics(active.tail.reader.latest)),
             format_seconds(time.monotonic() - active.started),
         )
 
@@ -212,12 +217,6 @@ _COLUMNS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("latest metrics", {"no_wrap": True, "overflow": "ellipsis"}),
     ("elapsed", {"no_wrap": True, "justify": "right"}),
 )
-
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
 
 
 class Observers:

@@ -68,6 +68,7 @@ class Progress:
         self._failed: set[str] = set()
         self._plan = plan
         self._counter = plan.count()
+        self._n_kept = 0
 
     @property
     def n_finished(self) -> int:
@@ -99,12 +100,11 @@ class Progress:
         if self.n_total is not None:
             return False
         until = time.monotonic() + COUNT_SLICE_S
-        n_kept = 0
         for tally in self._counter:
-            n_kept = tally.n_kept
+            self._n_kept = tally.n_kept
             if time.monotonic() >= until:
                 return True
-        self.n_total = n_kept * self._plan.n_seeds
+        self.n_total = self._n_kept * self._plan.n_seeds
         return False
 
     def _count(self, record: RunRecord) -> None:

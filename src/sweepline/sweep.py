@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 
 from sweepline.config.sweepfile import SweepSettings
@@ -44,7 +44,10 @@ class SweepOptions:
 
 
 class Sweep:
-    """One start of a sweep, from a locked folder to its last recorded run."""
+    """One start of a sweep, from a locked folder to its last recorded run.
+
+    ``planned`` holds the ids of all runs where earlier starts recorded some; others stay in the books, uncounted.
+    """
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class Sweep:
         launcher: Launcher,
         observer: Observer,
         options: SweepOptions,
+        planned: Set[str] | None = None,
         make_executor: Callable[[int], Executor] = lambda wakeup_fd: LocalExecutor(wakeup_fd=wakeup_fd),
     ) -> None:
         self.settings, self.plan, self.folder, self.slots = settings, plan, folder, slots
@@ -70,6 +74,7 @@ class Sweep:
         self.progress = Progress(plan, settings.objective)
         self.signals = StopSignals()
         self._guard = FailureGuard(max_failures=options.max_failures, keep_going=options.keep_going)
+        self._planned = planned
         self._make_executor = make_executor
         self._n_stops_handled = 0
         self._active: list[ActiveRun] = []
@@ -86,7 +91,7 @@ class Sweep:
         )
         for note in notes:
             self.observer.note(note)
-        self.progress.load(self.book.records.values())
+        self.progress.load(self.records)
         self.progress.walk_plan()
         self.book.note_event("sweep_start", sweep=settings.name, pid=os.getpid())
         with self.signals:
@@ -120,6 +125,12 @@ class Sweep:
             self._collect()
         self._commit()
         self._refresh()
+
+    @property
+    def records(self) -> list[RunRecord]:
+        """The recorded runs that belong to the sweep as it is now."""
+        known = self.book.records.values()
+        return [record for record in known if self._planned is None or record.run_id in self._planned]
 
     @property
     def _is_stopping(self) -> bool:

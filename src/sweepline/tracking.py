@@ -69,7 +69,7 @@ def has_wandb_key(environ: Mapping[str, str] = os.environ) -> bool:
     path = Path(environ.get("NETRC") or Path.home() / ".netrc")
     try:
         return netrc.netrc(str(path)).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
+    except (OSError, ValueError, netrc.NetrcParseError):
         return False
 
 

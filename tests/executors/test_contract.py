@@ -160,9 +160,10 @@ class TestExecutor:
         assert (ended.exit_code, ended.signal, ended.stopped) == (None, number, None)
 
     def test_an_end_tells_time_and_memory(self, executor: Executor, run_dir: Path) -> None:
-        ended = run(executor, python(run_dir, "x = bytearray(40 << 20)"))
+        ours_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        ended = run(executor, python(run_dir, f"x = bytearray({2 * ours_mib} << 20)"))
         assert 0 < ended.duration_s < MAX_TURNS
-        assert 40 * 1024 < (ended.max_rss_kib or 0) < 400 * 1024
+        assert 2 * ours_mib < (ended.max_rss_kib or 0) / 1024 < 4 * ours_mib
 
     def test_the_memory_of_a_run_is_not_that_of_its_parent(self, executor: Executor, run_dir: Path) -> None:
         ours_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -330,7 +331,7 @@ class TestExecutor:
         ("argv", "sentence"),
         [
             ((), "empty command"),
-            (("/bin/true", "a\0b"), "embedded null byte: '/bin/true'"),
+            (("/bin/true", "a\0b"), "embedded null byte"),
             (("/bin/true", "x" * 3_000_000), "Argument list too long: '/bin/true'"),
         ],
         ids=["nothing", "NUL", "3 MB"],
@@ -344,8 +345,8 @@ class TestExecutor:
     def test_a_working_directory_that_is_gone_is_a_spawn_error_that_names_it(
         self, executor: Executor, run_dir: Path
     ) -> None:
-        with pytest.raises(SpawnError, match="/gone'"):
-            executor.submit(task_of(run_dir, "/bin/true", working_dir=run_dir / "gone"))
+        with pytest.raises(SpawnError, match=r"No such file or directory: .*/gone"):
+            executor.submit(task_of(run_dir, "/bin/true", working_dir=run_dir.parent / "gone"))
 
     def test_a_log_that_is_a_planted_link_is_a_spawn_error(
         self, executor: Executor, run_dir: Path, tmp_path: Path
@@ -429,7 +430,7 @@ class TestExecutor:
     def test_having_no_descriptor_left_is_a_spawn_error(self, executor: Executor, run_dir: Path) -> None:
         with no_further_files():
             text = spawn_error_of(executor, task_of(run_dir, "/bin/true"))
-        assert text == "Too many open files: '/bin/true'"
+        assert text.startswith("Too many open files: ")
 
     # exit.json
 

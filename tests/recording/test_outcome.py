@@ -303,6 +303,17 @@ def test_unlike_settings_differ(tmp_path: Path, asked: Any, got: Any) -> None:
     assert find_difference(tmp_path, {"x": asked}) == f"override not applied (x: asked {asked!r}, got {got!r})"
 
 
+def test_a_section_that_was_asked_for_in_part_is_proved_by_that_part(tmp_path: Path) -> None:
+    write_config(tmp_path, {"learner": {"opt": "adam", "momentum": 0.0}})
+    assert find_difference(tmp_path, {"learner": {"opt": "adam"}}) is None
+
+
+@pytest.mark.parametrize("part", [{"opt": "adam"}, {"opt": "sgd", "beta1": 0.9}], ids=str)
+def test_a_section_that_differs_in_the_part_asked_for_is_a_difference(tmp_path: Path, part: dict[str, Any]) -> None:
+    write_config(tmp_path, {"learner": {"opt": "sgd", "momentum": 0.0}})
+    assert str(find_difference(tmp_path, {"learner": part})).startswith("override not applied (learner")
+
+
 def test_a_config_that_is_not_whole_yet_differs_in_nothing(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("seed: 2\n")
     assert (has_effective_config(tmp_path), find_difference(tmp_path, {"seed": 1})) == (False, None)

@@ -37,6 +37,13 @@ def rank_configs(records: Iterable[RunRecord], objective: Objective | None) -> l
     return ranked
 
 
+def _mean(values: Sequence[float]) -> float:
+    try:
+        return statistics.fmean(values)
+    except (ValueError, OverflowError):  # infinities, or a sum beyond a float
+        return sum(values) / len(values)
+
+
 def without_seed(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters that tell configurations apart."""
     return {name: value for name, value in params.items() if name != "seed"}
@@ -47,6 +54,6 @@ def _summarize(runs: Sequence[RunRecord]) -> RankedConfig:
     means, spread = {}, {}
     for name in names:
         values = [run.metrics[name] for run in runs if name in run.metrics]
-        means[name] = statistics.fmean(values)
+        means[name] = _mean(values)
         spread[name] = statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else 0.0
     return RankedConfig(without_seed(runs[0].params), runs, means, spread)

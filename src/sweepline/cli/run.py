@@ -162,35 +162,48 @@ def _start(
                 max_failures=args.max_failures,
                 keep_going=args.keep_going,
             )
+            planned = _planned_ids(plan) if folder.journal.exists() else None
             sweep = Sweep(
-                settings, plan, folder=folder, slots=slots, launcher=launcher, observer=observer, options=options
+                settings,
+                plan,
+                folder=folder,
+                slots=slots,
+                launcher=launcher,
+                observer=observer,
+                options=options,
+                planned=planned,
             )
             has_changed = old_plan is not None and old_plan.get("inputs") != _inputs(settings)
-            for line in describe_resume(sweep.book.records, plan, has_changed=has_changed):
+            for line in describe_resume(sweep.book.records, planned, has_changed=has_changed):
                 say(line)
             sweep.run()
         from sweepline.cli.summary import print_summary
 
-        print_summary(settings, sweep.book.records, folder, log_path, csv_path=sweep.book.table.path)
-        return _exit_code(sweep.book.records, sweep.signals.first)
+        print_summary(settings, sweep.records, folder, log_path, csv_path=sweep.book.table.path)
+        return _exit_code(sweep.records, sweep.signals.first)
     finally:
         folder.unlock()
 
 
-def _exit_code(records: dict[str, RunRecord], stop_signal: int | None) -> int:
+def _exit_code(records: Sequence[RunRecord], stop_signal: int | None) -> int:
     if stop_signal is not None:
         return EXIT_SIGNAL_BASE + stop_signal
-    return 0 if all(record.state in SUCCESSFUL for record in records.values()) else EXIT_INCOMPLETE
+    return 0 if all(record.state in SUCCESSFUL for record in records) else EXIT_INCOMPLETE
 
 
-def describe_resume(records: dict[str, RunRecord], plan: Plan, *, has_changed: bool) -> Iterator[str]:
+def _planned_ids(plan: Plan) -> set[str] | None:
+    """Return the ids of all runs; None where making them would take longer than they are worth."""
+    is_large = (plan.n_combinations or plan.space.limit or 0) > MAX_PLAN_COMPARED
+    return None if is_large else {run.run_id for run in plan.runs()}
+
+
+def describe_resume(records: dict[str, RunRecord], planned: set[str] | None, *, has_changed: bool) -> Iterator[str]:
     """Yield what a start finds: runs done, interrupted and to do; and what an edited sweep file changed."""
     if not records:
         return
-    if (plan.n_combinations or 0) > MAX_PLAN_COMPARED:
+    if planned is None:
         yield f"resuming: {len(records):,} runs are recorded"
         return
-    planned = {run.run_id for run in plan.runs()}
     kept = [record for run_id, record in records.items() if run_id in planned]
     n_new = len(planned) - len(kept)
     if has_changed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,17 @@ _MAX_FAILED_SHOWN = 5
 
 
 def print_summary(
-    settings: SweepSettings, records: Mapping[str, RunRecord], folder: SweepFolder, log_path: Path, *, csv_path: Path
+    settings: SweepSettings, records: Sequence[RunRecord], folder: SweepFolder, log_path: Path, *, csv_path: Path
 ) -> None:
     """Print the summary and append it to the sweep's log; write ``best.yaml``."""
     lines = build_summary(
-        list(records.values()),
+        records,
         objective=settings.objective,
         logged=settings.logged_metrics,
         swept=settings.space.swept,
         failed_dir=folder.runs,
     )
-    ranked = rank_configs(records.values(), settings.objective)
+    ranked = rank_configs(records, settings.objective)
     if ranked and settings.objective is not None and settings.objective.name in ranked[0].means:
         write_best(folder.path / BEST, ranked[0], settings.objective)
     lines += [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import selectors
 import signal
 import subprocess
@@ -77,7 +78,7 @@ class LocalRun:
             exit_code=code if code >= 0 else None,
             signal=-code if code < 0 else None,
             duration_s=duration_s,
-            max_rss_kib=usage.ru_maxrss,
+            max_rss_kib=_own_share(usage.ru_maxrss),
             stopped=self.stopped,
         )
         write_exit(self.task.run_dir, self.task.attempt, self.exit)
@@ -122,9 +123,8 @@ class LocalExecutor:
                     env=dict(task.environ),
                     start_new_session=True,
                 )
-        except (OSError, ValueError) as error:
-            what = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            raise SpawnError(f"{what}: {task.argv[0]!r}" if task.argv else "empty command") from None
+        except (OSError, ValueError, IndexError) as error:
+            raise SpawnError(_why_not_started(error, task)) from None
         process.returncode = 0  # this class reaps; Popen must not
         run = LocalRun(task, process.pid, os.pidfd_open(process.pid), started)
         self._running[run.pidfd] = run
@@ -152,6 +152,21 @@ class LocalExecutor:
     def close(self) -> None:
         """Close the selector."""
         self._selector.close()
+
+
+def _why_not_started(error: Exception, task: Task) -> str:
+    if not task.argv:
+        return "empty command"
+    if not isinstance(error, OSError):
+        return f"{error}: '{task.argv[0]}'"
+    is_folder = str(error.filename) == str(task.working_dir)
+    return f"{error.strerror}: '{task.working_dir if is_folder else task.argv[0]}'"
+
+
+def _own_share(max_rss_kib: int) -> int | None:
+    """Return a child's peak memory, or None where the kernel only tells ours: a child starts out with our pages."""
+    ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return max_rss_kib if max_rss_kib > ours else None
 
 
 def _create(path: Path):  # type: ignore[no-untyped-def]
