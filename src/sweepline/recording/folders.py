@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Mapping
@@ -56,12 +57,10 @@ class SweepFolder:
             fd = os.open(self.path / "sweep.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise RecordError(f"{self.path}: cannot be written: {error.strerror}") from None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _try_lock(fd):
             holder = os.pread(fd, 500, 0).decode("utf-8", "replace").strip() or "another process"
             os.close(fd)
-            raise SweepLockedError(f"this sweep is being run by {holder} (lock {self.path / 'sweep.lock'})") from None
+            raise SweepLockedError(f"this sweep is being run by {holder} (lock {self.path / 'sweep.lock'})")
         os.ftruncate(fd, 0)
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         os.pwrite(fd, f"pid {os.getpid()} on {socket.gethostname()} since {since}".encode(), 0)
@@ -100,7 +99,7 @@ class SweepFolder:
         for entry in entries:
             entry.rename(target / entry.name)
         if csv is not None and csv.exists():
-            csv.rename(target / CSV)
+            shutil.move(csv, target / CSV)
         self.runs.mkdir()
         return target
 
@@ -138,6 +137,18 @@ class SweepFolder:
     def freeze(self, source: bytes) -> None:
         """Keep the sweep file as it was at this start."""
         _write_whole(self.path / FROZEN, source)
+
+
+def _try_lock(fd: int) -> bool:
+    """Take the lock; tried a few times, because ``is_locked`` holds it for an instant."""
+    for _ in range(5):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.02)
+        else:
+            return True
+    return False
 
 
 def _set_attempt_aside(path: Path, attempt: int) -> None:

@@ -22,7 +22,7 @@ _TAIL_BYTES = 16 * 1024
 _CHUNK_BYTES = 1 << 20
 _OUT_OF_MEMORY = re.compile(
     r"OutOfMemoryError|CUDA out of memory|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED"
-    r"|DefaultCPUAllocator: can't allocate memory|std::bad_alloc|^MemoryError",
+    r"|DefaultCPUAllocator: can't allocate memory|std::bad_alloc|^(?:[\w.]*\.)?_?(?:Array)?MemoryError",
     re.MULTILINE,
 )
 _GPU_LOST = re.compile(
@@ -150,7 +150,7 @@ def find_difference(run_dir: Path, asked: Mapping[str, Any]) -> str | None:
     nested = got | (dict(effective) if isinstance(effective, Mapping) else {})
     wrong = [
         f"{name}: asked {value!r}, got {nested[name]!r}" if name in nested else f"{name}: asked {value!r}, not there"
-        for name, value in asked.items()
+        for name, value in flatten(asked).items()
         if name not in nested or not same_value(value, nested[name])
     ]
     return f"{OVERRIDE_NOT_APPLIED} ({'; '.join(wrong)})" if wrong else None
