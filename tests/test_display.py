@@ -117,7 +117,7 @@ def test_metrics_are_short(metrics: dict[str, float], text: str) -> None:
         (ended(loss=0.25), None, "[3/?] finished adam-lr0.1 loss=0.25 9.3 s on cpu"),
         (ended(state=State.FAILED, reason="broke"), 6, "[3/6] failed adam-lr0.1 9.3 s on cpu (broke)"),
         (ended(reason="no METRIC loss"), 6, "[3/6] finished adam-lr0.1 9.3 s on cpu (no METRIC loss)"),
-        (RunRecord("a", name="x1", state=State.SPAWN_ERROR, device="0"), 6, "[3/6] spawn_error x1 0.0 s on 0"),
+        (RunRecord("a", name="x1", state=State.SPAWN_ERROR, device="0"), 6, "[3/6] spawn_error x1 0.0 s on gpu 0"),
     ],
 )
 def test_an_end_is_one_line(record: RunRecord, n_total: int | None, line: str) -> None:

@@ -152,6 +152,8 @@ def _visible(inherited: str) -> list[str]:
 
 
 def _check_ids(ids: Sequence[str], allowed: Sequence[str] | None, gpus: Sequence[Gpu] | None) -> list[str]:
+    if "" in ids:
+        raise ExecutorUnavailableError("devices: an id is empty; write them as 0,1")
     known = {name: gpu for gpu in gpus or () for name in (str(gpu.index), gpu.uuid)}
     real = [known[device].uuid if device in known else device for device in ids]
     twice = next((device for device, uuid in zip(ids, real, strict=True) if real.count(uuid) > 1), None)

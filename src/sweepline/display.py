@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
+from sweepline.errors import RecordError
 from sweepline.progress import ActiveRun, Observer, Progress
 from sweepline.recording.history import RunRecord
 from sweepline.runs import SUCCESSFUL, Objective, RunOutcome, State
@@ -50,7 +51,8 @@ def describe_end(record: RunRecord, n_ended: int, n_total: int | None) -> str:
     parts = [f"[{n_ended}/{n_total if n_total is not None else '?'}]", record.state.value, record.name]
     if record.metrics:
         parts.append(format_metrics(record.metrics))
-    parts.append(f"{format_seconds(record.duration_s or 0.0)} on {record.device}")
+    where = record.device if record.device == "cpu" else f"gpu {record.device}"
+    parts.append(f"{format_seconds(record.duration_s or 0.0)} on {where}")
     if record.reason:
         parts.append(f"({record.reason})")
     return " ".join(parts)
@@ -102,8 +104,11 @@ class LogFile:
     """The sweep's log: what the terminal shows, in plain text, each line with its time."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: TextIO = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: TextIO = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
+        except OSError as error:
+            raise RecordError(f"{path}: cannot be written: {error.strerror}") from None
 
     def write_line(self, text: str) -> None:
         """Write one line, with the time of day."""

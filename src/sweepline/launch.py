@@ -23,8 +23,11 @@ _SHOWN = (
     "CUDA_DEVICE_ORDER",
     "CUDA_VISIBLE_DEVICES",
     "OMP_NUM_THREADS",
-    "SWEEPLINE_RUN_DIR",
+    "SWEEPLINE_SEED",
     DATA_VARIABLE,
+    "WANDB_RUN_GROUP",
+    "WANDB_NAME",
+    "WANDB_MODE",
     "WANDB_SWEEP_PARAM_PATH",
 )
 
@@ -86,12 +89,15 @@ class Launcher:
         if not command.is_native:
             variables |= write_wandb_params(run_dir, arguments)
             if command.uses_args_file:
-                (run_dir / ARGS_JSON_FILE).write_text(json.dumps(arguments))
+                (run_dir / ARGS_JSON_FILE).write_text(json.dumps(arguments), encoding="utf-8")
         overrides = command.overrides(run.params, run.seed, slot.told) if command.is_native else run.params
         (run_dir / "overrides.yaml").write_text(
-            "".join(f"{format_value(name)}: {format_value(value)}\n" for name, value in overrides.items())
+            "".join(f"{format_value(name)}: {format_value(value)}\n" for name, value in overrides.items()),
+            encoding="utf-8",
         )
-        (run_dir / "command.txt").write_text(self._format(self._argv(run, slot, reveal=False), variables) + "\n")
+        (run_dir / "command.txt").write_text(
+            self._format(self._argv(run, slot, reveal=False), variables) + "\n", encoding="utf-8"
+        )
         self._write_environment(run_dir, variables)
         return Task(
             run_id=run.run_id,
@@ -117,4 +123,4 @@ class Launcher:
         """Write what was set, with values, and what was inherited, by name only: values may be secrets."""
         names = sorted(self.inherited.keys() - variables.keys())
         text = json.dumps({"set": dict(variables), "inherited": names}, separators=(",\n ", ": "))
-        (run_dir / "env.json").write_text(text + "\n")
+        (run_dir / "env.json").write_text(text + "\n", encoding="utf-8")

@@ -90,6 +90,11 @@ class Progress:
         for record in records:
             self._count(record)
 
+    def note_start(self, run_id: str) -> None:
+        """A run that goes on is not ended, whatever its earlier attempts were."""
+        self._finished.discard(run_id)
+        self._failed.discard(run_id)
+
     def add(self, record: RunRecord) -> None:
         """Count an end of this start; a retry that ends well takes back its failure."""
         self.n_session += record.is_ended

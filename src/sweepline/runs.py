@@ -70,6 +70,7 @@ class Run:
     params: Params
     seed: int | None
     index: int
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,14 +136,19 @@ def short_name(parameter: str) -> str:
     return last if len(last) <= 4 or len(words) < 2 else "".join(word[0] for word in words)
 
 
+def _short_value(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return f"{value:.4g}" if isinstance(value, float) and len(text) > 8 else text
+
+
 def run_name_of(params: Params, swept: Sequence[str], seed: int | None, *, limit: int = 96) -> str:
     """Name a run by its swept values and seed, as in ``adam-lr0.001-bs64-s0``; a label, never a path."""
     parts = []
     for name in swept:
         value = params.get(name)
-        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        text = value if isinstance(value, str) else _short_value(value)
         parts.append(text if isinstance(value, str) else f"{short_name(name)}{text}")
     if seed is not None:
         parts.append(f"s{seed}")
-    label = re.sub(r"[^\w.+=-]+", "_", "-".join(parts), flags=re.ASCII).strip("._") or "run"
+    label = re.sub(r"[^\w.+=-]+", "_", "-".join(parts)).strip("._") or "run"
     return label if len(label) <= limit else label[: limit - 1] + "~"

@@ -79,6 +79,7 @@ class Sweep:
         self._n_stops_handled = 0
         self._active: list[ActiveRun] = []
         self._retries: deque[Run] = deque()
+        self._to_retry: dict[str, Run] = {}  # waits until the failed attempt is in the books
         self._pending = self._runs_to_do()
         self._has_pending = True
         self._n_launched = 0
@@ -110,7 +111,10 @@ class Sweep:
             self._handle_stop_signals()
             self._launch()
             if not self._active and (self._is_stopping or not (self._has_pending or self._retries)):
-                break
+                self._commit()
+                if self._is_stopping or not self._retries:
+                    break
+                continue
             now = time.monotonic()
             if now >= next_refresh:
                 self._refresh()
@@ -123,7 +127,6 @@ class Sweep:
             due = next_refresh if commit_due is None else min(next_refresh, commit_due)
             self.executor.wait(0.0 if is_walking else max(0.0, due - time.monotonic()))
             self._collect()
-        self._commit()
         self._refresh()
 
     @property
@@ -141,7 +144,8 @@ class Sweep:
     def _runs_to_do(self) -> Iterator[Run]:
         for run in self.plan.runs():
             record = self.book.records.get(run.run_id)
-            if record is None or not record.is_ended or self._is_retried(record):
+            is_under_way = any(active.run.run_id == run.run_id for active in self._active)
+            if not is_under_way and (record is None or not record.is_ended or self._is_retried(record)):
                 yield run
 
     def _is_retried(self, record: RunRecord) -> bool:
@@ -192,6 +196,7 @@ class Sweep:
             asked=command.overrides(run.params, run.seed, slot.told) if command.is_native else None,
         )
         self._active.append(active)
+        self.progress.note_start(run.run_id)
         self.observer.run_started(active)
         return True
 
@@ -214,20 +219,22 @@ class Sweep:
             self._take_end(active.run, active.attempt, outcome)
 
     def _take_end(self, run: Run, attempt: int, outcome: RunOutcome) -> None:
-        self.book.end(run, attempt, outcome)
-        if self._guard.note_end(outcome.state):
-            self.observer.note(self._guard.halted or "")
-        may_retry = outcome.state not in SUCCESSFUL and outcome.state != State.INTERRUPTED
+        has_failed = outcome.state not in SUCCESSFUL and outcome.state != State.INTERRUPTED
+        log_tail = read_tail(self.folder.run_dir(run.run_id)) if has_failed else ()
+        self.book.end(run, attempt, outcome, log_tail=log_tail)
         is_override_fault = outcome.reason.startswith(OVERRIDE_NOT_APPLIED)
-        if may_retry and not is_override_fault and self.book.records[run.run_id].n_tries <= self.settings.retry:
-            self._retries.append(run)
+        if has_failed and not is_override_fault and self.book.records[run.run_id].n_tries <= self.settings.retry:
+            self._to_retry[run.run_id] = run
+        elif self._guard.note_end(outcome.state):
+            self.observer.note(self._guard.halted or "")
 
     def _commit(self) -> None:
         for end in self.book.commit():
             self.progress.add(end.record)
-            has_failed = end.record.is_ended and end.record.state not in SUCCESSFUL
-            log_tail = read_tail(self.folder.run_dir(end.record.run_id)) if has_failed else ()
-            self.observer.run_ended(end.record, end.outcome, log_tail)
+            self.observer.run_ended(end.record, end.outcome, end.log_tail)
+            run = self._to_retry.pop(end.record.run_id, None)
+            if run is not None and self.signals.first is None:
+                self._retries.append(run)
 
     # stopping
 

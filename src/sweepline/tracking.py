@@ -77,5 +77,7 @@ def write_wandb_params(run_dir: Path, arguments: Mapping[str, Any]) -> dict[str,
     """Write the file from which ``wandb.init`` fills ``wandb.config``, as under W&B's agent; return its variable."""
     path = run_dir / PARAMS_FILE
     document = {"wandb_version": 1} | {name: {"value": value} for name, value in arguments.items()}
-    path.write_text(yaml.dump(document, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False))
+    path.write_text(
+        yaml.dump(document, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False), encoding="utf-8"
+    )
     return {"WANDB_SWEEP_PARAM_PATH": str(path)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -33,7 +34,11 @@ def find_no_effects(records: Iterable[RunRecord], metric: str) -> list[NoEffect]
     two or more values holds one single value of the metric, to the last digit. ``seed`` counts as a parameter.
     Of a very large sweep the first 20,000 runs are compared.
     """
-    found_runs = (record for record in records if record.state in SUCCESSFUL and metric in record.metrics)
+    found_runs = (
+        record
+        for record in records
+        if record.state in SUCCESSFUL and math.isfinite(record.metrics.get(metric, math.nan))
+    )
     runs = list(itertools.islice(found_runs, MAX_RUNS_COMPARED))
     settings = [{**run.params, "seed": run.seed} for run in runs]
     names = list(dict.fromkeys(name for setting in settings for name in setting))

@@ -1,4 +1,4 @@
-"""Which configurations are best: runs that differ only in their seed count as one, with mean and spread."""
+"""Which configurations are best: runs of one program and config that differ only in their seed count as one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def rank_configs(records: Iterable[RunRecord], objective: Objective | None) -> l
     groups: dict[str, list[RunRecord]] = {}
     for record in records:
         if record.state in SUCCESSFUL:
-            groups.setdefault(canonical_json(without_seed(record.params)), []).append(record)
+            key = f"{record.identity} {canonical_json(without_seed(record.params))}"
+            groups.setdefault(key, []).append(record)
     ranked = [_summarize(runs) for runs in groups.values()]
     if objective is not None:
         ranked.sort(key=lambda config: objective.sort_key(config.means.get(objective.name)))
@@ -46,7 +47,7 @@ def _mean(values: Sequence[float]) -> float:
 
 def without_seed(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters that tell configurations apart."""
-    return {name: value for name, value in params.items() if name != "seed"}
+    return {name: value for name, value in params.items() if name != "seed" or not isinstance(value, int)}
 
 
 def _summarize(runs: Sequence[RunRecord]) -> RankedConfig:

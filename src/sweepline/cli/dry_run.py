@@ -10,7 +10,7 @@ from sweepline.config.sweepfile import SweepSettings
 from sweepline.devices import Slots
 from sweepline.launch import Launcher
 from sweepline.recording.history import RunRecord
-from sweepline.runs import Run
+from sweepline.runs import SUCCESSFUL, Run
 from sweepline.space.plan import Plan, count_all
 from sweepline.values import display_path
 
@@ -27,6 +27,7 @@ def print_dry_run(
     *,
     notes: Sequence[str],
     count: int | None,
+    retry_failed: bool = False,
 ) -> None:
     """Print the plan to standard output: comments begin with ``#``, every other line is a command."""
     for note in notes:
@@ -39,12 +40,18 @@ def print_dry_run(
         print(f"# {describe_plan(plan)}")
         planned = None
     runs = planned if planned is not None else plan.runs()
-    done = {run_id for run_id, record in records.items() if record.is_ended}
+    done = {
+        run_id
+        for run_id, record in records.items()
+        if record.is_ended and (record.state in SUCCESSFUL or not retry_failed)
+    }
     if done:
         n_done = sum(run.run_id in done for run in (planned if planned is not None else plan.runs()))
         print(f"# {n_done} of them have ended already and would not run again")
     kinds = ", ".join(dict.fromkeys("cpu" if not slot.is_gpu else slot.label for slot in slots.all))
-    print(f"# {slots.n_max} at a time on {kinds}; {launcher.threads} CPU threads each")
+    is_own = settings.command.is_native and not isinstance(settings.threads, int)
+    threads = "CPU threads as the config says" if is_own else f"{launcher.threads} CPU threads each"
+    print(f"# {slots.n_max} at a time on {kinds}; {threads}")
     todo = itertools.islice((run for run in runs if run.run_id not in done), count)
     for i, run in enumerate(todo):
         slot = slots.all[i % slots.n_max]
@@ -62,7 +69,9 @@ def describe_plan(plan: Plan) -> str:
         parts.append(f"{tally.n_kept:,} after merging{_describe_shares(plan)}")
     n_runs = tally.n_kept * plan.n_seeds
     seeds = f", {plan.n_seeds} seed{'s' * (plan.n_seeds > 1)}" if plan.space.seeds != (None,) else ""
-    return f"{', '.join(parts)}{seeds}: {n_runs:,} runs"
+    is_all = plan.grid is None and plan.space.limit is not None and tally.n_kept < plan.space.limit
+    more = f" (the space holds no more, {plan.space.limit:,} were asked for)" if is_all else ""
+    return f"{', '.join(parts)}{seeds}: {n_runs:,} runs{more}"
 
 
 def _describe_shares(plan: Plan) -> str:

@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import platform
+import math
 import secrets
-import shutil
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from sweepline import __version__
 from sweepline.cli.dry_run import print_dry_run
 from sweepline.config.command import missing_program
 from sweepline.config.sweepfile import SweepSettings, load_sweep
 from sweepline.devices import Slots, build_slots, read_gpus, thread_budget
 from sweepline.errors import ConfigError
 from sweepline.launch import Launcher
-from sweepline.preflight import check_with_trainer
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.history import RunRecord, fold
 from sweepline.recording.journal import read_events
 from sweepline.runs import SUCCESSFUL
-from sweepline.space.plan import Plan, count_all
+from sweepline.space.plan import Plan, SearchSpace, count_all
 from sweepline.values import display_path
 
+if TYPE_CHECKING:
+    from sweepline.display import Observers
+    from sweepline.sweep import SweepOptions
+
 EXIT_INCOMPLETE, EXIT_SIGNAL_BASE = 1, 128
-MAX_PLAN_COMPARED = 200_000
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None) -> None:
@@ -79,7 +77,8 @@ def run_command(args: argparse.Namespace) -> int:
     Raises:
         SweeplineError: nothing could start.
     """
-    settings = load_sweep(args.sweep, fixed=args.fixed, is_strict=args.strict)
+    path = args.sweep / "sweep.yaml" if args.sweep.is_dir() else args.sweep
+    settings = load_sweep(path, fixed=args.fixed, is_strict=args.strict)
     devices = settings.devices
     if args.devices:
         devices = args.devices if args.devices in ("auto", "cpu") else args.devices.split(",")
@@ -101,19 +100,26 @@ def run_command(args: argparse.Namespace) -> int:
     if args.dry_run:
         problem = missing_program(settings.command)
         print_dry_run(
-            settings, plan, slots, launcher, records, notes=[*notes, *([problem] if problem else [])], count=args.count
+            settings,
+            plan,
+            slots,
+            launcher,
+            {} if args.fresh else records,
+            notes=[*notes, *([problem] if problem else [])],
+            count=args.count,
+            retry_failed=args.retry_failed,
         )
         return 0
     return _start(args, settings, plan=plan, slots=slots, folder=folder, launcher=launcher, notes=notes)
 
 
-def _bounded(settings: SweepSettings, count: int | None, records: dict[str, RunRecord]) -> Any:
+def _bounded(settings: SweepSettings, count: int | None, records: dict[str, RunRecord]) -> SearchSpace:
     """Bound an endless search by what ``--count`` adds to what is recorded."""
-    if not settings.needs_limit:
-        return settings.space
+    space = settings.space
+    if not settings.needs_limit or count is None:
+        return space
     n_ended = sum(record.is_ended for record in records.values())
-    n_seeds = max(1, len(settings.space.seeds))
-    return settings.space if count is None else replace(settings.space, limit=-(-(n_ended + count) // n_seeds))
+    return replace(space, limit=math.ceil((n_ended + count) / Plan(space).n_seeds))
 
 
 def _start(
@@ -126,6 +132,8 @@ def _start(
     launcher: Launcher,
     notes: Sequence[str],
 ) -> int:
+    from sweepline.planfile import build_plan_record, search_hash
+    from sweepline.preflight import check_with_trainer
     from sweepline.sweep import Sweep, SweepOptions
 
     problem = missing_program(settings.command)
@@ -138,19 +146,18 @@ def _start(
         raise ConfigError(
             f"{display_path(settings.path)}: random search needs an end: set samples or run_cap, or --count N"
         )
-    first = next(plan.runs(), None)
-    if first is None:
+    if next(plan.runs(), None) is None:
         count_all(plan)
         raise ConfigError(f"{display_path(settings.path)}: no runs to plan")
     folder.lock()
     try:
+        check_with_trainer(settings, plan, launcher.inherited)
         if args.fresh:
             launcher = replace(launcher, sweep_token=secrets.token_hex(3))
             archived = folder.archive(csv=settings.csv_path)
             notes = [*notes, *([f"--fresh: earlier records moved to {display_path(archived)}"] if archived else [])]
-        check_with_trainer(settings, first, launcher.inherited)
         old_plan = folder.read_plan()
-        folder.write_plan(_plan_record(settings, plan, slots, launcher, old_plan))
+        folder.write_plan(build_plan_record(settings, plan, slots=slots, launcher=launcher, old=old_plan))
         folder.freeze(settings.source)
         log_path = settings.experiment_dir / "outputs" / f"sweep_{datetime.now():%Y%m%d_%H%M%S}.log"
         with _observers(args, settings, slots, log_path) as (observer, say):
@@ -173,8 +180,8 @@ def _start(
                 options=options,
                 planned=planned,
             )
-            has_changed = old_plan is not None and old_plan.get("inputs") != _inputs(settings)
-            for line in describe_resume(sweep.book.records, planned, has_changed=has_changed):
+            has_changed = old_plan is not None and old_plan.get("search") != search_hash(settings)
+            for line in describe_resume(sweep.book.records, planned, has_changed=has_changed, options=options):
                 say(line)
             sweep.run()
         from sweepline.cli.summary import print_summary
@@ -193,11 +200,12 @@ def _exit_code(records: Sequence[RunRecord], stop_signal: int | None) -> int:
 
 def _planned_ids(plan: Plan) -> set[str] | None:
     """Return the ids of all runs; None where making them would take longer than they are worth."""
-    is_large = (plan.n_combinations or plan.space.limit or 0) > MAX_PLAN_COMPARED
-    return None if is_large else {run.run_id for run in plan.runs()}
+    return None if plan.n_runs_if_small() is None else {run.run_id for run in plan.runs()}
 
 
-def describe_resume(records: dict[str, RunRecord], planned: set[str] | None, *, has_changed: bool) -> Iterator[str]:
+def describe_resume(
+    records: dict[str, RunRecord], planned: set[str] | None, *, has_changed: bool, options: SweepOptions
+) -> Iterator[str]:
     """Yield what a start finds: runs done, interrupted and to do; and what an edited sweep file changed."""
     if not records:
         return
@@ -208,18 +216,20 @@ def describe_resume(records: dict[str, RunRecord], planned: set[str] | None, *, 
     n_new = len(planned) - len(kept)
     if has_changed:
         n_gone = len(records) - len(kept)
-        yield f"sweep file changed: {len(kept)} runs kept, {n_gone} no longer in the sweep, {n_new} new"
+        yield f"sweep changed: {len(kept)} runs kept, {n_gone} no longer in the sweep, {n_new} new"
     n_finished = sum(record.state in SUCCESSFUL for record in kept)
     n_open = sum(not record.is_ended for record in kept)
     n_failed = len(kept) - n_finished - n_open
-    failed = f", {n_failed} failed (--retry-failed runs them again)" if n_failed else ""
-    yield f"resuming: {n_finished} finished, {n_open} interrupted{failed}, {n_new + n_open} to do"
+    n_again = n_failed if options.retry_failed else 0
+    hint = "" if options.retry_failed else " (--retry-failed runs them again)"
+    failed = f", {n_failed} failed{hint}" if n_failed else ""
+    yield f"resuming: {n_finished} finished, {n_open} interrupted{failed}, {n_new + n_open + n_again} to do"
 
 
 @contextmanager
 def _observers(
     args: argparse.Namespace, settings: SweepSettings, slots: Slots, log_path: Path
-) -> Iterator[tuple[Any, Any]]:
+) -> Iterator[tuple[Observers, Callable[[str], None]]]:
     """Yield what watches the sweep, and a function that says a line everywhere."""
     from sweepline.display import LineDisplay, LiveDisplay, LogFile, Observers, TerminalLines
 
@@ -238,54 +248,3 @@ def _observers(
             yield observers, observers.note
     finally:
         log.close()
-
-
-def _inputs(settings: SweepSettings) -> dict[str, str]:
-    """Return the hash of every file that decides what runs."""
-    files = {display_path(settings.path): settings.source}
-    for path in (settings.command.config, settings.command.program_path):
-        if path is not None:
-            files[display_path(path)] = path.read_bytes()
-    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    return hashes | {"parameters": hashlib.sha256(repr(settings.space.parameters).encode()).hexdigest()}
-
-
-def _plan_record(
-    settings: SweepSettings, plan: Plan, slots: Slots, launcher: Launcher, old: dict[str, Any] | None
-) -> dict[str, Any]:
-    space = settings.space
-    start = {"at": datetime.now().astimezone().isoformat(timespec="seconds"), "argv": sys.argv[1:]}
-    return {
-        "version": 1,
-        "sweep": settings.name,
-        "sweep_token": launcher.sweep_token,
-        "sweepline": __version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "host": platform.node(),
-        "git_commit": _git_commit(settings.experiment_dir),
-        "inputs": _inputs(settings),
-        "method": space.method,
-        "n_combinations": plan.n_combinations,
-        "limit": space.limit,
-        "seeds": list(space.seeds),
-        "sampler_seed": space.sampler_seed,
-        "parameters": {name: repr(parameter) for name, parameter in space.parameters.items()},
-        "constraints": [rule.text for rule in space.rules],
-        "objective": None
-        if settings.objective is None
-        else {"name": settings.objective.name, "goal": settings.objective.goal},
-        "slots": [slot.label for slot in slots.all],
-        "max_concurrent": slots.n_max,
-        "threads": launcher.threads,
-        "csv": str(settings.csv_path or settings.sweep_dir / "runs.csv"),
-        "starts": [*((old or {}).get("starts") or []), start],
-    }
-
-
-def _git_commit(folder: Path) -> str | None:
-    git = shutil.which("git")
-    if git is None:
-        return None
-    result = subprocess.run([git, "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return result.stdout.strip() or None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,8 @@ import yaml
 from sweepline.analysis.effects import find_no_effects, primary_metric
 from sweepline.analysis.ranking import RankedConfig, rank_configs
 from sweepline.config.sweepfile import SweepSettings
-from sweepline.display import format_number
+from sweepline.display import TerminalLines, format_number
+from sweepline.files import write_whole
 from sweepline.recording.folders import BEST, SweepFolder
 from sweepline.recording.history import RunRecord
 from sweepline.runs import SUCCESSFUL, Objective
@@ -34,7 +36,11 @@ def print_summary(
         failed_dir=folder.runs,
     )
     ranked = rank_configs(records, settings.objective)
-    if ranked and settings.objective is not None and settings.objective.name in ranked[0].means:
+    if (
+        ranked
+        and settings.objective is not None
+        and math.isfinite(ranked[0].means.get(settings.objective.name, math.nan))
+    ):
         write_best(folder.path / BEST, ranked[0], settings.objective)
     lines += [
         "",
@@ -47,9 +53,9 @@ def print_summary(
         lines.append(
             f"W&B     {len(offline)} offline runs; upload: wandb sync {display_path(folder.runs)}/*/wandb/offline-run-*"
         )
-    print("\n".join(lines), flush=True)
     with log_path.open("a", encoding="utf-8", errors="backslashreplace") as log:
         log.write("\n".join(lines) + "\n")
+    TerminalLines().write_line("\n".join(lines))
 
 
 def build_summary(
@@ -120,7 +126,7 @@ def _mean_and_spread(config: RankedConfig, name: str) -> str:
 
 
 def _cell(value: Any) -> str:
-    text = "-" if value is None else str(value)
+    text = "-" if value is None else " ".join(str(value).split())
     return text if len(text) <= 24 else text[:23] + "…"
 
 
@@ -132,6 +138,4 @@ def write_best(path: Path, best: RankedConfig, objective: Objective) -> None:
         "metrics": {name: {"mean": best.means[name], "std": best.spread[name]} for name in best.means},
         "runs": [{"run_id": run.run_id, "name": run.name, "seed": run.seed} for run in best.runs],
     }
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(yaml.safe_dump(document, sort_keys=False))
-    temporary.replace(path)
+    write_whole(path, yaml.safe_dump(document, sort_keys=False).encode())

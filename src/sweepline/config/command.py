@@ -27,8 +27,9 @@ _ENVVAR = "envvar:"
 class Command:
     """How runs are started. ``items`` is None for our own trainer, which takes dotted overrides.
 
-    ``paths`` maps a parameter's dotted name to its path of nested names; ``passes_seed`` adds ``seed`` to the
-    arguments of other programs; ``policy`` holds what the sweep file asks of our trainer beside the parameters.
+    ``config_files`` are ``config`` and the files it inherits from; ``paths`` maps a parameter's dotted name to its path
+    of nested names; ``passes_seed`` adds ``seed`` to the arguments of other programs; ``policy`` holds what the sweep
+    file asks of our trainer beside the parameters.
     """
 
     program: str
@@ -36,6 +37,7 @@ class Command:
     working_dir: Path
     items: Sequence[str] | None = None
     config: Path | None = None
+    config_files: Sequence[Path] = ()
     paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     passes_seed: bool = False
     policy: Mapping[str, Any] = field(default_factory=dict)

@@ -40,9 +40,10 @@ class Faults:
                 self.error(key, fault)
 
     def raise_if_any(self) -> None:
-        """Raise a ConfigError with every error found, if there are any."""
+        """Raise a ConfigError with every error found, and the unknown keys that may explain them, if there are."""
         if self.errors:
-            raise ConfigError(*dict.fromkeys(self.errors))
+            explaining = [text for text in self.warnings if "unknown key" in text]
+            raise ConfigError(*dict.fromkeys([*self.errors, *explaining]))
 
     def _at(self, key: KeyPath, sentence: str) -> str:
         dotted = ".".join(str(part) for part in key)

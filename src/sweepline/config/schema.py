@@ -26,8 +26,9 @@ WANDB_ONLY_KEYS = frozenset(
 )
 """Keys of W&B's schema that only its server or its launcher uses."""
 
+_NUMBER = r"(\d+(?:\.\d+)?)\s*"
 _DURATION = re.compile(
-    r"(?:(\d+(?:\.\d+)?)\s*d)?\s*(?:(\d+(?:\.\d+)?)\s*h)?\s*(?:(\d+(?:\.\d+)?)\s*m(?:in)?)?\s*(?:(\d+(?:\.\d+)?)\s*s)?"
+    rf"(?:{_NUMBER}d(?:ays?)?)?\s*(?:{_NUMBER}h(?:ours?)?)?\s*(?:{_NUMBER}m(?:in(?:utes?)?)?)?\s*(?:{_NUMBER}s(?:ec(?:onds?)?)?)?"
 )
 
 

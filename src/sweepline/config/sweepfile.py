@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from sweepline.space.plan import SearchSpace
 from sweepline.values import KeyPath, display_path, parse_override, read_yaml
 
 _MAX_BASES = 20
+MAX_VALUES_COMPARED = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,7 @@ def load_sweep(path: Path, *, fixed: Sequence[str] = (), is_strict: bool = False
             read_parameters(raw, faults, ("parameters",))
     faults.raise_if_any()
     assert model is not None
-    return _Reader(path.resolve(), model, faults, fixed).read()
+    return _Reader(path.absolute(), model, faults, fixed).read()
 
 
 class _Reader:
@@ -104,6 +105,8 @@ class _Reader:
         rules = self._rules(parameters)
         space = self._space(parameters, rules, command, identity)
         model, local = self.model, self.model.logging.local
+        if local.csv_path and not local.csv_path.endswith(".csv"):
+            self.faults.error(("logging", "local", "csv_path"), f"must name a .csv file, got {local.csv_path!r}")
         settings = SweepSettings(
             path=self.path,
             experiment_dir=self.experiment_dir,
@@ -126,9 +129,7 @@ class _Reader:
         )
         self._notes()
         self.faults.raise_if_any()
-        warnings = tuple(dict.fromkeys(self.faults.warnings))
-        object.__setattr__(settings, "warnings", warnings)
-        return settings
+        return replace(settings, warnings=tuple(dict.fromkeys(self.faults.warnings)))
 
     def _parameters(self) -> list[NamedParameter]:
         faults = self.faults
@@ -145,6 +146,9 @@ class _Reader:
             if replaced:
                 found[replaced[0]] = NamedParameter(found[replaced[0]].path, Constant(value))
             else:
+                if found and not self._is_native():
+                    hint = did_you_mean(name, [parameter.name for parameter in found])
+                    faults.note((), f"--set {text}: no such parameter in the file; it is added{hint}")
                 found.append(NamedParameter((name,), Constant(value)))
         if not found and not faults.errors:
             faults.error(("parameters",), "is empty; name at least one parameter")
@@ -152,7 +156,7 @@ class _Reader:
 
     def _rules(self, parameters: Sequence[NamedParameter]) -> list[Rule]:
         known = [*(parameter.name for parameter in parameters), *parameter_names(self.model.parameters)]
-        rules = []
+        rules: list[Rule] = []
         for i, raw in enumerate(self.model.constraints):
             key: KeyPath = ("constraints", i)
             with self.faults.at(key):
@@ -161,8 +165,22 @@ class _Reader:
                 if unknown:
                     hint = did_you_mean(unknown[0], known) or f"; there are {', '.join(dict.fromkeys(known))}"
                     raise ConfigError(f"constraint on unknown parameter {unknown[0]!r}{hint}")
+                self._check_occurs(rule, rules, parameters, key)
                 rules.append(rule)
         return rules
+
+    def _check_occurs(
+        self, rule: Rule, earlier: Sequence[Rule], parameters: Sequence[NamedParameter], key: KeyPath
+    ) -> None:
+        """Warn of a condition on a value that its parameter never takes."""
+        for condition in rule.when:
+            values = next((p.parameter.grid for p in parameters if p.name == condition.name), None)
+            if values is None or len(values) > MAX_VALUES_COMPARED:
+                continue
+            occurring = [*values, *(r.assign[condition.name] for r in earlier if condition.name in r.assign)]
+            if not any(condition.holds(value) for value in occurring):
+                hint = did_you_mean(str(condition.wanted), map(str, occurring))
+                self.faults.warn(key, f"never applies: {condition.name} takes no such value{hint}")
 
     def _space(
         self, parameters: Sequence[NamedParameter], rules: Sequence[Rule], command: Command, identity: str
@@ -187,8 +205,9 @@ class _Reader:
         for parameter in parameters:
             with self.faults.at(("parameters", *_spread(parameter.path))):
                 if parameter.parameter.grid is None:
-                    kind = type(parameter.parameter).__name__
-                    raise ConfigError(f"a grid needs a list, got {kind}; use values or q_uniform, or method: random")
+                    raise ConfigError(
+                        "a grid needs a list, this is a distribution; use values or q_uniform, or method: random"
+                    )
         if self.faults.errors:
             return
         n_combinations = Grid(space.parameters, ()).n_combinations
@@ -202,6 +221,8 @@ class _Reader:
 
     def _seeds(self, command: Command) -> tuple[int | None, ...]:
         model = self.model
+        if "seed" in model.parameters and (model.seeds is not None or model.repeats > 1):
+            self.faults.error(("parameters", "seed"), "is a parameter here: leave out seeds and repeats")
         if model.seeds is not None:
             if not model.seeds:
                 self.faults.error(("seeds",), "is empty; list at least one seed, or leave the key out")
@@ -220,24 +241,30 @@ class _Reader:
         if model.program is None and not any("${program}" not in str(i) for i in (model.command or ["${program}"])):
             faults.warn(("program",), f"no program given, {NATIVE_PROGRAM} is assumed")
         program_path, working_dir = self._find_program(program)
-        is_native = model.command is None and Path(program).name == NATIVE_PROGRAM
+        is_native = self._is_native()
         items = None if is_native else self._items(program_path)
         if items is not None:
             for position, sentence in check_macros(items, [parameter.name for parameter in parameters]):
                 faults.warn(("command", position), sentence)
         config = self._find_config(is_native)
+        contents, config_files = _read_config_files(config, faults)
+        policy = self._policy()
         command = Command(
             program=program,
             program_path=program_path,
             working_dir=working_dir,
             items=items,
             config=config,
+            config_files=config_files,
             paths={parameter.name: parameter.path for parameter in parameters},
             passes_seed=model.seeds is not None or model.repeats > 1,
-            policy=self._policy(),
+            policy=policy,
         )
-        identity = canonical_json([program, model.command, _config_contents(config, faults)])
+        identity = canonical_json([program, model.command, contents, policy.get("threads")])
         return command, identity
+
+    def _is_native(self) -> bool:
+        return self.model.command is None and Path(self.model.program or NATIVE_PROGRAM).name == NATIVE_PROGRAM
 
     def _policy(self) -> dict[str, Any]:
         """Return what our trainer is asked beside the parameters, where the sweep file says it."""
@@ -334,15 +361,17 @@ def _spread(path: tuple[str, ...]) -> KeyPath:
     return tuple(spread)
 
 
-def _config_contents(config: Path | None, faults: Faults) -> list[Any]:
-    """Return the values of a config file and of every file it inherits from."""
+def _read_config_files(config: Path | None, faults: Faults) -> tuple[list[Any], list[Path]]:
+    """Return the values and the paths of a config file and of every file it inherits from."""
     contents: list[Any] = []
+    paths: list[Path] = []
     try:
         while config is not None and len(contents) < _MAX_BASES:
             value = read_yaml(config).value
             contents.append(value)
+            paths.append(config.resolve())
             base = value.get("base") if isinstance(value, Mapping) else None
             config = (config.parent / base) if isinstance(base, str) else None
     except ConfigError as error:
         faults.errors += error.faults
-    return contents
+    return contents, paths

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweepline.executors.base import Exit, SpawnError, StopReason, Task
+from sweepline.files import write_whole
 
 STDOUT, STDERR, EXIT_FILE = "stdout.log", "stderr.log", "exit.json"
 
@@ -44,7 +45,7 @@ class LocalRun:
 
     def cancel(self, reason: StopReason, *, now: bool = False) -> None:
         """Send SIGTERM to the run's process group, and SIGKILL when the grace is over."""
-        if self.exit is not None:
+        if self.exit is not None or self._has_ended():
             return
         is_first = self.stopped is None
         self.stopped = self.stopped or reason
@@ -82,6 +83,10 @@ class LocalRun:
             stopped=self.stopped,
         )
         write_exit(self.task.run_dir, self.task.attempt, self.exit)
+
+    def _has_ended(self) -> bool:
+        """Whether the process has ended but was not reaped yet: what it did by itself stays its own."""
+        return os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
     def _signal_group(self, number: int) -> None:
         try:
@@ -183,9 +188,7 @@ def write_exit(run_dir: Path, attempt: int, ended: Exit) -> None:
         "max_rss_kib": ended.max_rss_kib,
         "stopped": ended.stopped,
     }
-    temporary = run_dir / f"{EXIT_FILE}.tmp"
-    temporary.write_text(json.dumps(record) + "\n")
-    temporary.replace(run_dir / EXIT_FILE)
+    write_whole(run_dir / EXIT_FILE, (json.dumps(record) + "\n").encode(), is_durable=False)
 
 
 def read_exit(run_dir: Path) -> tuple[int, Exit] | None:

@@ -26,6 +26,7 @@ class CommittedEnd:
 
     record: RunRecord
     outcome: RunOutcome
+    log_tail: Sequence[str] = ()
 
 
 class RecordBook:
@@ -66,15 +67,16 @@ class RecordBook:
             "name": run.name,
             "params": dict(run.params),
             "seed": run.seed,
+            "identity": run.identity,
             "device": device,
             "started_at": datetime.now().astimezone().isoformat(timespec="seconds"),
         }
         self.journal.append(RUN_START, **event)
         apply_event(self.records, {"ev": RUN_START, **event})
 
-    def end(self, run: Run, attempt: int, outcome: RunOutcome) -> None:
+    def end(self, run: Run, attempt: int, outcome: RunOutcome, *, log_tail: Sequence[str] = ()) -> None:
         """Write how an attempt ended; it counts once :meth:`commit` has returned."""
-        self._append_end(run.run_id, attempt, outcome)
+        self._append_end(run.run_id, attempt, outcome, log_tail)
 
     @property
     def commit_due(self) -> float | None:
@@ -96,7 +98,7 @@ class RecordBook:
         self.journal.close()
         self.table.close()
 
-    def _append_end(self, run_id: str, attempt: int, outcome: RunOutcome) -> None:
+    def _append_end(self, run_id: str, attempt: int, outcome: RunOutcome, log_tail: Sequence[str] = ()) -> None:
         event = {
             "run": run_id,
             "attempt": attempt,
@@ -113,7 +115,7 @@ class RecordBook:
         apply_event(self.records, {"ev": RUN_END, **event})
         if not self._uncommitted:
             self._commit_due = time.monotonic() + COMMIT_INTERVAL_S
-        self._uncommitted.append(CommittedEnd(replace(self.records[run_id]), outcome))
+        self._uncommitted.append(CommittedEnd(replace(self.records[run_id]), outcome, log_tail))
 
     def _recover(
         self,

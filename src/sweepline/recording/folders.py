@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.errors import RecordError, SweepLockedError
+from sweepline.files import write_whole
 from sweepline.recording.journal import JOURNAL, unused_path
 
 CSV = "runs.csv"
@@ -116,7 +117,7 @@ class SweepFolder:
 
     def write_plan(self, plan: Mapping[str, Any]) -> None:
         """Write ``plan.json``, whole or not at all."""
-        _write_whole(self.path / PLAN, (json.dumps(plan, indent=2, default=str) + "\n").encode())
+        write_whole(self.path / PLAN, (json.dumps(plan, indent=2, default=str) + "\n").encode())
 
     def read_plan(self) -> dict[str, Any] | None:
         """Return ``plan.json``; None when there is none.
@@ -136,7 +137,7 @@ class SweepFolder:
 
     def freeze(self, source: bytes) -> None:
         """Keep the sweep file as it was at this start."""
-        _write_whole(self.path / FROZEN, source)
+        write_whole(self.path / FROZEN, source)
 
 
 def _try_lock(fd: int) -> bool:
@@ -159,12 +160,3 @@ def _set_attempt_aside(path: Path, attempt: int) -> None:
     target.mkdir(parents=True)
     for entry in entries:
         entry.rename(target / entry.name)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -19,6 +19,7 @@ class RunRecord:
     name: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
+    identity: str = ""
     state: State = State.PENDING
     attempt: int = 0
     n_tries: int = 0
@@ -36,7 +37,7 @@ class RunRecord:
 
 
 def fold(events: Iterable[Mapping[str, Any]]) -> dict[str, RunRecord]:
-    """Return the record of every run, in the order of their first start."""
+    """Return the record of every run, in the order of their latest ends (of first starts where none has ended)."""
     records: dict[str, RunRecord] = {}
     for event in events:
         apply_event(records, event)
@@ -49,11 +50,12 @@ def apply_event(records: dict[str, RunRecord], event: Mapping[str, Any]) -> None
     if kind == RUN_START:
         record = records.setdefault(event["run"], RunRecord(event["run"]))
         record.name, record.params, record.seed = event["name"], event["params"], event["seed"]
+        record.identity = event.get("identity", "")
         record.attempt, record.device, record.started_at = event["attempt"], event["device"], event["started_at"]
         record.state, record.duration_s, record.exit_code, record.reason = State.RUNNING, None, None, ""
         record.metrics = {}
     elif kind == RUN_END:
-        record = records[event["run"]]
+        record = records[event["run"]] = records.pop(event["run"])  # now the last
         record.state = State(event["state"])
         record.n_tries += record.state != State.INTERRUPTED
         record.duration_s, record.exit_code = event["duration_s"], event["exit_code"]

@@ -93,6 +93,8 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
         data = path.read_bytes()
     except FileNotFoundError:
         return
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror}") from None
     offset, expected = 0, 0
     *lines, _unfinished = data.split(b"\n")
     for raw in lines:

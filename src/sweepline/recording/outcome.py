@@ -66,8 +66,14 @@ def read_outcome(
         reader: what was read of the output so far, to its end; read from the files when None.
     """
     reader = reader or read_metrics(run_dir, patterns)
+    unread = ""
     if not reader.latest:
-        reader = _read_wandb(run_dir) or reader
+        try:
+            reader = _read_wandb(run_dir) or reader
+        except ImportError:
+            unread = "what it logged to W&B is not read: pip install 'sweepline[wandb]'"
+        except (OSError, ValueError) as error:
+            unread = f"what it logged to W&B cannot be read: {error}"
     if reader.points and not (run_dir / METRICS_CSV).exists():
         write_history(run_dir / METRICS_CSV, reader.points)
     state, reason = _state_of(run_dir, ended)
@@ -75,7 +81,7 @@ def read_outcome(
     if difference and (state == State.FINISHED or ended.stopped == StopReason.OVERRIDE_NOT_APPLIED):
         state, reason = State.FAILED, difference
     elif state == State.FINISHED:
-        reason = _remarks(reader, objective, is_proved=asked is None or has_effective_config(run_dir))
+        reason = _remarks(reader, objective, unread, is_proved=asked is None or has_effective_config(run_dir))
     return RunOutcome(
         state=state,
         exit_code=ended.exit_code,
@@ -108,8 +114,8 @@ def _state_of(run_dir: Path, ended: Exit) -> tuple[State, str]:
     return State.FAILED, _one_line(last)
 
 
-def _remarks(reader: MetricReader, objective: Objective | None, *, is_proved: bool) -> str:
-    remarks = []
+def _remarks(reader: MetricReader, objective: Objective | None, unread: str, *, is_proved: bool) -> str:
+    remarks = [unread] if unread else []
     if objective is not None and objective.name not in reader.latest:
         remarks.append(f"no METRIC {objective.name}")
     if reader.n_bad_lines:

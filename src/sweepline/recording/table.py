@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.errors import RecordError
+from sweepline.files import write_whole
 from sweepline.recording.history import RunRecord
 from sweepline.recording.journal import unused_path
 from sweepline.runs import State
@@ -55,22 +56,27 @@ class RunTable:
         return columns
 
     def open(self, records: Iterable[RunRecord]) -> str | None:
-        """Make the file hold exactly ``records``; return a sentence when another content was set aside.
+        """Make the file hold exactly ``records``, in their order; return a sentence when another content was set aside.
 
         A file that is merely behind (rows missing at its end) is completed without a copy.
+
+        Raises:
+            RecordError: the file cannot be read or written.
         """
         for record in records:
             if _has_row(record):
                 self._rows[record.run_id] = replace(record)
                 self._learn(record)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             found = self.path.read_bytes()
         except FileNotFoundError:
             found = b""
+        except OSError as error:
+            raise RecordError(f"{self.path}: cannot be the table of runs: {error.strerror}") from None
         expected = self._render()
         note = None
-        if found and found != expected and not expected.startswith(found) and self._is_ours_or_edited(found):
+        if found and not expected.startswith(found) and not _is_header_alone(found):
             backup = unused_path(self.path.with_name(f"{self.path.name}.bak-{time.strftime('%Y%m%d_%H%M%S')}"))
             backup.write_bytes(found)
             note = f"{self.path.name} did not match the journal; rebuilt (old copy: {backup.name})"
@@ -83,7 +89,7 @@ class RunTable:
         """Write a run's row: appended, or by a rebuild when it changes an old row or needs a new column."""
         if not _has_row(record):
             return
-        is_new = record.run_id not in self._rows
+        is_new = self._rows.pop(record.run_id, None) is None
         has_grown = self._learn(record)
         self._rows[record.run_id] = replace(record)
         if is_new and not has_grown:
@@ -105,10 +111,6 @@ class RunTable:
         self.params += new_params
         return bool(fresh or new_params)
 
-    def _is_ours_or_edited(self, found: bytes) -> bool:
-        """Whether the file holds anything that a rebuild would lose: rows that the journal does not know."""
-        return found.count(b"\n") > 1 or not found.endswith(b"\n")
-
     def _render(self) -> bytes:
         return _csv_line(self.header) + b"".join(map(self._line, self._rows.values()))
 
@@ -121,7 +123,7 @@ class RunTable:
             "exit_code": record.exit_code,
             "reason": record.reason,
             "attempt": record.attempt,
-            "seed": record.seed,
+            "seed": record.params.get("seed") if record.seed is None else record.seed,
             "device": record.device,
             "started_at": record.started_at,
             "duration_s": None if record.duration_s is None else round(record.duration_s, 3),
@@ -144,19 +146,18 @@ class RunTable:
             raise RecordError(f"{self.path}: only {n_written} of {len(line)} bytes were written; is the disk full?")
 
     def _replace(self, content: bytes) -> None:
-        temporary = self.path.with_name(f"{self.path.name}.tmp")
         try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path)
+            write_whole(self.path, content)
         except OSError as error:
             raise RecordError(f"{self.path}: cannot be rebuilt: {error.strerror}") from None
 
     def _open_for_append(self) -> None:
         self.close()
         self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
+
+def _is_header_alone(content: bytes) -> bool:
+    return content.endswith(b"\n") and content.count(b"\n") == 1
 
 
 def _has_row(record: RunRecord) -> bool:

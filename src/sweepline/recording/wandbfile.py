@@ -36,12 +36,21 @@ class WandbRun:
 
 
 def read_wandb_run(path: Path) -> WandbRun:
-    """Return the run that a ``.wandb`` file records; a file that is still written gives what is there."""
+    """Return the run that a ``.wandb`` file records; a file that is still written gives what is there.
+
+    Raises:
+        ImportError: wandb is not installed.
+        ValueError: a record is damaged.
+    """
+    from google.protobuf.message import DecodeError
     from wandb.proto.wandb_internal_pb2 import Record
 
     run = WandbRun()
     for payload in _read_payloads(path.read_bytes()):
-        record = Record.FromString(payload)
+        try:
+            record = Record.FromString(payload)
+        except DecodeError as error:
+            raise ValueError(f"{path.name}: {error}") from None
         kind = record.WhichOneof("record_type")
         if kind == "run":
             source = record.run
@@ -64,7 +73,10 @@ def read_wandb_run(path: Path) -> WandbRun:
 def read_wandb_metrics(path: Path) -> MetricReader:
     """Return a run's logged numbers as if they had been METRIC lines."""
     reader = MetricReader()
-    for row in read_wandb_run(path).history:
+    run = read_wandb_run(path)
+    logged = {name for row in run.history for name in row}
+    alone = {name: value for name, value in run.summary.items() if name not in logged}
+    for row in [*run.history, alone]:
         numbers = {k: float(v) for k, v in row.items() if _is_number(v) and not k.startswith("_")}
         if numbers:
             reader.add(MetricPoint(numbers, {"step": row["_step"]} if "_step" in row else {}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from sweepline.space.constraints import Rule
 from sweepline.space.draws import Draws
 from sweepline.space.grid import Grid, Tally
 from sweepline.space.parameters import Constant, Parameter
+
+MAX_COUNTED_AT_ONCE = 200_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,7 @@ class Plan:
     def runs(self) -> Iterator[Run]:
         """Yield the runs: every combination with every seed."""
         space = self.space
+        identity = hashlib.sha256(space.identity.encode()).hexdigest()[:8]
         index = 0
         for params in self.combinations(Tally()):
             own_seed = params.get("seed")
@@ -81,6 +85,7 @@ class Plan:
                     params=params,
                     seed=run_seed,
                     index=index,
+                    identity=identity,
                 )
                 index += 1
 
@@ -96,6 +101,11 @@ class Plan:
         for _ in itertools.islice(source, space.limit):
             yield tally
         yield tally
+
+    def n_runs_if_small(self) -> int | None:
+        """Return how many runs there are, where counting them takes no time worth speaking of."""
+        is_small = (self.n_combinations or self.space.limit or MAX_COUNTED_AT_ONCE + 1) <= MAX_COUNTED_AT_ONCE
+        return count_all(self).n_kept * self.n_seeds if is_small else None
 
     @property
     def n_seeds(self) -> int:

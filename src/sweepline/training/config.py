@@ -135,8 +135,9 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> TrainConfig
         except ConfigError as error:
             faults += error.faults
             continue
-        _set_dotted(tree, key, value)
-        origin[key] = f"override {text}"
+        for name, leaf in flatten({key: value}).items():  # a mapping changes what it names, no more
+            _set_dotted(tree, name, leaf)
+            origin[name] = f"override {text}"
     try:
         config = TrainConfig.model_validate(tree)
         faults += _check_together(config, label, origin)

@@ -1,0 +1,81 @@
+"""``plan.json``: what a sweep was started with. Settings, seeds, versions, git commit, hashes of every input."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sweepline import __version__
+from sweepline.config.sweepfile import SweepSettings
+from sweepline.devices import Slots
+from sweepline.launch import Launcher
+from sweepline.space.plan import Plan
+
+VERSION = 1
+
+
+def build_plan_record(
+    settings: SweepSettings, plan: Plan, *, slots: Slots, launcher: Launcher, old: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return the content of ``plan.json``; the starts of ``old`` are kept."""
+    space, objective = settings.space, settings.objective
+    start = {"at": datetime.now().astimezone().isoformat(timespec="seconds"), "argv": sys.argv[1:]}
+    return {
+        "version": VERSION,
+        "sweep": settings.name,
+        "sweep_token": launcher.sweep_token,
+        "sweepline": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "host": platform.node(),
+        "git_commit": _git_commit(settings.experiment_dir),
+        "inputs": _hash_inputs(settings),
+        "search": search_hash(settings),
+        "method": space.method,
+        "n_combinations": plan.n_combinations,
+        "n_runs": plan.n_runs_if_small(),
+        "limit": space.limit,
+        "seeds": list(space.seeds),
+        "sampler_seed": space.sampler_seed,
+        "parameters": {name: repr(parameter) for name, parameter in space.parameters.items()},
+        "constraints": [rule.text for rule in space.rules],
+        "objective": None if objective is None else {"name": objective.name, "goal": objective.goal},
+        "slots": [slot.label for slot in slots.all],
+        "max_concurrent": slots.n_max,
+        "threads": launcher.threads,
+        "csv": str(settings.csv_path or settings.sweep_dir / "runs.csv"),
+        "starts": [*((old or {}).get("starts") or []), start],
+    }
+
+
+def search_hash(settings: SweepSettings) -> str:
+    """Return a hash of all that decides which runs there are, whatever the layout and comments of the files."""
+    space = settings.space
+    text = repr((space.parameters, space.rules, space.method, space.sampler_seed, space.limit, space.seeds))
+    return _sha256(f"{text}\n{space.identity}".encode())
+
+
+def _hash_inputs(settings: SweepSettings) -> dict[str, str]:
+    command = settings.command
+    paths = [*command.config_files, *([command.program_path] if command.program_path else [])]
+    contents = {str(settings.path): settings.source} | {str(path): path.read_bytes() for path in paths}
+    return {path: _sha256(content) for path, content in contents.items()}
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _git_commit(folder: Path) -> str | None:
+    git = shutil.which("git")
+    if git is None:
+        return None
+    result = subprocess.run([git, "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return result.stdout.strip() or None
