@@ -355,3 +355,78 @@ def test_a_reader_that_goes_away_does_not_stop_the_sweep(toys: Project) -> None:
         process.stdout.close()
         assert process.wait(DEADLINE_S) == 0
     assert len(toys.rows()) == 3
+
+
+def test_an_ordinary_resume_says_nothing_of_the_csv(toys: Project) -> None:
+    toys.run("--count", "4")
+    result = toys.run()
+    assert "did not match" not in result.stdout
+    assert list(toys.path.glob("outputs/*/*.bak-*")) == []
+
+
+def test_attempts_of_one_run_are_not_taken_for_failing_runs(toys: Project) -> None:
+    toys.write("toy.py", "import os, sys\nn = len(os.listdir('.'))\nopen(f'try{n}', 'w')\nsys.exit(n < 9)\n")
+    toys.write("sweep.yaml", SWEEP.replace("y: [0.5, 0.25]", "y: [1]").replace("[1, 2, 3]", "[1]") + "    retry: 9\n")
+    result = toys.run()
+    assert "nothing more is launched" not in result.stdout
+    assert set(toys.rows().state) == {"finished"}
+
+
+def test_the_log_shown_for_a_failed_attempt_is_its_own(toys: Project) -> None:
+    toys.write("sweep.yaml", SWEEP.replace("y: [0.5, 0.25]", "mode: fail-once") + "    retry: 1\n")
+    lines = toys.run("--keep-going").stdout.splitlines()
+    after = [lines[i + 1] for i, line in enumerate(lines) if "] failed" in line]
+    assert after == ["    | the toy broke on purpose"] * 3
+
+
+def test_nohup_keeps_a_sweep_from_a_hangup(toys: Project) -> None:
+    toys.write("sweep.yaml", SWEEP.replace("y: [0.5, 0.25]", "hold: 0.5"))
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    process = toys.start("run")
+    signal.signal(signal.SIGHUP, before)
+    wait_until(lambda: n_started(toys) >= 1, "a run has started")
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0
+    assert len(toys.rows()) == 3
+
+
+def test_best_by_another_metric_takes_its_goal_or_asks_for_it(toys: Project) -> None:
+    toys.run()
+    known, asked = toys.command("best", "--metric", "loss"), toys.command("best", "--metric", "score")
+    wrong = toys.command("best", "--metric", "scor")
+    assert re.search(r"^1 +1 +0.25 +1.25", known.stdout, re.MULTILINE)
+    assert "add --goal minimize or --goal maximize" in asked.stderr
+    assert "no run has it; did you mean 'score'?" in wrong.stderr
+
+
+def test_runs_that_left_the_sweep_neither_count_nor_rank_nor_fail_it(toys: Project) -> None:
+    toys.write("sweep.yaml", SWEEP.replace("y: [0.5, 0.25]", "mode: [ok, fail]"))
+    toys.run("--keep-going")
+    toys.write("sweep.yaml", SWEEP.replace("y: [0.5, 0.25]", "mode: [ok]"))
+    result = toys.run()
+    assert result.returncode == 0
+    assert "3 runs: 3 finished" in result.stdout
+    assert len(toys.rows()) == 6
+
+
+def test_a_nan_is_never_the_best(toys: Project) -> None:
+    toys.write("toy.py", "print('METRIC loss=nan')\n")
+    result = toys.run()
+    assert "had no effect" not in result.stdout
+    assert not (toys.sweep_dir / "best.yaml").exists()
+
+
+def test_a_wandb_file_that_cannot_be_read_is_a_remark(toys: Project) -> None:
+    toys.write(
+        "toy.py",
+        """
+        import os, pathlib
+        folder = pathlib.Path(os.environ["WANDB_DIR"], "wandb", "offline-run-1")
+        folder.mkdir(parents=True)
+        (folder / "run-1.wandb").write_bytes(b":W&B\\0\\0\\0" + b"\\0\\0\\0\\0\\x03\\0\\x01" + b"\\xff\\xff\\xff")
+        """,
+    )
+    result = toys.run("--count", "1")
+    assert result.returncode == 0, result.stderr
+    assert "what it logged to W&B cannot be read" in toys.rows().reason[0]

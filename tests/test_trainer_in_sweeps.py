@@ -136,3 +136,29 @@ def test_step_sizes_matter_on_the_real_mnist(trainer: Project, mnist_root: Path)
     rows = trainer.rows().set_index("learner.step_size")
     assert result.returncode == 0, result.stderr
     assert rows.epoch_accuracy[0.001] > rows.epoch_accuracy[0.1] + 0.2
+
+
+def test_fresh_with_a_mistake_archives_nothing(trainer: Project) -> None:
+    trainer.run("--count", "1")
+    result = trainer.run("--fresh", "--set", "learner.stepsize=3")
+    assert result.returncode == 2
+    assert len(trainer.rows()) == 1
+    assert not (trainer.sweep_dir / "archive").exists()
+
+
+def test_values_that_only_go_together_are_checked_together(trainer: Project) -> None:
+    pairs = "learner.beta1: [null, 0.9]\n      learner.beta2: [null, 0.99]\n      learner.opt: adam"
+    rules = "    constraints:\n      - {when: {learner.beta1: null}, set: {learner.beta2: null}}\n"
+    rules += "      - {when: {learner.beta1: 0.9}, set: {learner.beta2: 0.99}}\n"
+    trainer.write("sweep.yaml", SWEEP.replace("learner.step_size: [0.1, 0.01, 0.001]", pairs) + rules)
+    result = trainer.run()
+    assert result.returncode == 0, result.stderr
+    assert len(trainer.rows()) == 2
+
+
+def test_runs_of_an_edited_config_are_never_averaged_with_the_old_ones(trainer: Project) -> None:
+    trainer.run("--count", "1")
+    trainer.write("config.yaml", CONFIG.replace("limit: 200", "limit: 150"))
+    result = trainer.run("--count", "1")
+    assert len(trainer.rows()) == 2
+    assert "±" not in result.stdout

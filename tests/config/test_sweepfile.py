@@ -60,8 +60,8 @@ FAULTS: dict[str, tuple[str, str]] = {
     "tab": ("parameters:\n\ta: 1\n", r"sweep.yaml:2:1: YAML syntax: .*indent with spaces, not tabs"),
     "no parameters": (HEAD, r"sweep.yaml:1: parameters: needs the key 'parameters'"),
     "empty parameters": (HEAD + "parameters: {}\n", r"sweep.yaml:4: parameters: is empty; name at least one parameter"),
-    "parameters as a list": (HEAD + "parameters: [a]\n", r"sweep.yaml:4: parameters: should be .*, got \['a'\]"),
-    "parameters left out": (HEAD + "parameters:\n", r"sweep.yaml:4: parameters: should be .*, got None"),
+    "parameters as a list": (HEAD + "parameters: [a]\n", r"sweep.yaml:4: parameters: must be a mapping, got \['a'\]"),
+    "parameters left out": (HEAD + "parameters:\n", r"sweep.yaml:4: parameters: must be a mapping, got None"),
     "unknown key in a parameter": (
         HEAD + "parameters:\n  a:\n    vlaues: [1]\n",
         r"sweep.yaml:5: parameters.a: unknown key 'vlaues'; did you mean 'values'\?",

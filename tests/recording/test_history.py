@@ -43,9 +43,9 @@ def test_an_end_gives_the_run_its_state_metrics_and_reason() -> None:
     assert told == (State.FAILED, 3, "broke", 2.5, {"loss": 9.0})
 
 
-def test_runs_come_in_the_order_of_their_first_start() -> None:
+def test_runs_come_in_the_order_of_their_latest_ends() -> None:
     events = [started("b"), started("a"), ended("a"), ended("b"), started("b", 2)]
-    assert list(fold(events)) == ["b", "a"]
+    assert list(fold(events)) == ["a", "b"]
 
 
 def test_an_end_belongs_to_its_own_run() -> None:

@@ -193,12 +193,12 @@ def test_a_rebuild_leaves_nothing_beside_the_file(table: RunTable) -> None:
     assert [path.name for path in table.path.parent.iterdir()] == ["runs.csv"]
 
 
-def test_a_retried_run_replaces_its_row_in_place(table: RunTable) -> None:
+def test_a_retried_run_gives_up_its_row_for_one_at_the_end(table: RunTable) -> None:
     table.put(record(1, state=State.FAILED, reason="broke"))
     table.put(record(2))
     table.put(record(1, attempt=2))
     rows = [(cells["run_name"], cells["state"], cells["attempt"]) for cells in cells_of(table.path)]
-    assert rows == [("lr1", "finished", "2"), ("lr2", "finished", "1")]
+    assert rows == [("lr2", "finished", "1"), ("lr1", "finished", "2")]
 
 
 def test_a_row_appended_after_a_rebuild_lands_in_the_new_file(table: RunTable) -> None:
