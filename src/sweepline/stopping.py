@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Self
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _heeded(numbers: Sequence[signal.Signals]) -> list[signal.Signals]:
+    """Return the signals to act on: all, but a hangup that ``nohup`` has switched off."""
+    return [n for n in numbers if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
 
 
 @contextmanager
@@ -19,8 +24,7 @@ def stop_as_exit() -> Iterator[None]:
     def leave(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    heeded = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
-    previous = {number: signal.signal(number, leave) for number in heeded}
+    previous = {number: signal.signal(number, leave) for number in _heeded((signal.SIGTERM, signal.SIGHUP))}
     try:
         yield
     finally:
@@ -44,8 +48,7 @@ class StopSignals:
         return self._reading.fileno()
 
     def __enter__(self) -> Self:
-        heeded = [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]  # nohup
-        self._previous = {number: signal.signal(number, self._receive) for number in heeded}
+        self._previous = {number: signal.signal(number, self._receive) for number in _heeded(STOP_SIGNALS)}
         self._previous_fd = signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
         return self
 
