@@ -7,7 +7,9 @@ import re
 import select
 import signal
 import subprocess
+from collections.abc import Iterator
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 
@@ -430,3 +432,44 @@ def test_a_wandb_file_that_cannot_be_read_is_a_remark(toys: Project) -> None:
     result = toys.run("--count", "1")
     assert result.returncode == 0, result.stderr
     assert "what it logged to W&B cannot be read" in toys.rows().reason[0]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 200 KiB; needs the right to mount."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("needs the right to mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_ends_the_sweep_with_a_sentence_and_room_lets_it_go_on(small_disk: Path) -> None:
+    toys = Project(small_disk)
+    toys.asset("toy.py")
+    toys.write("sweep.yaml", SWEEP.replace("y: [0.5, 0.25]", "y: {min: 1, max: 20}"))
+    full = toys.run()
+    before = toys.rows()
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    again = toys.run()
+    rows = toys.rows()
+    assert full.returncode == 2
+    assert "Traceback" not in full.stderr
+    assert "No space left on device" in full.stderr or "is the disk full?" in full.stderr
+    assert toys.survivors() == []
+    assert again.returncode == 0, again.stderr
+    assert set(before.run_id) <= set(rows.run_id)
+    assert rows.run_id.is_unique
+    assert len(rows) == 60
+
+
+def test_a_grid_beyond_what_an_index_holds_is_run_up_to_its_cap(toys: Project) -> None:
+    huge = ", ".join(f"{name}: {{min: 1, max: 10000000}}" for name in "xyzw")
+    toys.write("sweep.yaml", SWEEP.replace("x: [1, 2, 3]\n      y: [0.5, 0.25]", f"{{{huge}}}") + "    run_cap: 3\n")
+    result = toys.run()
+    assert result.returncode == 0, result.stderr
+    assert list(toys.rows().w) == [1, 2, 3]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 from sweepline.errors import RecordError
 from sweepline.progress import ActiveRun, Observer, Progress
 from sweepline.recording.history import RunRecord
-from sweepline.runs import SUCCESSFUL, Objective, RunOutcome, State
+from sweepline.runs import UNSUCCESSFUL, Objective, RunOutcome
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -147,7 +147,7 @@ class LiveDisplay:
         """Seen at the next refresh."""
 
     def run_ended(self, record: RunRecord, outcome: RunOutcome, log_tail: Sequence[str]) -> None:
-        if record.state in SUCCESSFUL or record.state == State.INTERRUPTED:
+        if record.state not in UNSUCCESSFUL:
             return
         took = format_seconds(record.duration_s or 0.0)
         self._print(f"{record.state.value} {record.name} after {took}: {record.reason}", "red")

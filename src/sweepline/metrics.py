@@ -77,6 +77,7 @@ class MetricReader:
         self.patterns = dict(patterns or {})
         self.latest: dict[str, float] = {}
         self.points: list[MetricPoint] = []
+        self.place: Mapping[str, int] = {}  # of the last point that told one
         self.n_bad_lines = 0
         self.bad_lines: list[str] = []
         self._dropped_names: set[str] = set()
@@ -87,11 +88,6 @@ class MetricReader:
     def n_dropped_names(self) -> int:
         """How many metrics beyond the first 500 were left out (counted up to 10,000)."""
         return len(self._dropped_names)
-
-    @property
-    def place(self) -> Mapping[str, int]:
-        """Where the run stood at its last point that told a place."""
-        return next((point.place for point in reversed(self.points) if point.place), {})
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes of the output; the end of a line may still be missing."""
@@ -160,6 +156,7 @@ class MetricReader:
         if values:
             self.latest.update(values)
             self.points.append(MetricPoint(values, point.place))
+            self.place = point.place or self.place
 
 
 def write_history(path: Path, points: Iterable[MetricPoint]) -> None:

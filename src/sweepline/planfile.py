@@ -16,7 +16,7 @@ from sweepline import __version__
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.devices import Slots
 from sweepline.launch import Launcher
-from sweepline.space.plan import Plan
+from sweepline.space.plan import Plan, count_all
 
 VERSION = 1
 
@@ -40,7 +40,7 @@ def build_plan_record(
         "search": search_hash(settings),
         "method": space.method,
         "n_combinations": plan.n_combinations,
-        "n_runs": plan.n_runs_if_small(),
+        "n_runs": count_all(plan).n_kept * plan.n_seeds if plan.is_small else None,
         "limit": space.limit,
         "seeds": list(space.seeds),
         "sampler_seed": space.sampler_seed,

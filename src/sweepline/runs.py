@@ -39,6 +39,10 @@ UNENDED = frozenset({State.PENDING, State.RUNNING, State.INTERRUPTED})
 """States from which a run goes on at the next start."""
 
 
+UNSUCCESSFUL = frozenset(State) - SUCCESSFUL - UNENDED
+"""States of runs that ended and did not do what they should."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
     """The metric by which runs are ranked."""

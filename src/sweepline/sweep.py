@@ -28,7 +28,7 @@ from sweepline.recording.outcome import (
     read_tail,
 )
 from sweepline.recording.tail import LogTail
-from sweepline.runs import SUCCESSFUL, Run, RunOutcome, State
+from sweepline.runs import SUCCESSFUL, UNSUCCESSFUL, Run, RunOutcome, State
 from sweepline.space.plan import Plan
 from sweepline.stopping import StopSignals
 
@@ -219,7 +219,7 @@ class Sweep:
             self._take_end(active.run, active.attempt, outcome)
 
     def _take_end(self, run: Run, attempt: int, outcome: RunOutcome) -> None:
-        has_failed = outcome.state not in SUCCESSFUL and outcome.state != State.INTERRUPTED
+        has_failed = outcome.state in UNSUCCESSFUL
         log_tail = read_tail(self.folder.run_dir(run.run_id)) if has_failed else ()
         self.book.end(run, attempt, outcome, log_tail=log_tail)
         is_override_fault = outcome.reason.startswith(OVERRIDE_NOT_APPLIED)

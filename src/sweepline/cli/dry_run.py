@@ -10,7 +10,8 @@ from sweepline.config.sweepfile import SweepSettings
 from sweepline.devices import Slots
 from sweepline.launch import Launcher
 from sweepline.recording.history import RunRecord
-from sweepline.runs import SUCCESSFUL, Run
+from sweepline.runs import SUCCESSFUL
+from sweepline.space.grid import Tally
 from sweepline.space.plan import Plan, count_all
 from sweepline.values import display_path
 
@@ -61,15 +62,15 @@ def print_dry_run(
 
 def describe_plan(plan: Plan) -> str:
     """Return the counts in words: ``72 combinations, 54 after merging (36 sgd, 18 adam), 1 seed: 54 runs``."""
-    tally = count_all(plan)
-    parts = [f"{tally.n_walked:,} combinations" if plan.grid else f"{tally.n_kept:,} draws"]
-    if tally.n_skipped and plan.grid:
+    tally, is_grid = count_all(plan), plan.grid is not None
+    parts = [f"{tally.n_walked:,} combinations" if is_grid else f"{tally.n_kept:,} draws"]
+    if tally.n_skipped and is_grid:
         parts.append(f"{tally.n_skipped:,} skipped")
-    if tally.n_merged and plan.grid:
+    if tally.n_merged and is_grid:
         parts.append(f"{tally.n_kept:,} after merging{_describe_shares(plan)}")
     n_runs = tally.n_kept * plan.n_seeds
     seeds = f", {plan.n_seeds} seed{'s' * (plan.n_seeds > 1)}" if plan.space.seeds != (None,) else ""
-    is_all = plan.grid is None and plan.space.limit is not None and tally.n_kept < plan.space.limit
+    is_all = not is_grid and plan.space.limit is not None and tally.n_kept < plan.space.limit
     more = f" (the space holds no more, {plan.space.limit:,} were asked for)" if is_all else ""
     return f"{', '.join(parts)}{seeds}: {n_runs:,} runs{more}"
 
@@ -79,9 +80,7 @@ def _describe_shares(plan: Plan) -> str:
     name = next((rule.when[0].name for rule in plan.space.rules if rule.assign), None)
     if name is None or plan.grid is None or plan.grid.n_combinations > 100_000:
         return ""
-    runs: Sequence[Run] = list(plan.runs())
-    shares = Counter(str(run.params[name]) for run in runs)
+    shares = Counter(str(params[name]) for params in plan.combinations(Tally()))
     if not 1 < len(shares) <= _MAX_SHARES_SHOWN:
         return ""
-    per_combination = max(1, plan.n_seeds)
-    return f" ({', '.join(f'{n // per_combination:,} {value}' for value, n in shares.items())})"
+    return f" ({', '.join(f'{n:,} {value}' for value, n in shares.items())})"

@@ -200,7 +200,7 @@ def _exit_code(records: Sequence[RunRecord], stop_signal: int | None) -> int:
 
 def _planned_ids(plan: Plan) -> set[str] | None:
     """Return the ids of all runs; None where making them would take longer than they are worth."""
-    return None if plan.n_runs_if_small() is None else {run.run_id for run in plan.runs()}
+    return {run.run_id for run in plan.runs()} if plan.is_small else None
 
 
 def describe_resume(

@@ -17,7 +17,7 @@ from sweepline.display import TerminalLines, format_number
 from sweepline.files import write_whole
 from sweepline.recording.folders import BEST, SweepFolder
 from sweepline.recording.history import RunRecord
-from sweepline.runs import SUCCESSFUL, Objective
+from sweepline.runs import SUCCESSFUL, UNSUCCESSFUL, Objective
 from sweepline.values import display_path
 
 N_BEST = 10
@@ -74,7 +74,7 @@ def build_summary(
         lines += ["", *render_ranking(ranked[:N_BEST], objective=objective, logged=logged, swept=swept)]
         if len(ranked) > N_BEST:
             lines.append(f"({len(ranked) - N_BEST} more configurations in runs.csv)")
-    failed = [r for r in records if r.is_ended and r.state not in SUCCESSFUL]
+    failed = [r for r in records if r.state in UNSUCCESSFUL]
     for record in failed[:_MAX_FAILED_SHOWN]:
         where = f"; log in {display_path(failed_dir / record.run_id)}" if failed_dir else ""
         lines.append(f"{record.state.value}: {record.name}: {record.reason}{where}")

@@ -12,6 +12,7 @@ from sweepline.errors import ConfigError
 from sweepline.executors.base import Exit, StopReason
 from sweepline.executors.local import STDERR, STDOUT
 from sweepline.metrics import MetricReader, write_history
+from sweepline.recording.tail import LogTail
 from sweepline.runs import Objective, RunOutcome, State
 from sweepline.values import flatten, read_yaml, same_value
 
@@ -19,7 +20,6 @@ METRICS_CSV = "metrics.csv"
 EFFECTIVE_CONFIG, CONFIG_HASH, OVERRIDES = "config.yaml", "config.sha256", "overrides.yaml"
 OVERRIDE_NOT_APPLIED = "override not applied"
 _TAIL_BYTES = 16 * 1024
-_CHUNK_BYTES = 1 << 20
 _OUT_OF_MEMORY = re.compile(
     r"OutOfMemoryError|CUDA out of memory|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED"
     r"|DefaultCPUAllocator: can't allocate memory|std::bad_alloc|^(?:[\w.]*\.)?_?(?:Array)?MemoryError",
@@ -30,20 +30,6 @@ _GPU_LOST = re.compile(
     r"|CUDA-capable device\(s\) is/are busy or unavailable|uncorrectable ECC error"
     r"|Unable to determine the device handle"
 )
-
-
-def read_metrics(run_dir: Path, patterns: Mapping[str, re.Pattern[str]]) -> MetricReader:
-    """Read a run's whole output: standard output first, standard error for patterns alone."""
-    reader = MetricReader(patterns)
-    for name in (STDOUT, STDERR) if patterns else (STDOUT,):
-        try:
-            with (run_dir / name).open("rb") as file:
-                while chunk := file.read(_CHUNK_BYTES):
-                    reader.feed(chunk)
-        except FileNotFoundError:
-            continue
-        reader.close()
-    return reader
 
 
 def read_outcome(
@@ -65,7 +51,7 @@ def read_outcome(
         asked: the overrides to be proved by the effective config; None for programs that write none.
         reader: what was read of the output so far, to its end; read from the files when None.
     """
-    reader = reader or read_metrics(run_dir, patterns)
+    reader = reader or LogTail(run_dir, MetricReader(patterns)).finish()
     unread = ""
     if not reader.latest:
         try:

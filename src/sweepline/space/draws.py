@@ -47,7 +47,7 @@ class Draws:
             ConfigError: constraints reject 10,000 draws in a row; names the one that rejects most.
         """
         grid = self._enumerable()
-        budget = MAX_REPEATED_IN_A_ROW if grid else MAX_REJECTED_IN_A_ROW
+        budget = MAX_REPEATED_IN_A_ROW if grid is not None else MAX_REJECTED_IN_A_ROW
         met: set[str] = set()
         rejected_by: Counter[str] = Counter()
         n_in_a_row = index = 0
@@ -68,7 +68,7 @@ class Draws:
             met.add(key)
             n_in_a_row = 0
             yield params
-        if grid:
+        if grid is not None:
             yield from self._rest(grid, met, tally)
         elif rejected_by and (not met or not self.is_finite):
             worst, n_rejected = rejected_by.most_common(1)[0]

@@ -54,18 +54,22 @@ class Plan:
     @property
     def n_combinations(self) -> int | None:
         """The size of the product before constraints; None for random draws."""
-        return self.grid.n_combinations if self.grid else None
+        return self.grid.n_combinations if self.grid is not None else None
 
     def combinations(self, tally: Tally) -> Iterator[Mapping[str, Any]]:
         """Yield the parameter values of each kept combination, in the file's order of names."""
+        to_params = self.grid.params if self.grid is not None else dict
+        for kept in self._walk(tally):
+            params = to_params(kept)
+            yield {name: params[name] for name in self.space.parameters}
+
+    def _walk(self, tally: Tally) -> Iterator[Any]:
+        """Yield what the sampler keeps, within the limit: indexes of a grid, values of a draw."""
         space = self.space
-        source: Iterator[Mapping[str, Any]]
-        if self.grid:
-            source = map(self.grid.params, self.grid.walk(tally))
-        else:
-            source = Draws(space.parameters, space.rules, space.sampler_seed).walk(tally)
-        for params in itertools.islice(source, space.limit):
-            yield {name: params[name] for name in space.parameters}
+        sampler: Grid | Draws | None = self.grid
+        if sampler is None:
+            sampler = Draws(space.parameters, space.rules, space.sampler_seed)
+        return itertools.islice(sampler.walk(tally), space.limit)
 
     def runs(self) -> Iterator[Run]:
         """Yield the runs: every combination with every seed."""
@@ -92,20 +96,14 @@ class Plan:
     def count(self) -> Iterator[Tally]:
         """Walk the combinations without making runs, yielding the tally as it grows; its last value is final."""
         tally = Tally()
-        space = self.space
-        source: Iterator[Any]
-        if self.grid:
-            source = self.grid.walk(tally)
-        else:
-            source = Draws(space.parameters, space.rules, space.sampler_seed).walk(tally)
-        for _ in itertools.islice(source, space.limit):
+        for _ in self._walk(tally):
             yield tally
         yield tally
 
-    def n_runs_if_small(self) -> int | None:
-        """Return how many runs there are, where counting them takes no time worth speaking of."""
-        is_small = (self.n_combinations or self.space.limit or MAX_COUNTED_AT_ONCE + 1) <= MAX_COUNTED_AT_ONCE
-        return count_all(self).n_kept * self.n_seeds if is_small else None
+    @property
+    def is_small(self) -> bool:
+        """Whether walking all of it takes no time worth speaking of."""
+        return (self.n_combinations or self.space.limit or MAX_COUNTED_AT_ONCE + 1) <= MAX_COUNTED_AT_ONCE
 
     @property
     def n_seeds(self) -> int:
