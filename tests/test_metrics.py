@@ -17,9 +17,9 @@ from sweepline.metrics import (
     PLACES,
     MetricPoint,
     MetricReader,
+    format_history,
     format_metric_line,
     parse_metric_line,
-    write_history,
 )
 
 LOSS_PATTERN = {"loss": re.compile(r"loss=(\S+)")}
@@ -324,6 +324,6 @@ def test_all_patterns_of_one_line_make_one_point() -> None:
 def test_points_of_a_history_stand_in_one_table(tmp_path: Path) -> None:
     points = [MetricPoint({"loss": 0.5}, {"epoch": 1}), MetricPoint({"acc": math.nan}, {"epoch": 2, "step": 7})]
 
-    write_history(tmp_path / "metrics.csv", points)
+    (tmp_path / "metrics.csv").write_text(format_history(points))
 
     assert (tmp_path / "metrics.csv").read_text().splitlines() == ["epoch,step,loss,acc", "1,,0.5,", "2,7,,nan"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import Protocol
 
 from sweepline.errors import ExecutorUnavailableError
+from sweepline.gpus import Gpu
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +40,30 @@ class Slot:
         return "cuda" if self.visible else "cpu"
 
 
+class Admission(Protocol):
+    """Who else has a say in whether a slot may be used now: other sweeps, other users of its GPU."""
+
+    def admit(self, slot: Slot) -> bool:
+        """Reserve the slot's devices on this machine; False when they cannot be had now."""
+
+    def release(self, slot: Slot) -> None:
+        """Give back what :meth:`admit` reserved."""
+
+
 class Slots:
     """Leases of slots, round-robin: the next free slot after the last one taken."""
 
-    def __init__(self, slots: Sequence[Slot], *, max_concurrent: int | None = None) -> None:
+    def __init__(
+        self, slots: Sequence[Slot], *, max_concurrent: int | None = None, admission: Admission | None = None
+    ) -> None:
         self.all = tuple(slots)
         self.n_max = min(len(self.all), max_concurrent or len(self.all))
+        self.admission = admission
         self._taken: set[int] = set()
+        self._shared: set[int] = set()
+        self._out_of_service: set[str] = set()
+        self._reserved: str | None = None  # the device that a run wants for itself
+        self._alone: int | None = None  # the slot of that run
         self._next = 0
 
     @property
@@ -53,58 +71,77 @@ class Slots:
         """How many leases are out."""
         return len(self._taken)
 
-    def take(self) -> Slot | None:
-        """Return a free slot, or None when all are taken; the caller owns it until it gives it back."""
-        if len(self._taken) >= self.n_max:
-            return None
+    @property
+    def has_free(self) -> bool:
+        """Whether a slot is free as far as this sweep is concerned."""
+        return len(self._taken) < self.n_max and any(
+            slot.index not in self._taken and slot.device not in self._out_of_service for slot in self.all
+        )
+
+    @property
+    def usable(self) -> set[str]:
+        """The devices that are in service."""
+        return {slot.device for slot in self.all} - self._out_of_service
+
+    def take(self, *, avoid: Set[str] = frozenset()) -> Slot | None:
+        """Return a free slot, or None when there is none; the caller owns it until it gives it back.
+
+        Devices in ``avoid`` are passed over while there are others in service.
+        """
+        shunned = avoid if self.usable - avoid else frozenset()
         for offset in range(len(self.all)):
             slot = self.all[(self._next + offset) % len(self.all)]
-            if slot.index not in self._taken:
-                self._taken.add(slot.index)
+            if slot.device not in shunned and slot.device != self._reserved and self._occupy(slot):
                 self._next = (slot.index + 1) % len(self.all)
                 return slot
         return None
+
+    def take_alone(self) -> Slot | None:
+        """Return a slot whose device nobody else uses until it is given back; None while it is being cleared."""
+        if self._alone is not None:
+            return None
+        if self._reserved not in self.usable:
+            self._reserved = min(sorted(self.usable), key=self._n_on, default=None)
+        if self._reserved is None or self._n_on(self._reserved):
+            return None
+        slot = next(slot for slot in self.all if slot.device == self._reserved)
+        if not self._occupy(slot):
+            return None
+        self._alone = slot.index
+        return slot
+
+    def _occupy(self, slot: Slot) -> bool:
+        is_out = slot.index in self._taken or slot.device in self._out_of_service
+        if is_out or len(self._taken) >= self.n_max:
+            return False
+        if self.admission is not None and not self._n_on(slot.device) and not self.admission.admit(slot):
+            return False
+        self._taken.add(slot.index)
+        neighbours = {other.index for other in self.all if other.device == slot.device} & self._taken
+        if len(neighbours) > 1:
+            self._shared |= neighbours
+        return True
+
+    def _n_on(self, device: str) -> int:
+        return sum(slot.device == device and slot.index in self._taken for slot in self.all)
+
+    def was_shared(self, slot: Slot) -> bool:
+        """Whether another run was on the same GPU while this lease was out."""
+        return slot.is_gpu and slot.index in self._shared
 
     def give_back(self, slot: Slot) -> None:
         """End a lease. A slot that is not out is a bug."""
         assert slot.index in self._taken, slot
         self._taken.remove(slot.index)
+        self._shared.discard(slot.index)
+        if slot.index == self._alone:
+            self._alone = self._reserved = None
+        if self.admission is not None and not self._n_on(slot.device):
+            self.admission.release(slot)
 
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """A GPU as the driver tells it, numbered by PCI bus."""
-
-    index: int
-    uuid: str
-    name: str
-
-
-def read_gpus() -> list[Gpu] | None:
-    """Return the machine's GPUs from NVML; None where there is no driver or no ``nvidia-ml-py``."""
-    try:
-        ctypes.CDLL("libnvidia-ml.so.1")  # a tenth of the time that importing pynvml takes to find no driver
-        import pynvml
-    except (OSError, ImportError):
-        return None
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return None
-    try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        return [
-            Gpu(i, _text(pynvml.nvmlDeviceGetUUID(handle)), _text(pynvml.nvmlDeviceGetName(handle)))
-            for i, handle in enumerate(handles)
-        ]
-    except pynvml.NVMLError:
-        return None
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+    def take_out_of_service(self, device: str) -> None:
+        """Use a device no more; leases that are out end as usual."""
+        self._out_of_service.add(device)
 
 
 def build_slots(

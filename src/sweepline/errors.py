@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -22,12 +23,22 @@ class RecordError(SweeplineError):
     """A file that records a sweep is damaged, newer than this version, or cannot be written."""
 
 
+class DiskFullError(RecordError):
+    """There is no room for a record; nothing of it was written, and it can be tried again."""
+
+
 class SweepLockedError(SweeplineError):
     """Another orchestrator holds the sweep folder."""
 
 
 class ExecutorUnavailableError(SweeplineError):
     """A place to run is not there: no such device, no such program."""
+
+
+def record_error(path: object, problem: str, error: OSError) -> RecordError:
+    """Return the error for a file that the system refuses: one that passes when it is a matter of room."""
+    kind = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else RecordError
+    return kind(f"{path}: {problem}: {error.strerror}")
 
 
 def did_you_mean(word: str, known: Iterable[str], *, n: int = 1) -> str:

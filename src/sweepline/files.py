@@ -9,9 +9,13 @@ from pathlib import Path
 def write_whole(path: Path, content: bytes, *, is_durable: bool = True) -> None:
     """Write beside ``path`` and rename over it; with ``is_durable`` the content is on disk before the rename."""
     temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        if is_durable:
-            file.flush()
-            os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            if is_durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)  # on a full disk it would keep the room that everybody waits for
+        raise

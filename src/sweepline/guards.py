@@ -23,6 +23,10 @@ class FailureGuard:
         self._n_failures = 0
         self._is_flapping: bool = not keep_going  # until the first run that ends well
 
+    def halt(self, why: str) -> None:
+        """Launch nothing more, for a reason that is not a count of failures."""
+        self.halted = self.halted or why
+
     def note_end(self, state: State) -> bool:
         """Take an end into account; return whether this one halts the sweep."""
         if state == State.INTERRUPTED:

@@ -107,6 +107,7 @@ class Launcher:
             working_dir=command.working_dir,
             run_dir=run_dir,
             timeout_s=settings.timeout_s,
+            stall_s=settings.stall_s,
             grace_s=settings.grace_s,
         )
 

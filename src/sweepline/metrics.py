@@ -7,10 +7,10 @@ the line place it in the run; the other names are metrics. Scripts without such 
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 PLACES = ("epoch", "step", "samples")
 MAX_LINE_BYTES = 64 * 1024
@@ -159,16 +159,17 @@ class MetricReader:
             self.place = point.place or self.place
 
 
-def write_history(path: Path, points: Iterable[MetricPoint]) -> None:
-    """Write points as a CSV: ``epoch, step, samples`` where known, then one column per metric."""
+def format_history(points: Iterable[MetricPoint]) -> str:
+    """Return points as a CSV: ``epoch, step, samples`` where known, then one column per metric."""
     rows = list(points)
     names = list(dict.fromkeys(name for point in rows for name in point.values))
     places = [place for place in PLACES if any(place in point.place for point in rows)]
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow([*places, *names])
-        for point in rows:
-            writer.writerow([*_cells(point.place, places), *_cells(point.values, names)])
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([*places, *names])
+    for point in rows:
+        writer.writerow([*_cells(point.place, places), *_cells(point.values, names)])
+    return text.getvalue()
 
 
 def _cells(values: Mapping[str, float], names: Sequence[str]) -> list[str]:

@@ -50,6 +50,7 @@ def build_plan_record(
         "slots": [slot.label for slot in slots.all],
         "max_concurrent": slots.n_max,
         "threads": launcher.threads,
+        "logged_metrics": list(settings.logged_metrics),
         "csv": str(settings.csv_path or settings.sweep_dir / "runs.csv"),
         "starts": [*((old or {}).get("starts") or []), start],
     }

@@ -29,6 +29,7 @@ class State(StrEnum):
     PRUNED = "pruned"
     GPU_LOST = "gpu_lost"
     SPAWN_ERROR = "spawn_error"
+    UNKILLABLE = "unkillable"
     INTERRUPTED = "interrupted"
 
 
@@ -79,7 +80,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOutcome:
-    """How one attempt of a run ended, and what it measured."""
+    """How one attempt of a run ended, and what it measured.
+
+    A run ``is_blameless`` when something else ended it: the sweep, its keeper, a lost GPU, a full disk.
+    """
 
     state: State
     exit_code: int | None = None
@@ -89,6 +93,7 @@ class RunOutcome:
     metrics: Mapping[str, float] = field(default_factory=dict)
     n_bad_metric_lines: int = 0
     max_rss_kib: int | None = None
+    is_blameless: bool = False
 
 
 def canonical_json(value: Any) -> str:

@@ -1,11 +1,11 @@
-"""Ctrl-C, SIGTERM and SIGHUP as counts that the loop looks at, and a descriptor that ends its waiting."""
+"""Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 as counts that the loop looks at, and a descriptor that ends its waiting."""
 
 from __future__ import annotations
 
 import signal
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -33,22 +33,29 @@ def stop_as_exit() -> Iterator[None]:
 
 
 class StopSignals:
-    """While entered, stop signals are counted instead of acted on. Main thread only."""
+    """While entered, stop signals are counted instead of acted on, and SIGUSR1 asks for a drain. Main thread only."""
 
     def __init__(self) -> None:
         self.first: int | None = None
         self.n_received = 0
+        self.is_draining = False
         self._reading, self._writing = socket.socketpair()
         self._reading.setblocking(False)
         self._writing.setblocking(False)
 
     @property
     def wakeup_fd(self) -> int:
-        """Readable when a signal has arrived."""
+        """Readable when a signal has arrived, until :meth:`clear`."""
         return self._reading.fileno()
+
+    def clear(self) -> None:
+        """Make the descriptor wait for the next signal."""
+        with suppress(BlockingIOError):
+            self._reading.recv(4096)
 
     def __enter__(self) -> Self:
         self._previous = {number: signal.signal(number, self._receive) for number in _heeded(STOP_SIGNALS)}
+        self._previous[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._drain)
         self._previous_fd = signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
         return self
 
@@ -64,3 +71,6 @@ class StopSignals:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.first = self.first or number
         self.n_received += 1
+
+    def _drain(self, number: int, frame: FrameType | None) -> None:
+        self.is_draining = True

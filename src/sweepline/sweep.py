@@ -6,13 +6,15 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass, replace
 
+from sweepline.admission import GpuAdmission
+from sweepline.backlog import Backlog
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.devices import Slot, Slots
-from sweepline.executors.base import Executor, SpawnError, StopReason
-from sweepline.executors.local import LocalExecutor
+from sweepline.errors import DiskFullError, RecordError, record_error
+from sweepline.executors.base import DISK_FULL, Executor, Exit, RunHandle, StopReason
 from sweepline.guards import FailureGuard
 from sweepline.launch import Launcher
 from sweepline.metrics import MetricReader
@@ -20,17 +22,15 @@ from sweepline.progress import ActiveRun, Observer, Progress
 from sweepline.recording.book import RecordBook
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.history import RunRecord
-from sweepline.recording.outcome import (
-    OVERRIDE_NOT_APPLIED,
-    find_difference,
-    has_effective_config,
-    read_outcome,
-    read_tail,
-)
+from sweepline.recording.outcome import find_difference, has_effective_config, read_outcome, read_tail
+from sweepline.recording.room import DiskPause
 from sweepline.recording.tail import LogTail
+from sweepline.retries import Again, RetryPolicy
 from sweepline.runs import SUCCESSFUL, UNSUCCESSFUL, Run, RunOutcome, State
 from sweepline.space.plan import Plan
 from sweepline.stopping import StopSignals
+
+ADMISSION_S = 1.0  # how long to wait before a GPU that was refused is asked for again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,15 @@ class SweepOptions:
     retry_failed: bool = False
     max_failures: int | None = None
     keep_going: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """A run that has ended and is not in the books yet."""
+
+    active: ActiveRun
+    exit: Exit
+    was_shared: bool
 
 
 class Sweep:
@@ -59,8 +68,9 @@ class Sweep:
         launcher: Launcher,
         observer: Observer,
         options: SweepOptions,
+        make_executor: Callable[[Callable[[], Sequence[int]]], Executor],
+        admission: GpuAdmission | None = None,
         planned: Set[str] | None = None,
-        make_executor: Callable[[int], Executor] = lambda wakeup_fd: LocalExecutor(wakeup_fd=wakeup_fd),
     ) -> None:
         self.settings, self.plan, self.folder, self.slots = settings, plan, folder, slots
         self.launcher, self.observer, self.options = launcher, observer, options
@@ -73,19 +83,26 @@ class Sweep:
         )
         self.progress = Progress(plan, settings.objective)
         self.signals = StopSignals()
+        self._admission = admission
         self._guard = FailureGuard(max_failures=options.max_failures, keep_going=options.keep_going)
+        self._retries = RetryPolicy(settings.retry)
+        self._pause = DiskPause(folder.path)
         self._planned = planned
         self._make_executor = make_executor
         self._n_stops_handled = 0
+        self._is_drain_told = False
         self._active: list[ActiveRun] = []
-        self._retries: deque[Run] = deque()
-        self._to_retry: dict[str, Run] = {}  # waits until the failed attempt is in the books
-        self._pending = self._runs_to_do()
-        self._has_pending = True
-        self._n_launched = 0
+        self._held: deque[_End] = deque()
+        self._uncommitted: list[RunHandle] = []
+        self._to_go_again: dict[str, Again] = {}  # each waits until the attempt before it is in the books
+        self._backlog = Backlog(self._runs_to_do(), count=options.count)
 
     def run(self) -> None:
-        """Run everything that is missing; returns when all of it has ended or the sweep was stopped."""
+        """Run everything that is missing; returns when all of it has ended or the sweep was stopped.
+
+        Raises:
+            RecordError: what happens can no longer be written down; nothing runs any more.
+        """
         settings = self.settings
         notes = self.book.open(
             patterns=settings.patterns, objective=settings.objective, proves_overrides=settings.command.is_native
@@ -96,38 +113,71 @@ class Sweep:
         self.progress.walk_plan()
         self.book.note_event("sweep_start", sweep=settings.name, pid=os.getpid())
         with self.signals:
-            self.executor = self._make_executor(self.signals.wakeup_fd)
+            self.executor = self._make_executor(self._watched)
+            is_sound = False
             try:
                 self._loop()
+                self._note_stop()
+                is_sound = True
+            except RecordError as error:
+                self.observer.note(f"{error}: the {len(self._active)} runs under way are stopped")
+                self._end_everything(now=False)
+                raise
             finally:
-                self._end_everything()
+                self._end_everything(now=True)
                 self.executor.close()
-                self.book.note_event("sweep_stop", signal=self.signals.first, halted=self._guard.halted)
-                self.book.close()
+                self.book.close(is_sound=is_sound)
+
+    def _watched(self) -> list[int]:
+        """Return the descriptors whose readability ends a wait."""
+        return [self.signals.wakeup_fd, *(self._admission.watched if self._admission else ())]
+
+    def _note_stop(self) -> None:
+        try:
+            self.book.note_event("sweep_stop", signal=self.signals.first, halted=self._guard.halted)
+        except DiskFullError as error:  # no run's end is in it
+            self.observer.note(f"{error}: the journal ends without the sweep's own end")
 
     def _loop(self) -> None:
         next_refresh = time.monotonic()
         while True:
-            self._handle_stop_signals()
-            self._launch()
-            if not self._active and (self._is_stopping or not (self._has_pending or self._retries)):
+            self._heed_signals()
+            self._heed_pause()
+            due = self.book.commit_due
+            if (self.book.has_uncommitted and not self._active) or (due is not None and time.monotonic() >= due):
                 self._commit()
-                if self._is_stopping or not self._retries:
-                    break
-                continue
+            self._launch()
+            if self._is_done():
+                break
             now = time.monotonic()
             if now >= next_refresh:
                 self._refresh()
                 next_refresh = now + self.observer.refresh_s
-            commit_due = self.book.commit_due
-            if commit_due is not None and now >= commit_due:
-                self._commit()
-                commit_due = None
             is_walking = self.progress.walk_plan()
-            due = next_refresh if commit_due is None else min(next_refresh, commit_due)
-            self.executor.wait(0.0 if is_walking else max(0.0, due - time.monotonic()))
+            times = [next_refresh, self.book.commit_due, self._pause.due]
+            if self.slots.has_free and not self._backlog.is_empty:
+                times.append(now + ADMISSION_S)
+            until = min(at for at in times if at is not None)
+            self.executor.wait(0.0 if is_walking else max(0.0, until - time.monotonic()))
             self._collect()
+        self._settle()
         self._refresh()
+
+    def _is_done(self) -> bool:
+        """Whether nothing runs and nothing more will; what could be written down is in the books then."""
+        if self._active or self.book.has_uncommitted:
+            return False
+        return self._is_stopping or (self._backlog.is_empty and not self._held)
+
+    def _settle(self) -> None:
+        """Try a last time to write down what the disk did not take."""
+        self._record_held()
+        self._commit()
+        if self._held:
+            self.observer.note(
+                f"{len(self._held)} results do not fit on the disk: they are kept in the runs' folders, and the next "
+                "start takes them from there"
+            )
 
     @property
     def records(self) -> list[RunRecord]:
@@ -137,60 +187,58 @@ class Sweep:
 
     @property
     def _is_stopping(self) -> bool:
-        return self.signals.first is not None or self._guard.halted is not None
+        return self.signals.first is not None or self.signals.is_draining or self._guard.halted is not None
 
     # starting
 
     def _runs_to_do(self) -> Iterator[Run]:
         for run in self.plan.runs():
             record = self.book.records.get(run.run_id)
-            is_under_way = any(active.run.run_id == run.run_id for active in self._active)
-            if not is_under_way and (record is None or not record.is_ended or self._is_retried(record)):
+            is_under_way = record is not None and record.state == State.RUNNING  # the same combination, drawn twice
+            if is_under_way or self._backlog.holds(run.run_id):
+                continue
+            if record is None or not record.is_ended or self._is_retried(record):
                 yield run
 
     def _is_retried(self, record: RunRecord) -> bool:
         return self.options.retry_failed and record.state not in SUCCESSFUL
 
-    def _next_run(self) -> Run | None:
-        if self._retries:
-            return self._retries.popleft()
-        is_enough = self.options.count is not None and self._n_launched >= self.options.count
-        run = None if is_enough else next(self._pending, None)
-        if run is None:
-            self._has_pending = False
-        else:
-            self._n_launched += 1
-        return run
-
     def _launch(self) -> None:
         """Fill the free slots."""
-        while not self._is_stopping and (self._has_pending or self._retries):
-            slot = self.slots.take()
-            if slot is None:
-                return
-            run = self._next_run()
-            if run is None or not self._start(run, slot):
+        if self._admission is not None:
+            self._admission.poll()
+        while not self._is_stopping and not self._pause.is_on:
+            found = self._backlog.take(self.slots)
+            if found is None:
+                break
+            run, slot = found
+            try:
+                self._start(run, slot)
+            except OSError as error:
                 self.slots.give_back(slot)
+                self._backlog.put_back(run)
+                self._bear(record_error(self.folder.run_dir(run.run_id), "cannot be written", error))
+            except RecordError as error:
+                self.slots.give_back(slot)
+                self._backlog.put_back(run)
+                self._bear(error)
+        if self._admission is not None:
+            for note in self._admission.take_notes():
+                self.observer.note(note)
 
-    def _start(self, run: Run, slot: Slot) -> bool:
-        """Start a run on a slot; return whether the slot is in use."""
+    def _start(self, run: Run, slot: Slot) -> None:
         record = self.book.records.get(run.run_id)
         attempt = record.attempt + 1 if record else 1
         run_dir = self.folder.make_run_dir(run.run_id, attempt)
         n_tries = record.n_tries if record else 0
         task = self.launcher.prepare(run, slot, run_dir, attempt=attempt, n_tries=n_tries)
         self.book.start(run, attempt, slot.device)
-        try:
-            handle = self.executor.submit(task)
-        except SpawnError as error:
-            self._take_end(run, attempt, RunOutcome(state=State.SPAWN_ERROR, reason=str(error)))
-            return False
         command = self.settings.command
         active = ActiveRun(
             run=run,
             attempt=attempt,
             slot=slot,
-            handle=handle,
+            handle=self.executor.submit(task),
             run_dir=run_dir,
             tail=LogTail(run_dir, MetricReader(self.settings.patterns)),
             asked=command.overrides(run.params, run.seed, slot.told) if command.is_native else None,
@@ -198,7 +246,6 @@ class Sweep:
         self._active.append(active)
         self.progress.note_start(run.run_id)
         self.observer.run_started(active)
-        return True
 
     # ending
 
@@ -207,45 +254,108 @@ class Sweep:
         ended = [(active, done) for active in self._active if (done := active.handle.poll()) is not None]
         for active, done in ended:
             self._active.remove(active)
-            self.slots.give_back(active.slot)
-            outcome = read_outcome(
-                active.run_dir,
-                done,
-                patterns=self.settings.patterns,
-                objective=self.settings.objective,
-                asked=active.asked,
-                reader=active.tail.finish(),
-            )
-            self._take_end(active.run, active.attempt, outcome)
+            self._held.append(_End(active, done, self.slots.was_shared(active.slot)))
+            if done.is_unkillable and active.slot.is_gpu:
+                self._leave_out(active.slot.device, f"GPU {active.slot.device}: a run on it cannot be killed")
+            else:
+                self.slots.give_back(active.slot)
+        self._record_held()
 
-    def _take_end(self, run: Run, attempt: int, outcome: RunOutcome) -> None:
-        has_failed = outcome.state in UNSUCCESSFUL
-        log_tail = read_tail(self.folder.run_dir(run.run_id)) if has_failed else ()
-        self.book.end(run, attempt, outcome, log_tail=log_tail)
-        is_override_fault = outcome.reason.startswith(OVERRIDE_NOT_APPLIED)
-        if has_failed and not is_override_fault and self.book.records[run.run_id].n_tries <= self.settings.retry:
-            self._to_retry[run.run_id] = run
+    def _record_held(self) -> None:
+        """Write down what has ended, as far as the disk takes it."""
+        while self._held:
+            try:
+                self._take_end(self._held[0])
+            except DiskFullError as error:
+                self._bear(error)
+                return
+            self._held.popleft()
+
+    def _take_end(self, end: _End) -> None:
+        active, run = end.active, end.active.run
+        if end.exit.errno in DISK_FULL:
+            self._bear(DiskFullError(end.exit.not_started or ""))
+        outcome = self._judge(end)
+        log_tail = read_tail(active.run_dir) if outcome.state in UNSUCCESSFUL else ()
+        self.book.end(run, active.attempt, outcome, log_tail=log_tail)
+        self._uncommitted.append(active.handle)
+        again = self._retries.decide(run, outcome, device=active.slot.device, was_shared=end.was_shared)
+        if again is not None:
+            self._to_go_again[run.run_id] = again
         elif self._guard.note_end(outcome.state):
+            self.observer.note(self._guard.halted or "")
+        why = self._admission.note_end(active.slot, outcome.state) if self._admission else None
+        if why is not None:
+            self._leave_out(active.slot.device, why)
+
+    def _judge(self, end: _End) -> RunOutcome:
+        """Return how a run ended; one that failed while the disk was full is interrupted, and not to blame."""
+        active, objective = end.active, self.settings.objective
+        outcome = read_outcome(
+            active.run_dir,
+            end.exit,
+            patterns=self.settings.patterns,
+            objective=objective,
+            asked=active.asked,
+            reader=active.tail.finish(),
+        )
+        has_failed = outcome.state in (State.FAILED, State.SPAWN_ERROR)
+        has_lost = outcome.state in SUCCESSFUL and objective is not None and objective.name not in outcome.metrics
+        if (has_failed or has_lost) and self._pause.was_on_since(active.started):
+            reason = f"the disk was full: {outcome.reason}"
+            return replace(outcome, state=State.INTERRUPTED, reason=reason, is_blameless=True)
+        return outcome
+
+    def _leave_out(self, device: str, why: str) -> None:
+        self.slots.take_out_of_service(device)
+        self.observer.note(why)
+        if not self.slots.usable:
+            self._guard.halt("no device is left: nothing more is launched")
             self.observer.note(self._guard.halted or "")
 
     def _commit(self) -> None:
-        for end in self.book.commit():
+        ended = self.book.commit()
+        for handle in self._uncommitted:
+            handle.release()
+        self._uncommitted.clear()
+        for end in ended:
             self.progress.add(end.record)
             self.observer.run_ended(end.record, end.outcome, end.log_tail)
-            run = self._to_retry.pop(end.record.run_id, None)
-            if run is not None and self.signals.first is None:
-                self._retries.append(run)
+            again = self._to_go_again.pop(end.record.run_id, None)
+            if again is not None and self.signals.first is None:
+                self._backlog.put(again)
+        if self.book.table.fault is not None:
+            self._bear(self.book.table.fault)
+
+    # the disk
+
+    def _bear(self, error: RecordError) -> None:
+        """Pause when there is no room; any other fault of the disk is for the caller's caller."""
+        if not isinstance(error, DiskFullError):
+            raise error
+        if self._pause.begin():
+            self.observer.note(self._pause.describe(len(self._held)))
+
+    def _heed_pause(self) -> None:
+        if self._pause.try_end():
+            self.observer.note("there is room on the disk again: going on")
+            self._record_held()
+            self._commit()
 
     # stopping
 
-    def _handle_stop_signals(self) -> None:
+    def _heed_signals(self) -> None:
+        self.signals.clear()
+        if self.signals.is_draining and not self._is_drain_told:
+            self._is_drain_told = True
+            self.observer.note(f"SIGUSR1: nothing more is launched; waiting for {len(self._active)} runs")
         n_received = self.signals.n_received
         if n_received == self._n_stops_handled:
             return
         is_first = self._n_stops_handled == 0
         is_forced = n_received > 1
         self._n_stops_handled = n_received
-        self._retries.clear()
+        self._backlog.clear_retries()
         for active in self._active:
             active.handle.cancel(StopReason.INTERRUPTED, now=is_forced)
         if is_first:
@@ -257,17 +367,20 @@ class Sweep:
         else:
             self.observer.note(f"killing {len(self._active)} runs")
 
-    def _end_everything(self) -> None:
-        """Leave no process behind when the loop ends by an error of ours."""
+    def _end_everything(self, *, now: bool) -> None:
+        """Leave no process behind when the loop ends by an error; a stop signal meanwhile ends the grace."""
+        n_stops = self.signals.n_received
         for active in self._active:
-            active.handle.cancel(StopReason.INTERRUPTED, now=True)
-        while self._active:
+            active.handle.cancel(StopReason.INTERRUPTED, now=now)
+        while self._active and (now or self.signals.n_received == n_stops):
             self.executor.wait(1.0)
+            self.signals.clear()
             self._active = [active for active in self._active if active.handle.poll() is None]
 
     # watching
 
     def _refresh(self) -> None:
+        self.folder.check_is_there()
         for active in self._active:
             active.tail.read_new()
             self._check_proof(active)

@@ -36,7 +36,7 @@ def orchestrate(argv: Sequence[str] | None, *, default_sweep: Path) -> int:
 
 
 def _dispatch(argv: Sequence[str]) -> int:
-    from sweepline.cli import reading
+    from sweepline.cli import checking, reading
     from sweepline.cli.run import add_arguments, run_command
 
     parser = argparse.ArgumentParser(
@@ -55,12 +55,18 @@ def _dispatch(argv: Sequence[str]) -> int:
     reading.add_target(best)
     best.add_argument("--metric", metavar="NAME", help="rank by this metric instead of the sweep's objective")
     best.add_argument("--goal", choices=["minimize", "maximize"])
+    verify = commands.add_parser("verify", help="check that nothing was lost: journal, table, run folders, processes")
+    reading.add_target(verify)
+    rebuild = commands.add_parser("rebuild-csv", help="write runs.csv anew from the journal")
+    reading.add_target(rebuild)
     commands.add_parser("schema", help="print the JSON schema of sweep files, for editors")
     args = parser.parse_args(argv)
     handlers: dict[str, Callable[[argparse.Namespace], int]] = {
         "run": run_command,
         "status": reading.status_command,
         "best": reading.best_command,
+        "verify": checking.verify_command,
+        "rebuild-csv": checking.rebuild_csv_command,
         "schema": lambda _: _print_schema(),
     }
     return handlers[args.command](args)

@@ -89,10 +89,20 @@ def _objective(args: argparse.Namespace, plan: Mapping[str, Any], records: Mappi
     return Objective(name=name, goal=goal)
 
 
-def _open(target: Path) -> tuple[SweepFolder, dict[str, RunRecord]]:
+def find_folder(target: Path) -> SweepFolder:
+    """Return the folder of a sweep that has been run, from its sweep file or its own path.
+
+    Raises:
+        ConfigError: nothing was run there.
+    """
     is_folder = (target.is_dir() and not (target / "sweep.yaml").exists()) or (target / JOURNAL).exists()
     path = target / "sweep.yaml" if target.is_dir() else target
     folder = SweepFolder(target if is_folder else load_sweep(path).sweep_dir)
     if not folder.journal.exists():
         raise ConfigError(f"{display_path(folder.path)}: no sweep has been run here; start one with sweepline run")
+    return folder
+
+
+def _open(target: Path) -> tuple[SweepFolder, dict[str, RunRecord]]:
+    folder = find_folder(target)
     return folder, fold(read_events(folder.journal))

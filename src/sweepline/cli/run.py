@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import resource
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING
 from sweepline.cli.dry_run import print_dry_run
 from sweepline.config.command import missing_program
 from sweepline.config.sweepfile import SweepSettings, load_sweep
-from sweepline.devices import Slots, build_slots, read_gpus, thread_budget
-from sweepline.errors import ConfigError
+from sweepline.devices import Slots, build_slots, thread_budget
+from sweepline.errors import ConfigError, ExecutorUnavailableError
+from sweepline.gpus import Gpu, read_gpus
 from sweepline.launch import Launcher
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.history import RunRecord, fold
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from sweepline.sweep import SweepOptions
 
 EXIT_INCOMPLETE, EXIT_SIGNAL_BASE = 1, 128
+_N_DESCRIPTORS = 32
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None) -> None:
@@ -55,11 +58,17 @@ def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None
     )
     parser.add_argument("--max-concurrent", type=_positive, metavar="N", help="at most N runs at a time")
     parser.add_argument("--devices", metavar="IDS", help="auto, cpu, or GPU ids such as 0,1")
+    parser.add_argument(
+        "--gpu-free-mib", type=_positive, metavar="N", help="start on a GPU only while N MiB of its memory are free"
+    )
     parser.add_argument("--count", type=_positive, metavar="N", help="start at most N runs now")
     parser.add_argument("--retry-failed", action="store_true", help="run failed runs again")
     parser.add_argument("--max-failures", type=_positive, metavar="N", help="stop launching after N failures")
     parser.add_argument("--keep-going", action="store_true", help="go on although the first runs all fail")
     parser.add_argument("--fresh", action="store_true", help="archive what was recorded and start over")
+    parser.add_argument(
+        "--take-over", action="store_true", help="go on although another machine holds the sweep; it must be dead"
+    )
     parser.add_argument("--strict", action="store_true", help="treat warnings about the sweep file as errors")
     parser.add_argument("--plain", action="store_true", help="one line per event, also on a terminal")
 
@@ -110,7 +119,7 @@ def run_command(args: argparse.Namespace) -> int:
             retry_failed=args.retry_failed,
         )
         return 0
-    return _start(args, settings, plan=plan, slots=slots, folder=folder, launcher=launcher, notes=notes)
+    return _start(args, settings, plan=plan, slots=slots, gpus=gpus, folder=folder, launcher=launcher, notes=notes)
 
 
 def _bounded(settings: SweepSettings, count: int | None, records: dict[str, RunRecord]) -> SearchSpace:
@@ -128,10 +137,13 @@ def _start(
     *,
     plan: Plan,
     slots: Slots,
+    gpus: Sequence[Gpu] | None,
     folder: SweepFolder,
     launcher: Launcher,
     notes: Sequence[str],
 ) -> int:
+    from sweepline.admission import build_admission
+    from sweepline.executors.local import LocalExecutor
     from sweepline.planfile import build_plan_record, search_hash
     from sweepline.preflight import check_with_trainer
     from sweepline.sweep import Sweep, SweepOptions
@@ -149,8 +161,16 @@ def _start(
     if next(plan.runs(), None) is None:
         count_all(plan)
         raise ConfigError(f"{display_path(settings.path)}: no runs to plan")
-    folder.lock()
+    _check_limits(slots)
+    admission = build_admission(
+        slots.all, gpus, min_free_mib=args.gpu_free_mib or settings.gpu_free_mib, sweep=settings.name
+    )
+    slots.admission = admission
+    doubt = folder.lock(take_over=args.take_over)
     try:
+        token = secrets.token_hex(8)
+        folder.keeper_lock.take(token, say=lambda text: print(text, flush=True))
+        folder.keeper_lock.write(token, grace_s=settings.grace_s)
         check_with_trainer(settings, plan, launcher.inherited)
         if args.fresh:
             launcher = replace(launcher, sweep_token=secrets.token_hex(3))
@@ -161,7 +181,7 @@ def _start(
         folder.freeze(settings.source)
         log_path = settings.experiment_dir / "outputs" / f"sweep_{datetime.now():%Y%m%d_%H%M%S}.log"
         with _observers(args, settings, slots, log_path) as (observer, say):
-            for note in notes:
+            for note in [*([doubt] if doubt else []), *notes]:
                 say(note)
             options = SweepOptions(
                 count=args.count,
@@ -178,7 +198,13 @@ def _start(
                 launcher=launcher,
                 observer=observer,
                 options=options,
+                admission=admission,
                 planned=planned,
+                make_executor=lambda watched: LocalExecutor(
+                    watched=watched,
+                    held=[fd for fd in (folder.keeper_lock.fd, *(admission.leases.fds if admission else ())) if fd],
+                    token=token,
+                ),
             )
             has_changed = old_plan is not None and old_plan.get("search") != search_hash(settings)
             for line in describe_resume(sweep.book.records, planned, has_changed=has_changed, options=options):
@@ -189,7 +215,20 @@ def _start(
         print_summary(settings, sweep.records, folder, log_path, csv_path=sweep.book.table.path)
         return _exit_code(sweep.records, sweep.signals.first)
     finally:
+        if admission is not None:
+            admission.close()
         folder.unlock()
+
+
+def _check_limits(slots: Slots) -> None:
+    """Say before anything starts that there are too few file descriptors."""
+    needed = _N_DESCRIPTORS + 2 * len(slots.all)  # at most one lease per slot, and what starting a run takes
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit < needed:
+        raise ExecutorUnavailableError(
+            f"a sweep with {len(slots.all)} slots needs {needed} file descriptors, the limit is {limit}: "
+            "raise it with ulimit -n, or lower max_concurrent"
+        )
 
 
 def _exit_code(records: Sequence[RunRecord], stop_signal: int | None) -> int:

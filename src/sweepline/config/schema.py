@@ -136,9 +136,11 @@ class OwnKeys(BaseModel):
     max_concurrent: Count | None = None
     devices: Devices = "auto"
     runs_per_device: Count = 1
+    gpu_free_mib: Count | None = Field(None, description="start on a GPU only while so much of its memory is free")
     threads: Threads = "auto"
     retry: Annotated[int, Field(strict=True, ge=0)] = 0
     timeout: Duration | None = Field(None, description="longest time of one run: 90s, 30m, 2h")
+    stall_timeout: Duration | None = Field(None, description="stop a run that writes nothing for so long")
     grace: Duration = Field(20.0, description="time between SIGTERM and SIGKILL when a run is stopped")
     grid_limit: Count = Field(1_000_000, description="refuse grids with more combinations")
     metrics: dict[str, str] = Field({}, description="metric name -> regular expression with one group, over the output")

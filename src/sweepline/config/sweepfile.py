@@ -48,7 +48,9 @@ class SweepSettings:
     threads: str | int
     retry: int
     timeout_s: float | None
+    stall_s: float | None
     grace_s: float
+    gpu_free_mib: int | None
     warnings: Sequence[str] = field(default=())
 
     @property
@@ -125,6 +127,8 @@ class _Reader:
             threads=model.threads,
             retry=model.retry,
             timeout_s=model.timeout,
+            stall_s=model.stall_timeout,
+            gpu_free_mib=model.gpu_free_mib,
             grace_s=model.grace,
         )
         self._notes()

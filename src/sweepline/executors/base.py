@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
 
 class StopReason(StrEnum):
-    """Why the sweep ended a run before it ended by itself."""
+    """Why a run was ended before it ended by itself."""
 
     INTERRUPTED = "interrupted"
     TIMEOUT = "timeout"
+    STALLED = "stalled"
     OVERRIDE_NOT_APPLIED = "override_not_applied"
+    KEEPER_DIED = "keeper_died"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +27,7 @@ class Task:
     """One attempt of a run as an executor sees it.
 
     ``environ`` is the whole environment; ``run_dir`` exists and takes ``stdout.log``, ``stderr.log`` and ``exit.json``.
+    A run that writes nothing for ``stall_s`` seconds is stopped.
     """
 
     run_id: str
@@ -31,26 +37,35 @@ class Task:
     working_dir: Path
     run_dir: Path
     timeout_s: float | None = None
+    stall_s: float | None = None
     grace_s: float = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
-    """How a process ended. ``exit_code`` is None when a signal ended it; ``stopped`` says who asked for it."""
+    """How a run's process ended.
 
-    exit_code: int | None
-    signal: int | None
-    duration_s: float
+    ``exit_code`` is None when a signal ended it, ``stopped`` says who asked for that. ``not_started`` says why there
+    never was a process, ``errno`` with which error. ``n_left_behind`` counts processes that outlived the run and were
+    killed; a run that ``is_unkillable`` survived SIGKILL itself, so that its device cannot be used any more.
+    """
+
+    exit_code: int | None = None
+    signal: int | None = None
+    duration_s: float = 0.0
     max_rss_kib: int | None = None
     stopped: StopReason | None = None
-
-
-class SpawnError(Exception):
-    """The process could not be started; the text says why."""
+    n_left_behind: int = 0
+    is_unkillable: bool = False
+    not_started: str | None = None
+    errno: int | None = None
 
 
 class RunHandle(Protocol):
-    """A submitted run."""
+    """A submitted run.
+
+    Its end is in ``exit.json`` before :meth:`poll` tells it, and on the disk soon after unless it is released first.
+    """
 
     task: Task
 
@@ -60,19 +75,18 @@ class RunHandle(Protocol):
     def cancel(self, reason: StopReason, *, now: bool = False) -> None:
         """Ask the run to end: SIGTERM, after the grace SIGKILL; at once with ``now``. Asking twice is harmless."""
 
+    def release(self) -> None:
+        """Say that the end is durably recorded elsewhere, so that the executor need not see to that."""
+
 
 class Executor(Protocol):
     """A place to run."""
 
     def submit(self, task: Task) -> RunHandle:
-        """Start a run.
-
-        Raises:
-            SpawnError: nothing was started.
-        """
+        """Start a run; one that cannot be started ends with ``Exit.not_started``."""
 
     def wait(self, timeout_s: float | None) -> None:
-        """Block until a run may have ended, a signal arrived, or the time is over."""
+        """Block until a run may have ended, a watched descriptor is readable, or the time is over."""
 
     def close(self) -> None:
-        """Give up all resources; every run must have ended."""
+        """Give up all resources; whatever still runs is ended."""

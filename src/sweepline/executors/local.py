@@ -1,202 +1,227 @@
-"""Runs as processes of this machine, each in a session of its own. Waits on pidfds, so an end is seen at once."""
+"""Runs as processes of this machine. A keeper (``sweepline.keeper``) starts and supervises them; this asks it to."""
 
 from __future__ import annotations
 
-import json
 import os
-import resource
-import selectors
-import signal
+import secrets
+import select
+import socket
 import subprocess
+import sys
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sweepline.executors.base import Exit, SpawnError, StopReason, Task
-from sweepline.files import write_whole
+from sweepline.executors.base import Exit, StopReason, Task
+from sweepline.keeper import exitfile, processes
+from sweepline.keeper.child import STDERR, STDOUT
+from sweepline.keeper.protocol import CLOSE, KEPT, START, STOP, TOKEN_VARIABLE, Messages, encode
 
-STDOUT, STDERR, EXIT_FILE = "stdout.log", "stderr.log", "exit.json"
+_ROOT = str(Path(__file__).resolve().parents[2])
+_MAIN = "import sys; sys.path.append(sys.argv[1]); from sweepline.keeper.main import main; main()"
+_ANSWER_S = 30.0  # a keeper that takes nothing for so long is as good as dead
+_BURIAL_S = 5.0
 
 
 @dataclass
 class LocalRun:
-    """A process, its process group, and the deadlines that watch it."""
+    """A run that the keeper was asked to start."""
 
     task: Task
-    pid: int
-    pidfd: int
-    started: float = field(default_factory=time.monotonic)
+    key: int
+    executor: LocalExecutor
     exit: Exit | None = None
     stopped: StopReason | None = None
-    kill_at: float | None = None
-
-    @property
-    def next_deadline(self) -> float | None:
-        """The monotonic time at which this run needs attention."""
-        if self.kill_at is not None:
-            return self.kill_at
-        if self.stopped is None and self.task.timeout_s is not None:
-            return self.started + self.task.timeout_s
-        return None
 
     def poll(self) -> Exit | None:
         """Return how the run ended, or None while it runs."""
         return self.exit
 
     def cancel(self, reason: StopReason, *, now: bool = False) -> None:
-        """Send SIGTERM to the run's process group, and SIGKILL when the grace is over."""
-        if self.exit is not None or self._has_ended():
-            return
-        is_first = self.stopped is None
-        self.stopped = self.stopped or reason
-        if now:
-            self.kill_at = None
-            self._signal_group(signal.SIGKILL)
-        elif is_first:
-            self.kill_at = time.monotonic() + self.task.grace_s
-            self._signal_group(signal.SIGTERM)
+        """Have the keeper send SIGTERM to the run's process group, and SIGKILL when the grace is over."""
+        if self.exit is None and (now or self.stopped is None):
+            self.stopped = self.stopped or reason
+            self.executor.tell({"do": STOP, "key": self.key, "reason": reason, "now": now})
 
-    def watch(self, now: float) -> None:
-        """Act on deadlines that have passed."""
-        deadline = self.next_deadline
-        if self.exit is not None or deadline is None or now < deadline:
-            return
-        if self.stopped is None:
-            self.cancel(StopReason.TIMEOUT)
-        else:
-            self.kill_at = None
-            self._signal_group(signal.SIGKILL)
-
-    def reap(self) -> None:
-        """Take the end of the process; the rest of its group dies while the leader's number is still held."""
-        os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOWAIT)
-        duration_s = time.monotonic() - self.started
-        self._signal_group(signal.SIGKILL)
-        _, status, usage = os.wait4(self.pid, 0)
-        os.close(self.pidfd)
-        code = os.waitstatus_to_exitcode(status)
-        self.exit = Exit(
-            exit_code=code if code >= 0 else None,
-            signal=-code if code < 0 else None,
-            duration_s=duration_s,
-            max_rss_kib=_own_share(usage.ru_maxrss),
-            stopped=self.stopped,
-        )
-        write_exit(self.task.run_dir, self.task.attempt, self.exit)
-
-    def _has_ended(self) -> bool:
-        """Whether the process has ended but was not reaped yet: what it did by itself stays its own."""
-        return os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
-
-    def _signal_group(self, number: int) -> None:
-        try:
-            os.killpg(self.pid, number)
-        except ProcessLookupError:
-            return
-        except PermissionError:  # the leader runs as somebody else (sudo); only its own end can be awaited
-            return
+    def release(self) -> None:
+        """Spare the keeper the sync of a run whose end is on disk in the journal."""
+        self.executor.note({"do": KEPT, "key": self.key})
 
 
 class LocalExecutor:
-    """Starts every run cold, by exec.
+    """Has every run started by exec, in a session of its own, its output going to files.
 
-    ``wakeup_fd`` becomes readable when a signal arrives, so that a wait ends at once.
+    ``watched`` tells the descriptors whose readability ends a wait. ``held`` are descriptors that the keeper
+    keeps open too, so that the locks on them last until the last run has ended. ``token`` marks all of
+    these processes.
     """
 
-    def __init__(self, *, wakeup_fd: int | None = None) -> None:
-        self._selector = selectors.DefaultSelector()
-        self._wakeup_fd = wakeup_fd
-        self._running: dict[int, LocalRun] = {}
-        if wakeup_fd is not None:
-            self._selector.register(wakeup_fd, selectors.EVENT_READ)
+    def __init__(
+        self,
+        *,
+        watched: Callable[[], Sequence[int]] = tuple,
+        held: Sequence[int] = (),
+        token: str | None = None,
+    ) -> None:
+        self.token = token or secrets.token_hex(8)
+        self._watched, self._held = watched, tuple(held)
+        self._runs: dict[int, LocalRun] = {}
+        self._outbox = b""
+        self._last_key = 0
+        self._keeper: subprocess.Popen[bytes] | None = None
+        processes.become_subreaper()  # should the keeper die, what it kept becomes ours to end
+        self._start_keeper()
 
     def submit(self, task: Task) -> LocalRun:
-        """Start a process in a session of its own, its output going to files.
-
-        Raises:
-            SpawnError: the program is missing, not executable, or the system refuses another process.
-        """
-        started = time.monotonic()
-        try:
-            with _create(task.run_dir / STDOUT) as stdout, _create(task.run_dir / STDERR) as stderr:
-                process = subprocess.Popen(
-                    list(task.argv),
-                    stdin=subprocess.DEVNULL,
-                    stdout=stdout,
-                    stderr=stderr,
-                    cwd=task.working_dir,
-                    env=dict(task.environ),
-                    start_new_session=True,
-                )
-        except (OSError, ValueError, IndexError) as error:
-            raise SpawnError(_why_not_started(error, task)) from None
-        process.returncode = 0  # this class reaps; Popen must not
-        run = LocalRun(task, process.pid, os.pidfd_open(process.pid), started)
-        self._running[run.pidfd] = run
-        self._selector.register(run.pidfd, selectors.EVENT_READ)
+        """Start a process; one that cannot be started ends with ``Exit.not_started``."""
+        if self._keeper is None:
+            self._start_keeper()
+        self._last_key += 1
+        run = self._runs[self._last_key] = LocalRun(task, self._last_key, self)
+        self.tell(
+            {
+                "do": START,
+                "key": run.key,
+                "argv": list(task.argv),
+                "set": {name: value for name, value in task.environ.items() if os.environ.get(name) != value},
+                "unset": [name for name in os.environ if name not in task.environ],
+                "working_dir": str(task.working_dir),
+                "run_dir": str(task.run_dir),
+                "attempt": task.attempt,
+                "grace_s": task.grace_s,
+                "timeout_s": task.timeout_s,
+                "stall_s": task.stall_s,
+            }
+        )
         return run
 
     def wait(self, timeout_s: float | None) -> None:
-        """Block until a process ended, a deadline passed, a signal arrived, or the time is over."""
-        deadlines = [run.next_deadline for run in self._running.values()]
-        due = min((deadline for deadline in deadlines if deadline is not None), default=None)
-        if due is not None:
-            until_due = max(0.0, due - time.monotonic())
-            timeout_s = until_due if timeout_s is None else min(timeout_s, until_due)
-        for key, _ in self._selector.select(timeout_s):
-            if key.fd == self._wakeup_fd:
-                os.read(key.fd, 4096)
-                continue
-            run = self._running.pop(key.fd)
-            self._selector.unregister(key.fd)
-            run.reap()
-        now = time.monotonic()
-        for run in self._running.values():
-            run.watch(now)
+        """Block until a process ended, a watched descriptor is readable, or the time is over."""
+        self._send()
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        poll = select.poll()
+        for fd in self._watched():
+            poll.register(fd, select.POLLIN)
+        if self._keeper is not None:
+            poll.register(self._lifeline, select.POLLIN)
+        left_ms = None if until is None else max(0.0, until - time.monotonic()) * 1000
+        ready = [fd for fd, _ in poll.poll(left_ms)]
+        if self._keeper is not None and self._lifeline.fileno() in ready:
+            self._receive()
 
     def close(self) -> None:
-        """Close the selector."""
-        self._selector.close()
+        """End the keeper, and at once whatever it still keeps."""
+        for run in self._runs.values():
+            run.cancel(StopReason.INTERRUPTED, now=True)
+        if self._keeper is None:
+            return
+        self.tell({"do": CLOSE})
+        if self._keeper is None:
+            return
+        self._lifeline.close()
+        try:
+            self._keeper.wait(_ANSWER_S)
+        except subprocess.TimeoutExpired:
+            self._bury_keeper()
+        self._keeper = None
+
+    def tell(self, message: Mapping[str, Any]) -> None:
+        """Say something to the keeper."""
+        self.note(message)
+        self._send()
+
+    def note(self, message: Mapping[str, Any]) -> None:
+        """Say something to the keeper that has time until the next wait."""
+        self._outbox += encode(message)
+
+    def _send(self) -> None:
+        """Hand over what was said; a keeper that does not take it is replaced at the next start."""
+        said, self._outbox = self._outbox, b""
+        if not said or self._keeper is None:
+            return
+        try:
+            self._lifeline.sendall(said)
+        except OSError:  # it is dead, or stuck: the time given to it is over
+            self._bury_keeper()
+
+    def _start_keeper(self) -> None:
+        self._lifeline, theirs = socket.socketpair()
+        self._lifeline.settimeout(_ANSWER_S)
+        self._messages = Messages()
+        with theirs:
+            handed = (theirs.fileno(), *self._held)
+            self._keeper = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _MAIN, _ROOT, *map(str, handed)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env={**os.environ, TOKEN_VARIABLE: self.token},
+                pass_fds=handed,
+                start_new_session=True,
+            )
+
+    def _receive(self) -> None:
+        try:
+            data = self._lifeline.recv(1 << 20)
+        except OSError:
+            data = b""
+        if not data:
+            self._bury_keeper()
+            return
+        for message in self._messages.feed(data):
+            run = self._runs.pop(message["key"], None)
+            if run is not None:
+                run.exit = exit_of(message)
+
+    def _bury_keeper(self) -> None:
+        """The keeper is dead or must die: end what it kept, and with it every run that it has not told of."""
+        assert self._keeper is not None
+        keeper, self._keeper = self._keeper, None
+        self._lifeline.close()
+        keeper.kill()
+        keeper.wait()
+        processes.kill_children(
+            lambda pid: processes.token_of(pid).partition(".")[0] == self.token or processes.is_zombie(pid),
+            within_s=_BURIAL_S,
+        )
+        runs, self._runs = self._runs, {}
+        for run in runs.values():
+            known = read_exit(run.task.run_dir)
+            is_known = known is not None and known[0] == run.task.attempt
+            run.exit = known[1] if known and is_known else Exit(stopped=StopReason.KEEPER_DIED)
 
 
-def _why_not_started(error: Exception, task: Task) -> str:
-    if not task.argv:
-        return "empty command"
-    if not isinstance(error, OSError):
-        return f"{error}: '{task.argv[0]}'"
-    is_folder = str(error.filename) == str(task.working_dir)
-    return f"{error.strerror}: '{task.working_dir if is_folder else task.argv[0]}'"
-
-
-def _own_share(max_rss_kib: int) -> int | None:
-    """Return a child's peak memory, or None where the kernel only tells ours: a child starts out with our pages."""
-    ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return max_rss_kib if max_rss_kib > ours else None
-
-
-def _create(path: Path):  # type: ignore[no-untyped-def]
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644), "wb", buffering=0)
-
-
-def write_exit(run_dir: Path, attempt: int, ended: Exit) -> None:
-    """Write ``exit.json``, whole or not at all."""
-    record = {
-        "attempt": attempt,
-        "exit_code": ended.exit_code,
-        "signal": ended.signal,
-        "duration_s": round(ended.duration_s, 6),
-        "max_rss_kib": ended.max_rss_kib,
-        "stopped": ended.stopped,
-    }
-    write_whole(run_dir / EXIT_FILE, (json.dumps(record) + "\n").encode(), is_durable=False)
+def exit_of(record: Mapping[str, Any]) -> Exit:
+    """Return the end that a record of the keeper tells; KeyError and ValueError where it is none."""
+    stopped = StopReason(record["stopped"]) if record["stopped"] else None
+    if "not_started" in record:
+        return Exit(stopped=stopped, not_started=record["not_started"], errno=record["errno"])
+    return Exit(
+        exit_code=record["exit_code"],
+        signal=record["signal"],
+        duration_s=record["duration_s"],
+        max_rss_kib=record["max_rss_kib"],
+        stopped=stopped,
+        n_left_behind=record.get("n_left_behind", 0),
+        is_unkillable=record.get("is_unkillable", False),
+    )
 
 
 def read_exit(run_dir: Path) -> tuple[int, Exit] | None:
-    """Return the attempt and its end as ``exit.json`` tells them; None when it is not there or not whole."""
+    """Return the attempt and its end as ``exit.json`` tells them; None when it is not there or not whole.
+
+    A record whose logs are shorter than it says is not believed either: a power cut took their ends, and metrics too.
+    """
+    record = exitfile.read(str(run_dir))
     try:
-        record = json.loads((run_dir / EXIT_FILE).read_text())
-        attempt = record.pop("attempt")
-        stopped = record.pop("stopped")
-        return attempt, Exit(**record, stopped=StopReason(stopped) if stopped else None)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        if record is None or _n_log_bytes(run_dir) < record.get("n_log_bytes", 0):
+            return None
+        return record["attempt"], exit_of(record)
+    except (ValueError, KeyError, TypeError):
         return None
+
+
+def _n_log_bytes(run_dir: Path) -> int:
+    logs = [run_dir / STDOUT, run_dir / STDERR]
+    return sum(log.stat().st_size for log in logs if log.exists())

@@ -79,24 +79,35 @@ class RecordBook:
         self._append_end(run.run_id, attempt, outcome, log_tail)
 
     @property
+    def has_uncommitted(self) -> bool:
+        """Whether there are ends that do not count yet."""
+        return bool(self._uncommitted)
+
+    @property
     def commit_due(self) -> float | None:
-        """The monotonic time at which ends want to be committed; None when there are none."""
-        return self._commit_due if self._uncommitted else None
+        """The monotonic time at which ends want to be committed or rows to be written; None when there are none."""
+        return self._commit_due if self._uncommitted else self.table.due
 
     def commit(self) -> list[CommittedEnd]:
-        """Make the ends durable, then write their rows; return them."""
-        ended, self._uncommitted = self._uncommitted, []
-        if ended:
+        """Make the ends durable, then write their rows; return them.
+
+        Raises:
+            RecordError: the disk refuses. Rows that merely find no room wait: see ``table.fault``.
+        """
+        if self._uncommitted:
             self.journal.sync()
+        ended, self._uncommitted = self._uncommitted, []
         for end in ended:
             self.table.put(end.record)
+        self.table.flush()
         return ended
 
-    def close(self) -> None:
-        """Make everything durable and close the files."""
-        self.journal.sync()
+    def close(self, *, is_sound: bool = True) -> None:
+        """Make everything durable and close the files; after a fault of the disk only close them."""
+        if is_sound:
+            self.journal.sync()
+            self.table.close()
         self.journal.close()
-        self.table.close()
 
     def _append_end(self, run_id: str, attempt: int, outcome: RunOutcome, log_tail: Sequence[str] = ()) -> None:
         event = {

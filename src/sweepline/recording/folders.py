@@ -1,20 +1,19 @@
-"""The folder of a sweep: its lock, its frozen inputs, and one folder per run. Nothing in it is ever deleted."""
+"""The folder of a sweep: its locks, its frozen inputs, and one folder per run. Nothing in it is ever deleted."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
-import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sweepline.errors import RecordError, SweepLockedError
+from sweepline.errors import RecordError, record_error
 from sweepline.files import write_whole
 from sweepline.recording.journal import JOURNAL, unused_path
+from sweepline.recording.locks import KEEPER_LOCK, LOCK, OWNER, KeeperLock, SweepLock, is_held
+from sweepline.values import display_path
 
 CSV = "runs.csv"
 PLAN = "plan.json"
@@ -30,7 +29,9 @@ class SweepFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.runs = path / "runs"
-        self._lock_fd: int | None = None
+        self.keeper_lock = KeeperLock(path)
+        self._lock: SweepLock | None = None
+        self._inode: tuple[int, int] | None = None
 
     @property
     def journal(self) -> Path:
@@ -46,8 +47,8 @@ class SweepFolder:
         """The folder of one run."""
         return self.runs / run_id
 
-    def lock(self) -> None:
-        """Become the only writer until this process ends.
+    def lock(self, *, take_over: bool = False) -> str | None:
+        """Become the only writer until this process ends; return a warning where the file system makes that doubtful.
 
         Raises:
             SweepLockedError: another process is; the text names it.
@@ -55,44 +56,45 @@ class SweepFolder:
         """
         try:
             self.runs.mkdir(parents=True, exist_ok=True)
-            fd = os.open(self.path / "sweep.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise RecordError(f"{self.path}: cannot be written: {error.strerror}") from None
-        if not _try_lock(fd):
-            holder = os.pread(fd, 500, 0).decode("utf-8", "replace").strip() or "another process"
-            os.close(fd)
-            raise SweepLockedError(f"this sweep is being run by {holder} (lock {self.path / 'sweep.lock'})")
-        os.ftruncate(fd, 0)
-        since = time.strftime("%Y-%m-%d %H:%M:%S")
-        os.pwrite(fd, f"pid {os.getpid()} on {socket.gethostname()} since {since}".encode(), 0)
-        self._lock_fd = fd
+            raise record_error(self.path, "cannot be written", error) from None
+        lock = SweepLock(self.path)
+        lock.take(take_over=take_over)
+        self._lock = lock
+        self._inode = _inode_of(self.path)
+        if lock.network is None:
+            return None
+        return (
+            f"{display_path(self.path)} lies on {lock.network}, where locks may not reach other machines: a folder "
+            f"'{OWNER}' guards the sweep too; run it from one machine at a time"
+        )
 
     def unlock(self) -> None:
         """Let others write."""
-        if self._lock_fd is not None:
-            os.close(self._lock_fd)
-            self._lock_fd = None
+        self.keeper_lock.give_back()
+        if self._lock is not None:
+            self._lock.give_back()
+            self._lock = None
 
     def is_locked(self) -> bool:
         """Whether an orchestrator holds the folder now; for readers."""
-        try:
-            fd = os.open(self.path / "sweep.lock", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(fd)
+        return is_held(self.path / LOCK)
+
+    def check_is_there(self) -> None:
+        """Make sure that this is still the folder that was locked.
+
+        Raises:
+            RecordError: it was removed, renamed or mounted over.
+        """
+        if _inode_of(self.path) != self._inode:
+            raise RecordError(f"{self.path}: the sweep folder is gone")
 
     def archive(self, *, csv: Path | None = None) -> Path | None:
         """Move everything of earlier starts into ``archive/<time>/``, ``csv`` too where it stands elsewhere.
 
         Returns that folder, None if there was nothing.
         """
-        entries = [entry for entry in self.path.iterdir() if entry.name not in ("sweep.lock", ARCHIVE)]
+        entries = [entry for entry in self.path.iterdir() if entry.name not in (LOCK, KEEPER_LOCK, OWNER, ARCHIVE)]
         if not self.journal.exists():
             return None
         target = unused_path(self.path / ARCHIVE / time.strftime("%Y%m%d_%H%M%S"))
@@ -140,16 +142,12 @@ class SweepFolder:
         write_whole(self.path / FROZEN, source)
 
 
-def _try_lock(fd: int) -> bool:
-    """Take the lock; tried a few times, because ``is_locked`` holds it for an instant."""
-    for _ in range(5):
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.02)
-        else:
-            return True
-    return False
+def _inode_of(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _set_attempt_aside(path: Path, attempt: int) -> None:

@@ -10,13 +10,14 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from sweepline.errors import RecordError
+from sweepline.errors import DiskFullError, RecordError, record_error
 
 VERSION = 1
 JOURNAL = "events.jsonl"
 QUARANTINE = "quarantine"
+_CHUNK_BYTES = 1 << 16
 _FLOAT_TAG, _NON_FINITE = "float", ("nan", "inf", "-inf")
 
 
@@ -44,7 +45,8 @@ class Journal:
         """Write one event. It is in the kernel's hands when this returns, on disk after :meth:`sync`.
 
         Raises:
-            RecordError: the file cannot take it; what was written of the line is cut off again.
+            DiskFullError: there is no room; what was written of the line is cut off again.
+            RecordError: the file cannot take it for another reason.
         """
         record = {
             "v": VERSION,
@@ -60,18 +62,28 @@ class Journal:
             n_written = os.write(self._fd, line)
         except OSError as error:
             os.ftruncate(self._fd, self._size)
-            raise RecordError(f"{self.path}: cannot be written: {error.strerror}") from None
+            raise record_error(self.path, "cannot be written", error) from None
         if n_written != len(line):
             os.ftruncate(self._fd, self._size)
-            raise RecordError(f"{self.path}: only {n_written} of {len(line)} bytes were written; is the disk full?")
+            raise DiskFullError(f"{self.path}: only {n_written} of {len(line)} bytes were written; is the disk full?")
         self._size += len(line)
         self._seq += 1
+
+    def is_in_place(self) -> bool:
+        """Whether the path still leads to the file that is written."""
+        try:
+            seen = self.path.stat()
+        except OSError:
+            return False
+        ours = os.fstat(self._fd)
+        return (seen.st_ino, seen.st_dev) == (ours.st_ino, ours.st_dev)
 
     def sync(self) -> None:
         """Return when everything appended is on disk.
 
         Raises:
-            RecordError: the disk refuses; nothing that followed may be taken as kept.
+            RecordError: the disk refuses. That is final: the kernel may have dropped what it could not write, and a
+                second try would succeed without it.
         """
         try:
             os.fdatasync(self._fd)
@@ -90,14 +102,21 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
         RecordError: a line in the middle is damaged or missing, or a newer version wrote the file.
     """
     try:
-        data = path.read_bytes()
+        file = path.open("rb")
     except FileNotFoundError:
         return
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror}") from None
+    with file:
+        yield from _parse(file, path)
+
+
+def _parse(file: BinaryIO, path: Path) -> Iterator[dict[str, Any]]:
     offset, expected = 0, 0
-    *lines, _unfinished = data.split(b"\n")
-    for raw in lines:
+    for line in file:
+        if not line.endswith(b"\n"):
+            return
+        raw = line[:-1]
         try:
             event = decode(json.loads(raw))
             seq, version = operator.index(event["seq"]), operator.index(event["v"])
@@ -116,11 +135,12 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
 def _cut_unfinished_line(path: Path) -> str | None:
     """Move what follows the last newline into ``quarantine/``; return a sentence when there was something."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            keep = _end_of_last_line(file)
+            file.seek(keep)
+            tail = file.read()
     except FileNotFoundError:
         return None
-    keep = data.rfind(b"\n") + 1
-    tail = data[keep:]
     if not tail:
         return None
     folder = path.parent / QUARANTINE
@@ -131,6 +151,19 @@ def _cut_unfinished_line(path: Path) -> str | None:
         file.truncate(keep)
         os.fsync(file.fileno())
     return f"{path.name}: cut {len(tail)} bytes of an unfinished record, kept in {QUARANTINE}/{kept.name}"
+
+
+def _end_of_last_line(file: BinaryIO) -> int:
+    """Return the offset behind the last newline, 0 when there is none."""
+    end = file.seek(0, os.SEEK_END)
+    while end > 0:
+        begin = max(0, end - _CHUNK_BYTES)
+        file.seek(begin)
+        found = file.read(end - begin).rfind(b"\n")
+        if found >= 0:
+            return begin + found + 1
+        end = begin
+    return 0
 
 
 def unused_path(path: Path) -> Path:

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sweepline.errors import ConfigError
+from sweepline.errors import ConfigError, record_error
 from sweepline.executors.base import Exit, StopReason
-from sweepline.executors.local import STDERR, STDOUT
-from sweepline.metrics import MetricReader, write_history
+from sweepline.files import write_whole
+from sweepline.keeper.child import STDERR, STDOUT
+from sweepline.metrics import MetricReader, format_history
 from sweepline.recording.tail import LogTail
 from sweepline.runs import Objective, RunOutcome, State
 from sweepline.values import flatten, read_yaml, same_value
@@ -50,6 +51,9 @@ def read_outcome(
         objective: a run that finished without this metric says so in its reason.
         asked: the overrides to be proved by the effective config; None for programs that write none.
         reader: what was read of the output so far, to its end; read from the files when None.
+
+    Raises:
+        RecordError: ``metrics.csv`` cannot be written; a later call may succeed.
     """
     reader = reader or LogTail(run_dir, MetricReader(patterns)).finish()
     unread = ""
@@ -61,13 +65,19 @@ def read_outcome(
         except (OSError, ValueError) as error:
             unread = f"what it logged to W&B cannot be read: {error}"
     if reader.points and not (run_dir / METRICS_CSV).exists():
-        write_history(run_dir / METRICS_CSV, reader.points)
+        try:
+            write_whole(run_dir / METRICS_CSV, format_history(reader.points).encode(), is_durable=False)
+        except OSError as error:
+            raise record_error(run_dir / METRICS_CSV, "cannot be written", error) from None
     state, reason = _state_of(run_dir, ended)
     difference = find_difference(run_dir, asked) if asked is not None else None
     if difference and (state == State.FINISHED or ended.stopped == StopReason.OVERRIDE_NOT_APPLIED):
         state, reason = State.FAILED, difference
     elif state == State.FINISHED:
         reason = _remarks(reader, objective, unread, is_proved=asked is None or has_effective_config(run_dir))
+    if ended.n_left_behind:
+        left = f"left {ended.n_left_behind} process{'es' if ended.n_left_behind > 1 else ''} behind, killed"
+        reason = f"{reason}; {left}" if reason else left
     return RunOutcome(
         state=state,
         exit_code=ended.exit_code,
@@ -77,14 +87,23 @@ def read_outcome(
         metrics=dict(reader.latest),
         n_bad_metric_lines=reader.n_bad_lines,
         max_rss_kib=ended.max_rss_kib,
+        is_blameless=state == State.GPU_LOST or ended.stopped == StopReason.KEEPER_DIED,
     )
 
 
 def _state_of(run_dir: Path, ended: Exit) -> tuple[State, str]:
+    if ended.is_unkillable:
+        return State.UNKILLABLE, "survived SIGKILL: it hangs in the kernel, and its device with it"
     if ended.stopped == StopReason.INTERRUPTED:
         return State.INTERRUPTED, "stopped with the sweep; goes on at the next start"
+    if ended.not_started is not None:
+        return State.SPAWN_ERROR, _one_line(ended.not_started)
+    if ended.stopped == StopReason.KEEPER_DIED:
+        return State.KILLED, "keeper died, and its runs with it"
     if ended.stopped == StopReason.TIMEOUT:
         return State.TIMEOUT, f"stopped after {ended.duration_s:.0f} s"
+    if ended.stopped == StopReason.STALLED:
+        return State.STALLED, f"stopped after {ended.duration_s:.0f} s: it had fallen silent"
     if ended.exit_code == 0:
         return State.FINISHED, ""
     tail = read_tail(run_dir)

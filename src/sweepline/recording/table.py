@@ -1,18 +1,22 @@
-"""``runs.csv``: one row per run that ended, a view of the journal that pandas can read at any moment."""
+"""``runs.csv``: one row per run that ended, a view of the journal that pandas can read at any moment.
+
+A reader never sees part of a row. A row is appended only where it lies within one page, because the kernel shows a
+longer write page by page; every other change writes a new file and renames it over the old one.
+"""
 
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sweepline.errors import RecordError
+from sweepline.errors import DiskFullError, record_error
 from sweepline.files import write_whole
 from sweepline.recording.history import RunRecord
 from sweepline.recording.journal import unused_path
@@ -31,29 +35,47 @@ LEADING = (
     "started_at",
     "duration_s",
 )
+PAGE_BYTES = 4096
+REBUILD_INTERVAL_S = 0.25
+REBUILD_SHARE = 30  # a rebuild that took 0.1 s is followed by none for 3 s
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class RunTable:
-    """The file and what stands in it. Rows are appended whole; a new metric or a changed row rebuilds it by rename."""
+    """The file and what stands in it.
+
+    ``fault`` tells that the disk was full at the last flush: rows wait for the next one. ``note`` is a sentence for the
+    user about a file that somebody else has changed.
+    """
 
     def __init__(self, path: Path, *, sweep: str, params: Sequence[str], metrics: Sequence[str] = ()) -> None:
         self.path = path
         self.sweep = sweep
-        self.params = [name for name in params if name != "seed"]
-        self.metrics = list(metrics)
-        self._rows: dict[str, RunRecord] = {}
+        self.fault: DiskFullError | None = None
+        self.note: str | None = None
+        self._columns = [("param", name) for name in params if name != "seed"] + [("metric", name) for name in metrics]
+        self._known = set(self._columns)
+        self._lines: dict[str, bytes] = {}
+        self._waiting: list[bytes] = []
+        self._must_rebuild = False
+        self._next_rebuild = 0.0
         self._fd: int | None = None
+        self._size = 0
 
     @property
     def header(self) -> list[str]:
         """The columns: fixed ones, parameters by dotted name, metrics by name (with a prefix where a name is taken)."""
         columns = list(LEADING)
-        for prefix, names in (("param.", self.params), ("metric.", self.metrics)):
-            for name in names:
-                while name in columns:
-                    name = prefix + name  # noqa: PLW2901
-                columns.append(name)
+        for kind, name in self._columns:
+            while name in columns:
+                name = f"{kind}.{name}"  # noqa: PLW2901
+            columns.append(name)
         return columns
+
+    @property
+    def due(self) -> float | None:
+        """The monotonic time at which waiting rows can be written; None when none wait."""
+        return self._next_rebuild if self._waiting or self._must_rebuild else None
 
     def open(self, records: Iterable[RunRecord]) -> str | None:
         """Make the file hold exactly ``records``, in their order; return a sentence when another content was set aside.
@@ -63,56 +85,130 @@ class RunTable:
         Raises:
             RecordError: the file cannot be read or written.
         """
-        for record in records:
-            if _has_row(record):
-                self._rows[record.run_id] = replace(record)
-                self._learn(record)
+        rows = [record for record in records if has_row(record)]
+        for record in rows:
+            self._learn(record)
+        kinds = {"param": 0, "metric": 1}
+        self._columns.sort(key=lambda column: kinds[column[0]])
+        self._lines = {record.run_id: self._line(record) for record in rows}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             found = self.path.read_bytes()
         except FileNotFoundError:
             found = b""
         except OSError as error:
-            raise RecordError(f"{self.path}: cannot be the table of runs: {error.strerror}") from None
+            raise record_error(self.path, "cannot be the table of runs", error) from None
         expected = self._render()
         note = None
-        if found and not expected.startswith(found) and not _is_header_alone(found):
-            backup = unused_path(self.path.with_name(f"{self.path.name}.bak-{time.strftime('%Y%m%d_%H%M%S')}"))
-            backup.write_bytes(found)
-            note = f"{self.path.name} did not match the journal; rebuilt (old copy: {backup.name})"
-        if found != expected:
-            self._replace(expected)
+        try:
+            if found and not expected.startswith(found) and not _is_header_alone(found):
+                backup = unused_path(self.path.with_name(f"{self.path.name}.bak-{time.strftime('%Y%m%d_%H%M%S')}"))
+                backup.write_bytes(found)
+                note = f"{self.path.name} did not match the journal; rebuilt (old copy: {backup.name})"
+            if found != expected:
+                write_whole(self.path, expected)
+        except OSError as error:
+            raise record_error(self.path, "cannot be rebuilt", error) from None
         self._open_for_append()
         return note
 
     def put(self, record: RunRecord) -> None:
-        """Write a run's row: appended, or by a rebuild when it changes an old row or needs a new column."""
-        if not _has_row(record):
+        """Add a run's row, or move the changed row of a run that went again to the end; :meth:`flush` writes it."""
+        if not has_row(record):
             return
-        is_new = self._rows.pop(record.run_id, None) is None
-        has_grown = self._learn(record)
-        self._rows[record.run_id] = replace(record)
-        if is_new and not has_grown:
-            self._append(self._line(record))
-        else:
-            self._replace(self._render())
-            self._open_for_append()
+        n_fresh = self._learn(record)
+        if n_fresh:
+            blank = b"," * n_fresh + b"\n"
+            self._lines = {run_id: line[:-1] + blank for run_id, line in self._lines.items()}
+        self._must_rebuild |= bool(n_fresh) or self._lines.pop(record.run_id, None) is not None
+        line = self._lines[record.run_id] = self._line(record)
+        self._waiting.append(line)
+
+    def flush(self, *, is_last: bool = False) -> None:
+        """Write what waits: at once where a row fits into its page, else with the next rebuild, which may have to wait.
+
+        Raises:
+            RecordError: the disk refuses, for another reason than room.
+        """
+        self.fault = None
+        if not self._waiting and not self._must_rebuild:
+            return
+        try:
+            if not self._is_untouched():
+                self._set_aside()
+            if not self._must_rebuild:
+                self._append_what_fits()
+            if self._must_rebuild and (is_last or time.monotonic() >= self._next_rebuild):
+                self._rebuild()
+        except OSError as error:
+            fault = record_error(self.path, "cannot be written", error)
+            if not isinstance(fault, DiskFullError):
+                raise fault from None
+            self.fault = fault
 
     def close(self) -> None:
-        """Close the file."""
+        """Write what waits and close the file."""
         if self._fd is not None:
+            self.flush(is_last=True)
             os.close(self._fd)
             self._fd = None
 
-    def _learn(self, record: RunRecord) -> bool:
-        fresh = [name for name in record.metrics if name not in self.metrics]
-        new_params = [name for name in record.params if name != "seed" and name not in self.params]
-        self.metrics += fresh
-        self.params += new_params
-        return bool(fresh or new_params)
+    def _append_what_fits(self) -> None:
+        assert self._fd is not None
+        for n_written, line in enumerate(self._waiting):
+            if self._size % PAGE_BYTES + len(line) > PAGE_BYTES:
+                self._waiting = self._waiting[n_written:]
+                self._must_rebuild = True
+                return
+            try:
+                if os.write(self._fd, line) != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                os.ftruncate(self._fd, self._size)
+                self._waiting = self._waiting[n_written:]
+                raise
+            self._size += len(line)
+        self._waiting = []
+
+    def _rebuild(self) -> None:
+        started = time.monotonic()
+        write_whole(self.path, self._render())
+        self._open_for_append()
+        self._waiting, self._must_rebuild = [], False
+        ended = time.monotonic()
+        self._next_rebuild = ended + max(REBUILD_INTERVAL_S, REBUILD_SHARE * (ended - started))
+
+    def _is_untouched(self) -> bool:
+        assert self._fd is not None
+        try:
+            seen = self.path.stat()
+        except FileNotFoundError:
+            return False
+        ours = os.fstat(self._fd)
+        return (seen.st_ino, seen.st_dev, seen.st_size) == (ours.st_ino, ours.st_dev, self._size)
+
+    def _set_aside(self) -> None:
+        """Keep what somebody else has made of the file, and write it anew."""
+        backup = unused_path(self.path.with_name(f"{self.path.name}.bak-{time.strftime('%Y%m%d_%H%M%S')}"))
+        try:
+            self.path.rename(backup)
+            self.note = f"{self.path.name} was changed while the sweep runs; rebuilt (that copy: {backup.name})"
+        except FileNotFoundError:
+            self.note = f"{self.path.name} was removed while the sweep runs; rebuilt"
+        self._must_rebuild, self._next_rebuild = True, 0.0
+
+    def _learn(self, record: RunRecord) -> int:
+        """Add columns for names that are new; return how many."""
+        names = [("param", name) for name in record.params if name != "seed"]
+        fresh = [
+            column for column in [*names, *(("metric", name) for name in record.metrics)] if column not in self._known
+        ]
+        self._columns += fresh
+        self._known.update(fresh)
+        return len(fresh)
 
     def _render(self) -> bytes:
-        return _csv_line(self.header) + b"".join(map(self._line, self._rows.values()))
+        return b"".join([_csv_line(map(_guard, self.header)), *self._lines.values()])
 
     def _line(self, record: RunRecord) -> bytes:
         leading: dict[str, Any] = {
@@ -129,52 +225,44 @@ class RunTable:
             "duration_s": None if record.duration_s is None else round(record.duration_s, 3),
         }
         cells = [leading[name] for name in LEADING]
-        cells += [record.params.get(name) for name in self.params]
-        cells += [record.metrics.get(name) for name in self.metrics]
-        return _csv_line(cells)
-
-    def _append(self, line: bytes) -> None:
-        """Write a row, or nothing of it."""
-        assert self._fd is not None
-        size = os.fstat(self._fd).st_size
-        try:
-            n_written = os.write(self._fd, line)
-        except OSError as error:
-            raise RecordError(f"{self.path}: cannot be written: {error.strerror}") from None
-        if n_written != len(line):
-            os.ftruncate(self._fd, size)
-            raise RecordError(f"{self.path}: only {n_written} of {len(line)} bytes were written; is the disk full?")
-
-    def _replace(self, content: bytes) -> None:
-        try:
-            write_whole(self.path, content)
-        except OSError as error:
-            raise RecordError(f"{self.path}: cannot be rebuilt: {error.strerror}") from None
+        sources = {"param": record.params, "metric": record.metrics}
+        cells += [sources[kind].get(name) for kind, name in self._columns]
+        return _csv_line(map(format_cell, cells))
 
     def _open_for_append(self) -> None:
-        self.close()
+        if self._fd is not None:
+            os.close(self._fd)
         self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._size = os.fstat(self._fd).st_size
 
 
 def _is_header_alone(content: bytes) -> bool:
     return content.endswith(b"\n") and content.count(b"\n") == 1
 
 
-def _has_row(record: RunRecord) -> bool:
+def has_row(record: RunRecord) -> bool:
+    """Whether a run has ended at least once and is not under way."""
     return record.state not in (State.PENDING, State.RUNNING)
 
 
-def _csv_line(cells: Sequence[Any]) -> bytes:
+def _csv_line(cells: Iterable[str]) -> bytes:
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow([_cell(value) for value in cells])
+    csv.writer(buffer, lineterminator="\n").writerow(cells)
     return buffer.getvalue().encode("utf-8", "backslashreplace")
 
 
-def _cell(value: Any) -> str:
+def format_cell(value: Any) -> str:
+    """Return a value as one cell: numbers with every digit, text that no spreadsheet runs, nothing for None."""
     if value is None:
         return ""
     if isinstance(value, float):
         return repr(value)
     if isinstance(value, (list, tuple, Mapping)):
         value = json.dumps(value)
-    return str(value).replace("\r", "\\r").replace("\n", "\\n")
+    return _guard(value) if isinstance(value, str) else str(value)
+
+
+def _guard(text: str) -> str:
+    """Return text that no spreadsheet takes for a formula, on one line."""
+    guarded = f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    return guarded.replace("\r", "\\r").replace("\n", "\\n")

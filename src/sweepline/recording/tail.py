@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sweepline.executors.local import STDERR, STDOUT
+from sweepline.keeper.child import STDERR, STDOUT
 from sweepline.metrics import MetricReader
 
 _CHUNK_BYTES = 1 << 20

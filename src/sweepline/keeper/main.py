@@ -1,0 +1,284 @@
+"""The keeper's loop. Single-threaded; waits for its sweep, for its children and for the clock, and never polls.
+
+When its sweep dies (end-of-file on the lifeline) or SIGTERM comes, it ends every run as a person would: SIGTERM, a
+grace, SIGKILL, and then whatever has hidden. When it dies itself, the kernel kills the runs.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from sweepline.keeper import exitfile
+from sweepline.keeper.child import STDERR, STDOUT, StartError, read_fault, start_process
+from sweepline.keeper.kept import UNKILLABLE_S, KeptRun
+from sweepline.keeper.processes import become_subreaper, children, kill_children, reap, set_name
+from sweepline.keeper.protocol import CLOSE, ENDED, INTERRUPTED, KEPT, START, STOP, TOKEN_VARIABLE, Messages, encode
+
+MAX_START_TRIES = 8
+FIRST_RETRY_S = 0.05  # doubled with every try: 6 s in all
+SYNC_AFTER_S = 0.25  # an end that the sweep's journal has not taken by then is made durable here
+
+
+class Keeper:
+    """Runs by key, from a start message to the ended message that follows a durable ``exit.json``."""
+
+    def __init__(self, lifeline: socket.socket, token: str) -> None:
+        self.token = token
+        self.runs: dict[int, KeptRun] = {}
+        self._by_pid: dict[int, KeptRun] = {}
+        self._given_up: set[int] = set()
+        self._unsynced: dict[int, tuple[float, str]] = {}  # ended runs by key: when to sync which folder
+        self._waiting: list[tuple[float, int, Mapping[str, Any]]] = []  # due, tries so far, start message
+        self._lifeline: socket.socket | None = lifeline
+        self._messages = Messages()
+        self._nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._outbox = b""
+        self._is_closing = self._is_told_to_end = self._has_child_news = False
+        lifeline.setblocking(False)
+        self._wakeup, waking = socket.socketpair()
+        self._waking = waking
+        for end in (self._wakeup, waking):
+            end.setblocking(False)
+        signal.set_wakeup_fd(waking.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self._note_sigterm)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+            if signal.getsignal(number) != signal.SIG_IGN or number == signal.SIGINT:
+                signal.signal(number, lambda *_: None)  # a handler, so that an exec restores the default
+
+    def run(self) -> None:
+        """Serve until the sweep closes or dies and every run has ended."""
+        while self.runs or self._waiting or (self._lifeline is not None and not self._is_closing) or self._outbox:
+            self._wait()
+            self._sync_ends(time.monotonic())
+            if self._has_child_news:
+                self._note_ends()
+            now = time.monotonic()
+            for run in list(self.runs.values()):
+                run.attend(now, others=self._by_pid)
+                self._finish_when_clean(run)
+            for entry in [entry for entry in self._waiting if entry[0] <= now]:
+                self._waiting.remove(entry)
+                self._start(entry[2], n_tries=entry[1])
+        self._sync_ends(float("inf"))
+        kill_children(lambda pid: pid not in self._given_up, within_s=UNKILLABLE_S)
+
+    # waiting
+
+    def _note_sigterm(self, *_: object) -> None:
+        self._is_told_to_end = True
+
+    def _wait(self) -> None:
+        poll = select.poll()
+        poll.register(self._wakeup, select.POLLIN)
+        if self._lifeline is not None:
+            poll.register(self._lifeline, select.POLLIN | (select.POLLOUT if self._outbox else 0))
+        starting = {run.fault_fd: run for run in self.runs.values() if run.fault_fd is not None}
+        for fault_fd in starting:
+            poll.register(fault_fd, select.POLLIN)
+        due = [run.next_deadline for run in self.runs.values()] + [entry[0] for entry in self._waiting]
+        due += [at for at, _ in self._unsynced.values()]
+        deadline = min((at for at in due if at is not None), default=None)
+        timeout_ms = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000 + 1
+        for fd, events in poll.poll(timeout_ms):
+            if fd == self._wakeup.fileno():
+                self._wakeup.recv(4096)
+                self._has_child_news = True
+            elif fd in starting:
+                self._learn_of_start(starting[fd])
+            elif events & ~select.POLLOUT:
+                self._receive()
+        if self._is_told_to_end:
+            self._lose_sweep()
+        self._send(b"")
+
+    def _receive(self) -> None:
+        assert self._lifeline is not None
+        try:
+            data = self._lifeline.recv(1 << 20)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        if not data:
+            self._lose_sweep()
+            return
+        for message in self._messages.feed(data):
+            self._obey(message)
+
+    def _send(self, data: bytes) -> None:
+        """Send without ever waiting for the sweep: it may be stopped, its runs go on."""
+        if self._lifeline is None:
+            return
+        self._outbox += data
+        if not self._outbox:
+            return
+        try:
+            self._outbox = self._outbox[self._lifeline.send(self._outbox) :]
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            self._lose_sweep()
+
+    def _lose_sweep(self) -> None:
+        """Nobody is there any more who wants these runs."""
+        if self._lifeline is not None:
+            self._lifeline.close()
+        self._lifeline, self._outbox = None, b""
+        self._waiting.clear()
+        for run in self.runs.values():
+            run.stop(INTERRUPTED, others=self._by_pid)
+
+    # the sweep's wishes
+
+    def _obey(self, message: dict[str, Any]) -> None:
+        if message["do"] == START:
+            self._start(message)
+        elif message["do"] == STOP:
+            self._stop(message["key"], message["reason"], now=message["now"])
+        elif message["do"] == KEPT:
+            self._unsynced.pop(message["key"], None)
+        elif message["do"] == CLOSE:
+            self._is_closing = True
+
+    def _start(self, message: Mapping[str, Any], *, n_tries: int = 0) -> None:
+        key, run_dir, started = message["key"], message["run_dir"], time.monotonic()
+        token = f"{self.token}.{key}"
+        try:
+            exitfile.reserve(run_dir)
+            pid, fault_fd = start_process(
+                message["argv"],
+                self._environment(message, token),
+                stdin=self._nothing,
+                working_dir=message["working_dir"],
+                run_dir=run_dir,
+            )
+        except StartError as error:
+            self._give_up_start(message, error, n_tries=n_tries)
+        except OSError as error:
+            self._tell_not_started(key, f"{error.strerror}: '{run_dir}'", error.errno or 0)
+        except ValueError as error:  # a variable that the system's encoding cannot hold
+            self._tell_not_started(key, str(error), 0)
+        else:
+            self.runs[key] = self._by_pid[pid] = KeptRun(
+                message, n_tries=n_tries, token=token, pid=pid, fault_fd=fault_fd, started=started
+            )
+
+    def _environment(self, message: Mapping[str, Any], token: str) -> dict[bytes, bytes]:
+        changed = {os.fsencode(name): os.fsencode(value) for name, value in message["set"].items()}
+        variables = {**os.environb, **changed, TOKEN_VARIABLE.encode(): token.encode()}
+        for name in message["unset"]:
+            variables.pop(os.fsencode(name), None)
+        return variables
+
+    def _learn_of_start(self, run: KeptRun) -> None:
+        """A child has become its program, or says why it could not."""
+        fd, run.fault_fd = run.fault_fd, None
+        if fd is None:
+            return
+        error = read_fault(fd)
+        if error is None:
+            run.note_started()
+        else:
+            del self.runs[run.key], self._by_pid[run.pid]
+            os.waitpid(run.pid, 0)
+            self._give_up_start(run.message, error, n_tries=run.n_tries)
+
+    def _give_up_start(self, message: Mapping[str, Any], error: StartError, *, n_tries: int) -> None:
+        if error.number in (errno.EAGAIN, errno.ENOMEM) and n_tries + 1 < MAX_START_TRIES:
+            due = time.monotonic() + FIRST_RETRY_S * 2**n_tries
+            self._waiting.append((due, n_tries + 1, message))
+        else:
+            self._tell_not_started(message["key"], str(error), error.number)
+
+    def _tell_not_started(self, key: int, why: str, number: int, stopped: str | None = None) -> None:
+        self._send(encode({"ev": ENDED, "key": key, "not_started": why, "errno": number, "stopped": stopped}))
+
+    def _stop(self, key: int, reason: str, *, now: bool) -> None:
+        run = self.runs.get(key)
+        if run is not None:
+            run.stop(reason, now=now, others=self._by_pid)
+        for entry in [entry for entry in self._waiting if entry[2]["key"] == key]:
+            self._waiting.remove(entry)
+            self._tell_not_started(key, "stopped before it could be started", 0, reason)
+
+    # ends
+
+    def _note_ends(self) -> None:
+        self._has_child_news = False
+        for pid in children():
+            run = self._by_pid.get(pid)
+            if run is not None:
+                run.note_exit()
+                if run.ended_at is not None:
+                    self._learn_of_start(run)
+            elif reap(pid):
+                self._given_up.discard(pid)
+
+    def _finish_when_clean(self, run: KeptRun) -> None:
+        if run.ended_at is None:
+            if run.is_given_up:
+                self._given_up.add(run.pid)
+                self._finish(run, None, None, is_unkillable=True)
+            return
+        left = run.leftovers(self._by_pid)
+        if left and not run.is_given_up:
+            if run.killed_at is not None:
+                run.kill(self._by_pid)  # what the killed ones had hidden behind them
+            return
+        self._given_up.update(left)
+        _, status, usage = os.wait4(run.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        self._finish(run, code, usage.ru_maxrss, is_unkillable=bool(left))
+
+    def _finish(self, run: KeptRun, code: int | None, max_rss_kib: int | None, *, is_unkillable: bool) -> None:
+        """Write the end down, and then tell it."""
+        own_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # a child starts out with our pages
+        ended_at = time.monotonic() if run.ended_at is None else run.ended_at
+        record = {
+            "attempt": run.message["attempt"],
+            "exit_code": code if code is not None and code >= 0 else None,
+            "signal": -code if code is not None and code < 0 else None,
+            "duration_s": round(ended_at - run.started, 6),
+            "max_rss_kib": max_rss_kib if max_rss_kib is not None and max_rss_kib > own_kib else None,
+            "stopped": run.stopped,
+            "n_left_behind": len(run.left_behind),
+            "is_unkillable": is_unkillable,
+            "n_log_bytes": run.count_output(),
+        }
+        del self.runs[run.key], self._by_pid[run.pid]
+        try:
+            exitfile.write(run.run_dir, record)
+        except OSError as error:  # no disk, no folder: the sweep that listens is all there is to tell
+            record["disk_error"] = error.strerror
+        else:
+            self._unsynced[run.key] = time.monotonic() + SYNC_AFTER_S, run.run_dir
+        self._send(encode({"ev": ENDED, "key": run.key, **record}))
+
+    def _sync_ends(self, now: float) -> None:
+        """Make ends durable that nobody else has; a sweep that lives and a disk that works leave none."""
+        for key in [key for key, (due, _) in self._unsynced.items() if due <= now]:
+            _, run_dir = self._unsynced.pop(key)
+            with suppress(OSError):  # what cannot be synced was told, and the sweep's own sync fails as well
+                exitfile.sync(run_dir, (STDOUT, STDERR))
+
+
+def main() -> None:
+    """Be the keeper of whoever holds the other end of the socket that is handed over."""
+    lifeline_fd, *held = map(int, sys.argv[2:])
+    for fd in (lifeline_fd, *held):
+        os.set_inheritable(fd, False)
+    os.chdir("/")
+    set_name(b"sweepline-keep")
+    become_subreaper()
+    Keeper(socket.socket(fileno=lifeline_fd), os.environ[TOKEN_VARIABLE]).run()

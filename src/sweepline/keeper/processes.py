@@ -1,0 +1,146 @@
+"""Processes as /proc tells of them: whose child, whose session, which token. And their ends."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+from sweepline.keeper.protocol import TOKEN_VARIABLE
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NAME = 1, 36, 15  # prctl(2)
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def become_subreaper() -> None:
+    """Become the parent of every descendant whose own parent dies; none can leave by a double fork."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies, however that happens."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def set_name(name: bytes) -> None:
+    """Set what ``ps`` and ``top`` call this process, 15 bytes at most."""
+    _libc.prctl(_PR_SET_NAME, ctypes.c_char_p(name), 0, 0, 0)
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, value, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def children() -> list[int]:
+    """Return the pids of this (single-threaded) process's children, zombies included."""
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:
+            return [int(word) for word in file.read().split()]
+    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+        return [pid for pid in _pids() if _stat(pid)[1:2] == [str(os.getpid())]]
+
+
+def session_of(pid: int) -> int:
+    """Return the session of a process; 0 when there is no such process."""
+    fields = _stat(pid)
+    return int(fields[3]) if fields else 0
+
+
+def is_zombie(pid: int) -> bool:
+    """Whether a process has ended and waits for its parent to take notice."""
+    return _stat(pid)[:1] == ["Z"]
+
+
+def _stat(pid: int) -> list[str]:
+    """Return state, parent, group, session ... of proc(5); nothing when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].decode().split()
+    except OSError:
+        return []
+
+
+def token_of(pid: int) -> str:
+    """Return the token in a process's environment; empty when it has none or belongs to somebody else."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            environ = file.read()
+    except OSError:
+        return ""
+    prefix = f"{TOKEN_VARIABLE}=".encode()
+    found = next((item for item in environ.split(b"\0") if item.startswith(prefix)), b"")
+    return found[len(prefix) :].decode("utf-8", "replace")
+
+
+def find_by_token(token: str) -> list[int]:
+    """Return all living processes that carry a token: a keeper, its runs and whatever they started."""
+    return [
+        pid for pid in _pids() if token_of(pid).partition(".")[0] == token and not is_zombie(pid) and pid != os.getpid()
+    ]
+
+
+def _pids() -> Iterator[int]:
+    return (int(name) for name in os.listdir("/proc") if name.isdecimal())
+
+
+def kill_by_token(token: str) -> set[int]:
+    """Kill all processes that carry a token, whoever's children they are, and return their pids.
+
+    A pidfd is held between the look and the blow, so that the number cannot come to mean somebody else.
+    """
+    killed: set[int] = set()
+    for pid in find_by_token(token):
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            continue
+        try:
+            if token_of(pid).partition(".")[0] == token:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                killed.add(pid)
+        except OSError:
+            continue
+        finally:
+            os.close(pidfd)
+    return killed
+
+
+def kill_children(is_wanted: Callable[[int], bool], *, within_s: float) -> int:
+    """Kill children of this process until none is wanted any more, and reap them; return how many were killed.
+
+    What they leave behind becomes a child of this process (see :func:`become_subreaper`) and is looked at in turn.
+    """
+    killed: set[int] = set()
+    until = time.monotonic() + within_s
+    while True:
+        wanted = [pid for pid in children() if is_wanted(pid)]
+        for pid in wanted:
+            if not reap(pid):
+                kill(pid)
+                killed.add(pid)
+        if not wanted or time.monotonic() > until:
+            return len(killed)
+        time.sleep(0.001)
+
+
+def kill(pid: int, number: int = signal.SIGKILL) -> None:
+    """Signal a child that is not reaped yet, or its whole group when ``pid`` is negative."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        if pid < 0:  # forked just now, and not yet the leader of a group
+            kill(-pid, number)
+    except PermissionError:  # somebody else's (sudo): only its own end can be awaited
+        return
+
+
+def reap(pid: int) -> bool:
+    """Take notice of a child's end; return whether it had ended."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True

@@ -1,0 +1,34 @@
+"""What sweep and keeper say to each other: JSON lines over a socket, whose end-of-file means that the other is dead."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+START, STOP, KEPT, CLOSE = "start", "stop", "kept", "close"  # from the sweep
+ENDED = "ended"  # from the keeper
+
+TOKEN_VARIABLE = "SWEEPLINE_TOKEN"
+"""In the environment of every run and of the keeper itself, so that none of them can be taken for a stranger."""
+
+INTERRUPTED, TIMEOUT, STALLED = "interrupted", "timeout", "stalled"
+"""Why the keeper stops a run by itself: its sweep is gone, its time is over, it is silent."""
+
+
+def encode(message: Mapping[str, Any]) -> bytes:
+    """Return a message as one line; text that is no UTF-8 (surrogates) survives."""
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+class Messages:
+    """Puts received bytes together into messages."""
+
+    def __init__(self) -> None:
+        self._partial = b""
+
+    def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
+        """Yield the messages that ``data`` completes."""
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        for line in lines:
+            yield json.loads(line)

@@ -1,0 +1,132 @@
+"""What must be true of a sweep's folder after any fault, checked from the files and from /proc alone."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sweepline.errors import RecordError
+from sweepline.executors.local import read_exit
+from sweepline.keeper.processes import find_by_token
+from sweepline.recording.folders import SweepFolder
+from sweepline.recording.history import RUN_END, RUN_START, RunRecord, apply_event
+from sweepline.recording.journal import read_events
+from sweepline.recording.locks import read_keeper_token
+from sweepline.recording.table import LEADING, format_cell, has_row
+from sweepline.runs import SUCCESSFUL, State
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """One promise, and how it is broken; it holds when ``faults`` is empty."""
+
+    name: str
+    promise: str
+    faults: list[str] = field(default_factory=list)
+
+
+def check_invariants(path: Path, *, csv_path: Path | None = None) -> list[Invariant]:
+    """Return every invariant of the sweep folder ``path``, with what breaks it.
+
+    Nothing may be writing to the folder meanwhile. ``csv_path`` is where the table is, unless it is in the folder.
+    """
+    folder = SweepFolder(path)
+    try:
+        events = list(read_events(folder.journal))
+    except RecordError as error:
+        return [Invariant("journal", "the journal is whole", [str(error)])]
+    records: dict[str, RunRecord] = {}
+    faults = list(_fold_strictly(events, records))
+    return [
+        Invariant("journal", "every event in sequence, every end after its start and once per attempt", faults),
+        Invariant("I1", "every run that ended is in the journal", list(_unrecorded(folder, events))),
+        Invariant("I2", "the table is what the journal tells", list(_table_faults(csv_path or folder.csv, records))),
+        Invariant("I3", "no process of the sweep is left", list(_survivors(folder))),
+        Invariant("I4", "no run that finished was started again", list(_run_twice(events))),
+    ]
+
+
+def _fold_strictly(events: list[dict[str, Any]], records: dict[str, RunRecord]) -> Iterator[str]:
+    ended: Counter[tuple[str, int]] = Counter()
+    started: set[tuple[str, int]] = set()
+    for event in events:
+        key = (event.get("run", ""), event.get("attempt", 0))
+        if event["ev"] == RUN_START:
+            if key in started:
+                yield f"{key[0]}: attempt {key[1]} was started twice"
+            started.add(key)
+        elif event["ev"] == RUN_END:
+            ended[key] += 1
+            if key not in started:
+                yield f"{key[0]}: attempt {key[1]} ended without a start"
+                continue
+            if ended[key] > 1:
+                yield f"{key[0]}: attempt {key[1]} ended {ended[key]} times"
+        apply_event(records, event)
+
+
+def _unrecorded(folder: SweepFolder, events: list[dict[str, Any]]) -> Iterator[str]:
+    ended = {(event["run"], event["attempt"]) for event in events if event["ev"] == RUN_END}
+    for run_dir in sorted(folder.runs.iterdir()) if folder.runs.is_dir() else ():
+        for place in (run_dir, *sorted(run_dir.glob("attempts/*"))):
+            found = read_exit(place)
+            if found is not None and (run_dir.name, found[0]) not in ended:
+                yield f"{run_dir.name}: attempt {found[0]} is not recorded yet; the next start takes it from exit.json"
+
+
+def _table_faults(path: Path, records: Mapping[str, RunRecord]) -> Iterator[str]:
+    expected = {record.run_id: record for record in records.values() if has_row(record)}
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        if expected:
+            yield f"{path.name} is missing: sweepline rebuild-csv writes it"
+        return
+    if text and not text.endswith("\n"):
+        yield f"{path.name}: the last row is torn"
+    header, *rows = list(csv.reader(text.splitlines())) or [[]]
+    if header[: len(LEADING)] != list(LEADING):
+        yield f"{path.name}: the header is not ours"
+        return
+    seen: set[str] = set()
+    for number, cells in enumerate(rows, 2):
+        if len(cells) != len(header):
+            yield f"{path.name}:{number}: {len(cells)} cells, the header has {len(header)}"
+            continue
+        row = dict(zip(header, cells, strict=True))
+        record = expected.get(row["run_id"])
+        if record is None or row["run_id"] in seen:
+            yield f"{path.name}:{number}: run {row['run_id']} is {'doubled' if record else 'not in the journal'}"
+            continue
+        seen.add(row["run_id"])
+        yield from (f"{path.name}:{number}: {fault}" for fault in _row_faults(row, record))
+    yield from (f"{path.name}: run {run_id} is missing" for run_id in expected.keys() - seen)
+
+
+def _row_faults(row: Mapping[str, str], record: RunRecord) -> Iterator[str]:
+    if (row["state"], row["attempt"]) != (record.state.value, str(record.attempt)):
+        yield f"{row['state']} in attempt {row['attempt']}, the journal says {record.state} in {record.attempt}"
+    for kind, values in (("param", record.params), ("metric", record.metrics)):
+        for name, value in values.items():
+            columns = [column for column in (f"{kind}.{kind}.{name}", f"{kind}.{name}", name) if column in row]
+            if name != "seed" and format_cell(value) not in [row[column] for column in columns]:
+                yield f"{name} is not {format_cell(value)!r}"
+
+
+def _survivors(folder: SweepFolder) -> Iterator[str]:
+    token = read_keeper_token(folder.path)
+    if token and not folder.is_locked():
+        yield from (f"process {pid} still lives; the next start ends it" for pid in find_by_token(token))
+
+
+def _run_twice(events: list[dict[str, Any]]) -> Iterator[str]:
+    finished: set[str] = set()
+    for event in events:
+        if event["ev"] == RUN_START and event["run"] in finished:
+            yield f"{event['run']}: started again in attempt {event['attempt']}"
+        elif event["ev"] == RUN_END and State(event["state"]) in SUCCESSFUL:
+            finished.add(event["run"])

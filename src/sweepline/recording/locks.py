@@ -1,0 +1,196 @@
+"""Who may write a sweep's folder: one orchestrator, and before the next one every process of the last is gone."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sweepline.errors import RecordError, SweepLockedError, record_error
+from sweepline.files import write_whole
+from sweepline.keeper import processes
+from sweepline.recording.mounts import find_network_mount
+from sweepline.values import display_path
+
+LOCK, KEEPER_LOCK, OWNER = "sweep.lock", "keeper.lock", "sweep.owner"
+_AFTER_GRACE_S = 10.0
+_POLL_S = 0.02
+_STRAYS_S = 2.0
+
+
+class SweepLock:
+    """The orchestrator's lock: a flock, which the kernel frees when its holder dies, whatever way.
+
+    On file systems of several machines, where a flock may not reach the others, a folder ``sweep.owner`` names the
+    machine as well. It is never taken from another machine unless the user says so.
+    """
+
+    def __init__(self, folder: Path, *, is_shared: bool | None = None) -> None:
+        self.folder = folder
+        self.network = find_network_mount(folder) if is_shared is None else ("network" if is_shared else None)
+        self._fd: int | None = None
+        self._owns_folder = False
+
+    def take(self, *, take_over: bool = False) -> None:
+        """Become the only writer until this process ends.
+
+        Raises:
+            SweepLockedError: another process is; the text names it.
+            RecordError: the lock cannot be made.
+        """
+        path = self.folder / LOCK
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        except OSError as error:
+            raise record_error(path, "cannot be written", error) from None
+        try:
+            if not _try_flock(fd):
+                holder = os.pread(fd, 500, 0).decode("utf-8", "replace").strip() or "another process"
+                raise SweepLockedError(f"this sweep is being run by {holder} (lock {display_path(path)})")
+            if self.network is not None:
+                self._take_owner(take_over=take_over)
+            os.ftruncate(fd, 0)
+            since = time.strftime("%Y-%m-%d %H:%M:%S")
+            os.pwrite(fd, f"pid {os.getpid()} on {socket.gethostname()} since {since}".encode(), 0)
+        except OSError as error:
+            os.close(fd)
+            raise record_error(path, "cannot be written", error) from None
+        except SweepLockedError:
+            os.close(fd)
+            raise
+        self._fd = fd
+
+    def give_back(self) -> None:
+        """Let others write."""
+        if self._owns_folder:
+            (self.folder / OWNER / "owner.json").unlink(missing_ok=True)
+            (self.folder / OWNER).rmdir()
+            self._owns_folder = False
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _take_owner(self, *, take_over: bool) -> None:
+        """Make the folder that only one machine can make; one of this machine's dead is taken without asking."""
+        path = self.folder / OWNER
+        host = socket.gethostname()
+        try:
+            path.mkdir()
+        except FileExistsError:
+            owner = _read_json(path / "owner.json")
+            if owner.get("host") != host and not take_over:
+                who = f"pid {owner.get('pid', '?')} on {owner.get('host', 'another machine')}"
+                raise SweepLockedError(
+                    f"this sweep is being run by {who} since {owner.get('since', '?')} ({display_path(path)}); "
+                    "if that machine no longer runs it, start again with --take-over"
+                ) from None
+        record = {"host": host, "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        write_whole(path / "owner.json", json.dumps(record).encode())
+        self._owns_folder = True
+
+
+class KeeperLock:
+    """Held by the keeper of a sweep as long as any of its runs may live, also after its orchestrator has died."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / KEEPER_LOCK
+        self.fd: int | None = None
+
+    def take(self, token: str, *, say: Callable[[str], None]) -> None:
+        """Wait until an earlier start's processes have ended, end what hides, and write down the new ``token``.
+
+        Call only with the sweep's lock in hand.
+
+        Raises:
+            RecordError: the lock cannot be used, or processes of an earlier start cannot be ended.
+        """
+        try:
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        except OSError as error:
+            raise record_error(self.path, "cannot be written", error) from None
+        earlier = _read_json(self.path)
+        old_token = str(earlier.get("token", ""))
+        if not _try_flock(fd, tries=1):
+            grace_s = earlier.get("grace_s")
+            limit_s = (grace_s if isinstance(grace_s, (int, float)) else 20.0) + _AFTER_GRACE_S
+            say(f"runs of an earlier start are still being stopped; waiting up to {limit_s:.0f} s for them")
+            if not _try_flock(fd, tries=round(limit_s / _POLL_S)):
+                processes.kill_by_token(old_token)
+        n_killed = end_strays(old_token) if old_token else 0
+        if n_killed:
+            say(f"{n_killed} processes of an earlier start were still alive, killed")
+        if not _try_flock(fd, tries=round(_AFTER_GRACE_S / _POLL_S)):
+            os.close(fd)
+            raise RecordError(f"{display_path(self.path)}: processes of an earlier start cannot be ended")
+        self.fd = fd
+        self.write(token, grace_s=0.0)
+
+    def write(self, token: str, *, grace_s: float) -> None:
+        """Write down what marks the processes of this start, and how long they may take to end."""
+        assert self.fd is not None
+        try:
+            os.ftruncate(self.fd, 0)
+            os.pwrite(self.fd, json.dumps({"token": token, "grace_s": grace_s}).encode(), 0)
+        except OSError as error:
+            raise record_error(self.path, "cannot be written", error) from None
+
+    def give_back(self) -> None:
+        """Close the lock; it is free once the keeper has ended too."""
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
+
+
+def end_strays(token: str) -> int:
+    """Kill everything that carries a token until nothing does; return how many processes that took."""
+    killed: set[int] = set()
+    until = time.monotonic() + _STRAYS_S
+    while (found := processes.kill_by_token(token)) and time.monotonic() < until:
+        killed |= found
+        time.sleep(_POLL_S)
+    return len(killed)
+
+
+def read_keeper_token(folder: Path) -> str:
+    """Return the token of a sweep's last start; empty when there was none."""
+    return str(_read_json(folder / KEEPER_LOCK).get("token", ""))
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody holds a lock file now; for readers."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+
+
+def _try_flock(fd: int, *, tries: int = 5) -> bool:
+    """Take a lock; tried a few times, because a reader (:func:`is_held`) holds it for an instant."""
+    for i in range(tries):
+        if i:
+            time.sleep(_POLL_S)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        return True
+    return False
+
+
+def _read_json(path: Path) -> dict[str, object]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

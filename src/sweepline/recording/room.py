@@ -1,0 +1,69 @@
+"""Whether the disk of a sweep has room, asked by writing; and the pause while it has none."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from sweepline.values import display_path
+
+PROBE_BYTES = 256 * 1024
+RETRY_S = 1.0
+
+
+class DiskPause:
+    """A pause of launching. It begins when a record did not fit, and ends by itself when there is room again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.is_on = False
+        self._ended_at = float("-inf")
+        self._next_try = 0.0
+
+    @property
+    def due(self) -> float | None:
+        """The monotonic time at which to look again; None when there is no pause."""
+        return self._next_try if self.is_on else None
+
+    def begin(self) -> bool:
+        """Pause; return whether this is news."""
+        was_on, self.is_on = self.is_on, True
+        self._next_try = time.monotonic() + RETRY_S
+        return not was_on
+
+    def try_end(self) -> bool:
+        """End the pause if there is room again; return whether it ended. Looks once a second at most."""
+        if not self.is_on or time.monotonic() < self._next_try:
+            return False
+        self._next_try = time.monotonic() + RETRY_S
+        if not has_room(self.folder):
+            return False
+        self.is_on, self._ended_at = False, time.monotonic()
+        return True
+
+    def was_on_since(self, started: float) -> bool:
+        """Whether the disk was full at any time after ``started``."""
+        return self.is_on or self._ended_at >= started
+
+    def describe(self, n_held: int) -> str:
+        """Return the sentence that tells of the pause."""
+        try:
+            status = os.statvfs(self.folder)
+            free = f"{status.f_bavail * status.f_frsize // 1024} KiB free"
+        except OSError as error:
+            free = str(error.strerror)
+        held = f", {n_held} results held" if n_held else ""
+        return f"disk full on {display_path(self.folder)} ({free}): launching paused{held}; free space and it continues"
+
+
+def has_room(folder: Path) -> bool:
+    """Whether a few records fit; a quota answers only to who really writes."""
+    path = folder / ".room"
+    try:
+        with path.open("wb", buffering=0) as file:
+            return file.write(bytes(PROBE_BYTES)) == PROBE_BYTES
+    except OSError:
+        return False
+    finally:
+        path.unlink(missing_ok=True)
