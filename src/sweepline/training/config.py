@@ -91,6 +91,17 @@ class EvaluateConfig(_Section):
     split: Literal["valid", "test"] = "test"
 
 
+class CheckpointConfig(_Section):
+    """Checkpoints for going on after a stop: at an epoch's end, ``interval_s`` apart at least, the last ``keep`` kept.
+
+    A run that is asked to end (SIGTERM) saves one whatever its age. ``interval_s`` 0 saves after every epoch.
+    """
+
+    enabled: bool = True
+    interval_s: Annotated[float, Field(ge=0.0)] = 30.0
+    keep: Annotated[int, Field(ge=2)] = 2
+
+
 class WandbConfig(_Section):
     """Weights & Biases. ``auto``: online with a key, else offline; WANDB_* variables win over project, group, name."""
 
@@ -116,6 +127,7 @@ class TrainConfig(_Section):
     model: ModelConfig = ModelConfig()
     learner: LearnerConfig = LearnerConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
     wandb: WandbConfig = WandbConfig()
     tensorboard: bool = False
 

@@ -21,11 +21,13 @@ from sweepline.training.loop import EpochResult
 ONLINE_TIMEOUT_S = 5
 
 
-def write_effective_config(config: TrainConfig, run_dir: Path) -> None:
-    """Write the config that is really used, and last its hash, which tells readers that the file is whole."""
+def write_effective_config(config: TrainConfig, run_dir: Path) -> str:
+    """Write the config that is really used, and last its hash, by which readers know it is whole; return the hash."""
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
     _write_whole(run_dir / "config.yaml", text)
-    _write_whole(run_dir / "config.sha256", f"{hashlib.sha256(text.encode()).hexdigest()}  config.yaml\n")
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    _write_whole(run_dir / "config.sha256", f"{digest}  config.yaml\n")
+    return digest
 
 
 def _write_whole(path: Path, text: str) -> None:
@@ -52,11 +54,15 @@ class Reporter:
 
     def finish(self, metrics: Mapping[str, float]) -> None:
         """Report the run's result and close the trackers."""
-        for tracker in self._trackers:
-            tracker.finish()
+        self.close()
         for name, value in metrics.items():
             print(format_metric_line({name: value}))
         sys.stdout.flush()
+
+    def close(self) -> None:
+        """Close the trackers of a run that has ended or goes on later."""
+        for tracker in self._trackers:
+            tracker.finish()
 
     def _append(self, row: Mapping[str, Any]) -> None:
         """Add a row; a metric that was not there before widens the file."""

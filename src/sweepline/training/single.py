@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +20,7 @@ from sweepline.training.data import N_CLASSES, load_data, prepare_data
 if TYPE_CHECKING:
     import torch
 
-EXIT_UNUSABLE = 2
+EXIT_UNUSABLE, EXIT_STOPPED = 2, 128 + signal.SIGTERM
 
 
 def main(argv: Sequence[str] | None = None, *, default_config: Path | None = None) -> int:
@@ -38,7 +40,8 @@ def main(argv: Sequence[str] | None = None, *, default_config: Path | None = Non
         if args.prepare:
             prepare(args.config, args.overrides)
         else:
-            run(load_config(args.config, args.overrides), outputs=experiment_dir(args.config) / "outputs")
+            config = load_config(args.config, args.overrides)
+            return EXIT_STOPPED if run(config, outputs=experiment_dir(args.config) / "outputs") is None else 0
     except SweeplineError as error:
         print(f"train_single: {error}", file=sys.stderr)
         return EXIT_UNUSABLE
@@ -71,8 +74,11 @@ def experiment_dir(config: Path | None) -> Path:
     return folder.parent if folder.name == "cfg" else folder
 
 
-def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, float]:
-    """Train one run in its folder and return the metrics of its last epoch.
+def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, float] | None:
+    """Train one run in its folder and return the metrics of its last epoch; None when SIGTERM ended it.
+
+    A run whose folder holds a checkpoint goes on from there, and tells what came before it again: output and files are
+    those of a run that was never stopped.
 
     ``outputs`` is where the run's folder is made unless ``output_dir`` or ``$SWEEPLINE_RUN_DIR`` says otherwise.
 
@@ -81,7 +87,8 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
     """
     import torch
 
-    from sweepline.training.loop import train
+    from sweepline.training.checkpoints import Checkpoints
+    from sweepline.training.loop import LoopState, TrainingStoppedError, train
     from sweepline.training.models import build_model
     from sweepline.training.optimizers import build_optimizer
     from sweepline.training.reporting import Reporter, say, write_effective_config
@@ -91,7 +98,7 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
     device = resolve_device(config.device)
     config = config.model_copy(update={"device": str(device)})
     run_dir = make_run_dir(config, outputs)
-    write_effective_config(config, run_dir)
+    config_hash = write_effective_config(config, run_dir)
     training, valid, test = load_data(config)
     seed_everything(config.seed)
     height, width = training.images.shape[1:]
@@ -101,14 +108,52 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
         say(f"{config.learner.opt} ignores {', '.join(ignored)}")
     held_out = (valid if config.evaluate.split == "valid" else test) if config.evaluate.every else None
     reporter = Reporter(config, run_dir)
+    checkpoints = None
+    if config.checkpoint.enabled:
+        keep, interval_s = config.checkpoint.keep, config.checkpoint.interval_s
+        checkpoints = Checkpoints(run_dir, config_hash=config_hash, keep=keep, interval_s=interval_s, say=say)
+    found = checkpoints.restore(model, optimizer) if checkpoints else None
+    state, history = found or (LoopState(), [])
     metrics: dict[str, float] = {}
-    for result in train(model, optimizer, config, training.to(device), held_out.to(device) if held_out else None):
+    for result in history:
         reporter.epoch(result)
         metrics = metrics | result.metrics
+    on_device = held_out.to(device) if held_out else None
+    is_asked_to_stop = Flag(signal.SIGTERM)
+    try:
+        for result in train(
+            model, optimizer, config, training.to(device), on_device, state=state, should_stop=is_asked_to_stop
+        ):
+            reporter.epoch(result)
+            metrics = metrics | result.metrics
+            history.append(result)
+            if checkpoints and checkpoints.is_due and state.epoch <= config.epochs:
+                checkpoints.save(model, optimizer, state, history)
+    except TrainingStoppedError:
+        say(f"asked to end: stopped after step {state.step}")
+        if checkpoints:
+            checkpoints.save(model, optimizer, state, history)
+        reporter.close()
+        return None
     if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
         say("the weights are no longer finite: the step size is likely too large")
     reporter.finish(metrics)
     return metrics
+
+
+class Flag:
+    """Whether a signal has arrived; from now on it does nothing else."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        self._is_set = False
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(number, self._set)
+
+    def _set(self, *_: object) -> None:
+        self._is_set = True
+
+    def __call__(self) -> bool:
+        return self._is_set
 
 
 def resolve_device(wanted: str) -> torch.device:

@@ -1,0 +1,158 @@
+"""Checkpoints: one file each, whole or not at all, the last generations kept, and nothing in them that could run.
+
+A checkpoint is read with ``weights_only``, so that a planted one is refused instead of executed. One that is damaged is
+passed over for the one before it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from sweepline.training.loop import EpochResult, LoopState
+
+VERSION = 1
+FOLDER = "ckpt"
+_NAME = re.compile(r"ckpt_(\d+)\.pt")
+
+
+class Checkpoints:
+    """The checkpoints of one run, named by step: ``ckpt/ckpt_000123.pt``. ``say`` takes sentences for the user."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        *,
+        config_hash: str,
+        keep: int,
+        interval_s: float,
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.folder = run_dir / FOLDER
+        self.config_hash, self.keep, self.interval_s, self.say = config_hash, keep, interval_s, say
+        self._clock = clock
+        self._saved_at = clock()
+        for leftover in self.folder.glob("*.tmp"):  # of a process that was killed while it saved
+            leftover.unlink()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last one is older than the interval."""
+        return self._clock() - self._saved_at >= self.interval_s
+
+    def save(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, state: LoopState, history: list[EpochResult]
+    ) -> None:
+        """Write a checkpoint, on the disk when this returns, and drop the generations that are not kept.
+
+        One that the disk does not take is said and left out: the run goes on, the one before it stays.
+        """
+        content = {
+            "version": VERSION,
+            "config_hash": self.config_hash,
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "state": state.to_dict(),
+            "history": [[r.epoch, r.step, r.samples, dict(r.metrics)] for r in history],
+            "random": _random_states(),
+        }
+        path = self.folder / f"ckpt_{state.step:06d}.pt"
+        self._saved_at = self._clock()
+        try:
+            self.folder.mkdir(exist_ok=True)
+            _write_durably(path, content)
+        except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
+            with suppress(OSError):
+                path.with_suffix(".tmp").unlink()
+            self.say(f"{path.name} could not be saved: {error}")
+            return
+        for old in self._paths()[self.keep :]:
+            old.unlink()
+
+    def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[LoopState, list[EpochResult]] | None:
+        """Put the newest usable checkpoint into model, optimizer and random states; None when there is none."""
+        for path in self._paths():
+            content = self._read(path)
+            if content is None:
+                continue
+            model.load_state_dict(content["model"])
+            optimizer.load_state_dict(content["optimizer"])
+            history = [
+                EpochResult(epoch, step, samples, metrics) for epoch, step, samples, metrics in content["history"]
+            ]
+            state = LoopState.from_dict(content["state"])
+            _set_random_states(content["random"])
+            self.say(f"goes on from {path.name}: epoch {state.epoch}, step {state.step}")
+            return state, history
+        return None
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # whatever a damaged or planted file makes of the reader
+            reason = "is not a weights-only checkpoint" if "weights_only" in str(error) else "is unreadable"
+            self.say(f"{path.name} {reason}: passed over")
+            return None
+        if not isinstance(content, dict) or content.get("version") != VERSION:
+            self.say(f"{path.name} is of another format: passed over")
+            return None
+        if content.get("config_hash") != self.config_hash:
+            self.say(f"{path.name} is of another config: passed over")
+            return None
+        return content
+
+    def _paths(self) -> list[Path]:
+        """Return the checkpoints, the newest first."""
+        found = [path for path in self.folder.glob("ckpt_*.pt") if _NAME.fullmatch(path.name)]
+        return sorted(found, key=lambda path: int(path.stem.partition("_")[2]), reverse=True)
+
+
+def _random_states() -> dict[str, Any]:
+    import numpy as np
+
+    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    version, internal, gauss_next = random.getstate()
+    states: dict[str, Any] = {
+        "python": [version, list(internal), gauss_next],
+        "numpy": [name, [int(key) for key in keys], int(position), int(has_gauss), float(gauss)],
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    return states
+
+
+def _set_random_states(states: dict[str, Any]) -> None:
+    import numpy as np
+
+    version, internal, gauss_next = states["python"]
+    random.setstate((version, tuple(internal), gauss_next))
+    name, keys, position, has_gauss, gauss = states["numpy"]
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))
+    torch.set_rng_state(states["torch"])
+    if "cuda" in states:
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def _write_durably(path: Path, content: dict[str, Any]) -> None:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    fd = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
