@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self
 
 from sweepline.errors import RecordError
 from sweepline.progress import ActiveRun, Observer, Progress
@@ -103,16 +103,24 @@ class TerminalLines:
 class LogFile:
     """The sweep's log: what the terminal shows, in plain text, each line with its time."""
 
+    _n_lost = 0
+
     def __init__(self, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: TextIO = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
+            self._file = path.open("ab", buffering=0)
         except OSError as error:
             raise RecordError(f"{path}: cannot be written: {error.strerror}") from None
 
     def write_line(self, text: str) -> None:
-        """Write one line, with the time of day."""
-        self._file.write(f"{datetime.now():%H:%M:%S} {text}\n")
+        """Write one line, with the time of day; what a full disk does not take is counted and told later."""
+        lost = f"({self._n_lost} lines could not be written)\n" if self._n_lost else ""
+        try:
+            self._file.write(f"{lost}{datetime.now():%H:%M:%S} {text}\n".encode(errors="backslashreplace"))
+        except OSError:
+            self._n_lost += 1
+        else:
+            self._n_lost = 0
 
     def close(self) -> None:
         """Close the file."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +18,8 @@ MAX_LINE_BYTES = 64 * 1024
 MAX_METRICS = 500
 MAX_BAD_LINES_KEPT = 3
 MAX_DROPPED_COUNTED = 10_000
+MAX_HISTORY_VALUES = 50_000
+MAX_HISTORY_KINDS = 1_000
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_./-]*"
 _NUMBER = r"[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|(?i:nan|inf(?:inity)?))"
@@ -67,6 +70,49 @@ def _point(text: str) -> MetricPoint:
     return MetricPoint({name: value for name, value in pairs if name not in PLACES}, place)
 
 
+class History:
+    """A run's points. Where there are too many for memory, every second, fourth ... is kept, and always the last.
+
+    Points with other names are thinned apart, so that a script that tells its metrics in turn keeps all of them.
+    """
+
+    def __init__(self) -> None:
+        self.stride = 1
+        self._kept: list[tuple[int, int, MetricPoint]] = []  # number among all, number among its kind, point
+        self._n_values = 0
+        self._n_points = 0
+        self._n_of_kind: Counter[tuple[str, ...]] = Counter()
+        self._last: dict[tuple[str, ...], tuple[int, int, MetricPoint]] = {}
+
+    def add(self, point: MetricPoint) -> None:
+        """Take the next point."""
+        kind = tuple(point.values)
+        if kind not in self._last and len(self._last) >= MAX_HISTORY_KINDS:
+            kind = ()
+        entry = (self._n_points, self._n_of_kind[kind], point)
+        self._n_points += 1
+        self._n_of_kind[kind] += 1
+        self._last[kind] = entry
+        if entry[1] % self.stride == 0:
+            self._kept.append(entry)
+            self._n_values += len(point.values)
+            if self._n_values > MAX_HISTORY_VALUES:
+                self._thin()
+
+    def _thin(self) -> None:
+        while self._n_values > MAX_HISTORY_VALUES // 2 and self.stride < self._n_points:
+            self.stride *= 2
+            self._kept = [entry for entry in self._kept if entry[1] % self.stride == 0]
+            self._n_values = sum(len(point.values) for _, _, point in self._kept)
+
+    @property
+    def points(self) -> list[MetricPoint]:
+        """The points that are kept, in their order."""
+        kept = {entry[0] for entry in self._kept}
+        last = [entry for entry in self._last.values() if entry[0] not in kept]
+        return [point for _, _, point in sorted([*self._kept, *last], key=lambda entry: entry[0])]
+
+
 class MetricReader:
     """Reads a run's output as it grows, in chunks of any size; equal output gives equal points however it is cut.
 
@@ -76,7 +122,9 @@ class MetricReader:
     def __init__(self, patterns: Mapping[str, re.Pattern[str]] | None = None) -> None:
         self.patterns = dict(patterns or {})
         self.latest: dict[str, float] = {}
-        self.points: list[MetricPoint] = []
+        self.history = History()
+        self.fault = ""
+        """Why the output could not be read to its end, if it could not."""
         self.place: Mapping[str, int] = {}  # of the last point that told one
         self.n_bad_lines = 0
         self.bad_lines: list[str] = []
@@ -85,12 +133,19 @@ class MetricReader:
         self._skipping = False
 
     @property
+    def points(self) -> list[MetricPoint]:
+        """The run's points, thinned where there are very many."""
+        return self.history.points
+
+    @property
     def n_dropped_names(self) -> int:
         """How many metrics beyond the first 500 were left out (counted up to 10,000)."""
         return len(self._dropped_names)
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes of the output; the end of a line may still be missing."""
+        if not self.patterns and b"METRIC" not in chunk and b"METRIC" not in self._partial + chunk[:5]:
+            chunk = self._skip_lines(chunk)
         *lines, rest = _LINE_END.split(chunk)
         if lines:
             self._take(self._partial if self._skipping else self._partial + lines[0])
@@ -101,6 +156,14 @@ class MetricReader:
             self._partial += rest
             if len(self._partial) > MAX_LINE_BYTES:
                 self._partial, self._skipping = self._partial[:MAX_LINE_BYTES], True
+
+    def _skip_lines(self, chunk: bytes) -> bytes:
+        """Pass over the lines that a chunk completes, none of which is a METRIC line; return what follows them."""
+        end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))
+        if end < 0:
+            return chunk
+        self._partial, self._skipping = b"", False
+        return chunk[end + 1 :]
 
     def close(self) -> None:
         """Take what is left as the last line."""
@@ -155,7 +218,7 @@ class MetricReader:
             values = known
         if values:
             self.latest.update(values)
-            self.points.append(MetricPoint(values, point.place))
+            self.history.add(MetricPoint(values, point.place))
             self.place = point.place or self.place
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 
@@ -92,7 +91,9 @@ class Sweep:
         self._n_stops_handled = 0
         self._is_drain_told = False
         self._active: list[ActiveRun] = []
-        self._held: deque[_End] = deque()
+        self._held: list[_End] = []
+        self._is_reading = False
+        self._first_log_tail: Sequence[str] = ()
         self._uncommitted: list[RunHandle] = []
         self._to_go_again: dict[str, Again] = {}  # each waits until the attempt before it is in the books
         self._backlog = Backlog(self._runs_to_do(), count=options.count)
@@ -158,7 +159,8 @@ class Sweep:
             if self.slots.has_free and not self._backlog.is_empty:
                 times.append(now + ADMISSION_S)
             until = min(at for at in times if at is not None)
-            self.executor.wait(0.0 if is_walking else max(0.0, until - time.monotonic()))
+            is_busy = is_walking or self._is_reading
+            self.executor.wait(0.0 if is_busy else max(0.0, until - time.monotonic()))
             self._collect()
         self._settle()
         self._refresh()
@@ -172,6 +174,8 @@ class Sweep:
     def _settle(self) -> None:
         """Try a last time to write down what the disk did not take."""
         self._record_held()
+        while self._is_reading and not self._pause.is_on:
+            self._record_held()
         self._commit()
         if self._held:
             self.observer.note(
@@ -262,14 +266,18 @@ class Sweep:
         self._record_held()
 
     def _record_held(self) -> None:
-        """Write down what has ended, as far as the disk takes it."""
-        while self._held:
+        """Write down what has ended, as far as its output is read and the disk takes it."""
+        self._is_reading = False
+        for end in list(self._held):
+            if not end.active.tail.read_new():
+                self._is_reading = True  # very much of it: the others go first
+                continue
             try:
-                self._take_end(self._held[0])
+                self._take_end(end)
             except DiskFullError as error:
                 self._bear(error)
                 return
-            self._held.popleft()
+            self._held.remove(end)
 
     def _take_end(self, end: _End) -> None:
         active, run = end.active, end.active.run
@@ -282,11 +290,18 @@ class Sweep:
         again = self._retries.decide(run, outcome, device=active.slot.device, was_shared=end.was_shared)
         if again is not None:
             self._to_go_again[run.run_id] = again
-        elif self._guard.note_end(outcome.state):
-            self.observer.note(self._guard.halted or "")
+        else:
+            self._note_for_guard(outcome.state, log_tail)
         why = self._admission.note_end(active.slot, outcome.state) if self._admission else None
         if why is not None:
             self._leave_out(active.slot.device, why)
+
+    def _note_for_guard(self, state: State, log_tail: Sequence[str]) -> None:
+        if log_tail and not self._first_log_tail:
+            self._first_log_tail = log_tail
+        if self._guard.note_end(state):
+            for line in [self._guard.halted or "", *(f"    | {line}" for line in self._first_log_tail)]:
+                self.observer.note(line)
 
     def _judge(self, end: _End) -> RunOutcome:
         """Return how a run ended; one that failed while the disk was full is interrupted, and not to blame."""

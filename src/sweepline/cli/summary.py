@@ -41,7 +41,10 @@ def print_summary(
         and settings.objective is not None
         and math.isfinite(ranked[0].means.get(settings.objective.name, math.nan))
     ):
-        write_best(folder.path / BEST, ranked[0], settings.objective)
+        try:
+            write_best(folder.path / BEST, ranked[0], settings.objective)
+        except OSError as error:
+            lines.append(f"warning: {BEST} could not be written: {error.strerror}")
     lines += [
         "",
         f"runs    {display_path(csv_path)}",
@@ -53,8 +56,11 @@ def print_summary(
         lines.append(
             f"W&B     {len(offline)} offline runs; upload: wandb sync {display_path(folder.runs)}/*/wandb/offline-run-*"
         )
-    with log_path.open("a", encoding="utf-8", errors="backslashreplace") as log:
-        log.write("\n".join(lines) + "\n")
+    try:
+        with log_path.open("a", encoding="utf-8", errors="backslashreplace") as log:
+            log.write("\n".join(lines) + "\n")
+    except OSError as error:
+        lines.append(f"warning: the log could not be written: {error.strerror}")
     TerminalLines().write_line("\n".join(lines))
 
 

@@ -120,13 +120,15 @@ def _state_of(run_dir: Path, ended: Exit) -> tuple[State, str]:
 
 
 def _remarks(reader: MetricReader, objective: Objective | None, unread: str, *, is_proved: bool) -> str:
-    remarks = [unread] if unread else []
+    remarks = [text for text in (unread, reader.fault) if text]
     if objective is not None and objective.name not in reader.latest:
         remarks.append(f"no METRIC {objective.name}")
     if reader.n_bad_lines:
         remarks.append(f"{reader.n_bad_lines} METRIC lines not understood (first: {reader.bad_lines[0][:80]})")
     if reader.n_dropped_names:
         remarks.append(f"{reader.n_dropped_names} metrics beyond the first 500 left out")
+    if reader.history.stride > 1:
+        remarks.append(f"very many METRIC lines: {METRICS_CSV} holds one of {reader.history.stride}")
     if not is_proved:
         remarks.append(f"overrides not proved: no {EFFECTIVE_CONFIG} in the run folder")
     return _one_line("; ".join(remarks))
