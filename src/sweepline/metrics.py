@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,7 +66,7 @@ def parse_metric_line(line: str) -> MetricPoint | None:
 
 
 def _point(text: str) -> MetricPoint:
-    pairs = [(name, float(number)) for name, number in _PAIR.findall(text)]
+    pairs = [(sys.intern(name), float(number)) for name, number in _PAIR.findall(text)]
     place = {name: int(value) for name, value in pairs if name in PLACES and abs(value) < 2**63}
     return MetricPoint({name: value for name, value in pairs if name not in PLACES}, place)
 

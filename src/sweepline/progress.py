@@ -64,16 +64,11 @@ class Progress:
         self.active: Sequence[ActiveRun] = ()
         self.best: RunRecord | None = None
         self.started = time.monotonic()
-        self._finished: set[str] = set()
+        self.n_finished = 0  # a run that has finished never goes again
         self._failed: set[str] = set()
         self._plan = plan
         self._counter = plan.count()
         self._n_kept = 0
-
-    @property
-    def n_finished(self) -> int:
-        """Runs that ended well."""
-        return len(self._finished)
 
     @property
     def n_failed(self) -> int:
@@ -92,7 +87,6 @@ class Progress:
 
     def note_start(self, run_id: str) -> None:
         """A run that goes on is not ended, whatever its earlier attempts were."""
-        self._finished.discard(run_id)
         self._failed.discard(run_id)
 
     def add(self, record: RunRecord) -> None:
@@ -113,10 +107,9 @@ class Progress:
         return False
 
     def _count(self, record: RunRecord) -> None:
-        self._finished.discard(record.run_id)
         self._failed.discard(record.run_id)
         if record.state in SUCCESSFUL:
-            self._finished.add(record.run_id)
+            self.n_finished += 1
             self._consider_best(record)
         elif record.is_ended:
             self._failed.add(record.run_id)

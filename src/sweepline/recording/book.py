@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,12 @@ class CommittedEnd:
     record: RunRecord
     outcome: RunOutcome
     log_tail: Sequence[str] = ()
+
+
+@functools.lru_cache(maxsize=1)
+def _tell_second(second: int) -> str:
+    """Return a wall time with its zone; runs that start in one second share one text."""
+    return datetime.fromtimestamp(second).astimezone().isoformat(timespec="seconds")
 
 
 class RecordBook:
@@ -69,7 +76,7 @@ class RecordBook:
             "seed": run.seed,
             "identity": run.identity,
             "device": device,
-            "started_at": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "started_at": _tell_second(int(time.time())),
         }
         self.journal.append(RUN_START, **event)
         apply_event(self.records, {"ev": RUN_START, **event})

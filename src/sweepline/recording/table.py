@@ -55,8 +55,10 @@ class RunTable:
         self.note: str | None = None
         self._columns = [("param", name) for name in params if name != "seed"] + [("metric", name) for name in metrics]
         self._known = set(self._columns)
-        self._lines: dict[str, bytes] = {}
+        self._records: Iterable[RunRecord] = ()
+        self._n_written_columns = 0
         self._waiting: list[bytes] = []
+        self._outdated: set[str] = set()  # runs whose row in the file is that of an earlier attempt
         self._must_rebuild = False
         self._next_rebuild = 0.0
         self._fd: int | None = None
@@ -80,17 +82,18 @@ class RunTable:
     def open(self, records: Iterable[RunRecord]) -> str | None:
         """Make the file hold exactly ``records``, in their order; return a sentence when another content was set aside.
 
-        A file that is merely behind (rows missing at its end) is completed without a copy.
+        A file that is merely behind (rows missing at its end) is completed without a copy. ``records``, a view that is
+        kept up to date, is looked at again should somebody change the file later.
 
         Raises:
             RecordError: the file cannot be read or written.
         """
-        rows = [record for record in records if has_row(record)]
-        for record in rows:
-            self._learn(record)
+        self._records = records
+        for record in records:
+            if has_row(record):
+                self._learn(record)
         kinds = {"param": 0, "metric": 1}
         self._columns.sort(key=lambda column: kinds[column[0]])
-        self._lines = {record.run_id: self._line(record) for record in rows}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             found = self.path.read_bytes()
@@ -117,12 +120,12 @@ class RunTable:
         if not has_row(record):
             return
         n_fresh = self._learn(record)
-        if n_fresh:
-            blank = b"," * n_fresh + b"\n"
-            self._lines = {run_id: line[:-1] + blank for run_id, line in self._lines.items()}
-        self._must_rebuild |= bool(n_fresh) or self._lines.pop(record.run_id, None) is not None
-        line = self._lines[record.run_id] = self._line(record)
-        self._waiting.append(line)
+        self._waiting = [_widen(line, n_fresh) for line in self._waiting]
+        if record.attempt > 1:
+            self._outdated.add(record.run_id)
+            self._waiting = [line for line in self._waiting if _run_id_in(line) != record.run_id]
+        self._must_rebuild |= bool(n_fresh) or record.attempt > 1
+        self._waiting.append(self._line(record))
 
     def flush(self, *, is_last: bool = False) -> None:
         """Write what waits: at once where a row fits into its page, else with the next rebuild, which may have to wait.
@@ -172,9 +175,10 @@ class RunTable:
 
     def _rebuild(self) -> None:
         started = time.monotonic()
-        write_whole(self.path, self._render())
+        write_whole(self.path, self._render_changed() if self._is_untouched() else self._render())
         self._open_for_append()
         self._waiting, self._must_rebuild = [], False
+        self._outdated.clear()
         ended = time.monotonic()
         self._next_rebuild = ended + max(REBUILD_INTERVAL_S, REBUILD_SHARE * (ended - started))
 
@@ -208,7 +212,21 @@ class RunTable:
         return len(fresh)
 
     def _render(self) -> bytes:
-        return b"".join([_csv_line(map(_guard, self.header)), *self._lines.values()])
+        """Return the whole file from the records."""
+        lines = (self._line(record) for record in list(self._records) if has_row(record))
+        return b"".join([_csv_line(map(_guard, self.header)), *lines])
+
+    def _render_changed(self) -> bytes:
+        """Return the file as it is, with the new columns, without outdated rows, with the rows that wait.
+
+        Taken from the file, because a run that goes again keeps its row, and its record no longer tells it.
+        """
+        n_fresh = len(self._columns) - self._n_written_columns
+        lines = self.path.read_bytes().splitlines(keepends=True)[1:]
+        kept = (line for line in lines if not self._outdated or _run_id_in(line) not in self._outdated)
+        return b"".join(
+            [_csv_line(map(_guard, self.header)), *(_widen(line, n_fresh) for line in kept), *self._waiting]
+        )
 
     def _line(self, record: RunRecord) -> bytes:
         leading: dict[str, Any] = {
@@ -234,6 +252,18 @@ class RunTable:
             os.close(self._fd)
         self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         self._size = os.fstat(self._fd).st_size
+        self._n_written_columns = len(self._columns)
+
+
+def _widen(line: bytes, n_columns: int) -> bytes:
+    return line[:-1] + b"," * n_columns + b"\n" if n_columns else line
+
+
+def _run_id_in(line: bytes) -> str:
+    """Return the second cell of a row."""
+    if line.startswith(b'"'):
+        return next(csv.reader([line.decode("utf-8", "replace")]))[1]
+    return line.split(b",", 2)[1].decode()
 
 
 def _is_header_alone(content: bytes) -> bool:
