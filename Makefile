@@ -6,7 +6,7 @@ EXPERIMENT := experiments/hyperparameters_sweep
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sweep test lint bench clean
+.PHONY: help setup demo sweep test soak lint bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -30,6 +30,9 @@ sweep: setup ## the MNIST sweep; ARGS="--count 8 --set epochs=1" for a part of i
 
 test: setup lint ## linters, types, import contract, and all tests in parallel
 	$(BIN)/python -m pytest $(ARGS)
+
+soak: setup ## the whole of the reliability tests, by hand: kills, full disks, fuzzing, 20,000 runs (about half an hour)
+	SWEEPLINE_SOAK=1 $(BIN)/python -m pytest tests/reliability tests/training/test_checkpoints.py --timeout 3600 $(ARGS)
 
 lint: setup ## ruff, mypy, import contract
 	$(BIN)/ruff check .

@@ -30,6 +30,7 @@ class Project:
     path: Path
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     environ: dict[str, str] = field(default_factory=dict)
+    sweepline: tuple[str, ...] = (sys.executable, "-m", "sweepline.cli.main")
 
     def write(self, name: str, text: str) -> Path:
         """Write a file of the project, its indentation removed."""
@@ -51,7 +52,7 @@ class Project:
     def start(self, *args: str, **extra: str) -> subprocess.Popen[str]:
         """Start ``sweepline ARGS`` and return the process."""
         return subprocess.Popen(
-            [sys.executable, "-m", "sweepline.cli.main", *args],
+            [*self.sweepline, *args],
             cwd=self.path,
             env=self.environment(extra),
             stdin=subprocess.DEVNULL,

@@ -84,7 +84,7 @@ class LineDisplay:
 
 
 class TerminalLines:
-    """Standard output, line by line. When its reader goes away (``| head``) the sweep goes on without it."""
+    """Standard output, line by line. When its reader goes away (``| head``) or its disk is full, the sweep goes on."""
 
     def __init__(self) -> None:
         self._is_open = True
@@ -98,6 +98,8 @@ class TerminalLines:
         except BrokenPipeError:
             self._is_open = False
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError:
+            return  # the log has the line, and the journal what it tells
 
 
 class LogFile:
