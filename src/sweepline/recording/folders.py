@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.errors import RecordError, record_error
-from sweepline.files import write_whole
+from sweepline.files import TEMPORARY, write_whole
 from sweepline.recording.journal import JOURNAL, unused_path
 from sweepline.recording.locks import KEEPER_LOCK, LOCK, OWNER, KeeperLock, SweepLock, is_held
 from sweepline.values import display_path
@@ -61,6 +61,8 @@ class SweepFolder:
         lock = SweepLock(self.path)
         lock.take(take_over=take_over)
         self._lock = lock
+        for leftover in self.path.glob(f"*{TEMPORARY}"):  # of a start that died while it wrote
+            leftover.unlink(missing_ok=True)
         self._inode = _inode_of(self.path)
         if lock.network is None:
             return None
