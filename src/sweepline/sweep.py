@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sweepline.admission import GpuAdmission
 from sweepline.backlog import Backlog
@@ -22,10 +22,10 @@ from sweepline.recording.book import RecordBook
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.history import RunRecord
 from sweepline.recording.outcome import find_difference, has_effective_config, read_outcome, read_tail
-from sweepline.recording.room import DiskPause
+from sweepline.recording.room import DiskPause, excuse
 from sweepline.recording.tail import LogTail
 from sweepline.retries import Again, RetryPolicy
-from sweepline.runs import SUCCESSFUL, UNSUCCESSFUL, Run, RunOutcome, State
+from sweepline.runs import SUCCESSFUL, UNSUCCESSFUL, Run, State
 from sweepline.space.plan import Plan
 from sweepline.stopping import StopSignals
 
@@ -283,7 +283,16 @@ class Sweep:
         active, run = end.active, end.active.run
         if end.exit.errno in DISK_FULL:
             self._bear(DiskFullError(end.exit.not_started or ""))
-        outcome = self._judge(end)
+        outcome = read_outcome(
+            active.run_dir,
+            end.exit,
+            patterns=self.settings.patterns,
+            objective=self.settings.objective,
+            asked=active.asked,
+            reader=active.tail.finish(),
+        )
+        if self._pause.was_on_since(active.started):
+            outcome = excuse(outcome, self.settings.objective)
         log_tail = read_tail(active.run_dir) if outcome.state in UNSUCCESSFUL else ()
         self.book.end(run, active.attempt, outcome, log_tail=log_tail)
         self._uncommitted.append(active.handle)
@@ -302,24 +311,6 @@ class Sweep:
         if self._guard.note_end(state):
             for line in [self._guard.halted or "", *(f"    | {line}" for line in self._first_log_tail)]:
                 self.observer.note(line)
-
-    def _judge(self, end: _End) -> RunOutcome:
-        """Return how a run ended; one that failed while the disk was full is interrupted, and not to blame."""
-        active, objective = end.active, self.settings.objective
-        outcome = read_outcome(
-            active.run_dir,
-            end.exit,
-            patterns=self.settings.patterns,
-            objective=objective,
-            asked=active.asked,
-            reader=active.tail.finish(),
-        )
-        has_failed = outcome.state in (State.FAILED, State.SPAWN_ERROR)
-        has_lost = outcome.state in SUCCESSFUL and objective is not None and objective.name not in outcome.metrics
-        if (has_failed or has_lost) and self._pause.was_on_since(active.started):
-            reason = f"the disk was full: {outcome.reason}"
-            return replace(outcome, state=State.INTERRUPTED, reason=reason, is_blameless=True)
-        return outcome
 
     def _leave_out(self, device: str, why: str) -> None:
         self.slots.take_out_of_service(device)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
+from sweepline.runs import SUCCESSFUL, Objective, RunOutcome, State
 from sweepline.values import display_path
 
 PROBE_BYTES = 256 * 1024
@@ -55,6 +57,16 @@ class DiskPause:
             free = str(error.strerror)
         held = f", {n_held} results held" if n_held else ""
         return f"disk full on {display_path(self.folder)} ({free}): launching paused{held}; free space and it continues"
+
+
+def excuse(outcome: RunOutcome, objective: Objective | None) -> RunOutcome:
+    """Return how a run ended that met a full disk: what it failed at, or could not tell, is not held against it."""
+    has_failed = outcome.state in (State.FAILED, State.SPAWN_ERROR)
+    is_mute = outcome.state in SUCCESSFUL and objective is not None and objective.name not in outcome.metrics
+    if not has_failed and not is_mute:
+        return outcome
+    reason = f"the disk was full: {outcome.reason}"
+    return replace(outcome, state=State.INTERRUPTED, reason=reason, is_blameless=True)
 
 
 def has_room(folder: Path) -> bool:
