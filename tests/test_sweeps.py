@@ -471,3 +471,19 @@ def test_a_grid_beyond_what_an_index_holds_is_run_up_to_its_cap(toys: Project) -
     result = toys.run()
     assert result.returncode == 0, result.stderr
     assert sorted(toys.rows().z) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("key", "mine", "seen"), [("tuned", None, "536870912"), ("system", None, None), ("tuned", "7", "7")]
+)
+def test_runs_on_cpus_get_the_memory_settings_that_the_file_asks_for(
+    toys: Project, key: str, mine: str | None, seen: str | None
+) -> None:
+    toys.write("toy.py", "import json, os\nprint(json.dumps(dict(os.environ)))\nprint('METRIC loss=1')\n")
+    toys.write("sweep.yaml", SWEEP + f"    malloc: {key}\n")
+    toys.run("--count", "1", **({"MALLOC_TRIM_THRESHOLD_": mine} if mine else {}))
+    (log,) = toys.sweep_dir.glob("runs/*/stdout.log")
+    environ = json.loads(log.read_text().splitlines()[0])
+    told = json.loads((log.parent / "env.json").read_text())["set"]
+    assert environ.get("MALLOC_TRIM_THRESHOLD_") == seen
+    assert told.get("MALLOC_TRIM_THRESHOLD_") == (seen if mine is None else None)

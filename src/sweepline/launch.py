@@ -19,6 +19,12 @@ from sweepline.tracking import wandb_environment, wandb_mode, write_wandb_params
 from sweepline.values import format_value
 
 DATA_VARIABLE = "SWEEPLINE_DATA"
+# mallopt(3): memory freed between two training steps is kept instead of given back and faulted in again.
+_MALLOC_TUNED = {
+    "MALLOC_TRIM_THRESHOLD_": str(512 << 20),
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TOP_PAD_": str(64 << 20),
+}
 _SHOWN = (
     "CUDA_DEVICE_ORDER",
     "CUDA_VISIBLE_DEVICES",
@@ -60,10 +66,19 @@ class Launcher:
             variables |= wandb_mode(self.settings.wandb, self.inherited)
         return variables
 
+    @functools.cached_property
+    def _malloc(self) -> dict[str, str]:
+        """The variables that make a run keep freed memory; what the user has set himself stays."""
+        if self.settings.malloc == "system":
+            return {}
+        return {name: value for name, value in _MALLOC_TUNED.items() if name not in self.inherited}
+
     def environment(self, run: Run, slot: Slot, *, n_tries: int = 0) -> dict[str, str]:
         """Return the variables that the sweep sets for a run; everything else is inherited."""
         settings, run_dir = self.settings, self.runs_dir / run.run_id
         variables = device_environment(slot, self.threads) | self._fixed
+        if not slot.is_gpu:
+            variables |= self._malloc
         variables["SWEEPLINE_RUN_DIR"] = str(run_dir)
         variables["SWEEPLINE_RUN_ID"] = run.run_id
         if run.seed is not None:

@@ -138,6 +138,7 @@ class OwnKeys(BaseModel):
     runs_per_device: Count = 1
     gpu_free_mib: Count | None = Field(None, description="start on a GPU only while so much of its memory is free")
     threads: Threads = "auto"
+    malloc: Literal["tuned", "system"] = Field("tuned", description="memory settings of glibc for runs on CPUs")
     retry: Annotated[int, Field(strict=True, ge=0)] = 0
     timeout: Duration | None = Field(None, description="longest time of one run: 90s, 30m, 2h")
     stall_timeout: Duration | None = Field(None, description="stop a run that writes nothing for so long")

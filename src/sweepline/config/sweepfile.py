@@ -46,6 +46,7 @@ class SweepSettings:
     devices: str | Sequence[int | str]
     runs_per_device: int
     threads: str | int
+    malloc: str
     retry: int
     timeout_s: float | None
     stall_s: float | None
@@ -125,6 +126,7 @@ class _Reader:
             devices=model.devices,
             runs_per_device=model.runs_per_device,
             threads=model.threads,
+            malloc=model.malloc,
             retry=model.retry,
             timeout_s=model.timeout,
             stall_s=model.stall_timeout,
