@@ -190,7 +190,7 @@ def test_a_file_larger_than_any_config_is_refused_unread(tmp_path: Path) -> None
     with path.open("r+b") as file:
         file.truncate(11 * 2**20)
 
-    with pytest.raises(ConfigError, match="larger than 10 MiB"):
+    with pytest.raises(ConfigError, match="larger than 4 MiB"):
         read_yaml(path)
 
 

@@ -179,13 +179,13 @@ class MetricReader:
 
     def _take_metric_line(self, raw: bytes, *, is_cut: bool) -> None:
         line = raw[:MAX_LINE_BYTES].decode("utf-8", "replace")
-        if is_cut and line.lstrip().startswith("METRIC"):
-            self._note_bad(line)  # its last number may be half a number
-            return
         try:
             point = parse_metric_line(line)
         except ValueError as error:
             self._note_bad(str(error))
+            return
+        if is_cut and point is not None:
+            self._note_bad(line)  # its last number may be half a number
             return
         if point is not None and point.values:
             self.add(point)

@@ -330,8 +330,12 @@ class Sweep:
             again = self._to_go_again.pop(end.record.run_id, None)
             if again is not None and self.signals.first is None:
                 self._backlog.put(again)
-        if self.book.table.fault is not None:
-            self._bear(self.book.table.fault)
+        table = self.book.table
+        if table.note is not None:
+            self.observer.note(table.note)
+            table.note = None
+        if table.fault is not None:
+            self._bear(table.fault)
 
     # the disk
 

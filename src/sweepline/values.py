@@ -19,12 +19,15 @@ import yaml
 
 from sweepline.errors import ConfigError
 
-MAX_YAML_BYTES = 10 * 2**20
+MAX_YAML_BYTES = 4 * 2**20
 MAX_YAML_DEPTH = 100
-MAX_YAML_NODES = 300_000
+MAX_YAML_NODES = 100_000
+MAX_SCALAR_SHOWN = 60
 
 _YAML_TAG = "tag:yaml.org,2002:"
 _SCALAR_TAGS = ("null", "bool", "int", "float", "str", "value", "merge")
+
+_TOO_MUCH = "nested, repeated through aliases, or long beyond any reasonable size"
 
 KeyPath = tuple[str | int, ...]
 
@@ -94,6 +97,7 @@ def parse_yaml(text: str, label: str) -> Document:
         ConfigError: no YAML, more than one document, or structures that no config needs (tags, alias bombs).
     """
     try:
+        _check_size(text, label)
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -111,6 +115,20 @@ def parse_yaml(text: str, label: str) -> Document:
     builder = _Builder(label)
     value = builder.build(node, ())
     return Document(label, value, builder.lines, tuple(builder.duplicates), tuple(builder.word_booleans))
+
+
+def _check_size(text: str, label: str) -> None:
+    """Refuse a text before anything is made of it that its nesting or its length would blow up."""
+    depth = n_nodes = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.NodeEvent):
+            n_nodes += 1
+            depth += isinstance(event, yaml.CollectionStartEvent)
+        if depth > MAX_YAML_DEPTH or n_nodes > MAX_YAML_NODES:
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise ConfigError(f"{label}:{line}: {_TOO_MUCH}")
 
 
 def _describe_context(error: yaml.MarkedYAMLError) -> str:
@@ -142,7 +160,7 @@ class _Builder:
         line = node.start_mark.line + 1
         self._n_nodes += 1
         if self._n_nodes > MAX_YAML_NODES or len(path) > MAX_YAML_DEPTH:
-            raise ConfigError(f"{self.label}:{line}: nested or repeated through aliases beyond any reasonable size")
+            raise ConfigError(f"{self.label}:{line}: {_TOO_MUCH}")
         self.lines.setdefault(path, line)
         if isinstance(node, yaml.MappingNode):
             return self._build_mapping(node, path)
@@ -155,7 +173,9 @@ class _Builder:
         try:
             return self._constructor.construct_object(node)
         except (yaml.YAMLError, ValueError, OverflowError, LookupError, AttributeError):
-            raise ConfigError(f"{self.label}:{line}: {node.value!r} does not fit its tag {_short(node.tag)}") from None
+            raise ConfigError(
+                f"{self.label}:{line}: {_cut(node.value)!r} does not fit its tag {_short(node.tag)}"
+            ) from None
 
     def _check_tag(self, node: Any, allowed: tuple[str, ...]) -> None:
         """Refuse tags beyond plain data: Python objects, bytes, dates, anybody's own."""
@@ -186,6 +206,10 @@ class _Builder:
             self.lines[key_path] = key_node.start_mark.line + 1
             own[key] = self.build(value_node, key_path)
         return {**merged, **own}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_SCALAR_SHOWN else text[: MAX_SCALAR_SHOWN - 1] + "…"
 
 
 def _short(tag: str) -> str:

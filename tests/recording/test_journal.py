@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweepline.errors import RecordError
-from sweepline.recording.journal import JOURNAL, Journal, decode, encode, read_events
+from sweepline.recording.journal import JOURNAL, Journal, _seal, _unseal, decode, encode, read_events
 
 VALUES = [
     math.nan,
@@ -222,7 +222,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "a number": lambda _: b"3\n",
     "no seq": lambda line: line.replace(b'"seq"', b'"sea"'),
     "no version": lambda line: line.replace(b'"v"', b'"w"'),
-    "a version that is text": lambda line: line.replace(b'"v":1', b'"v":"1"'),
+    "a version that is text": lambda line: line.replace(b'"v":2', b'"v":"2"'),
     "a carriage return": lambda line: line[:20] + b"\r" + line[21:],
 }
 
@@ -280,12 +280,13 @@ def test_no_single_wrong_byte_hides_events(path: Path, byte: bytes) -> None:
 
 
 def test_a_journal_of_a_newer_version_is_refused(path: Path) -> None:
-    path.write_bytes(path.read_bytes().replace(b'"v":1', b'"v":2'))
+    lines = [_seal(_unseal(line).replace(b'"v":2', b'"v":3')) for line in path.read_bytes().splitlines()]
+    path.write_bytes(b"\n".join([*lines, b""]))
     with pytest.raises(RecordError, match=re.escape(f"{path}: written by format 2, this is format 1")):
         append_to(path, "f")
 
 
-@pytest.mark.parametrize("damage", [(b'"v":1', b'"v":2'), (b'"seq":2', b'"seq":9')], ids=["newer", "damaged"])
+@pytest.mark.parametrize("damage", [(b'"v":2', b'"v":3'), (b'"seq":2', b'"seq":9')], ids=["newer", "damaged"])
 def test_a_refused_journal_keeps_its_unfinished_line(path: Path, damage: tuple[bytes, bytes]) -> None:
     path.write_bytes(path.read_bytes().replace(*damage) + b'{"unfinished')
     before = path.read_bytes()

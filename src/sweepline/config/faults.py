@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from sweepline.errors import ConfigError
 from sweepline.values import Document, KeyPath
 
+MAX_SENTENCE = 600
+
 
 class Faults:
     """Errors and warnings of one document, each with ``file:line: key: ``."""
@@ -46,7 +48,9 @@ class Faults:
             raise ConfigError(*dict.fromkeys([*self.errors, *explaining]))
 
     def _at(self, key: KeyPath, sentence: str) -> str:
-        dotted = ".".join(str(part) for part in key)
+        if len(sentence) > MAX_SENTENCE:
+            sentence = sentence[: MAX_SENTENCE - 1] + "…"
+        dotted = ".".join(part if part.isprintable() else repr(part)[1:-1] for part in map(str, key))
         return (
             f"{self.document.where(key)}: {dotted}: {sentence}" if dotted else f"{self.document.where(key)}: {sentence}"
         )

@@ -16,7 +16,7 @@ from sweepline.recording.folders import SweepFolder
 from sweepline.recording.history import RUN_END, RUN_START, RunRecord, apply_event
 from sweepline.recording.journal import read_events
 from sweepline.recording.locks import read_keeper_token
-from sweepline.recording.table import LEADING, format_cell, has_row
+from sweepline.recording.table import LEADING, MAX_METRIC_COLUMNS, format_cell, has_row
 from sweepline.runs import SUCCESSFUL, State
 
 
@@ -113,7 +113,8 @@ def _row_faults(row: Mapping[str, str], record: RunRecord) -> Iterator[str]:
     for kind, values in (("param", record.params), ("metric", record.metrics)):
         for name, value in values.items():
             columns = [column for column in (f"{kind}.{kind}.{name}", f"{kind}.{name}", name) if column in row]
-            if name != "seed" and format_cell(value) not in [row[column] for column in columns]:
+            is_left_out = kind == "metric" and not columns and len(row) >= MAX_METRIC_COLUMNS
+            if name != "seed" and not is_left_out and format_cell(value) not in [row[column] for column in columns]:
                 yield f"{name} is not {format_cell(value)!r}"
 
 

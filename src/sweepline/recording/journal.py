@@ -7,14 +7,18 @@ import json
 import math
 import operator
 import os
+import re
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from sweepline.errors import DiskFullError, RecordError, record_error
 
-VERSION = 1
+VERSION = 2
+_UNSEALED_VERSION = 1  # whose lines have no checksum
+_SEAL = re.compile(rb',"crc":"([0-9a-f]{8})"\}$')
 JOURNAL = "events.jsonl"
 QUARANTINE = "quarantine"
 _CHUNK_BYTES = 1 << 16
@@ -57,7 +61,7 @@ class Journal:
             "ev": event,
             **fields,
         }
-        line = (json.dumps(encode(record), allow_nan=False, separators=(",", ":")) + "\n").encode()
+        line = _seal(json.dumps(encode(record), allow_nan=False, separators=(",", ":")).encode()) + b"\n"
         try:
             n_written = os.write(self._fd, line)
         except OSError as error:
@@ -118,10 +122,12 @@ def _parse(file: BinaryIO, path: Path) -> Iterator[dict[str, Any]]:
             return
         raw = line[:-1]
         try:
-            event = decode(json.loads(raw))
+            event = decode(json.loads(_unseal(raw)))
             seq, version = operator.index(event["seq"]), operator.index(event["v"])
             if b"\r" in raw:
                 raise ValueError("a carriage return")
+            if _UNSEALED_VERSION < version <= VERSION and not _SEAL.search(raw):
+                raise ValueError("no checksum")
         except (ValueError, KeyError, TypeError):
             raise RecordError(f"{path}: damaged at byte {offset}: {raw[:60]!r}; restore the file from a copy") from None
         if version > VERSION:
@@ -130,6 +136,22 @@ def _parse(file: BinaryIO, path: Path) -> Iterator[dict[str, Any]]:
             raise RecordError(f"{path}: damaged at byte {offset}: event {expected} is missing, found {seq}")
         yield event
         offset, expected = offset + len(raw) + 1, expected + 1
+
+
+def _seal(line: bytes) -> bytes:
+    """Add the checksum of all that stands before it as the last field."""
+    return b'%s,"crc":"%08x"}' % (line[:-1], zlib.crc32(line[:-1]))
+
+
+def _unseal(line: bytes) -> bytes:
+    """Return a line without its checksum; ValueError when that does not fit."""
+    seal = _SEAL.search(line)
+    if seal is None:
+        return line
+    content = line[: seal.start()]
+    if zlib.crc32(content) != int(seal.group(1), 16):
+        raise ValueError("the checksum does not fit")
+    return content + b"}"
 
 
 def _cut_unfinished_line(path: Path) -> str | None:

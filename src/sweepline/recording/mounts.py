@@ -23,7 +23,7 @@ def find_network_mount(path: Path, mountinfo: str | None = None) -> str | None:
             return None
     target = path.resolve()
     best: tuple[int, str, str] | None = None
-    for line in mountinfo.splitlines():
+    for line in mountinfo.split("\n"):
         before, _, after = line.partition(" - ")
         fields, kind = before.split(), after.split()[:1]
         if len(fields) < 5 or not kind:

@@ -73,9 +73,13 @@ def has_room(folder: Path) -> bool:
     """Whether a few records fit; a quota answers only to who really writes."""
     path = folder / ".room"
     try:
-        with path.open("wb", buffering=0) as file:
-            return file.write(bytes(PROBE_BYTES)) == PROBE_BYTES
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return False
+    try:
+        return os.write(fd, bytes(PROBE_BYTES)) == PROBE_BYTES
     except OSError:
         return False
     finally:
+        os.close(fd)
         path.unlink(missing_ok=True)

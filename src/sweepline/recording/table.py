@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.errors import DiskFullError, record_error
-from sweepline.files import write_whole
+from sweepline.files import replace_file
 from sweepline.recording.history import RunRecord
 from sweepline.recording.journal import unused_path
 from sweepline.runs import State
@@ -36,6 +36,7 @@ LEADING = (
     "duration_s",
 )
 PAGE_BYTES = 4096
+MAX_METRIC_COLUMNS = 500
 REBUILD_INTERVAL_S = 0.25
 REBUILD_SHARE = 30  # a rebuild that took 0.1 s is followed by none for 3 s
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -55,6 +56,7 @@ class RunTable:
         self.note: str | None = None
         self._columns = [("param", name) for name in params if name != "seed"] + [("metric", name) for name in metrics]
         self._known = set(self._columns)
+        self._n_metrics = len(metrics)
         self._records: Iterable[RunRecord] = ()
         self._n_written_columns = 0
         self._waiting: list[bytes] = []
@@ -109,10 +111,11 @@ class RunTable:
                 backup.write_bytes(found)
                 note = f"{self.path.name} did not match the journal; rebuilt (old copy: {backup.name})"
             if found != expected:
-                write_whole(self.path, expected)
+                self._replace(expected)
+            else:
+                self._use(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), len(found))
         except OSError as error:
             raise record_error(self.path, "cannot be rebuilt", error) from None
-        self._open_for_append()
         return note
 
     def put(self, record: RunRecord) -> None:
@@ -175,8 +178,7 @@ class RunTable:
 
     def _rebuild(self) -> None:
         started = time.monotonic()
-        write_whole(self.path, self._render_changed() if self._is_untouched() else self._render())
-        self._open_for_append()
+        self._replace(self._render_changed() if self._is_untouched() else self._render())
         self._waiting, self._must_rebuild = [], False
         self._outdated.clear()
         ended = time.monotonic()
@@ -202,11 +204,17 @@ class RunTable:
         self._must_rebuild, self._next_rebuild = True, 0.0
 
     def _learn(self, record: RunRecord) -> int:
-        """Add columns for names that are new; return how many."""
-        names = [("param", name) for name in record.params if name != "seed"]
-        fresh = [
-            column for column in [*names, *(("metric", name) for name in record.metrics)] if column not in self._known
-        ]
+        """Add columns for names that are new, as far as there is room for metrics; return how many."""
+        params = [("param", name) for name in record.params if name != "seed"]
+        metrics = [("metric", name) for name in record.metrics]
+        fresh = [column for column in (*params, *metrics) if column not in self._known]
+        n_too_many = self._n_metrics + sum(kind == "metric" for kind, _ in fresh) - MAX_METRIC_COLUMNS
+        if n_too_many > 0 and fresh:
+            fresh = fresh[: max(0, len(fresh) - n_too_many)]
+            self.note = self.note or (
+                f"{self.path.name}: more than {MAX_METRIC_COLUMNS} metric names; the others are in the journal alone"
+            )
+        self._n_metrics += sum(kind == "metric" for kind, _ in fresh)
         self._columns += fresh
         self._known.update(fresh)
         return len(fresh)
@@ -247,11 +255,14 @@ class RunTable:
         cells += [sources[kind].get(name) for kind, name in self._columns]
         return _csv_line(map(format_cell, cells))
 
-    def _open_for_append(self) -> None:
+    def _replace(self, content: bytes) -> None:
+        self._use(replace_file(self.path, content), len(content))
+
+    def _use(self, fd: int, size: int) -> None:
+        """Append to this file from now on; ``size`` is what we know of it, whatever others add meanwhile."""
         if self._fd is not None:
             os.close(self._fd)
-        self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        self._size = os.fstat(self._fd).st_size
+        self._fd, self._size = fd, size
         self._n_written_columns = len(self._columns)
 
 
@@ -262,8 +273,9 @@ def _widen(line: bytes, n_columns: int) -> bytes:
 def _run_id_in(line: bytes) -> str:
     """Return the second cell of a row."""
     if line.startswith(b'"'):
-        return next(csv.reader([line.decode("utf-8", "replace")]))[1]
-    return line.split(b",", 2)[1].decode()
+        return "".join(next(csv.reader([line.decode("utf-8", "replace")]))[1:2])
+    cells = line.split(b",", 2)
+    return cells[1].decode("utf-8", "replace") if len(cells) > 2 else ""
 
 
 def _is_header_alone(content: bytes) -> bool:
