@@ -282,7 +282,7 @@ def test_no_single_wrong_byte_hides_events(path: Path, byte: bytes) -> None:
 def test_a_journal_of_a_newer_version_is_refused(path: Path) -> None:
     lines = [_seal(_unseal(line).replace(b'"v":2', b'"v":3')) for line in path.read_bytes().splitlines()]
     path.write_bytes(b"\n".join([*lines, b""]))
-    with pytest.raises(RecordError, match=re.escape(f"{path}: written by format 2, this is format 1")):
+    with pytest.raises(RecordError, match=re.escape(f"{path}: written by format 3, this is format 2")):
         append_to(path, "f")
 
 

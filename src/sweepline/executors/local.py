@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweepline.errors import ExecutorUnavailableError
 from sweepline.executors.base import Exit, StopReason, Task
 from sweepline.keeper import exitfile, processes
 from sweepline.keeper.child import STDERR, STDOUT
@@ -75,7 +76,11 @@ class LocalExecutor:
         self._start_keeper()
 
     def submit(self, task: Task) -> LocalRun:
-        """Start a process; one that cannot be started ends with ``Exit.not_started``."""
+        """Start a process; one that cannot be started ends with ``Exit.not_started``.
+
+        Raises:
+            ExecutorUnavailableError: the system allows no process at all, not even a keeper.
+        """
         if self._keeper is None:
             self._start_keeper()
         self._last_key += 1
@@ -147,19 +152,24 @@ class LocalExecutor:
             self._bury_keeper()
 
     def _start_keeper(self) -> None:
+        self._children_before = set(processes.children())
         self._lifeline, theirs = socket.socketpair()
         self._lifeline.settimeout(_ANSWER_S)
         self._messages = Messages()
         with theirs:
             handed = (theirs.fileno(), *self._held)
-            self._keeper = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _MAIN, _ROOT, *map(str, handed)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env={**os.environ, TOKEN_VARIABLE: self.token},
-                pass_fds=handed,
-                start_new_session=True,
-            )
+            try:
+                self._keeper = subprocess.Popen(
+                    [sys.executable, "-I", "-S", "-c", _MAIN, _ROOT, *map(str, handed)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    env={**os.environ, TOKEN_VARIABLE: self.token},
+                    pass_fds=handed,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                self._lifeline.close()
+                raise ExecutorUnavailableError(f"no process can be started: {error.strerror}") from None
 
     def _receive(self) -> None:
         try:
@@ -181,15 +191,18 @@ class LocalExecutor:
         self._lifeline.close()
         keeper.kill()
         keeper.wait()
-        processes.kill_children(
-            lambda pid: processes.token_of(pid).partition(".")[0] == self.token or processes.is_zombie(pid),
-            within_s=_BURIAL_S,
-        )
+        processes.kill_children(self._is_of_keeper, within_s=_BURIAL_S)
         runs, self._runs = self._runs, {}
         for run in runs.values():
             known = read_exit(run.task.run_dir)
             is_known = known is not None and known[0] == run.task.attempt
             run.exit = known[1] if known and is_known else Exit(stopped=StopReason.KEEPER_DIED)
+
+    def _is_of_keeper(self, pid: int) -> bool:
+        """Whether a child of ours came to us by the keeper's death: it carries the token, or was not there before."""
+        if processes.token_of(pid).partition(".")[0] == self.token or processes.is_zombie(pid):
+            return True
+        return pid not in self._children_before and processes.session_of(pid) != os.getsid(0)
 
 
 def exit_of(record: Mapping[str, Any]) -> Exit:

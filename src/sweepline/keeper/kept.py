@@ -79,12 +79,12 @@ class KeptRun:
         """Send SIGKILL to the group and to whatever has left it."""
         if self.killed_at is None:
             self.killed_at = time.monotonic()
+        left = self.leftovers(others) if self.ended_at is not None else []
         kill(-self.pid)
-        if self.ended_at is not None:
-            for pid in self.leftovers(others):
-                kill(pid)
-                if self.stopped is None:
-                    self.left_behind.add(pid)
+        for pid in left:
+            kill(pid)
+        if self.stopped is None:
+            self.left_behind.update(left)
 
     def attend(self, now: float, *, others: Container[int]) -> None:
         """Act on a deadline that has passed."""

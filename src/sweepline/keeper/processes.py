@@ -78,6 +78,8 @@ def token_of(pid: int) -> str:
 
 def find_by_token(token: str) -> list[int]:
     """Return all living processes that carry a token: a keeper, its runs and whatever they started."""
+    if not token:
+        return []  # not: all that carry none
     return [
         pid for pid in _pids() if token_of(pid).partition(".")[0] == token and not is_zombie(pid) and pid != os.getpid()
     ]

@@ -25,12 +25,12 @@ def find_network_mount(path: Path, mountinfo: str | None = None) -> str | None:
     best: tuple[int, str, str] | None = None
     for line in mountinfo.split("\n"):
         before, _, after = line.partition(" - ")
-        fields, kind = before.split(), after.split()[:1]
+        fields, kind = before.split(" "), after.partition(" ")[0]
         if len(fields) < 5 or not kind:
             continue
         point = Path(_ESCAPE.sub(lambda match: chr(int(match.group(1), 8)), fields[4]))
         if (point == target or point in target.parents) and (best is None or len(point.parts) >= best[0]):
-            best = (len(point.parts), kind[0], str(point))
+            best = (len(point.parts), kind, str(point))
     if best is None or not _NETWORK.fullmatch(best[1]):
         return None
     return f"{best[1]} at {best[2]}"
