@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweepline.devices import Gpu, Slot, Slots, build_slots, device_environment, n_cores, thread_budget
+from sweepline.devices import Slot, Slots, build_slots, device_environment, n_cores, thread_budget
 from sweepline.errors import ExecutorUnavailableError
+from sweepline.gpus import Gpu
 
 GPUS = tuple(Gpu(i, f"GPU-0000000{i}-aaaa-bbbb-cccc-dddddddddddd", "H200") for i in range(4))
 

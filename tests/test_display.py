@@ -6,6 +6,7 @@ import io
 import math
 import re
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,7 @@ from sweepline.display import (
     format_metrics,
     format_seconds,
 )
-from sweepline.executors.base import Task
-from sweepline.executors.local import LocalRun
+from sweepline.executors.base import Exit, StopReason, Task
 from sweepline.metrics import MetricReader
 from sweepline.progress import ActiveRun, Progress
 from sweepline.recording.history import RunRecord
@@ -34,6 +34,22 @@ from sweepline.space.plan import Plan, SearchSpace
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 LOSS = Objective(name="loss")
 CPU = Slot(0, "")
+
+
+@dataclass
+class Endless:
+    """A run that goes on and on."""
+
+    task: Task
+
+    def poll(self) -> Exit | None:
+        return None
+
+    def cancel(self, reason: StopReason, *, now: bool = False) -> None:
+        raise AssertionError(reason)
+
+    def release(self) -> None:
+        raise AssertionError(self.task)
 
 
 def ended(name: str = "adam-lr0.1", state: State = State.FINISHED, *, reason: str = "", **metrics: float) -> RunRecord:
@@ -53,7 +69,7 @@ def active_run(run_dir: Path, *, name: str = "adam-lr0.1", slot: Slot = CPU, out
         run=Run(run_id=name, name=name, params={}, seed=0, index=0),
         attempt=1,
         slot=slot,
-        handle=LocalRun(task, pid=0, pidfd=-1),
+        handle=Endless(task),
         run_dir=run_dir,
         tail=tail,
         asked=None,

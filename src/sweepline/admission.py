@@ -39,8 +39,10 @@ class Leases:
         self.holder = holder or f"pid {os.getpid()}"
         try:
             folder.mkdir(exist_ok=True)
+            place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             with suppress(PermissionError):  # somebody else made it, and made it so
-                folder.chmod(0o1777)
+                os.fchmod(place, 0o1777)
+            os.close(place)
             self._fds = {
                 name: _open_lock(folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', key)}.lock") for name, key in gpus.items()
             }
@@ -82,7 +84,8 @@ def _open_lock(path: Path) -> int:
     except FileNotFoundError:
         fd = os.open(path, flags | os.O_CREAT, 0o666)
         os.fchmod(fd, 0o666)  # whatever the umask: other users lease the same GPU
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
         os.close(fd)
         raise OSError(22, f"{path.name} is no plain file")
     return fd

@@ -17,12 +17,13 @@ class Backlog:
         self._pending = pending
         self._n_left = count
         self._again: deque[Again] = deque()
+        self._next: Run | None = None
         self._is_exhausted = False
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing left; known only once the end of the plan was reached."""
-        return self._is_exhausted and not self._again
+        """Whether there is nothing left to start."""
+        return not self._again and self._peek() is None
 
     def holds(self, run_id: str) -> bool:
         """Whether a run waits to go again."""
@@ -32,34 +33,33 @@ class Backlog:
         """Add a run that goes again."""
         self._again.append(again)
 
-    def put_back(self, run: Run) -> None:
-        """Take back a run that could not be started now; it is the next."""
-        self._again.appendleft(Again(run))
+    def put_back(self, again: Again) -> None:
+        """Take back what could not be started now; it is the next."""
+        self._again.appendleft(again)
 
     def clear_retries(self) -> None:
         """Forget the runs that go again."""
         self._again.clear()
 
-    def take(self, slots: Slots) -> tuple[Run, Slot] | None:
-        """Return the next run with its slot; None when there is no run or no slot for one."""
+    def take(self, slots: Slots) -> tuple[Again, Slot] | None:
+        """Return the next run, how it goes, and its slot; None when there is no run or no slot for one."""
         for again in list(self._again):
             slot = slots.take_alone() if again.is_alone else slots.take(avoid=again.avoid)
             if slot is not None:
                 self._again.remove(again)
-                return again.run, slot
-        slot = None if self._is_exhausted else slots.take()
-        if slot is None:
+                return again, slot
+        run = self._peek()
+        slot = slots.take() if run is not None else None
+        if run is None or slot is None:
             return None
-        run = self._next_pending()
-        if run is None:
-            slots.give_back(slot)
-            return None
-        return run, slot
-
-    def _next_pending(self) -> Run | None:
-        run = None if self._n_left == 0 else next(self._pending, None)
-        if run is None:
-            self._is_exhausted = True
-        elif self._n_left is not None:
+        self._next = None
+        if self._n_left is not None:
             self._n_left -= 1
-        return run
+        return Again(run), slot
+
+    def _peek(self) -> Run | None:
+        """Return the plan's next run without handing it out."""
+        if self._next is None and not self._is_exhausted and self._n_left != 0:
+            self._next = next(self._pending, None)
+            self._is_exhausted = self._next is None
+        return self._next

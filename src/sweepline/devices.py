@@ -139,6 +139,13 @@ class Slots:
         if self.admission is not None and not self._n_on(slot.device):
             self.admission.release(slot)
 
+    def write_off(self, slot: Slot) -> None:
+        """End a lease whose run never ends; what was reserved for it stays reserved."""
+        self._taken.discard(slot.index)
+        self._shared.discard(slot.index)
+        if slot.index == self._alone:
+            self._alone = self._reserved = None
+
     def take_out_of_service(self, device: str) -> None:
         """Use a device no more; leases that are out end as usual."""
         self._out_of_service.add(device)

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -110,7 +111,8 @@ class LogFile:
     def __init__(self, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("ab", buffering=0)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._file = os.fdopen(os.open(path, flags, 0o644), "ab", buffering=0)
         except OSError as error:
             raise RecordError(f"{path}: cannot be written: {error.strerror}") from None
 
@@ -148,7 +150,8 @@ class LiveDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.stop()
+        with suppress(OSError):  # the terminal is gone; a hangup says so, and the log goes on
+            self._live.stop()
 
     def note(self, text: str) -> None:
         self._print(text, "yellow")
@@ -165,12 +168,14 @@ class LiveDisplay:
             self._print(f"    | {line}", "dim")
 
     def refresh(self, progress: Progress) -> None:
-        self._live.update(self.render(progress), refresh=True)
+        with suppress(OSError):
+            self._live.update(self.render(progress), refresh=True)
 
     def _print(self, text: str, style: str) -> None:
         from rich.text import Text
 
-        self.console.print(Text(text, style=style), highlight=False)
+        with suppress(OSError):
+            self.console.print(Text(text, style=style), highlight=False)
 
     def render(self, progress: Progress) -> RenderableType:
         """Return the whole picture."""

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
 TEMPORARY = ".tmp"
-# O_NOFOLLOW: a link planted in the temporary file's place is not written through.
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC  # nothing planted is written through
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a file that a run may have replaced: neither a pipe, which would block, nor a device without an end.
+
+    Raises:
+        OSError: it is not there, or no plain file.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "is no plain file", str(path))
+    return os.fdopen(fd, "rb")
 
 
 def write_whole(path: Path, content: bytes, *, is_durable: bool = True) -> None:
@@ -18,6 +33,7 @@ def write_whole(path: Path, content: bytes, *, is_durable: bool = True) -> None:
 def replace_file(path: Path, content: bytes, *, is_durable: bool = True) -> int:
     """Do what :func:`write_whole` does, and return the new file open for appending; the caller closes it."""
     temporary = path.with_name(f"{path.name}{TEMPORARY}")
+    temporary.unlink(missing_ok=True)
     fd = os.open(temporary, _FLAGS, 0o666)
     try:
         rest = memoryview(content)

@@ -20,7 +20,10 @@ READING_AGE_S = 1.0
 
 # Answers every line on standard input with one line of JSON: the GPUs, or null where there are none to ask.
 _SENSOR = """
-import json, sys
+import ctypes, json, os, sys
+ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL: a driver that hangs holds nobody after its asker
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # what a driver prints is no answer
 try:
     import pynvml
 except ImportError:
@@ -50,7 +53,7 @@ for _ in sys.stdin:
     except Exception as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         answer = None
-    print(json.dumps(answer), flush=True)
+    print(json.dumps(answer), file=answers, flush=True)
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import shutil
 import subprocess
@@ -51,7 +52,7 @@ def build_plan_record(
         "max_concurrent": slots.n_max,
         "threads": launcher.threads,
         "logged_metrics": list(settings.logged_metrics),
-        "csv": str(settings.csv_path or settings.sweep_dir / "runs.csv"),
+        "csv": os.path.relpath(settings.csv_path or settings.sweep_dir / "runs.csv", settings.sweep_dir),
         "starts": [*((old or {}).get("starts") or []), start],
     }
 

@@ -22,7 +22,7 @@ from sweepline.recording.book import RecordBook
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.history import RunRecord
 from sweepline.recording.outcome import find_difference, has_effective_config, read_outcome, read_tail
-from sweepline.recording.room import DiskPause, excuse
+from sweepline.recording.room import DiskPause, excuse, has_room
 from sweepline.recording.tail import LogTail
 from sweepline.retries import Again, RetryPolicy
 from sweepline.runs import SUCCESSFUL, UNSUCCESSFUL, Run, State
@@ -123,6 +123,7 @@ class Sweep:
             except RecordError as error:
                 self.observer.note(f"{error}: the {len(self._active)} runs under way are stopped")
                 self._end_everything(now=False)
+                self.folder.check_is_there()  # says it better, if that is why
                 raise
             finally:
                 self._end_everything(now=True)
@@ -201,7 +202,7 @@ class Sweep:
             is_under_way = record is not None and record.state == State.RUNNING  # the same combination, drawn twice
             if is_under_way or self._backlog.holds(run.run_id):
                 continue
-            if record is None or not record.is_ended or self._is_retried(record):
+            if record is None or record.goes_on or self._is_retried(record):
                 yield run
 
     def _is_retried(self, record: RunRecord) -> bool:
@@ -215,16 +216,14 @@ class Sweep:
             found = self._backlog.take(self.slots)
             if found is None:
                 break
-            run, slot = found
+            again, slot = found
             try:
-                self._start(run, slot)
-            except OSError as error:
+                self._start(again.run, slot)
+            except (OSError, RecordError) as error:
                 self.slots.give_back(slot)
-                self._backlog.put_back(run)
-                self._bear(record_error(self.folder.run_dir(run.run_id), "cannot be written", error))
-            except RecordError as error:
-                self.slots.give_back(slot)
-                self._backlog.put_back(run)
+                self._backlog.put_back(again)
+                if isinstance(error, OSError):
+                    error = record_error(self.folder.run_dir(again.run.run_id), "cannot be written", error)
                 self._bear(error)
         if self._admission is not None:
             for note in self._admission.take_notes():
@@ -260,6 +259,7 @@ class Sweep:
             self._active.remove(active)
             self._held.append(_End(active, done, self.slots.was_shared(active.slot)))
             if done.is_unkillable and active.slot.is_gpu:
+                self.slots.write_off(active.slot)
                 self._leave_out(active.slot.device, f"GPU {active.slot.device}: a run on it cannot be killed")
             else:
                 self.slots.give_back(active.slot)
@@ -268,6 +268,8 @@ class Sweep:
     def _record_held(self) -> None:
         """Write down what has ended, as far as its output is read and the disk takes it."""
         self._is_reading = False
+        if self._held:
+            self.folder.check_is_there()  # else their output would seem to be empty
         for end in list(self._held):
             if not end.active.tail.read_new():
                 self._is_reading = True  # very much of it: the others go first
@@ -291,8 +293,12 @@ class Sweep:
             asked=active.asked,
             reader=active.tail.finish(),
         )
-        if self._pause.was_on_since(active.started):
-            outcome = excuse(outcome, self.settings.objective)
+        if end.exit.is_disk_full and outcome.is_blameless:
+            self._bear(DiskFullError(outcome.reason))
+        excused = excuse(outcome, self.settings.objective)
+        if excused is not outcome and (self._pause.was_on_since(active.started) or not has_room(self.folder.path)):
+            self._bear(DiskFullError(excused.reason))
+            outcome = excused
         log_tail = read_tail(active.run_dir) if outcome.state in UNSUCCESSFUL else ()
         self.book.end(run, active.attempt, outcome, log_tail=log_tail)
         self._uncommitted.append(active.handle)
@@ -313,6 +319,8 @@ class Sweep:
                 self.observer.note(line)
 
     def _leave_out(self, device: str, why: str) -> None:
+        if device not in self.slots.usable:
+            return
         self.slots.take_out_of_service(device)
         self.observer.note(why)
         if not self.slots.usable:
@@ -342,6 +350,7 @@ class Sweep:
     def _bear(self, error: RecordError) -> None:
         """Pause when there is no room; any other fault of the disk is for the caller's caller."""
         if not isinstance(error, DiskFullError):
+            self.folder.check_is_there()
             raise error
         if self._pause.begin():
             self.observer.note(self._pause.describe(len(self._held)))

@@ -9,7 +9,9 @@ from __future__ import annotations
 import functools
 import json
 import math
+import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,9 +77,12 @@ def read_yaml(path: Path) -> Document:
     """
     label = display_path(path)
     try:
-        if path.stat().st_size > MAX_YAML_BYTES:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ConfigError(f"{label}: is no plain file")
+            raw = file.read(MAX_YAML_BYTES + 1)
+        if len(raw) > MAX_YAML_BYTES:
             raise ConfigError(f"{label}: larger than {MAX_YAML_BYTES // 2**20} MiB; is this the right file?")
-        raw = path.read_bytes()
     except FileNotFoundError:
         raise ConfigError(f"{label}: no such file") from None
     except OSError as error:
@@ -153,13 +158,19 @@ class _Builder:
         self.lines: dict[KeyPath, int] = {}
         self.duplicates: list[tuple[KeyPath, int]] = []
         self.word_booleans: list[tuple[KeyPath, int, str]] = []
-        self._n_nodes = 0
+        self._n_nodes = self._depth = 0
         self._constructor = _Loader("")
 
     def build(self, node: Any, path: KeyPath) -> Any:
+        self._depth += 1  # not the path's length: what is merged is built at the path of its user
+        value = self._build(node, path)
+        self._depth -= 1
+        return value
+
+    def _build(self, node: Any, path: KeyPath) -> Any:
         line = node.start_mark.line + 1
         self._n_nodes += 1
-        if self._n_nodes > MAX_YAML_NODES or len(path) > MAX_YAML_DEPTH:
+        if self._n_nodes > MAX_YAML_NODES or self._depth > MAX_YAML_DEPTH + 1:
             raise ConfigError(f"{self.label}:{line}: {_TOO_MUCH}")
         self.lines.setdefault(path, line)
         if isinstance(node, yaml.MappingNode):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from sweepline.cli.reading import find_folder
@@ -56,4 +57,8 @@ def rebuild_csv_command(args: argparse.Namespace) -> int:
 
 
 def _csv_path(folder: SweepFolder) -> Path:
-    return Path((folder.read_plan() or {}).get("csv") or folder.csv)
+    """Return where the table is: ``plan.json`` tells it relative to the folder, which may have been moved."""
+    told = Path(str((folder.read_plan() or {}).get("csv") or folder.csv.name))
+    if told.is_absolute() and told.parent.name == folder.path.name:  # as older versions wrote it
+        return folder.csv
+    return Path(os.path.normpath(folder.path / told))

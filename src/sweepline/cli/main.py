@@ -8,13 +8,15 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from sweepline import __version__
 from sweepline.errors import SweeplineError, SweepLockedError
 
 EXIT_UNUSABLE, EXIT_LOCKED = 2, 75
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_DISK_ERRORS = (*_FULL, errno.EROFS, errno.EIO)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -84,22 +86,28 @@ def _guard(command: Callable[[], int]) -> int:
     try:
         return command()
     except SweepLockedError as error:
-        print(f"sweepline: {error}", file=sys.stderr)
+        _tell(str(error))
         return EXIT_LOCKED
     except SweeplineError as error:
-        print(f"sweepline: {error}", file=sys.stderr)
+        _tell(str(error))
         return EXIT_UNUSABLE
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + 13
     except OSError as error:
-        if error.errno not in _DISK_ERRORS:
+        if error.errno not in _DISK_ERRORS and not error.filename:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"sweepline: {where}{error.strerror}; make room and start again, recorded runs are kept", file=sys.stderr)
+        hint = "; make room and start again, recorded runs are kept" if error.errno in _FULL else ""
+        _tell(f"{where}{error.strerror}{hint}")
         return EXIT_UNUSABLE
     except KeyboardInterrupt:
         return 130
+
+
+def _tell(text: str) -> None:
+    with suppress(OSError):  # no terminal any more, or no room for what it writes to
+        print(f"sweepline: {text}", file=sys.stderr)
 
 
 if __name__ == "__main__":

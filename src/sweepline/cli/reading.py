@@ -48,7 +48,7 @@ def status_command(args: argparse.Namespace) -> int:
     if is_running:
         for record in (r for r in records.values() if r.state == State.RUNNING):
             since = datetime.now().astimezone() - datetime.fromisoformat(record.started_at)
-            print(f"  running {record.name} on {record.device} for {format_seconds(since.total_seconds())}")
+            print(f"  running {record.name} on {record.device} for {format_seconds(max(0.0, since.total_seconds()))}")
     ended = [record for record in records.values() if record.is_ended]
     n_total = plan.get("n_runs")
     if isinstance(n_total, int):

@@ -23,7 +23,7 @@ from sweepline.gpus import Gpu, read_gpus
 from sweepline.launch import Launcher
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.history import RunRecord, fold
-from sweepline.recording.journal import read_events
+from sweepline.recording.journal import read_events, unused_path
 from sweepline.runs import SUCCESSFUL
 from sweepline.space.plan import Plan, SearchSpace, count_all
 from sweepline.values import display_path
@@ -91,7 +91,7 @@ def run_command(args: argparse.Namespace) -> int:
     devices = settings.devices
     if args.devices:
         devices = args.devices if args.devices in ("auto", "cpu") else args.devices.split(",")
-    gpus = None if devices == "cpu" else read_gpus()
+    gpus, driver_notes = _ask_driver(devices, min_free_mib=args.gpu_free_mib or settings.gpu_free_mib)
     max_concurrent = args.max_concurrent or settings.max_concurrent
     slots, device_notes = build_slots(
         devices, runs_per_device=settings.runs_per_device, max_concurrent=max_concurrent, gpus=gpus
@@ -99,7 +99,7 @@ def run_command(args: argparse.Namespace) -> int:
     folder = SweepFolder(settings.sweep_dir)
     records = fold(read_events(folder.journal)) if not args.fresh else {}
     plan = Plan(_bounded(settings, args.count, records))
-    notes = [*settings.warnings, *device_notes]
+    notes = [*settings.warnings, *driver_notes, *device_notes]
     launcher = Launcher(
         settings=settings,
         runs_dir=folder.runs,
@@ -120,6 +120,22 @@ def run_command(args: argparse.Namespace) -> int:
         )
         return 0
     return _start(args, settings, plan=plan, slots=slots, gpus=gpus, folder=folder, launcher=launcher, notes=notes)
+
+
+def _ask_driver(
+    devices: str | Sequence[int | str], *, min_free_mib: int | None
+) -> tuple[Sequence[Gpu] | None, list[str]]:
+    """Return the machine's GPUs where they matter, and what is worth saying about them."""
+    if devices == "cpu":
+        return None, []
+    try:
+        gpus = read_gpus()
+    except ExecutorUnavailableError as error:
+        if devices == "auto":
+            raise
+        return None, [f"{error}: nothing is known of the GPUs"]
+    is_blind = gpus is None and min_free_mib is not None and devices != "auto"
+    return gpus, ["gpu_free_mib: no GPU driver answers here, free memory is not checked"] if is_blind else []
 
 
 def _bounded(settings: SweepSettings, count: int | None, records: dict[str, RunRecord]) -> SearchSpace:
@@ -179,7 +195,7 @@ def _start(
         old_plan = folder.read_plan()
         folder.write_plan(build_plan_record(settings, plan, slots=slots, launcher=launcher, old=old_plan))
         folder.freeze(settings.source)
-        log_path = settings.experiment_dir / "outputs" / f"sweep_{datetime.now():%Y%m%d_%H%M%S}.log"
+        log_path = unused_path(settings.experiment_dir / "outputs" / f"sweep_{datetime.now():%Y%m%d_%H%M%S}.log")
         with _observers(args, settings, slots, log_path) as (observer, say):
             for note in [*([doubt] if doubt else []), *notes]:
                 say(note)
@@ -257,7 +273,7 @@ def describe_resume(
         n_gone = len(records) - len(kept)
         yield f"sweep changed: {len(kept)} runs kept, {n_gone} no longer in the sweep, {n_new} new"
     n_finished = sum(record.state in SUCCESSFUL for record in kept)
-    n_open = sum(not record.is_ended for record in kept)
+    n_open = sum(record.goes_on for record in kept)
     n_failed = len(kept) - n_finished - n_open
     n_again = n_failed if options.retry_failed else 0
     hint = "" if options.retry_failed else " (--retry-failed runs them again)"

@@ -189,12 +189,13 @@ def missing_program(command: Command) -> str | None:
     needs_program = command.is_native or any("${program}" in item for item in command.items or ())
     if needs_program and command.program_path is None:
         return f"program {command.program!r} not found"
-    argv = command.build({}, None, device="cpu", run_dir=Path())
-    executable = next((word for word in argv if word != "/usr/bin/env" and "=" not in word), None)
+    argv, shown = (command.build({}, None, device="cpu", run_dir=Path(), reveal=reveal) for reveal in (True, False))
+    place = next((i for i, word in enumerate(argv) if word != "/usr/bin/env" and "=" not in word), None)
+    executable = None if place is None else argv[place]
     if executable is None:
         return "command is empty"
     where = executable if os.sep not in executable else str(command.working_dir / executable)
     if shutil.which(where) is None:
         why = "is there but not executable" if Path(where).exists() else "not found"
-        return f"command: {executable!r} {why}"
+        return f"command: {shown[place or 0]!r} {why}"
     return None

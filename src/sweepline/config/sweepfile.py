@@ -25,6 +25,7 @@ from sweepline.values import KeyPath, display_path, parse_override, read_yaml
 
 _MAX_BASES = 20
 MAX_VALUES_COMPARED = 1000
+MAX_NAME_BYTES = 200  # file systems take 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +109,7 @@ class _Reader:
         rules = self._rules(parameters)
         space = self._space(parameters, rules, command, identity)
         model, local = self.model, self.model.logging.local
-        if local.csv_path and not local.csv_path.endswith(".csv"):
+        if local.csv_path and (not local.csv_path.endswith(".csv") or "\0" in local.csv_path):
             self.faults.error(("logging", "local", "csv_path"), f"must name a .csv file, got {local.csv_path!r}")
         settings = SweepSettings(
             path=self.path,
@@ -290,14 +291,14 @@ class _Reader:
     def _find_program(self, program: str) -> tuple[Path | None, Path]:
         """Return the program and the folder that runs start in: where it was found."""
         for folder in (self.experiment_dir, Path.cwd()):
-            if (folder / program).is_file():
+            if _is_file(folder / program):
                 return (folder / program).resolve(), folder.resolve()
         return None, Path.cwd()
 
     def _find_config(self, is_native: bool) -> Path | None:
         wanted = self.model.config or "config.yaml"
         for folder in (self.path.parent, self.experiment_dir, Path.cwd()):
-            if (folder / wanted).is_file() and (is_native or self.model.config):
+            if _is_file(folder / wanted) and (is_native or self.model.config):
                 if not is_native:
                     self.faults.warn(("config",), f"is handed to {NATIVE_PROGRAM} only; this program does not see it")
                 return (folder / wanted).resolve()
@@ -341,7 +342,8 @@ class _Reader:
     def _name(self) -> str:
         stem = self.path.stem
         label = self.model.name or (self.experiment_dir.name if stem == "sweep" else stem)
-        return re.sub(r"[^\w.-]+", "_", label)[:80].strip("._") or "sweep"
+        name = re.sub(r"[^\w.-]+", "_", label)[:80].strip("._") or "sweep"
+        return name.encode()[:MAX_NAME_BYTES].decode(errors="ignore")
 
     def _notes(self) -> None:
         model, faults = self.model, self.faults
@@ -381,3 +383,10 @@ def _read_config_files(config: Path | None, faults: Faults) -> tuple[list[Any], 
     except ConfigError as error:
         faults.errors += error.faults
     return contents, paths
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False

@@ -47,7 +47,8 @@ class Exit:
 
     ``exit_code`` is None when a signal ended it, ``stopped`` says who asked for that. ``not_started`` says why there
     never was a process, ``errno`` with which error. ``n_left_behind`` counts processes that outlived the run and were
-    killed; a run that ``is_unkillable`` survived SIGKILL itself, so that its device cannot be used any more.
+    killed; a run that ``is_unkillable`` survived SIGKILL itself, so that its device cannot be used any more. At its end
+    the disk of its folder may have been full (``is_disk_full``).
     """
 
     exit_code: int | None = None
@@ -57,6 +58,7 @@ class Exit:
     stopped: StopReason | None = None
     n_left_behind: int = 0
     is_unkillable: bool = False
+    is_disk_full: bool = False
     not_started: str | None = None
     errno: int | None = None
 

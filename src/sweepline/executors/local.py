@@ -23,6 +23,7 @@ from sweepline.keeper.protocol import CLOSE, KEPT, START, STOP, TOKEN_VARIABLE, 
 _ROOT = str(Path(__file__).resolve().parents[2])
 _MAIN = "import sys; sys.path.append(sys.argv[1]); from sweepline.keeper.main import main; main()"
 _ANSWER_S = 30.0  # a keeper that takes nothing for so long is as good as dead
+_KILL_ANSWER_S = 8.0
 _BURIAL_S = 5.0
 
 
@@ -44,6 +45,8 @@ class LocalRun:
         """Have the keeper send SIGTERM to the run's process group, and SIGKILL when the grace is over."""
         if self.exit is None and (now or self.stopped is None):
             self.stopped = self.stopped or reason
+            if now:
+                self.executor.expect_end()
             self.executor.tell({"do": STOP, "key": self.key, "reason": reason, "now": now})
 
     def release(self) -> None:
@@ -70,10 +73,16 @@ class LocalExecutor:
         self._watched, self._held = watched, tuple(held)
         self._runs: dict[int, LocalRun] = {}
         self._outbox = b""
+        self._answer_due: float | None = None
         self._last_key = 0
         self._keeper: subprocess.Popen[bytes] | None = None
         processes.become_subreaper()  # should the keeper die, what it kept becomes ours to end
         self._start_keeper()
+
+    def expect_end(self) -> None:
+        """Give the keeper as long as a SIGKILL may take to tell of an end; one that does not answer is ended itself."""
+        if self._answer_due is None:
+            self._answer_due = time.monotonic() + _KILL_ANSWER_S
 
     def submit(self, task: Task) -> LocalRun:
         """Start a process; one that cannot be started ends with ``Exit.not_started``.
@@ -111,10 +120,14 @@ class LocalExecutor:
             poll.register(fd, select.POLLIN)
         if self._keeper is not None:
             poll.register(self._lifeline, select.POLLIN)
-        left_ms = None if until is None else max(0.0, until - time.monotonic()) * 1000
+        due = min((at for at in (until, self._answer_due) if at is not None), default=None)
+        left_ms = None if due is None else max(0.0, due - time.monotonic()) * 1000
         ready = [fd for fd, _ in poll.poll(left_ms)]
         if self._keeper is not None and self._lifeline.fileno() in ready:
+            self._answer_due = None
             self._receive()
+        if self._keeper is not None and self._answer_due is not None and time.monotonic() >= self._answer_due:
+            self._bury_keeper()
 
     def close(self) -> None:
         """End the keeper, and at once whatever it still keeps."""
@@ -187,7 +200,7 @@ class LocalExecutor:
     def _bury_keeper(self) -> None:
         """The keeper is dead or must die: end what it kept, and with it every run that it has not told of."""
         assert self._keeper is not None
-        keeper, self._keeper = self._keeper, None
+        keeper, self._keeper, self._answer_due = self._keeper, None, None
         self._lifeline.close()
         keeper.kill()
         keeper.wait()
@@ -218,6 +231,7 @@ def exit_of(record: Mapping[str, Any]) -> Exit:
         stopped=stopped,
         n_left_behind=record.get("n_left_behind", 0),
         is_unkillable=record.get("is_unkillable", False),
+        is_disk_full=record.get("is_disk_full", False),
     )
 
 

@@ -35,7 +35,7 @@ def write(run_dir: str, record: Mapping[str, Any]) -> None:
         OSError: the folder is gone, or the disk is broken.
     """
     reserved = os.path.join(run_dir, _RESERVED)
-    fd = os.open(reserved, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    fd = os.open(reserved, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)  # not: wait for a pipe's reader
     try:
         os.pwrite(fd, json.dumps(record).encode().ljust(_SIZE - 1) + b"\n", 0)
         os.rename(reserved, os.path.join(run_dir, EXIT_FILE))

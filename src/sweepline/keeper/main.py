@@ -26,6 +26,7 @@ from sweepline.keeper.protocol import CLOSE, ENDED, INTERRUPTED, KEPT, START, ST
 
 MAX_START_TRIES = 8
 FIRST_RETRY_S = 0.05  # doubled with every try: 6 s in all
+FULL_BYTES = 64 * 1024
 SYNC_AFTER_S = 0.25  # an end that the sweep's journal has not taken by then is made durable here
 
 
@@ -192,6 +193,9 @@ class Keeper:
         else:
             del self.runs[run.key], self._by_pid[run.pid]
             os.waitpid(run.pid, 0)
+            if run.stopped is not None:
+                self._tell_not_started(run.key, str(error), error.number, run.stopped)
+                return
             self._give_up_start(run.message, error, n_tries=run.n_tries)
 
     def _give_up_start(self, message: Mapping[str, Any], error: StartError, *, n_tries: int) -> None:
@@ -255,6 +259,7 @@ class Keeper:
             "n_left_behind": len(run.left_behind),
             "is_unkillable": is_unkillable,
             "n_log_bytes": run.count_output(),
+            "is_disk_full": _is_disk_full(run.run_dir),
         }
         del self.runs[run.key], self._by_pid[run.pid]
         try:
@@ -271,6 +276,15 @@ class Keeper:
             _, run_dir = self._unsynced.pop(key)
             with suppress(OSError):  # what cannot be synced was told, and the sweep's own sync fails as well
                 exitfile.sync(run_dir, (STDOUT, STDERR))
+
+
+def _is_disk_full(path: str) -> bool:
+    """Whether a run that ends now may have found no room for what it wanted to write."""
+    try:
+        status = os.statvfs(path)
+    except OSError:
+        return False
+    return status.f_bavail * status.f_frsize < FULL_BYTES
 
 
 def main() -> None:

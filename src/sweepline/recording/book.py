@@ -128,6 +128,7 @@ class RecordBook:
             "metrics": dict(outcome.metrics),
             "n_bad_metric_lines": outcome.n_bad_metric_lines,
             "max_rss_kib": outcome.max_rss_kib,
+            "is_blameless": outcome.is_blameless,
         }
         self.journal.append(RUN_END, **event)
         apply_event(self.records, {"ev": RUN_END, **event})

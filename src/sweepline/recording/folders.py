@@ -62,7 +62,8 @@ class SweepFolder:
         lock.take(take_over=take_over)
         self._lock = lock
         for leftover in self.path.glob(f"*{TEMPORARY}"):  # of a start that died while it wrote
-            leftover.unlink(missing_ok=True)
+            if not leftover.is_dir():
+                leftover.unlink(missing_ok=True)
         self._inode = _inode_of(self.path)
         if lock.network is None:
             return None
@@ -156,6 +157,8 @@ def _set_attempt_aside(path: Path, attempt: int) -> None:
     entries = [entry for entry in path.iterdir() if entry.name not in _KEPT_ACROSS_ATTEMPTS]
     if not entries:
         return
+    if (path / "attempts").is_symlink():
+        raise RecordError(f"{path / 'attempts'}: is a link; run folders are real folders")
     target = unused_path(path / "attempts" / str(max(attempt - 1, 0)))
     target.mkdir(parents=True)
     for entry in entries:

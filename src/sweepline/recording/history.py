@@ -57,11 +57,17 @@ class RunRecord:
     exit_code: int | None = None
     reason: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    is_blameless: bool = False
 
     @property
     def is_ended(self) -> bool:
         """Whether the latest attempt has an end that stands."""
         return self.state not in UNENDED
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the run goes again at the next start without being asked to: it was not to blame for its end."""
+        return not self.is_ended or self.is_blameless
 
 
 def fold(events: Iterable[Mapping[str, Any]]) -> dict[str, RunRecord]:
@@ -81,10 +87,11 @@ def apply_event(records: dict[str, RunRecord], event: Mapping[str, Any]) -> None
         record.identity = event.get("identity", "")
         record.attempt, record.device, record.started_at = event["attempt"], event["device"], event["started_at"]
         record.state, record.duration_s, record.exit_code, record.reason = State.RUNNING, None, None, ""
-        record.metrics = {}
+        record.metrics, record.is_blameless = {}, False
     elif kind == RUN_END:
         record = records[event["run"]] = records.pop(event["run"])  # now the last
         record.state = State(event["state"])
         record.n_tries += record.state != State.INTERRUPTED
         record.duration_s, record.exit_code = event["duration_s"], event["exit_code"]
+        record.is_blameless = event.get("is_blameless", False)
         record.reason, record.metrics = event["reason"], Values(event["metrics"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -86,9 +87,12 @@ def _table_faults(path: Path, records: Mapping[str, RunRecord]) -> Iterator[str]
         if expected:
             yield f"{path.name} is missing: sweepline rebuild-csv writes it"
         return
+    except (OSError, UnicodeDecodeError) as error:
+        yield f"{path.name} cannot be read: {error}"
+        return
     if text and not text.endswith("\n"):
         yield f"{path.name}: the last row is torn"
-    header, *rows = list(csv.reader(text.splitlines())) or [[]]
+    header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
     if header[: len(LEADING)] != list(LEADING):
         yield f"{path.name}: the header is not ours"
         return

@@ -41,7 +41,11 @@ class Journal:
             if take is not None:
                 take(event)
         self.cut_note = _cut_unfinished_line(path)
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            self._fd = os.open(path, flags, 0o644)
+        except OSError as error:
+            raise record_error(path, "cannot be written", error) from None
         self._size = os.fstat(self._fd).st_size
         self._boot_id = _read_boot_id()
 
@@ -191,7 +195,9 @@ def _end_of_last_line(file: BinaryIO) -> int:
 def unused_path(path: Path) -> Path:
     """Return ``path``, or the first of ``path.2``, ``path.3`` ... that does not exist."""
     candidates = (path.with_name(f"{path.name}.{i}") for i in itertools.count(2))
-    return path if not path.exists() else next(candidate for candidate in candidates if not candidate.exists())
+    if not os.path.lexists(path):
+        return path
+    return next(candidate for candidate in candidates if not os.path.lexists(candidate))
 
 
 def _read_boot_id() -> str:

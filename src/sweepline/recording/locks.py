@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from sweepline.errors import RecordError, SweepLockedError, record_error
@@ -67,9 +68,12 @@ class SweepLock:
     def give_back(self) -> None:
         """Let others write."""
         if self._owns_folder:
-            (self.folder / OWNER / "owner.json").unlink(missing_ok=True)
-            (self.folder / OWNER).rmdir()
             self._owns_folder = False
+            owner = _read_json(self.folder / OWNER / "owner.json")
+            if (owner.get("host"), owner.get("pid")) == (socket.gethostname(), os.getpid()):  # not taken over
+                with suppress(OSError):  # somebody has cleared it away already
+                    (self.folder / OWNER / "owner.json").unlink()
+                    (self.folder / OWNER).rmdir()
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sweepline.errors import ConfigError, record_error
+from sweepline.errors import ConfigError, DiskFullError, record_error
 from sweepline.executors.base import Exit, StopReason
-from sweepline.files import write_whole
+from sweepline.files import open_plain, write_whole
 from sweepline.keeper.child import STDERR, STDOUT
 from sweepline.metrics import MetricReader, format_history
+from sweepline.recording.room import excuse
 from sweepline.recording.tail import LogTail
 from sweepline.runs import Objective, RunOutcome, State
 from sweepline.values import flatten, read_yaml, same_value
@@ -53,7 +54,7 @@ def read_outcome(
         reader: what was read of the output so far, to its end; read from the files when None.
 
     Raises:
-        RecordError: ``metrics.csv`` cannot be written; a later call may succeed.
+        DiskFullError: there is no room for ``metrics.csv``; a later call may succeed.
     """
     reader = reader or LogTail(run_dir, MetricReader(patterns)).finish()
     unread = ""
@@ -68,7 +69,10 @@ def read_outcome(
         try:
             write_whole(run_dir / METRICS_CSV, format_history(reader.points).encode(), is_durable=False)
         except OSError as error:
-            raise record_error(run_dir / METRICS_CSV, "cannot be written", error) from None
+            fault = record_error(run_dir / METRICS_CSV, "cannot be written", error)
+            if isinstance(fault, DiskFullError):
+                raise fault from None
+            reader.fault = f"{METRICS_CSV} cannot be written: {error.strerror}"
     state, reason = _state_of(run_dir, ended)
     difference = find_difference(run_dir, asked) if asked is not None else None
     if difference and (state == State.FINISHED or ended.stopped == StopReason.OVERRIDE_NOT_APPLIED):
@@ -78,7 +82,7 @@ def read_outcome(
     if ended.n_left_behind:
         left = f"left {ended.n_left_behind} process{'es' if ended.n_left_behind > 1 else ''} behind, killed"
         reason = f"{reason}; {left}" if reason else left
-    return RunOutcome(
+    outcome = RunOutcome(
         state=state,
         exit_code=ended.exit_code,
         signal=ended.signal,
@@ -89,6 +93,7 @@ def read_outcome(
         max_rss_kib=ended.max_rss_kib,
         is_blameless=state == State.GPU_LOST or ended.stopped == StopReason.KEEPER_DIED,
     )
+    return excuse(outcome, objective) if ended.is_disk_full else outcome
 
 
 def _state_of(run_dir: Path, ended: Exit) -> tuple[State, str]:
@@ -173,11 +178,11 @@ def read_tail(run_dir: Path, n_lines: int = 20) -> list[str]:
     """Return the last lines of a run's error output, or of its standard output where it wrote no errors."""
     for name in (STDERR, STDOUT):
         try:
-            with (run_dir / name).open("rb") as file:
+            with open_plain(run_dir / name) as file:
                 file.seek(0, 2)
                 file.seek(max(0, file.tell() - _TAIL_BYTES))
                 text = file.read().decode("utf-8", "replace")
-        except FileNotFoundError:
+        except OSError:  # gone, or made unreadable by the run itself
             continue
         if text.strip():
             return re.split(r"[\r\n]+", text.rstrip())[-n_lines:]

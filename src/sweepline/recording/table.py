@@ -110,7 +110,7 @@ class RunTable:
                 backup = unused_path(self.path.with_name(f"{self.path.name}.bak-{time.strftime('%Y%m%d_%H%M%S')}"))
                 backup.write_bytes(found)
                 note = f"{self.path.name} did not match the journal; rebuilt (old copy: {backup.name})"
-            if found != expected:
+            if found != expected or self.path.is_symlink():
                 self._replace(expected)
             else:
                 self._use(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), len(found))

@@ -6,6 +6,7 @@ import math
 import time
 from pathlib import Path
 
+from sweepline.files import open_plain
 from sweepline.keeper.child import STDERR, STDOUT
 from sweepline.metrics import MetricReader
 
@@ -38,7 +39,7 @@ class LogTail:
     def _feed(self, path: Path, offset: int, within_s: float) -> tuple[int, bool]:
         until = time.monotonic() + within_s
         try:
-            with path.open("rb") as file:
+            with open_plain(path) as file:
                 file.seek(offset)
                 while chunk := file.read(_CHUNK_BYTES):
                     self.reader.feed(chunk)

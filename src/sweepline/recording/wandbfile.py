@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sweepline.files import open_plain
 from sweepline.metrics import MetricPoint, MetricReader
 
 _FILE_HEADER_BYTES, _BLOCK_BYTES, _RECORD_HEADER = 7, 32 * 1024, struct.Struct("<IHB")
@@ -46,7 +47,9 @@ def read_wandb_run(path: Path) -> WandbRun:
     from wandb.proto.wandb_internal_pb2 import Record
 
     run = WandbRun()
-    for payload in _read_payloads(path.read_bytes()):
+    with open_plain(path) as file:
+        data = file.read()
+    for payload in _read_payloads(data):
         try:
             record = Record.FromString(payload)
         except DecodeError as error:

@@ -1,0 +1,133 @@
+/* A libnvidia-ml.so.1 whose GPUs are the lines of a text file, read anew at every nvmlInit:
+
+       FREE_MIB TOTAL_MIB [lost] [hang] [binary]     one line per GPU
+       driver fails|dies|prints|hang                 the driver itself, whatever the GPUs
+
+   Who hangs in it writes its pid beside that file, with the suffix .hangs.
+*/
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SUCCESS = 0, INVALID_ARGUMENT = 2, DRIVER_NOT_LOADED = 9, GPU_IS_LOST = 15 };
+enum { MAX_GPUS = 16, LINE = 256 };
+
+struct gpu { unsigned long long free_mib, total_mib; int is_lost, hangs, is_binary; };
+struct memory { unsigned long long total, free, used; };
+struct memory_v2 { unsigned int version; unsigned long long total, reserved, free, used; };
+
+static struct gpu gpus[MAX_GPUS];
+static unsigned int n_gpus;
+static char text[LINE];
+
+__attribute__((noreturn)) static void hang(void)
+{
+    char path[4096];
+    FILE *file;
+
+    snprintf(path, sizeof path, "%s.hangs", getenv("FAKE_NVML_STATE"));
+    file = fopen(path, "w");
+    if (file) {
+        fprintf(file, "%d", (int)getpid());
+        fclose(file);
+    }
+    for (;;)
+        pause();
+}
+
+static int obey(const char *line)
+{
+    if (strstr(line, "fails"))
+        return DRIVER_NOT_LOADED;
+    if (strstr(line, "dies"))
+        abort();
+    if (strstr(line, "prints") && write(1, "NVML: mismatch\n", 15) != 15)
+        abort();
+    if (strstr(line, "hang"))
+        hang();
+    return SUCCESS;
+}
+
+int nvmlInitWithFlags(unsigned int flags)
+{
+    const char *path = getenv("FAKE_NVML_STATE");
+    FILE *file = path ? fopen(path, "r") : NULL;
+    int result = SUCCESS;
+
+    (void)flags;
+    n_gpus = 0;
+    if (!file)
+        return DRIVER_NOT_LOADED;
+    while (result == SUCCESS && n_gpus < MAX_GPUS && fgets(text, sizeof text, file)) {
+        struct gpu *gpu = &gpus[n_gpus];
+        if (!strncmp(text, "driver", 6)) {
+            result = obey(text);
+        } else if (sscanf(text, "%llu %llu", &gpu->free_mib, &gpu->total_mib) == 2) {
+            gpu->is_lost = strstr(text, "lost") != NULL;
+            gpu->hangs = strstr(text, "hang") != NULL;
+            gpu->is_binary = strstr(text, "binary") != NULL;
+            n_gpus++;
+        }
+    }
+    fclose(file);
+    return result;
+}
+
+int nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
+
+int nvmlShutdown(void) { return SUCCESS; }
+
+const char *nvmlErrorString(int code)
+{
+    snprintf(text, sizeof text, "error %d", code);
+    return text;
+}
+
+int nvmlDeviceGetCount_v2(unsigned int *count)
+{
+    *count = n_gpus;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetHandleByIndex_v2(unsigned int index, struct gpu **device)
+{
+    if (index >= n_gpus)
+        return INVALID_ARGUMENT;
+    *device = &gpus[index];
+    return (*device)->is_lost ? GPU_IS_LOST : SUCCESS;
+}
+
+int nvmlDeviceGetMemoryInfo(struct gpu *device, struct memory *memory)
+{
+    if (device->hangs)
+        hang();
+    memory->total = device->total_mib << 20;
+    memory->free = device->free_mib << 20;
+    memory->used = memory->total - memory->free;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetMemoryInfo_v2(struct gpu *device, struct memory_v2 *memory)
+{
+    struct memory plain;
+
+    nvmlDeviceGetMemoryInfo(device, &plain);
+    memory->total = plain.total;
+    memory->free = plain.free;
+    memory->used = plain.used;
+    memory->reserved = 0;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetUUID(struct gpu *device, char *uuid, unsigned int length)
+{
+    snprintf(uuid, length, "GPU-%08x-1111-2222-3333-444444444444", (unsigned int)(device - gpus));
+    return SUCCESS;
+}
+
+int nvmlDeviceGetName(struct gpu *device, char *name, unsigned int length)
+{
+    snprintf(name, length, device->is_binary ? "Fake \xff\xfe" : "Fake GPU");
+    return SUCCESS;
+}

@@ -1,0 +1,141 @@
+"""A sweep folder that an earlier release wrote is read, resumed and found whole by this one.
+
+``tests/assets/golden/v1`` was written by release 0.1.0, which had no keeper: five of six runs, one of them failed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sweepline.executors.local import read_exit
+from sweepline.recording.folders import SweepFolder
+from sweepline.recording.history import fold
+from sweepline.recording.invariants import check_invariants
+from sweepline.recording.journal import JOURNAL, read_events
+from sweepline.runs import State
+from tests.conftest import ASSETS, Project
+
+GOLDEN = ASSETS / "golden" / "v1"
+N_FINISHED, N_FAILED, N_PLANNED = 4, 1, 6
+
+
+@pytest.fixture
+def old(project: Project) -> Project:
+    """A project whose sweep was run by the earlier release up to its fifth run."""
+    for name in ("train.py", "sweep.yaml"):
+        shutil.copy(GOLDEN / name, project.path / name)
+    folder = project.path / "outputs" / "golden"
+    shutil.copytree(GOLDEN / "sweep", folder)
+    plan = folder / "plan.json"
+    plan.write_text(plan.read_text().replace("PROJECT", str(project.path)))
+    return project
+
+
+def cut_journal(folder: Path, *, n_lines: int, tail: bytes = b"") -> None:
+    """Leave the journal as a dead orchestrator would: its first lines, and a part of the next."""
+    journal = folder / JOURNAL
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:n_lines]) + tail)
+
+
+def n_starts(folder: Path) -> int:
+    return sum(event["ev"] == "run_start" for event in read_events(folder / JOURNAL))
+
+
+def test_every_event_of_an_old_journal_folds_to_the_old_table(old: Project) -> None:
+    records = fold(read_events(old.sweep_dir / JOURNAL))
+    states = [record.state for record in records.values()]
+    assert states.count(State.FINISHED) == N_FINISHED
+    assert states.count(State.FAILED) == N_FAILED
+    assert sum(math.isnan(record.metrics.get("loss", 0.0)) for record in records.values()) == 2
+    assert list(old.rows().run_id) == list(records)
+
+
+def test_old_exit_files_are_ends_of_the_same_attempts(old: Project) -> None:
+    records = fold(read_events(old.sweep_dir / JOURNAL))
+    for run_id, record in records.items():
+        found = read_exit(old.sweep_dir / "runs" / run_id)
+        assert found is not None
+        assert found[0] == record.attempt
+        assert found[1].exit_code == record.exit_code
+
+
+def test_an_old_plan_is_read_with_its_starts_and_token(old: Project) -> None:
+    plan = SweepFolder(old.sweep_dir).read_plan()
+    assert plan is not None
+    assert plan["version"] == 1
+    assert len(plan["starts"]) == 1
+    assert plan["sweep_token"]
+
+
+def test_status_and_best_read_an_old_sweep(old: Project) -> None:
+    status, best = old.command("status"), old.command("best")
+    assert status.returncode == 0, status.stderr
+    assert f"{N_FINISHED} finished" in status.stdout
+    assert best.returncode == 0, best.stderr
+    assert "0.9" in best.stdout
+
+
+def test_an_old_sweep_goes_on_with_what_is_missing_and_runs_nothing_again(old: Project) -> None:
+    before = old.rows()
+    result = old.run("--keep-going")
+    rows = old.rows()
+    assert result.returncode == 1, result.stderr  # both 'broken' runs fail
+    assert f"resuming: {N_FINISHED} finished, 0 interrupted, {N_FAILED} failed" in result.stdout
+    assert "sweep changed" not in result.stdout
+    assert n_starts(old.sweep_dir) == N_PLANNED
+    assert rows.iloc[: len(before)].equals(before)
+    assert len(rows) == N_PLANNED
+
+
+def test_the_table_of_an_old_sweep_is_taken_as_it_is(old: Project) -> None:
+    result = old.run("--keep-going")
+    assert "did not match" not in result.stdout
+    assert not list(old.sweep_dir.glob("*.bak*"))
+
+
+def test_an_old_sweep_verifies_before_and_after_a_start(old: Project) -> None:
+    before = old.command("verify")
+    old.run("--keep-going")
+    after = old.command("verify")
+    assert before.returncode == 0, before.stdout
+    assert after.returncode == 0, after.stdout
+
+
+def test_a_start_adds_itself_to_the_starts_of_an_old_plan(old: Project) -> None:
+    earlier = json.loads((old.sweep_dir / "plan.json").read_text())
+    old.run("--keep-going")
+    plan = json.loads((old.sweep_dir / "plan.json").read_text())
+    assert plan["starts"][:-1] == earlier["starts"]
+    assert plan["sweep_token"] == earlier["sweep_token"]
+
+
+@pytest.mark.parametrize("tail", [b"", b'{"v":1,"seq":4,"t_wa'])
+def test_a_crash_of_the_old_release_is_mended_by_its_exit_file(old: Project, tail: bytes) -> None:
+    before = old.rows()
+    cut_journal(old.sweep_dir, n_lines=4, tail=tail)  # the second run has started, and its end is in exit.json alone
+    result = old.run("--keep-going")
+    rows = old.rows().sort_values("run_id", ignore_index=True)
+    assert result.returncode == 1, result.stderr
+    assert n_starts(old.sweep_dir) == N_PLANNED
+    kept = rows[rows.run_id.isin(before.run_id)].reset_index(drop=True)
+    shown = ["run_id", "state", "attempt", "rate", "kind", "loss", "accuracy"]
+    assert kept[shown].equals(before.sort_values("run_id", ignore_index=True)[shown])
+    assert not [fault for invariant in check_invariants(old.sweep_dir) for fault in invariant.faults]
+    assert bool(list(old.sweep_dir.glob("quarantine/*"))) == bool(tail)
+
+
+def test_a_run_of_the_old_release_without_an_end_is_tried_again(old: Project) -> None:
+    cut_journal(old.sweep_dir, n_lines=4)
+    events = list(read_events(old.sweep_dir / JOURNAL))
+    (old.sweep_dir / "runs" / events[3]["run"] / "exit.json").unlink()
+    old.run("--keep-going")
+    rows = old.rows().set_index("run_id")
+    assert rows.state[events[3]["run"]] == "finished"
+    assert rows.attempt[events[3]["run"]] == 2
+    assert rows.attempt[events[1]["run"]] == 1
