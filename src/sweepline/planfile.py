@@ -79,5 +79,9 @@ def _git_commit(folder: Path) -> str | None:
     git = shutil.which("git")
     if git is None:
         return None
-    result = subprocess.run([git, "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    command = [git, "-C", str(folder), "rev-parse", "HEAD"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:  # no further process is allowed; what a sweep needs says so itself
+        return None
     return result.stdout.strip() or None

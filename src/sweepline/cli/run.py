@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
+import os
 import resource
 import secrets
 import sys
@@ -23,7 +25,7 @@ from sweepline.gpus import Gpu, read_gpus
 from sweepline.launch import Launcher
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.history import RunRecord, fold
-from sweepline.recording.journal import read_events, unused_path
+from sweepline.recording.journal import read_events
 from sweepline.runs import SUCCESSFUL
 from sweepline.space.plan import Plan, SearchSpace, count_all
 from sweepline.values import display_path
@@ -195,7 +197,7 @@ def _start(
         old_plan = folder.read_plan()
         folder.write_plan(build_plan_record(settings, plan, slots=slots, launcher=launcher, old=old_plan))
         folder.freeze(settings.source)
-        log_path = unused_path(settings.experiment_dir / "outputs" / f"sweep_{datetime.now():%Y%m%d_%H%M%S}.log")
+        log_path = _unused_log(settings.experiment_dir / "outputs")
         with _observers(args, settings, slots, log_path) as (observer, say):
             for note in [*([doubt] if doubt else []), *notes]:
                 say(note)
@@ -234,6 +236,13 @@ def _start(
         if admission is not None:
             admission.close()
         folder.unlock()
+
+
+def _unused_log(folder: Path) -> Path:
+    """Return the log of this start, which nobody else has, nor has planted a link for."""
+    stamp = f"sweep_{datetime.now():%Y%m%d_%H%M%S}"
+    names = itertools.chain([stamp], (f"{stamp}_{i}" for i in itertools.count(2)))
+    return next(path for path in (folder / f"{name}.log" for name in names) if not os.path.lexists(path))
 
 
 def _check_limits(slots: Slots) -> None:

@@ -121,7 +121,7 @@ class _Reader:
             objective=self._objective(),
             patterns=self._patterns(),
             logged_metrics=local.metrics,
-            csv_path=(self.experiment_dir / local.csv_path).resolve() if local.csv_path else None,
+            csv_path=None if self.faults.errors or not local.csv_path else self._resolve(local.csv_path),
             wandb=self._wandb(),
             max_concurrent=model.max_concurrent,
             devices=model.devices,
@@ -137,6 +137,9 @@ class _Reader:
         self._notes()
         self.faults.raise_if_any()
         return replace(settings, warnings=tuple(dict.fromkeys(self.faults.warnings)))
+
+    def _resolve(self, path: str) -> Path:
+        return (self.experiment_dir / path).resolve()
 
     def _parameters(self) -> list[NamedParameter]:
         faults = self.faults

@@ -35,6 +35,7 @@ class SweepLock:
         self.network = find_network_mount(folder) if is_shared is None else ("network" if is_shared else None)
         self._fd: int | None = None
         self._owns_folder = False
+        self._record: dict[str, object] = {}
 
     def take(self, *, take_over: bool = False) -> None:
         """Become the only writer until this process ends.
@@ -69,8 +70,7 @@ class SweepLock:
         """Let others write."""
         if self._owns_folder:
             self._owns_folder = False
-            owner = _read_json(self.folder / OWNER / "owner.json")
-            if (owner.get("host"), owner.get("pid")) == (socket.gethostname(), os.getpid()):  # not taken over
+            if _read_json(self.folder / OWNER / "owner.json") == self._record:  # not taken over meanwhile
                 with suppress(OSError):  # somebody has cleared it away already
                     (self.folder / OWNER / "owner.json").unlink()
                     (self.folder / OWNER).rmdir()
@@ -92,8 +92,8 @@ class SweepLock:
                     f"this sweep is being run by {who} since {owner.get('since', '?')} ({display_path(path)}); "
                     "if that machine no longer runs it, start again with --take-over"
                 ) from None
-        record = {"host": host, "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        write_whole(path / "owner.json", json.dumps(record).encode())
+        self._record = {"host": host, "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        write_whole(path / "owner.json", json.dumps(self._record).encode())
         self._owns_folder = True
 
 

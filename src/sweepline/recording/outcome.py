@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import signal
 from collections.abc import Mapping
@@ -54,7 +55,7 @@ def read_outcome(
         reader: what was read of the output so far, to its end; read from the files when None.
 
     Raises:
-        DiskFullError: there is no room for ``metrics.csv``; a later call may succeed.
+        RecordError: the disk does not take ``metrics.csv``; when it is full, a later call may succeed.
     """
     reader = reader or LogTail(run_dir, MetricReader(patterns)).finish()
     unread = ""
@@ -70,7 +71,7 @@ def read_outcome(
             write_whole(run_dir / METRICS_CSV, format_history(reader.points).encode(), is_durable=False)
         except OSError as error:
             fault = record_error(run_dir / METRICS_CSV, "cannot be written", error)
-            if isinstance(fault, DiskFullError):
+            if isinstance(fault, DiskFullError) or error.errno in (errno.EIO, errno.EROFS):
                 raise fault from None
             reader.fault = f"{METRICS_CSV} cannot be written: {error.strerror}"
     state, reason = _state_of(run_dir, ended)
