@@ -77,15 +77,6 @@ class Journal:
         self._size += len(line)
         self._seq += 1
 
-    def is_in_place(self) -> bool:
-        """Whether the path still leads to the file that is written."""
-        try:
-            seen = self.path.stat()
-        except OSError:
-            return False
-        ours = os.fstat(self._fd)
-        return (seen.st_ino, seen.st_dev) == (ours.st_ino, ours.st_dev)
-
     def sync(self) -> None:
         """Return when everything appended is on disk.
 
