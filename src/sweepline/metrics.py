@@ -20,7 +20,7 @@ MAX_METRICS = 500
 MAX_BAD_LINES_KEPT = 3
 MAX_DROPPED_COUNTED = 10_000
 MAX_HISTORY_VALUES = 10_000
-MAX_HISTORY_KINDS = 1_000
+MAX_HISTORY_KINDS = 100
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_./-]*"
 _NUMBER = r"[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|(?i:nan|inf(?:inity)?))"
