@@ -6,6 +6,7 @@ import argparse
 import errno
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -103,6 +104,8 @@ def _guard(command: Callable[[], int]) -> int:
         return EXIT_UNUSABLE
     except KeyboardInterrupt:
         return 130
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done; a Ctrl-C held down shall not break the last steps
 
 
 def _tell(text: str) -> None:

@@ -8,6 +8,7 @@ import math
 import os
 import resource
 import secrets
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -228,6 +229,8 @@ def _start(
             for line in describe_resume(sweep.book.records, planned, has_changed=has_changed, options=options):
                 say(line)
             sweep.run()
+        if sweep.signals.first is not None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C held down shall not cut off the summary
         from sweepline.cli.summary import print_summary
 
         print_summary(settings, sweep.records, folder, log_path, csv_path=sweep.book.table.path)
