@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -75,11 +75,11 @@ def project(make_project: MakeProject) -> Project:
     return make_project()
 
 
-def start_quietly(project: Project, *args: str) -> subprocess.Popen[bytes]:
+def start_quietly(project: Project, *args: str, wrapper: Sequence[str] = ()) -> subprocess.Popen[bytes]:
     """Start ``sweepline run``; what it prints goes to a file, so that nobody waits for whoever keeps that open."""
     with (project.path / "terminal.txt").open("ab") as terminal:
         return subprocess.Popen(
-            [*project.sweepline, "run", *args],
+            [*wrapper, *project.sweepline, "run", *args],
             cwd=project.path,
             env=project.environment(),
             stdin=subprocess.DEVNULL,

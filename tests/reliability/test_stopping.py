@@ -9,7 +9,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 import pytest
@@ -316,16 +316,17 @@ def test_a_second_ctrl_c_ends_a_sweep_whose_keeper_does_not_answer(project: Proj
     go_on(project, n_runs=2)
 
 
+@pytest.mark.parametrize("wrapper", [(), ("sh", "-c", 'trap "" INT; exec "$0" "$@"')], ids=["", "in_background"])
 @pytest.mark.parametrize(("number", "codes"), [(signal.SIGINT, {130}), (signal.SIGTERM, {143, -15})])
 def test_a_stop_while_an_earlier_start_is_awaited_ends_at_once_and_kills_nobody(
-    project: Project, number: signal.Signals, codes: set[int]
+    project: Project, number: signal.Signals, codes: set[int], wrapper: Sequence[str]
 ) -> None:
     write_sweep(project, mode=["deaf"], x=[1], until=["go"])
     project.write("sweep.yaml", (project.path / "sweep.yaml").read_text().replace("grace: 1s", "grace: 600s"))
     first = start_quietly(project)
     wait_for_runs(project, 1)
     kill(first)
-    second = start_quietly(project)
+    second = start_quietly(project, wrapper=wrapper)
     wait_until(lambda: "still being stopped" in terminal_of(project), "the second waits")
     second.send_signal(number)
     code = second.wait(DEADLINE_S)

@@ -84,6 +84,7 @@ def _print_schema() -> int:
 
 def _guard(command: Callable[[], int]) -> int:
     """Turn the errors that a user can cause into sentences and exit codes; a bug keeps its traceback."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs with it ignored
     try:
         return command()
     except SweepLockedError as error:
