@@ -230,6 +230,12 @@ def thread_budget(threads: str | int, n_slots: int) -> int:
     return threads if isinstance(threads, int) else max(1, n_cores() // max(1, n_slots))
 
 
+def slot_cpus(slot: Slot, threads: int) -> list[int]:
+    """Return the CPU cores of a slot: as many as it has threads, after those of the slot before."""
+    cores = sorted(os.sched_getaffinity(0))
+    return sorted({cores[(slot.index * threads + i) % len(cores)] for i in range(threads)})
+
+
 def device_environment(slot: Slot, threads: int) -> dict[str, str]:
     """Return the variables that place a run on its slot."""
     count = str(threads)

@@ -227,6 +227,8 @@ class LiveDisplay:
         if progress.n_total is not None and progress.n_session:
             n_left = max(0, progress.n_total - progress.n_ended)
             text += f", about {format_seconds(elapsed / progress.n_session * n_left)} left"
+        if progress.n_warm:
+            text += f", warm starts: {format_seconds(progress.saved_s)} of imports saved"
         return text
 
 

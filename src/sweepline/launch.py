@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweepline.config.command import ARGS_JSON_FILE
+from sweepline.config.interpreter import find_interpreter
 from sweepline.config.sweepfile import SweepSettings
-from sweepline.devices import Slot, device_environment
+from sweepline.devices import Slot, device_environment, slot_cpus
 from sweepline.executors.base import Task
 from sweepline.runs import Run
 from sweepline.tracking import wandb_environment, wandb_mode, write_wandb_params
@@ -114,16 +115,19 @@ class Launcher:
             self._format(self._argv(run, slot, reveal=False), variables) + "\n", encoding="utf-8"
         )
         self._write_environment(run_dir, variables)
+        argv = self._argv(run, slot, reveal=True)
         return Task(
             run_id=run.run_id,
             attempt=attempt,
-            argv=self._argv(run, slot, reveal=True),
+            argv=argv,
             environ={**self.inherited, **variables},
             working_dir=command.working_dir,
             run_dir=run_dir,
             timeout_s=settings.timeout_s,
             stall_s=settings.stall_s,
             grace_s=settings.grace_s,
+            interpreter=find_interpreter(argv, working_dir=command.working_dir),
+            cpus=slot_cpus(slot, self.threads) if settings.pin else (),
         )
 
     def _argv(self, run: Run, slot: Slot, *, reveal: bool) -> list[str]:

@@ -7,6 +7,7 @@ import json
 import subprocess
 from collections.abc import Iterator, Mapping
 
+from sweepline.config.command import Command
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.errors import ConfigError
 from sweepline.runs import Run, canonical_json
@@ -18,6 +19,12 @@ MAX_RUNS_LOOKED_AT, MAX_RUNS_CHECKED = 5000, 500
 _OWN_TRAINER_MARK = b"sweepline.training"
 
 
+def is_own_trainer(command: Command) -> bool:
+    """Whether the program is our trainer, and no other script that is called train_single.py."""
+    path = command.program_path
+    return command.is_native and path is not None and _OWN_TRAINER_MARK in path.read_bytes()
+
+
 def check_with_trainer(settings: SweepSettings, plan: Plan, environ: Mapping[str, str]) -> None:
     """Let the trainer check its config for every value that the plan holds, and prepare its data.
 
@@ -27,9 +34,7 @@ def check_with_trainer(settings: SweepSettings, plan: Plan, environ: Mapping[str
         ConfigError: the trainer does not know a key, refuses a value, or cannot get its data; its own sentences.
     """
     command = settings.command
-    if not command.is_native or command.program_path is None:
-        return
-    if _OWN_TRAINER_MARK not in command.program_path.read_bytes():
+    if not is_own_trainer(command):
         return
     first, *others = [
         command.build(run.params, run.seed, device="cpu", run_dir=settings.sweep_dir) for run in _telling_runs(plan)

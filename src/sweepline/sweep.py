@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import time
@@ -98,6 +99,11 @@ class Sweep:
         self._to_go_again: dict[str, Again] = {}  # each waits until the attempt before it is in the books
         self._backlog = Backlog(self._runs_to_do(), count=options.count)
 
+    def has_to_do(self, n: int) -> bool:
+        """Whether at least ``n`` runs are left for this start."""
+        wanted = n if self.options.count is None else min(n, self.options.count)
+        return wanted == n and sum(1 for _ in itertools.islice(self._runs_to_do(), n)) == n
+
     def run(self) -> None:
         """Run everything that is missing; returns when all of it has ended or the sweep was stopped.
 
@@ -163,6 +169,8 @@ class Sweep:
             is_busy = is_walking or self._is_reading
             self.executor.wait(0.0 if is_busy else max(0.0, until - time.monotonic()))
             self._collect()
+            for note in self.executor.take_notes():
+                self.observer.note(note)
         self._settle()
         self._refresh()
 
@@ -283,6 +291,8 @@ class Sweep:
 
     def _take_end(self, end: _End) -> None:
         active, run = end.active, end.active.run
+        if end.exit.is_warm:
+            self.progress.note_warm(self.executor.saved_s)
         if end.exit.errno in DISK_FULL:
             self._bear(DiskFullError(end.exit.not_started or ""))
         outcome = read_outcome(

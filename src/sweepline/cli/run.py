@@ -65,6 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None
         "--gpu-free-mib", type=_positive, metavar="N", help="start on a GPU only while N MiB of its memory are free"
     )
     parser.add_argument("--count", type=_positive, metavar="N", help="start at most N runs now")
+    parser.add_argument(
+        "--start",
+        choices=["auto", "warm", "cold"],
+        help="fork runs from one process that has done their imports, or not",
+    )
     parser.add_argument("--retry-failed", action="store_true", help="run failed runs again")
     parser.add_argument("--max-failures", type=_positive, metavar="N", help="stop launching after N failures")
     parser.add_argument("--keep-going", action="store_true", help="go on although the first runs all fail")
@@ -166,6 +171,7 @@ def _start(
     from sweepline.planfile import build_plan_record, search_hash
     from sweepline.preflight import check_with_trainer
     from sweepline.sweep import Sweep, SweepOptions
+    from sweepline.warmstart import RUNS_WORTH_WARMING, plan_warm_start
 
     problem = missing_program(settings.command)
     if problem:
@@ -208,6 +214,8 @@ def _start(
                 max_failures=args.max_failures,
                 keep_going=args.keep_going,
             )
+            warm = plan_warm_start(settings, args.start or settings.start)
+            n_worth_warming = RUNS_WORTH_WARMING * slots.n_max if (args.start or settings.start) == "auto" else 1
             planned = _planned_ids(plan) if folder.journal.exists() else None
             sweep = Sweep(
                 settings,
@@ -223,6 +231,7 @@ def _start(
                     watched=watched,
                     held=[fd for fd in (folder.keeper_lock.fd, *(admission.leases.fds if admission else ())) if fd],
                     token=token,
+                    warm=warm if warm and sweep.has_to_do(n_worth_warming) else None,
                 ),
             )
             has_changed = old_plan is not None and old_plan.get("search") != search_hash(settings)

@@ -138,6 +138,13 @@ class OwnKeys(BaseModel):
     runs_per_device: Count = 1
     gpu_free_mib: Count | None = Field(None, description="start on a GPU only while so much of its memory is free")
     threads: Threads = "auto"
+    pin: bool = Field(False, description="give each slot CPU cores of its own, as many as it has threads")
+    start: Literal["auto", "warm", "cold"] = Field(
+        "auto", description="warm: fork runs of a Python program from one process that has done their imports"
+    )
+    preload: tuple[str, ...] | None = Field(
+        None, description="modules to import before runs are forked; default: what the program itself imports"
+    )
     malloc: Literal["tuned", "system"] = Field("tuned", description="memory settings of glibc for runs on CPUs")
     retry: Annotated[int, Field(strict=True, ge=0)] = 0
     timeout: Duration | None = Field(None, description="longest time of one run: 90s, 30m, 2h")

@@ -48,6 +48,9 @@ class SweepSettings:
     runs_per_device: int
     threads: str | int
     malloc: str
+    pin: bool
+    start: str
+    preload: Sequence[str] | None
     retry: int
     timeout_s: float | None
     stall_s: float | None
@@ -128,6 +131,9 @@ class _Reader:
             runs_per_device=model.runs_per_device,
             threads=model.threads,
             malloc=model.malloc,
+            pin=model.pin,
+            start=model.start,
+            preload=model.preload,
             retry=model.retry,
             timeout_s=model.timeout,
             stall_s=model.stall_timeout,

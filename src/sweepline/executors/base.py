@@ -27,7 +27,9 @@ class Task:
     """One attempt of a run as an executor sees it.
 
     ``environ`` is the whole environment; ``run_dir`` exists and takes ``stdout.log``, ``stderr.log`` and ``exit.json``.
-    A run that writes nothing for ``stall_s`` seconds is stopped.
+    A run that writes nothing for ``stall_s`` seconds is stopped. ``interpreter`` tells which words of ``argv`` are a
+    Python interpreter and its options, from and to, where the run may start warm. It runs on ``cpus``, on all where
+    there are none.
     """
 
     run_id: str
@@ -39,6 +41,8 @@ class Task:
     timeout_s: float | None = None
     stall_s: float | None = None
     grace_s: float = 20.0
+    interpreter: tuple[int, int] | None = None
+    cpus: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +52,7 @@ class Exit:
     ``exit_code`` is None when a signal ended it, ``stopped`` says who asked for that. ``not_started`` says why there
     never was a process, ``errno`` with which error. ``n_left_behind`` counts processes that outlived the run and were
     killed; a run that ``is_unkillable`` survived SIGKILL itself, so that its device cannot be used any more. At its end
-    the disk of its folder may have been full (``is_disk_full``).
+    the disk of its folder may have been full (``is_disk_full``). A run that ``is_warm`` was spared its imports.
     """
 
     exit_code: int | None = None
@@ -59,6 +63,7 @@ class Exit:
     n_left_behind: int = 0
     is_unkillable: bool = False
     is_disk_full: bool = False
+    is_warm: bool = False
     not_started: str | None = None
     errno: int | None = None
 
@@ -89,6 +94,13 @@ class Executor(Protocol):
 
     def wait(self, timeout_s: float | None) -> None:
         """Block until a run may have ended, a watched descriptor is readable, or the time is over."""
+
+    def take_notes(self) -> Sequence[str]:
+        """Return what a person should know of how runs are started, each once."""
+
+    @property
+    def saved_s(self) -> float:
+        """Seconds that one warm start saves; 0 while there are none."""
 
     def close(self) -> None:
         """Give up all resources; whatever still runs is ended."""

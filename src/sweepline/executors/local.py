@@ -18,13 +18,35 @@ from sweepline.errors import ExecutorUnavailableError
 from sweepline.executors.base import Exit, StopReason, Task
 from sweepline.keeper import exitfile, processes
 from sweepline.keeper.child import STDERR, STDOUT
-from sweepline.keeper.protocol import CLOSE, KEPT, START, STOP, TOKEN_VARIABLE, Messages, encode
+from sweepline.keeper.protocol import (
+    CLOSE,
+    KEPT,
+    PREPARE,
+    START,
+    STOP,
+    TOKEN_VARIABLE,
+    WARM,
+    Messages,
+    encode,
+    is_per_run,
+)
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 _MAIN = "import sys; sys.path.append(sys.argv[1]); from sweepline.keeper.main import main; main()"
 _ANSWER_S = 30.0  # a keeper that takes nothing for so long is as good as dead
 _KILL_ANSWER_S = 8.0
 _BURIAL_S = 5.0
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """That runs shall be forked from a parent which has imported ``preload``; None: what the program itself imports.
+
+    ``folders`` are where the program finds modules of its own.
+    """
+
+    preload: Sequence[str] | None = None
+    folders: Sequence[str] = ()
 
 
 @dataclass
@@ -55,11 +77,11 @@ class LocalRun:
 
 
 class LocalExecutor:
-    """Has every run started by exec, in a session of its own, its output going to files.
+    """Has every run started in a session of its own, its output going to files.
 
-    ``watched`` tells the descriptors whose readability ends a wait. ``held`` are descriptors that the keeper
-    keeps open too, so that the locks on them last until the last run has ended. ``token`` marks all of
-    these processes.
+    With ``warm`` runs of a Python program are forked from one process that has done their imports. ``watched`` tells
+    the descriptors whose readability ends a wait. ``held`` are descriptors that the keeper keeps open too, so that the
+    locks on them last until the last run has ended. ``token`` marks all of these processes.
     """
 
     def __init__(
@@ -68,7 +90,11 @@ class LocalExecutor:
         watched: Callable[[], Sequence[int]] = tuple,
         held: Sequence[int] = (),
         token: str | None = None,
+        warm: WarmStart | None = None,
     ) -> None:
+        self.saved_s = 0.0
+        self._warm, self._is_warming = warm, False
+        self._notes: list[str] = []
         self.token = token or secrets.token_hex(8)
         self._watched, self._held = watched, tuple(held)
         self._runs: dict[int, LocalRun] = {}
@@ -92,6 +118,9 @@ class LocalExecutor:
         """
         if self._keeper is None:
             self._start_keeper()
+        interpreter = task.interpreter if self._warm is not None else None
+        if interpreter is not None and not self._is_warming:
+            self._prepare_warm(task, interpreter)
         self._last_key += 1
         run = self._runs[self._last_key] = LocalRun(task, self._last_key, self)
         self.tell(
@@ -99,8 +128,10 @@ class LocalExecutor:
                 "do": START,
                 "key": run.key,
                 "argv": list(task.argv),
-                "set": {name: value for name, value in task.environ.items() if os.environ.get(name) != value},
+                "set": _changes(task.environ),
                 "unset": [name for name in os.environ if name not in task.environ],
+                "warm": interpreter,
+                "cpus": list(task.cpus),
                 "working_dir": str(task.working_dir),
                 "run_dir": str(task.run_dir),
                 "attempt": task.attempt,
@@ -110,6 +141,32 @@ class LocalExecutor:
             }
         )
         return run
+
+    def _prepare_warm(self, task: Task, interpreter: tuple[int, int]) -> None:
+        """Have the keeper prepare the parent of this run and all later ones; they wait for it."""
+        assert self._warm is not None
+        self._is_warming = True
+        first, last = interpreter
+        words = task.argv[last:]
+        self.note(
+            {
+                "do": PREPARE,
+                "interpreter": list(task.argv[first:last]),
+                "words": list(words[: 2 if words[0] == "-m" else 1]),
+                "title": words[1] if words[0] == "-m" else words[0],
+                "set": {n: value for n, value in _changes(task.environ).items() if not is_per_run(n.encode())},
+                "unset": [name for name in os.environ if name not in task.environ],
+                "working_dir": str(task.working_dir),
+                "preload": None if self._warm.preload is None else list(self._warm.preload),
+                "folders": list(self._warm.folders),
+                "without": [],
+            }
+        )
+
+    def take_notes(self) -> list[str]:
+        """Return what became of warm starts, each sentence once."""
+        notes, self._notes = self._notes, []
+        return notes
 
     def wait(self, timeout_s: float | None) -> None:
         """Block until a process ended, a watched descriptor is readable, or the time is over."""
@@ -166,6 +223,7 @@ class LocalExecutor:
 
     def _start_keeper(self) -> None:
         self._children_before = set(processes.children())
+        self._is_warming = False
         self._lifeline, theirs = socket.socketpair()
         self._lifeline.settimeout(_ANSWER_S)
         self._messages = Messages()
@@ -193,9 +251,25 @@ class LocalExecutor:
             self._bury_keeper()
             return
         for message in self._messages.feed(data):
+            if message["ev"] == WARM:
+                self._note_warm(message)
+                continue
             run = self._runs.pop(message["key"], None)
             if run is not None:
                 run.exit = exit_of(message)
+
+    def _note_warm(self, message: Mapping[str, Any]) -> None:
+        if "reason" in message:
+            self._notes.append(f"cold start: no warm one is possible: {message['reason']}")
+            return
+        self.saved_s = message["took_s"]
+        tops = dict.fromkeys(name.partition(".")[0] for name in message["preloaded"])
+        imported = f"{', '.join(tops)} imported once in {self.saved_s:.1f} s" if tops else "nothing to import"
+        self._notes.append(f"warm starts: {imported}, runs are forked from there")
+        if message["missing"]:
+            self._notes.append(f"preload: cannot be imported: {', '.join(message['missing'])}")
+        if message["without"]:
+            self._notes.append(f"not imported in advance, cannot be shared: {', '.join(message['without'])}")
 
     def _bury_keeper(self) -> None:
         """The keeper is dead or must die: end what it kept, and with it every run that it has not told of."""
@@ -218,6 +292,11 @@ class LocalExecutor:
         return pid not in self._children_before and processes.session_of(pid) != os.getsid(0)
 
 
+def _changes(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that differ from this process's own, and so from the keeper's."""
+    return {name: value for name, value in environ.items() if os.environ.get(name) != value}
+
+
 def exit_of(record: Mapping[str, Any]) -> Exit:
     """Return the end that a record of the keeper tells; KeyError and ValueError where it is none."""
     stopped = StopReason(record["stopped"]) if record["stopped"] else None
@@ -232,6 +311,7 @@ def exit_of(record: Mapping[str, Any]) -> Exit:
         n_left_behind=record.get("n_left_behind", 0),
         is_unkillable=record.get("is_unkillable", False),
         is_disk_full=record.get("is_disk_full", False),
+        is_warm=record.get("is_warm", False),
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from sweepline.keeper.processes import die_with_parent
@@ -23,12 +23,37 @@ class StartError(Exception):
         self.number = number
 
 
+@contextmanager
+def open_logs(run_dir: str) -> Iterator[list[int]]:
+    """Open what takes a run's standard output and standard error, for as long as its start takes.
+
+    Raises:
+        StartError: they cannot be made.
+    """
+    opened: list[int] = []
+    try:
+        opened += [os.open(os.path.join(run_dir, name), _LOG_FLAGS, 0o644) for name in (STDOUT, STDERR)]
+        yield opened
+    except OSError as error:
+        raise StartError(error.errno or 0, f"{error.strerror}: '{error.filename}'") from None
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
 def start_process(
-    argv: Sequence[str], variables: Mapping[bytes, bytes], *, stdin: int, working_dir: str, run_dir: str
+    argv: Sequence[str],
+    variables: Mapping[bytes, bytes],
+    *,
+    files: Sequence[int],
+    working_dir: str,
+    cpus: Sequence[int] = (),
+    handed: Sequence[int] = (),
 ) -> tuple[int, int]:
     """Fork a child that becomes a program; return its pid, and a descriptor for :func:`read_fault`.
 
-    Until that has answered, SIGTERM may be lost on the child.
+    ``files`` become its descriptors 0, 1 and 2, ``handed`` keep their numbers; it runs on ``cpus``, all where there are
+    none. Until the descriptor has answered, SIGTERM may be lost on the child.
 
     Raises:
         StartError: there is nothing to fork: the words, the files or the system's limits do not allow it.
@@ -41,17 +66,24 @@ def start_process(
         raise StartError(0, f"{error}: '{argv[0]}'") from None
     opened: list[int] = []
     try:
-        opened += [os.open(os.path.join(run_dir, name), _LOG_FLAGS, 0o644) for name in (STDOUT, STDERR)]
-        reading, writing = os.pipe2(os.O_CLOEXEC)
-        opened += [writing, reading]
+        opened += os.pipe2(os.O_CLOEXEC)
+        reading, writing = opened
         keeper = os.getpid()
         pid = os.fork()
         if pid == 0:
-            files = (stdin, *opened[:2])
-            _become(words, variables, working_dir=working_dir, keeper=keeper, files=files, fault=writing)
+            _become(
+                words,
+                variables,
+                working_dir=working_dir,
+                keeper=keeper,
+                files=files,
+                cpus=cpus,
+                handed=handed,
+                fault=writing,
+            )
         opened.remove(reading)
     except OSError as error:
-        raise StartError(error.errno or 0, f"{error.strerror}: '{error.filename or argv[0]}'") from None
+        raise StartError(error.errno or 0, f"{error.strerror}: '{argv[0]}'") from None
     finally:
         for fd in opened:
             os.close(fd)
@@ -73,6 +105,8 @@ def _become(
     working_dir: str,
     keeper: int,
     files: Sequence[int],
+    cpus: Sequence[int],
+    handed: Sequence[int],
     fault: int,
 ) -> NoReturn:
     """Turn this forked child into the program; what goes wrong is told through ``fault``."""
@@ -84,6 +118,10 @@ def _become(
             os._exit(1)
         for number, fd in enumerate(files):
             os.dup2(fd, number)
+        for fd in handed:
+            os.set_inheritable(fd, True)
+        if cpus:
+            os.sched_setaffinity(0, cpus)
         for signal_number in _RESET:
             signal.signal(signal_number, signal.SIG_DFL)
         os.chdir(working_dir)

@@ -29,6 +29,7 @@ class KeptRun:
     pid: int
     fault_fd: int | None
     started: float
+    is_warm: bool = False
     stopped: str | None = None
     ended_at: float | None = None
     kill_at: float | None = None

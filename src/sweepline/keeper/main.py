@@ -14,19 +14,33 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from typing import Any
 
 from sweepline.keeper import exitfile
-from sweepline.keeper.child import STDERR, STDOUT, StartError, read_fault, start_process
+from sweepline.keeper.child import STDERR, STDOUT, StartError, open_logs, read_fault, start_process
 from sweepline.keeper.kept import UNKILLABLE_S, KeptRun
 from sweepline.keeper.processes import become_subreaper, children, kill_children, reap, set_name
-from sweepline.keeper.protocol import CLOSE, ENDED, INTERRUPTED, KEPT, START, STOP, TOKEN_VARIABLE, Messages, encode
+from sweepline.keeper.protocol import (
+    CLOSE,
+    ENDED,
+    INTERRUPTED,
+    KEPT,
+    PREPARE,
+    START,
+    STOP,
+    TOKEN_VARIABLE,
+    WARM,
+    Messages,
+    encode,
+)
+from sweepline.keeper.warm import MAX_LEFT_OUT, WarmLostError, WarmParent
 
 MAX_START_TRIES = 8
 FIRST_RETRY_S = 0.05  # doubled with every try: 6 s in all
 FULL_BYTES = 64 * 1024
+WHEN_WARM = float("inf")  # due once the warm parent is ready, or given up
 SYNC_AFTER_S = 0.25  # an end that the sweep's journal has not taken by then is made durable here
 
 
@@ -40,6 +54,9 @@ class Keeper:
         self._given_up: set[int] = set()
         self._unsynced: dict[int, tuple[float, str]] = {}  # ended runs by key: when to sync which folder
         self._waiting: list[tuple[float, int, Mapping[str, Any]]] = []  # due, tries so far, start message
+        self._warm: WarmParent | None = None
+        self._warm_order: dict[str, Any] = {}
+        self._cold_reasons: set[str] = set()
         self._lifeline: socket.socket | None = lifeline
         self._messages = Messages()
         self._nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -66,13 +83,22 @@ class Keeper:
                 self._note_ends()
             now = time.monotonic()
             for run in list(self.runs.values()):
-                run.attend(now, others=self._by_pid)
+                run.attend(now, others=self._known_pids)
                 self._finish_when_clean(run)
+            if self._warm is not None and not self._warm.is_ready and now >= self._warm.due:
+                self._give_up_warm("its imports take too long")
             for entry in [entry for entry in self._waiting if entry[0] <= now]:
                 self._waiting.remove(entry)
                 self._start(entry[2], n_tries=entry[1])
+        if self._warm is not None:
+            self._warm.end()
         self._sync_ends(float("inf"))
         kill_children(lambda pid: pid not in self._given_up, within_s=UNKILLABLE_S)
+
+    @property
+    def _known_pids(self) -> Set[int]:
+        """The children that are no run's leftovers."""
+        return self._by_pid.keys() | ({self._warm.pid} if self._warm is not None else set())
 
     # waiting
 
@@ -84,12 +110,16 @@ class Keeper:
         poll.register(self._wakeup, select.POLLIN)
         if self._lifeline is not None:
             poll.register(self._lifeline, select.POLLIN | (select.POLLOUT if self._outbox else 0))
+        if self._warm is not None:
+            poll.register(self._warm, select.POLLIN)
         starting = {run.fault_fd: run for run in self.runs.values() if run.fault_fd is not None}
         for fault_fd in starting:
             poll.register(fault_fd, select.POLLIN)
         due = [run.next_deadline for run in self.runs.values()] + [entry[0] for entry in self._waiting]
         due += [at for at, _ in self._unsynced.values()]
-        deadline = min((at for at in due if at is not None), default=None)
+        if self._warm is not None and not self._warm.is_ready:
+            due.append(self._warm.due)
+        deadline = min((at for at in due if at is not None and at != WHEN_WARM), default=None)
         timeout_ms = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000 + 1
         for fd, events in poll.poll(timeout_ms):
             if fd == self._wakeup.fileno():
@@ -97,6 +127,8 @@ class Keeper:
                 self._has_child_news = True
             elif fd in starting:
                 self._learn_of_start(starting[fd])
+            elif self._warm is not None and fd == self._warm.fileno():
+                self._hear_warm()
             elif events & ~select.POLLOUT:
                 self._receive()
         if self._is_told_to_end:
@@ -138,13 +170,15 @@ class Keeper:
         self._lifeline, self._outbox = None, b""
         self._waiting.clear()
         for run in self.runs.values():
-            run.stop(INTERRUPTED, others=self._by_pid)
+            run.stop(INTERRUPTED, others=self._known_pids)
 
     # the sweep's wishes
 
     def _obey(self, message: dict[str, Any]) -> None:
         if message["do"] == START:
             self._start(message)
+        elif message["do"] == PREPARE:
+            self._prepare_warm(message)
         elif message["do"] == STOP:
             self._stop(message["key"], message["reason"], now=message["now"])
         elif message["do"] == KEPT:
@@ -155,15 +189,21 @@ class Keeper:
     def _start(self, message: Mapping[str, Any], *, n_tries: int = 0) -> None:
         key, run_dir, started = message["key"], message["run_dir"], time.monotonic()
         token = f"{self.token}.{key}"
+        if message["warm"] and self._warm is not None and not self._warm.is_ready:
+            self._waiting.append((WHEN_WARM, n_tries, message))
+            return
         try:
             exitfile.reserve(run_dir)
-            pid, fault_fd = start_process(
-                message["argv"],
-                self._environment(message, token),
-                stdin=self._nothing,
-                working_dir=message["working_dir"],
-                run_dir=run_dir,
-            )
+            variables = self._environment(message, token)
+            with open_logs(run_dir) as logs:
+                found = self._fork_warm(message, variables, logs) if message["warm"] else None
+                pid, fault_fd = found or start_process(
+                    message["argv"],
+                    variables,
+                    files=[self._nothing, *logs],
+                    working_dir=message["working_dir"],
+                    cpus=message["cpus"],
+                )
         except StartError as error:
             self._give_up_start(message, error, n_tries=n_tries)
         except OSError as error:
@@ -172,7 +212,13 @@ class Keeper:
             self._tell_not_started(key, str(error), 0)
         else:
             self.runs[key] = self._by_pid[pid] = KeptRun(
-                message, n_tries=n_tries, token=token, pid=pid, fault_fd=fault_fd, started=started
+                message,
+                n_tries=n_tries,
+                token=token,
+                pid=pid,
+                fault_fd=fault_fd,
+                started=started,
+                is_warm=found is not None,
             )
 
     def _environment(self, message: Mapping[str, Any], token: str) -> dict[bytes, bytes]:
@@ -181,6 +227,66 @@ class Keeper:
         for name in message["unset"]:
             variables.pop(os.fsencode(name), None)
         return variables
+
+    # warm starts
+
+    def _prepare_warm(self, order: dict[str, Any]) -> None:
+        self._warm_order = order
+        variables = self._environment(order, self.token)
+        try:
+            self._warm = WarmParent(order, variables, nothing=self._nothing, token=self.token)
+        except (StartError, OSError) as error:
+            self._give_up_warm(f"it cannot be started: {error}")
+
+    def _hear_warm(self) -> None:
+        """Learn how the imports went; one that cannot be shared is left to the runs, and a new parent does without."""
+        assert self._warm is not None
+        told = self._warm.hear()
+        if told is None:
+            self._give_up_warm("it has died")
+            return
+        left_out = self._warm_order["without"]
+        if self._warm.is_ready:
+            self._send(encode({"ev": WARM, "without": left_out, **told}))
+            self._release_waiting()
+        elif told["module"] and len(left_out) < MAX_LEFT_OUT:
+            self._warm.end()
+            self._warm = None
+            self._prepare_warm({**self._warm_order, "without": [*left_out, told["module"]]})
+        else:
+            self._give_up_warm(told["reason"])
+
+    def _give_up_warm(self, why: str) -> None:
+        """Start all further runs cold."""
+        if self._warm is not None:
+            self._warm.end()
+            self._warm = None
+        self._tell_cold(why)
+        self._release_waiting()
+
+    def _tell_cold(self, why: str) -> None:
+        if why not in self._cold_reasons:
+            self._cold_reasons.add(why)
+            self._send(encode({"ev": WARM, "reason": why}))
+
+    def _release_waiting(self) -> None:
+        self._waiting = [(0.0 if due == WHEN_WARM else due, n, message) for due, n, message in self._waiting]
+
+    def _fork_warm(
+        self, message: Mapping[str, Any], variables: Mapping[bytes, bytes], logs: Sequence[int]
+    ) -> tuple[int, int] | None:
+        """Return what :func:`start_process` returns; None where the run must start cold."""
+        if self._warm is None:
+            return None
+        why = self._warm.why_not(message, variables)
+        if why is not None:
+            self._tell_cold(why)
+            return None
+        try:
+            return self._warm.start(message, variables, logs=logs)
+        except WarmLostError as error:
+            self._give_up_warm(str(error))
+            return None
 
     def _learn_of_start(self, run: KeptRun) -> None:
         """A child has become its program, or says why it could not."""
@@ -211,7 +317,7 @@ class Keeper:
     def _stop(self, key: int, reason: str, *, now: bool) -> None:
         run = self.runs.get(key)
         if run is not None:
-            run.stop(reason, now=now, others=self._by_pid)
+            run.stop(reason, now=now, others=self._known_pids)
         for entry in [entry for entry in self._waiting if entry[2]["key"] == key]:
             self._waiting.remove(entry)
             self._tell_not_started(key, "stopped before it could be started", 0, reason)
@@ -221,6 +327,8 @@ class Keeper:
     def _note_ends(self) -> None:
         self._has_child_news = False
         for pid in children():
+            if self._warm is not None and pid == self._warm.pid:
+                continue  # its socket tells
             run = self._by_pid.get(pid)
             if run is not None:
                 run.note_exit()
@@ -235,10 +343,10 @@ class Keeper:
                 self._given_up.add(run.pid)
                 self._finish(run, None, None, is_unkillable=True)
             return
-        left = run.leftovers(self._by_pid)
+        left = run.leftovers(self._known_pids)
         if left and not run.is_given_up:
             if run.killed_at is not None:
-                run.kill(self._by_pid)  # what the killed ones had hidden behind them
+                run.kill(self._known_pids)  # what the killed ones had hidden behind them
             return
         self._given_up.update(left)
         _, status, usage = os.wait4(run.pid, 0)
@@ -260,6 +368,7 @@ class Keeper:
             "is_unkillable": is_unkillable,
             "n_log_bytes": run.count_output(),
             "is_disk_full": _is_disk_full(run.run_dir),
+            "is_warm": run.is_warm,
         }
         del self.runs[run.key], self._by_pid[run.pid]
         try:

@@ -6,14 +6,19 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-START, STOP, KEPT, CLOSE = "start", "stop", "kept", "close"  # from the sweep
-ENDED = "ended"  # from the keeper
+PREPARE, START, STOP, KEPT, CLOSE = "prepare", "start", "stop", "kept", "close"  # from the sweep
+ENDED, WARM = "ended", "warm"  # from the keeper
 
 TOKEN_VARIABLE = "SWEEPLINE_TOKEN"
 """In the environment of every run and of the keeper itself, so that none of them can be taken for a stranger."""
 
 INTERRUPTED, TIMEOUT, STALLED = "interrupted", "timeout", "stalled"
 """Why the keeper stops a run by itself: its sweep is gone, its time is over, it is silent."""
+
+
+def is_per_run(name: bytes) -> bool:
+    """Whether a variable is the sweep's own and told to each run anew, so that imports cannot depend on it."""
+    return name.startswith((b"SWEEPLINE_", b"WANDB_")) or name == b"CUDA_VISIBLE_DEVICES"
 
 
 def encode(message: Mapping[str, Any]) -> bytes:

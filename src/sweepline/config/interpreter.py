@@ -1,0 +1,41 @@
+"""Which words of a command are a Python interpreter with its options, so that a run of it can be forked instead."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+_PYTHON = re.compile(r"python(\d+(\.\d+)*)?")
+_FLAGS = frozenset("bBdEIOPqRsSuv")
+_WITH_VALUE = frozenset("WX")
+_UNLIKE_A_FILE = (".pyc", ".pyz", ".zip", os.sep)
+
+
+def find_interpreter(argv: Sequence[str], *, working_dir: Path) -> tuple[int, int] | None:
+    """Return where the interpreter with its options begins and ends in ``argv``; None when it runs no Python program.
+
+    A program is a source file or ``-m MODULE``; ``-c``, ``-i`` and standard input are none. A leading ``env`` without
+    assignments is passed over, as it changes nothing.
+    """
+    first = 1 if argv and Path(argv[0]).name == "env" else 0
+    if len(argv) < first + 2 or not _is_python(argv[first]):
+        return None
+    at = first + 1
+    while at < len(argv) and argv[at].startswith("-") and argv[at] != "-m":
+        letters = argv[at][1:]
+        if letters[:1] in _WITH_VALUE:
+            at += 1 if len(letters) > 1 else 2
+        elif letters and set(letters) <= _FLAGS:
+            at += 1
+        else:
+            return None
+    is_module = argv[at : at + 1] == ["-m"] and len(argv) > at + 1
+    is_file = len(argv) > at and argv[at] != "-m" and not argv[at].endswith(_UNLIKE_A_FILE)
+    return (first, at) if is_module or (is_file and not (working_dir / argv[at]).is_dir()) else None
+
+
+def _is_python(word: str) -> bool:
+    return word == sys.executable or _PYTHON.fullmatch(Path(word).name) is not None

@@ -1,0 +1,185 @@
+"""The keeper's side of warm starts: the parent that has imported what runs import, and asking it to fork."""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import select
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sweepline.keeper.child import StartError, read_fault, start_process
+from sweepline.keeper.processes import kill
+from sweepline.keeper.protocol import TOKEN_VARIABLE, is_per_run
+
+PREPARE_S = 300.0  # for the imports
+FORK_S = 10.0  # a parent that has not forked by then is stopped, or swapped out
+TIDY_S = 1.0
+MAX_LEFT_OUT = 4  # modules that cannot be shared, each of which costs a parent
+_TEMPLATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "template.py")
+_TITLE_BYTES = 4096
+_TOKEN_WIDTH = 20
+_BOOT = """\
+import sys
+_space = {{"__name__": "sweepline_template"}}
+exec(compile(open({path!r}, "rb").read(), {path!r}, "exec"), _space)
+_code, _globals, _leave = _space["serve"](int(sys.argv[1]))
+try:
+    exec(_code, _globals)
+except BaseException as _error:
+    _leave(_error)
+_leave(None)
+"""
+
+
+class WarmLostError(Exception):
+    """The warm parent cannot fork any more; it is gone, and runs start cold."""
+
+
+class WarmParent:
+    """A process of the runs' interpreter, first importing, then ready to be asked.
+
+    ``order`` is the sweep's message: the interpreter with its options, the first run's program, which modules.
+    """
+
+    def __init__(self, order: Mapping[str, Any], variables: Mapping[bytes, bytes], *, nothing: int, token: str) -> None:
+        """Start it.
+
+        Raises:
+            StartError: the interpreter cannot be started.
+        """
+        self.interpreter: list[str] = order["interpreter"]
+        self.is_ready = False
+        self.due = time.monotonic() + PREPARE_S
+        self._variables = {name: value for name, value in variables.items() if not is_per_run(name)}
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.settimeout(FORK_S)
+        printed = [os.memfd_create(f"sweepline-{name}", os.MFD_CLOEXEC) for name in ("stdout", "stderr")]
+        boot = _BOOT.format(path=_TEMPLATE) + "\n" * _TITLE_BYTES  # the room for the command lines of runs
+        # Runs write their own tokens over this one, which is why it is as wide as any.
+        marked = {**variables, TOKEN_VARIABLE.encode(): f"{token}.{0:0{_TOKEN_WIDTH}}".encode()}
+        try:
+            self.pid, fault_fd = start_process(
+                [*self.interpreter, "-c", boot, str(theirs.fileno())],
+                marked,
+                files=[nothing, *printed],
+                working_dir=order["working_dir"],
+                handed=[theirs.fileno()],
+            )
+            fault = read_fault(fault_fd)
+            if fault is not None:
+                os.waitpid(self.pid, 0)
+                raise fault
+        except StartError:
+            self._socket.close()
+            raise
+        finally:
+            theirs.close()
+            for fd in printed:
+                os.close(fd)
+        self._socket.send(json.dumps(order).encode())
+
+    def fileno(self) -> int:
+        """Readable when there is something to :meth:`hear`."""
+        return self._socket.fileno()
+
+    def hear(self) -> dict[str, Any] | None:
+        """Return what it says of its imports; None when it is dead."""
+        try:
+            data = self._socket.recv(1 << 16)
+        except OSError:
+            data = b""
+        if not data:
+            return None
+        told: dict[str, Any] = json.loads(data)
+        self.is_ready = "reason" not in told
+        return told
+
+    def why_not(self, message: Mapping[str, Any], variables: Mapping[bytes, bytes]) -> str | None:
+        """Return why a run cannot be forked from here; None when it can."""
+        first, last = message["warm"]
+        if message["argv"][first:last] != self.interpreter:
+            return "another interpreter"
+        known = self._variables
+        theirs = {name: value for name, value in variables.items() if not is_per_run(name)}
+        if theirs != known:
+            changed = [name for name in {**known, **theirs} if known.get(name) != theirs.get(name)]
+            return f"another value of {os.fsdecode(min(changed))}, which imports may have read"
+        return None
+
+    def start(
+        self, message: Mapping[str, Any], variables: Mapping[bytes, bytes], *, logs: Sequence[int]
+    ) -> tuple[int, int]:
+        """Have a run forked; return its pid, and a descriptor that tells like that of a process which is executed.
+
+        Raises:
+            WarmLostError: it does not answer.
+            StartError: the system's limits do not allow it.
+        """
+        first, last = message["warm"]
+        request = {
+            "argv": message["argv"][first:],
+            "words": message["argv"][last:],
+            "environ": {os.fsdecode(name): os.fsdecode(value) for name, value in variables.items()},
+            "token_variable": TOKEN_VARIABLE,
+            "working_dir": message["working_dir"],
+            "cpus": message["cpus"],
+        }
+        opened: list[int] = []
+        try:
+            opened.append(os.memfd_create("sweepline-request", os.MFD_CLOEXEC))
+            opened += os.pipe2(os.O_CLOEXEC)
+            request_fd, reading, writing = opened
+            _write_all(request_fd, json.dumps(request).encode())
+            fds = array.array("i", [*logs, writing, request_fd])
+            self._socket.sendmsg([b"fork"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+        except (BrokenPipeError, ConnectionError, TimeoutError):
+            raise WarmLostError("it is gone") from None
+        except OSError as error:
+            raise StartError(error.errno or 0, f"{error.strerror}: '{message['argv'][0]}'") from None
+        finally:
+            for fd in opened:
+                if len(opened) < 3 or fd != reading:
+                    os.close(fd)
+        pid = _read_pid(reading)
+        if pid is None:
+            os.close(reading)
+            raise WarmLostError("it does not fork")
+        if pid < 0:
+            os.close(reading)
+            raise StartError(-pid, f"{os.strerror(-pid)}: '{message['argv'][0]}'")
+        return pid, reading
+
+    def end(self) -> None:
+        """End it: it tidies up, or is killed. The runs that it has become live on."""
+        self._socket.close()
+        pidfd = os.pidfd_open(self.pid)
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        if not self.is_ready or not poll.poll(TIDY_S * 1000):
+            kill(self.pid)
+        os.close(pidfd)
+        os.waitpid(self.pid, 0)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def _read_pid(fd: int) -> int | None:
+    """Return the number that comes first, an errno if it is negative, and leave what follows; None when none comes."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    until, text = time.monotonic() + FORK_S, b""
+    while not text.endswith(b"\n"):
+        if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
+            return None
+        byte = os.read(fd, 1)
+        if not byte:
+            return None
+        text += byte
+    return int(text)

@@ -1,0 +1,57 @@
+"""Whether runs of a sweep shall be forked from one process that has done their imports, and which those are."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+from sweepline.config.interpreter import find_interpreter
+from sweepline.config.sweepfile import SweepSettings
+from sweepline.errors import ConfigError
+from sweepline.executors.local import WarmStart
+from sweepline.preflight import is_own_trainer
+from sweepline.tracking import wandb_mode
+from sweepline.values import display_path
+
+RUNS_WORTH_WARMING = 2  # per slot, else as much is imported as without
+_OWN_IMPORTS = (
+    "torch",
+    "numpy",
+    "sweepline.training.single",
+    "sweepline.training.checkpoints",
+    "sweepline.training.loop",
+    "sweepline.training.models",
+    "sweepline.training.optimizers",
+    "sweepline.training.reporting",
+    "sweepline.training.seeding",
+)
+
+
+def plan_warm_start(settings: SweepSettings, mode: str) -> WarmStart | None:
+    """Return how runs start warm; None when they start cold, because ``mode`` says so or they are no Python program.
+
+    Raises:
+        ConfigError: they must start warm, and cannot.
+    """
+    if mode == "cold":
+        return None
+    command = settings.command
+    argv = command.build({}, None, device="cpu", run_dir=Path())
+    found = find_interpreter(argv, working_dir=command.working_dir)
+    if found is None:
+        if mode == "warm":
+            raise ConfigError(
+                f"{display_path(settings.path)}: start: warm needs a Python program (python FILE or python -m MODULE), "
+                f"the command is {' '.join(argv[:3])!r}; use start: auto"
+            )
+        return None
+    preload = settings.preload
+    if preload is None and is_own_trainer(command):
+        is_tracked = wandb_mode(settings.wandb).get("WANDB_MODE", os.environ.get("WANDB_MODE")) != "disabled"
+        has_wandb = is_tracked and importlib.util.find_spec("wandb") is not None
+        preload = (*_OWN_IMPORTS, *(["wandb"] if has_wandb else []))
+    program = argv[found[1]]
+    script = command.working_dir / program
+    folder = command.working_dir if program == "-m" else script.resolve().parent
+    return WarmStart(preload=preload, folders=[str(folder)])
