@@ -159,7 +159,7 @@ class LocalExecutor:
                 "working_dir": str(task.working_dir),
                 "preload": None if self._warm.preload is None else list(self._warm.preload),
                 "folders": list(self._warm.folders),
-                "without": [],
+                "without": {},
             }
         )
 
@@ -269,7 +269,8 @@ class LocalExecutor:
         if message["missing"]:
             self._notes.append(f"preload: cannot be imported: {', '.join(message['missing'])}")
         if message["without"]:
-            self._notes.append(f"not imported in advance, cannot be shared: {', '.join(message['without'])}")
+            left_out = ", ".join(f"{name} ({why})" for name, why in message["without"].items())
+            self._notes.append(f"not imported in advance: {left_out}")
 
     def _bury_keeper(self) -> None:
         """The keeper is dead or must die: end what it kept, and with it every run that it has not told of."""

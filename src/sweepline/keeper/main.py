@@ -243,18 +243,18 @@ class Keeper:
         assert self._warm is not None
         told = self._warm.hear()
         if told is None:
-            self._give_up_warm("it has died")
+            self._give_up_warm(self._warm.describe_death())
             return
         left_out = self._warm_order["without"]
         if self._warm.is_ready:
             self._send(encode({"ev": WARM, "without": left_out, **told}))
             self._release_waiting()
-        elif told["module"] and len(left_out) < MAX_LEFT_OUT:
+        elif len(left_out) < MAX_LEFT_OUT:
             self._warm.end()
             self._warm = None
-            self._prepare_warm({**self._warm_order, "without": [*left_out, told["module"]]})
+            self._prepare_warm({**self._warm_order, "without": {**left_out, told["module"]: told["reason"]}})
         else:
-            self._give_up_warm(told["reason"])
+            self._give_up_warm(f"importing {told['module']} {told['reason']}")
 
     def _give_up_warm(self, why: str) -> None:
         """Start all further runs cold."""

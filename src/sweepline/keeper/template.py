@@ -20,6 +20,7 @@ import time
 import traceback
 import types
 import weakref
+from contextlib import suppress
 from importlib import import_module, machinery, util
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -34,9 +35,9 @@ _libc = ctypes.CDLL(None)
 
 
 class UnfitError(Exception):
-    """Forking this process would not be safe. ``module`` is the one whose import made it so."""
+    """Forking this process would not be safe, because of what importing ``module`` does."""
 
-    def __init__(self, reason: str, module: str = "") -> None:
+    def __init__(self, reason: str, module: str) -> None:
         super().__init__(reason)
         self.module = module
 
@@ -160,17 +161,17 @@ def _check_fit(name: str, n_fds: int) -> None:
         os.waitpid(middle, 0)
         n_threads = len(os.listdir("/proc/self/task"))
         if n_threads > 1:
-            raise UnfitError(f"importing {name} starts {n_threads - 1} threads", name)
+            raise UnfitError(f"starts {n_threads - 1} thread{'s' * (n_threads > 2)}", name)
     if _count_fds() > n_fds:
         opened = [_readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
         of_gpu = any(path.startswith(("/dev/nvidia", "/dev/kfd", "/dev/dri")) for path in opened)
-        what = "uses the GPU already" if of_gpu else "keeps files or connections open"
-        raise UnfitError(f"importing {name} {what}", name)
+        what = "uses the GPU already" if of_gpu else "keeps a file or a connection open"
+        raise UnfitError(what, name)
     try:
         os.waitpid(-1, os.WNOHANG)
     except ChildProcessError:
         return
-    raise UnfitError(f"importing {name} starts a process", name)
+    raise UnfitError("starts a process", name)
 
 
 def _count_fds() -> int:
@@ -296,13 +297,17 @@ def _become(
             os.kill(pid, signal.SIGKILL)
         os._exit(0)
     request = json.loads(_contents(request_fd))
+    argv = request["argv"]
+    if hasattr(sys, "orig_argv"):
+        argv[0] = sys.orig_argv[0]  # the interpreter itself, where the command names a script that starts it
+        sys.orig_argv[:] = argv
     try:
         os.setsid()
         for number, fd in enumerate((stdout, stderr), start=1):
             os.dup2(fd, number)
             _write_all(number, printed[number - 1])
         _take_environment(request, changes)
-        _retitle(request["argv"])
+        _retitle(argv)
         _name_process(os.path.basename(sys.executable))
         if request["cpus"]:
             os.sched_setaffinity(0, request["cpus"])
@@ -320,8 +325,6 @@ def _become(
         os.close(fd)
     _reseed()
     words = request["words"]
-    if hasattr(sys, "orig_argv"):
-        sys.orig_argv[:] = request["argv"]
     main = types.ModuleType("__main__")
     if sys.version_info < (3, 14):
         main.__dict__.update(__annotations__={})
@@ -558,10 +561,10 @@ def _exit_code(error: SystemExit) -> int:
         return 0
     if isinstance(code, int):
         return int(code) if -(2**63) <= code < 2**63 else -1
-    try:
-        sys.stderr.write(f"{code}\n")
-    except Exception:
-        _tell_ignored("SystemExit")
+    with suppress(Exception):  # the interpreter says nothing either
+        sys.stderr.write(str(code))
+    with suppress(Exception):
+        sys.stderr.write("\n")
     return 1
 
 

@@ -6,6 +6,7 @@ import array
 import json
 import os
 import select
+import signal
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -27,11 +28,12 @@ import sys
 _space = {{"__name__": "sweepline_template"}}
 exec(compile(open({path!r}, "rb").read(), {path!r}, "exec"), _space)
 _code, _globals, _leave = _space["serve"](int(sys.argv[1]))
+_error = None
 try:
     exec(_code, _globals)
-except BaseException as _error:
-    _leave(_error)
-_leave(None)
+except BaseException as _caught:
+    _error = _caught
+_leave(_error)
 """
 
 
@@ -152,6 +154,17 @@ class WarmParent:
             os.close(reading)
             raise StartError(-pid, f"{os.strerror(-pid)}: '{message['argv'][0]}'")
         return pid, reading
+
+    def describe_death(self) -> str:
+        """Return what became of it, once :meth:`hear` knows no more."""
+        found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        if found is None or found.si_code == os.CLD_EXITED:
+            how = "an exit" if found is None else f"exit code {found.si_status}"
+        else:
+            how = signal.Signals(found.si_status).name
+        if self.is_ready:
+            return f"the warm parent was ended from outside ({how})"
+        return f"its imports end the interpreter ({how})"
 
     def end(self) -> None:
         """End it: it tidies up, or is killed. The runs that it has become live on."""

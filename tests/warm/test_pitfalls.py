@@ -1,0 +1,375 @@
+"""What goes wrong when interpreters are forked, done on purpose: threads, devices, random numbers, deaths, edits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from sweepline.keeper.processes import find_by_token
+from sweepline.recording.locks import read_keeper_token
+from tests.conftest import DEADLINE_S, Project, wait_until
+
+SWEEP = """
+    program: run.py
+    method: grid
+    parameters: {x: VALUES}
+    devices: cpu
+    max_concurrent: 2
+    grace: 1s
+"""
+USE = """
+    import json, os, sys, threading
+    import LIBRARY
+    print(json.dumps({"x": sys.argv[1], "n_threads": threading.active_count(), "seen": LIBRARY.SEEN}))
+"""
+
+
+@pytest.fixture
+def project(project: Project) -> Project:
+    """A project with a folder of installed libraries, as far as Python can tell."""
+    libraries = project.path / "lib" / "site-packages"
+    libraries.mkdir(parents=True)
+    project.environ["PYTHONPATH"] = str(libraries)
+    return project
+
+
+def write_sweep(project: Project, script: str, *, n_runs: int = 4, **keys: str) -> None:
+    project.write("run.py", script)
+    text = SWEEP.replace("VALUES", str(list(range(n_runs))))
+    project.write("sweep.yaml", text + "".join(f"    {key}: {value}\n" for key, value in keys.items()))
+
+
+def write_library(project: Project, name: str, text: str) -> None:
+    project.write(f"lib/site-packages/{name}.py", text)
+
+
+def run(project: Project, *args: str) -> str:
+    done = project.run(*args)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert set(project.rows().state) == {"finished"}
+    return done.stdout
+
+
+def logs(project: Project, name: str = "stdout.log") -> list[str]:
+    return [path.read_text() for path in sorted((project.sweep_dir / "runs").glob(f"*/{name}"))]
+
+
+def warmths(project: Project) -> list[bool]:
+    return [json.loads(text)["is_warm"] for text in logs(project, "exit.json")]
+
+
+def find_parent(project: Project) -> int:
+    """Return the pid of the warm parent."""
+    token = read_keeper_token(project.sweep_dir)
+    return next(pid for pid in find_by_token(token) if Path(f"/proc/{pid}/comm").read_text() == "sweepline-warm\n")
+
+
+def test_a_library_that_starts_a_thread_is_left_to_the_runs(project: Project) -> None:
+    write_library(project, "calm", "SEEN = 1")
+    write_library(
+        project,
+        "threaded",
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()\nSEEN = 2",
+    )
+    write_sweep(project, USE.replace("LIBRARY", "threaded").replace("import threaded", "import calm, threaded"))
+    said = run(project)
+    assert "warm starts: calm imported once" in said
+    assert "not imported in advance: threaded (starts 1 thread)" in said
+    assert all(warmths(project))
+    assert [json.loads(text)["n_threads"] for text in logs(project)] == [2] * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("SEEN = open('/dev/null')", "keeps a file or a connection open"),
+        ("import socket; SEEN = socket.socket()", "keeps a file or a connection open"),
+        ("import subprocess; SEEN = subprocess.Popen(['sleep', '600'])", "starts a process"),
+    ],
+)
+def test_a_library_that_opens_or_starts_something_is_left_to_the_runs(project: Project, text: str, why: str) -> None:
+    write_library(project, "opens", text)
+    write_sweep(project, USE.replace("LIBRARY.SEEN", "str(LIBRARY.SEEN)").replace("LIBRARY", "opens"))
+    said = run(project)
+    assert f"not imported in advance: opens ({why})" in said
+    assert all(warmths(project))
+    assert project.survivors() == []
+
+
+def test_a_library_that_uses_a_gpu_when_it_is_imported_is_left_to_the_runs(project: Project) -> None:
+    device = Path("/dev/nvidia-of-sweepline-tests")
+    try:
+        device.touch()
+    except OSError as error:
+        pytest.skip(f"a stand-in for a GPU's device file cannot be made: {error}")
+    try:
+        write_library(project, "cuda", f"FILE = open('{device}')\nSEEN = 1")
+        write_sweep(project, USE.replace("LIBRARY", "cuda"))
+        assert "not imported in advance: cuda (uses the GPU already)" in run(project)
+    finally:
+        device.unlink()
+
+
+def test_a_library_that_kills_its_interpreter_makes_all_runs_cold(project: Project) -> None:
+    write_library(project, "deadly", "import os\nSEEN = 1\nif 'SWEEPLINE_RUN_ID' not in os.environ: os.abort()")
+    write_sweep(project, USE.replace("LIBRARY", "deadly"))
+    assert "cold start: no warm one is possible: its imports end the interpreter (SIGABRT)" in run(project)
+    assert warmths(project) == [False] * 4
+
+
+def test_too_many_libraries_that_cannot_be_shared_make_all_runs_cold(project: Project) -> None:
+    for i in range(6):
+        write_library(project, f"opens{i}", "SEEN = open('/dev/null')")
+    write_sweep(project, "import opens0, opens1, opens2, opens3, opens4, opens5")
+    assert "cold start: no warm one is possible: importing opens" in run(project)
+    assert warmths(project) == [False] * 4
+
+
+def test_what_imports_print_and_set_is_in_every_run(project: Project) -> None:
+    write_library(
+        project,
+        "talks",
+        "import os, sys\nprint('a banner')\nprint('a warning', file=sys.stderr)\n"
+        "os.environ['BY_IMPORT'] = 'set'\nos.environ.pop('UNSET', None)\nSEEN = 'x'",
+    )
+    project.environ["UNSET"] = "there"
+    write_sweep(project, "import os, talks\nprint(os.environ.get('BY_IMPORT'), os.environ.get('UNSET'))")
+    run(project)
+    assert all(warmths(project))
+    assert logs(project) == ["a banner\nset None\n"] * 4
+    assert logs(project, "stderr.log") == ["a warning\n"] * 4
+
+
+def test_a_folder_that_an_import_makes_outlives_the_run_that_ends_first(project: Project) -> None:
+    write_library(
+        project, "scratch", "import tempfile\nFOLDER = tempfile.TemporaryDirectory(prefix='scratch-of-tests-')"
+    )
+    write_sweep(
+        project, "import os, scratch\nprint(scratch.FOLDER.name)\nassert os.path.isdir(scratch.FOLDER.name)", n_runs=6
+    )
+    run(project)
+    assert all(warmths(project))
+    (name,) = set(logs(project))
+    assert not Path(name.strip()).exists()  # the parent has tidied up
+
+
+def test_edits_between_runs_count(project: Project) -> None:
+    """The program and its own modules are read anew for each run; only installed libraries are shared."""
+    write_library(project, "calm", "SEEN = 1")
+    project.write("mine.py", "import calm\nVERSION = 1")
+    write_sweep(
+        project,
+        """
+        import mine, pathlib
+        here = pathlib.Path(__file__)
+        print(mine.VERSION, 'first text')
+        here.with_name("mine.py").write_text(f"import calm\\nVERSION = {mine.VERSION + 1}  # {'x' * mine.VERSION}")
+        here.write_text(here.read_text().replace('first text', 'other text'))
+        """,
+        n_runs=4,
+        max_concurrent="1",
+    )
+    project.write("sweep.yaml", (project.path / "sweep.yaml").read_text().replace("max_concurrent: 2\n", ""))
+    said = run(project)
+    assert "warm starts: calm imported once" in said  # found through the program's own module
+    assert sorted(logs(project)) == ["1 first text\n", "2 other text\n", "3 other text\n", "4 other text\n"]
+
+
+def test_runs_without_a_seed_draw_numbers_of_their_own(project: Project) -> None:
+    write_sweep(
+        project,
+        "import random, uuid, numpy, torch\n"
+        "print(random.random(), numpy.random.rand(), torch.rand(1).item(), uuid.uuid4())",
+        n_runs=4,
+    )
+    run(project)
+    assert all(warmths(project))
+    for numbers in zip(*(text.split() for text in logs(project)), strict=True):
+        assert len(set(numbers)) == 4
+
+
+def test_torch_trains_alike_with_any_number_of_threads_and_with_workers(project: Project) -> None:
+    script = """
+        import sys
+        import numpy as np
+        import torch
+        from torch import nn
+        from torch.utils.data import DataLoader, TensorDataset
+
+        def main():
+            torch.manual_seed(0)
+            data = TensorDataset(torch.randn(256, 1, 12, 12), torch.randint(0, 4, (256,)))
+            model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(800, 4))
+            optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+            for inputs, labels in DataLoader(data, batch_size=64, num_workers=2, shuffle=True):
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(model(inputs), labels)
+                loss.backward()
+                optimizer.step()
+            a = np.ones((300, 300)) @ np.ones((300, 300))
+            print(f"METRIC loss={loss.item()!r} threads={torch.get_num_threads()} sum={a.sum()}")
+
+        if __name__ == "__main__":
+            main()
+    """
+    for start in ("warm", "cold"):
+        write_sweep(project, script, n_runs=2, threads="2", name=start)
+        done = project.run("--start", start)
+        assert done.returncode == 0, done.stdout
+    texts = {path.read_text() for path in project.path.glob("outputs/*/runs/*/stdout.log")}
+    assert len(texts) == 1
+    assert "threads=2" in texts.pop()
+
+
+def test_a_warm_parent_that_is_killed_costs_no_run(project: Project) -> None:
+    write_sweep(project, "import pathlib, time\nwhile not pathlib.Path('go').exists(): time.sleep(0.01)", n_runs=6)
+    process = project.start("run")
+    wait_until(lambda: len(list(project.path.glob("outputs/*/runs/*/stdout.log"))) == 2, "two runs live")
+    os.kill(find_parent(project), signal.SIGKILL)
+    (project.path / "go").touch()
+    out, _ = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, out
+    assert "cold start: no warm one is possible: the warm parent was ended from outside (SIGKILL)" in out
+    assert sorted(warmths(project)) == [False] * 4 + [True] * 2
+
+
+def test_a_warm_parent_that_hangs_is_given_up(project: Project) -> None:
+    write_sweep(project, "import pathlib, time\nwhile not pathlib.Path('go').exists(): time.sleep(0.01)", n_runs=4)
+    process = project.start("run")
+    wait_until(lambda: len(list(project.path.glob("outputs/*/runs/*/stdout.log"))) == 2, "two runs live")
+    os.kill(find_parent(project), signal.SIGSTOP)
+    (project.path / "go").touch()
+    out, _ = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, out
+    assert "it does not fork" in out
+    assert project.survivors() == []
+
+
+@pytest.mark.parametrize("victim", ["orchestrator", "keeper"])
+def test_nothing_that_was_forked_outlives_its_sweep(project: Project, victim: str) -> None:
+    """Runs, and what they forked into sessions of their own without a new program."""
+    script = """
+        import os, signal, time
+        from pathlib import Path
+
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                Path(os.environ["SWEEPLINE_RUN_DIR"], "child").write_text(str(os.getpid()))
+            time.sleep(600)
+        time.sleep(600)
+    """
+    write_sweep(project, script, n_runs=4)
+    process = project.start("run")
+    wait_until(lambda: len(list(project.path.glob("outputs/*/runs/*/child"))) == 2, "two families live")
+    (keeper,) = [
+        pid
+        for pid in find_by_token(read_keeper_token(project.sweep_dir))
+        if Path(f"/proc/{pid}/comm").read_text() == "sweepline-keep\n"
+    ]
+    if victim == "keeper":
+        os.kill(keeper, signal.SIGKILL)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+    else:
+        process.kill()
+    process.communicate(timeout=DEADLINE_S)
+    wait_until(lambda: len(project.survivors()) == 0, "all have ended")
+
+
+def test_each_run_is_told_from_the_others_by_what_it_has_left_behind(project: Project) -> None:
+    """A run that ends leaves nothing, while another one's processes of the same parent live on."""
+    script = """
+        import os, sys, time
+        from pathlib import Path
+
+        is_first = sys.argv[1].endswith("0")
+        if os.fork() == 0:
+            os.setsid()
+            Path("left" if is_first else "mine").write_text(str(os.getpid()))
+            time.sleep(600)
+        name = "left" if is_first else "mine"
+        while not Path(name).exists() or not Path(name).read_text():
+            time.sleep(0.01)
+        if not is_first:
+            pid = int(Path("left").read_text()) if Path("left").exists() else 0
+            while not Path("left").exists() or Path("/proc", Path("left").read_text() or "1").exists():
+                time.sleep(0.01)
+            print("mine lives:", Path("/proc", Path("mine").read_text()).exists())
+    """
+    write_sweep(project, script, n_runs=2)
+    done = project.run("--start", "warm")
+    assert done.returncode == 0, done.stdout
+    assert "mine lives: True\n" in logs(project)
+    assert project.survivors() == []
+
+
+def test_ctrl_c_while_libraries_are_imported_ends_at_once(project: Project) -> None:
+    write_library(project, "slow", "import time, pathlib\npathlib.Path('importing').touch()\ntime.sleep(600)")
+    write_sweep(project, "import slow", grace="600s")
+    project.write("sweep.yaml", (project.path / "sweep.yaml").read_text().replace("grace: 1s\n", ""))
+    process = project.start("run")
+    wait_until(lambda: (project.path / "importing").exists(), "it is imported")
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 130
+    assert project.survivors() == []
+    assert "Traceback" not in out
+
+
+def test_the_time_of_a_run_begins_after_the_imports(project: Project) -> None:
+    write_library(project, "slow", "import time\ntime.sleep(3)")
+    write_sweep(project, "import slow", timeout="2s")
+    run(project)
+    assert project.rows().duration_s.max() < 2
+
+
+def test_what_a_warm_start_needs_is_said_where_it_is_wrong(project: Project) -> None:
+    write_sweep(project, "print('METRIC loss=1')", preload="[no_such_module]")
+    assert "preload: cannot be imported: no_such_module" in run(project, "--start", "warm")
+    project.write("run.sh", "#!/bin/sh\necho METRIC loss=1\n").chmod(0o755)
+    project.write("shell.yaml", SWEEP.replace("run.py", "run.sh").replace("VALUES", "[1, 2]") + "    start: warm\n")
+    refused = project.command("run", "shell.yaml")
+    assert refused.returncode == 2
+    assert "start: warm needs a Python program" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("n_runs", "is_warm"), [(3, False), (4, True)])
+def test_auto_is_warm_where_two_runs_are_due_per_slot(project: Project, n_runs: int, is_warm: bool) -> None:
+    write_sweep(project, "print('METRIC loss=1')", n_runs=n_runs)
+    run(project)
+    assert warmths(project) == [is_warm] * n_runs
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "[python3, -u, -W, error, '${program}', '${args}']",
+        "['${env}', '${interpreter}', -B, '${program}', '${args}']",
+        "['${interpreter}', -I, '${program}', '${args}']",
+        "['${interpreter}', -m, pack.tool, '${args}']",
+        "['${interpreter}', -m, pack, '${args}']",
+    ],
+)
+def test_every_way_to_name_a_python_program_starts_warm_and_looks_the_same(project: Project, command: str) -> None:
+    seen = "[sys.argv, sys.path, sys.orig_argv, str(sys.flags), __name__, __package__]"
+    text = f"import json, sys\nfor item in {seen}: print(json.dumps(item))"
+    for name in ("pack/tool.py", "pack/__main__.py"):
+        project.write(name, text)
+    project.write("pack/__init__.py", "")
+    write_sweep(project, text, n_runs=2, command=command)
+    texts = {}
+    for start in ("warm", "cold"):
+        run(project, "--start", start)
+        assert warmths(project) == [start == "warm"] * 2
+        texts[start] = logs(project)
+        subprocess.run(["rm", "-r", str(project.path / "outputs")], check=True)
+    assert [t.splitlines() for t in texts["warm"]] == [t.splitlines() for t in texts["cold"]]
