@@ -151,10 +151,11 @@ class Sweep:
         while True:
             self._heed_signals()
             self._heed_pause()
+            self._launch()
             due = self.book.commit_due
             if (self.book.has_uncommitted and not self._active) or (due is not None and time.monotonic() >= due):
                 self._commit()
-            self._launch()
+                self._launch()  # what goes again
             if self._is_done():
                 break
             now = time.monotonic()

@@ -281,7 +281,7 @@ def test_nothing_that_was_forked_outlives_its_sweep(project: Project, victim: st
     else:
         process.kill()
     process.communicate(timeout=DEADLINE_S)
-    wait_until(lambda: len(project.survivors()) == 0, "all have ended")
+    wait_until(lambda: project.survivors() == [], "all have ended")
 
 
 def test_each_run_is_told_from_the_others_by_what_it_has_left_behind(project: Project) -> None:
@@ -316,7 +316,7 @@ def test_ctrl_c_while_libraries_are_imported_ends_at_once(project: Project) -> N
     write_sweep(project, "import slow", grace="600s")
     project.write("sweep.yaml", (project.path / "sweep.yaml").read_text().replace("grace: 1s\n", ""))
     process = project.start("run")
-    wait_until(lambda: (project.path / "importing").exists(), "it is imported")
+    wait_until((project.path / "importing").exists, "it is imported")
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 130

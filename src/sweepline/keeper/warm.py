@@ -122,6 +122,8 @@ class WarmParent:
             StartError: the system's limits do not allow it.
         """
         first, last = message["warm"]
+        if any("\0" in word for word in message["argv"]):
+            raise StartError(0, f"embedded null byte: '{message['argv'][0]}'")
         request = {
             "argv": message["argv"][first:],
             "words": message["argv"][last:],
