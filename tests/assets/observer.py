@@ -73,7 +73,7 @@ def what():
         "pickled": type(pickle.loads(pickle.dumps(Picklable()))) is Picklable,
         "cwd": os.getcwd(),
         "environ": dict(os.environ),
-        "environ_of_child": subprocess.run(["env", "-0"], stdout=subprocess.PIPE).stdout.decode().split("\0")[:-1],
+        "environ_of_child": sorted(subprocess.run(["env", "-0"], stdout=subprocess.PIPE).stdout.decode().split("\0")),
         "token": [item.decode() for item in token],
         "cmdline": cmdline,
         "comm": status["Name"],

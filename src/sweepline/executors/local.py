@@ -128,8 +128,8 @@ class LocalExecutor:
                 "do": START,
                 "key": run.key,
                 "argv": list(task.argv),
-                "set": _changes(task.environ),
-                "unset": [name for name in os.environ if name not in task.environ],
+                "set": self._changes(task.environ),
+                "unset": [name for name in self._inherited if name not in task.environ],
                 "warm": interpreter,
                 "cpus": list(task.cpus),
                 "working_dir": str(task.working_dir),
@@ -154,14 +154,18 @@ class LocalExecutor:
                 "interpreter": list(task.argv[first:last]),
                 "words": list(words[: 2 if words[0] == "-m" else 1]),
                 "title": words[1] if words[0] == "-m" else words[0],
-                "set": {n: value for n, value in _changes(task.environ).items() if not is_per_run(n.encode())},
-                "unset": [name for name in os.environ if name not in task.environ],
+                "set": {n: value for n, value in self._changes(task.environ).items() if not is_per_run(n.encode())},
+                "unset": [name for name in self._inherited if name not in task.environ],
                 "working_dir": str(task.working_dir),
                 "preload": None if self._warm.preload is None else list(self._warm.preload),
                 "folders": list(self._warm.folders),
                 "without": {},
             }
         )
+
+    def _changes(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables that differ from the keeper's own."""
+        return {name: value for name, value in environ.items() if self._inherited.get(name) != value}
 
     def take_notes(self) -> list[str]:
         """Return what became of warm starts, each sentence once."""
@@ -222,6 +226,7 @@ class LocalExecutor:
             self._bury_keeper()
 
     def _start_keeper(self) -> None:
+        self._inherited = dict(os.environ)
         self._children_before = set(processes.children())
         self._is_warming = False
         self._lifeline, theirs = socket.socketpair()
@@ -234,7 +239,7 @@ class LocalExecutor:
                     [sys.executable, "-I", "-S", "-c", _MAIN, _ROOT, *map(str, handed)],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
-                    env={**os.environ, TOKEN_VARIABLE: self.token},
+                    env={**self._inherited, TOKEN_VARIABLE: self.token},
                     pass_fds=handed,
                     start_new_session=True,
                 )
@@ -291,11 +296,6 @@ class LocalExecutor:
         if processes.token_of(pid).partition(".")[0] == self.token or processes.is_zombie(pid):
             return True
         return pid not in self._children_before and processes.session_of(pid) != os.getsid(0)
-
-
-def _changes(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that differ from this process's own, and so from the keeper's."""
-    return {name: value for name, value in environ.items() if os.environ.get(name) != value}
 
 
 def exit_of(record: Mapping[str, Any]) -> Exit:

@@ -54,6 +54,7 @@ class Keeper:
         self._given_up: set[int] = set()
         self._unsynced: dict[int, tuple[float, str]] = {}  # ended runs by key: when to sync which folder
         self._waiting: list[tuple[float, int, Mapping[str, Any]]] = []  # due, tries so far, start message
+        self._inherited = dict(os.environb)
         self._warm: WarmParent | None = None
         self._warm_order: dict[str, Any] = {}
         self._cold_reasons: set[str] = set()
@@ -223,7 +224,7 @@ class Keeper:
 
     def _environment(self, message: Mapping[str, Any], token: str) -> dict[bytes, bytes]:
         changed = {os.fsencode(name): os.fsencode(value) for name, value in message["set"].items()}
-        variables = {**os.environb, **changed, TOKEN_VARIABLE.encode(): token.encode()}
+        variables = {**self._inherited, **changed, TOKEN_VARIABLE.encode(): token.encode()}
         for name in message["unset"]:
             variables.pop(os.fsencode(name), None)
         return variables

@@ -54,7 +54,8 @@ def serve(fd: int) -> tuple[types.CodeType, dict[str, Any], _Leaving]:
     with socket.socket(fileno=fd) as lifeline:
         os.set_inheritable(fd, False)
         order = json.loads(_receive(lifeline)[0])
-        _retitle([f"sweepline: warm parent of {order['title']}"])
+        label = _Label(order["mark"])
+        label.write(None, [f"sweepline: warm parent of {order['title']}"])
         _name_process("sweepline-warm")
         started, before = time.monotonic(), dict(os.environb)
         try:
@@ -83,7 +84,7 @@ def serve(fd: int) -> tuple[types.CodeType, dict[str, Any], _Leaving]:
                 os.close(received)
             if middle is not None:
                 os.waitpid(middle, 0)
-    return _become(fds, keeper=keeper, printed=printed, changes=changes, known=known)
+    return _become(fds, keeper=keeper, label=label, printed=printed, changes=changes, known=known)
 
 
 def _receive(lifeline: socket.socket) -> tuple[bytes, list[int]]:
@@ -280,6 +281,7 @@ def _become(
     fds: list[int],
     *,
     keeper: int,
+    label: _Label,
     printed: list[bytes],
     changes: dict[bytes, bytes | None],
     known: set[str],
@@ -307,7 +309,7 @@ def _become(
             os.dup2(fd, number)
             _write_all(number, printed[number - 1])
         _take_environment(request, changes)
-        _retitle(argv)
+        label.write(request["token"], argv)
         _name_process(os.path.basename(sys.executable))
         if request["cpus"]:
             os.sched_setaffinity(0, request["cpus"])
@@ -337,11 +339,11 @@ def _become(
 
 
 def _take_environment(request: dict[str, Any], changes: dict[bytes, bytes | None]) -> None:
-    """Take on a run's variables, and then what imports make of them."""
-    os.environ.clear()
-    for name, value in request["environ"].items():
+    """Take on what a run's variables have beside this process's, and then what imports make of them."""
+    for name in request["unset"]:
+        os.environ.pop(name, None)
+    for name, value in request["set"].items():
         os.environb[os.fsencode(name)] = os.fsencode(value)
-    _mark(request["token_variable"], request["environ"][request["token_variable"]])
     for key, change in changes.items():
         if change is None:
             os.environb.pop(key, None)
@@ -410,33 +412,31 @@ def _write_all(fd: int, data: bytes) -> None:
 # what the kernel tells of this process
 
 
-def _region(first_field: int) -> tuple[int, int]:
-    """Return where the kernel keeps the command line (48) or the environment (50) that it tells of this process."""
-    with open("/proc/self/stat", "rb") as file:
-        fields = file.read().rpartition(b")")[2].split()
-    start, end = fields[first_field - 3 : first_field - 1]
-    return int(start), int(end)
+class _Label:
+    """Where the kernel finds what it tells others of this process: its command line, and the token in its environment.
 
+    ``mark`` is the token's variable as it stands there, with room for that of any run.
+    """
 
-def _patch(address: int, data: bytes) -> None:
-    with open("/proc/self/mem", "r+b", buffering=0) as memory:
-        memory.seek(address)
-        memory.write(data)
+    def __init__(self, mark: str) -> None:
+        with open("/proc/self/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        start, end, of_environment = (int(field) for field in fields[45:48])
+        self._title, self._room = start, end - start
+        with open("/proc/self/environ", "rb") as file:
+            self._token = of_environment + file.read().index(mark.encode()) + mark.index("=") + 1
+        self._width = len(mark) - mark.index("=") - 1
 
-
-def _mark(name: str, value: str) -> None:
-    """Write this run's value of a variable over the parent's, where others read it: /proc/PID/environ."""
-    start, end = _region(50)
-    with open("/proc/self/environ", "rb") as file:
-        items = file.read()
-    at = items.find(b"\0" + name.encode() + b"=") + 1
-    at = at or (0 if items.startswith(name.encode() + b"=") else -1)
-    if at < 0:
-        raise OSError(22, "no token in the warm parent's environment")
-    at += len(name) + 1
-    room = items.index(b"\0", at) - at
-    if start + at + room <= end and len(value) <= room:
-        _patch(start + at, value.encode().ljust(room, b"\0"))
+    def write(self, token: str | None, words: list[str]) -> None:
+        """Write a run's token, and its command line for ``ps``; one that finds no room is cut."""
+        text = b" ".join(os.fsencode(word) for word in words)[: self._room - 2]
+        with open("/proc/self/mem", "r+b", buffering=0) as memory:
+            if token is not None:
+                memory.seek(self._token)
+                memory.write(token.encode().ljust(self._width, b"\0"))
+            memory.seek(self._title)
+            # A last byte that is not zero tells the kernel to end the line at the first zero.
+            memory.write(text.ljust(self._room - 1, b"\0") + b"\x01")
 
 
 def _die_with_parent() -> None:
@@ -445,18 +445,6 @@ def _die_with_parent() -> None:
 
 def _name_process(name: str) -> None:
     _libc.prctl(_PR_SET_NAME, ctypes.c_char_p(os.fsencode(name)[:15]), 0, 0, 0)
-
-
-def _retitle(words: list[str]) -> None:
-    """Write a command line over the parent's, for ``ps`` and ``top``; one that finds no room is cut."""
-    start, end = _region(48)
-    room = end - start
-    text = b" ".join(os.fsencode(word).replace(b"\0", b"") for word in words)[: room - 2]
-    try:
-        # A last byte that is not zero tells the kernel to end the line at the first zero.
-        _patch(start, text.ljust(room - 1, b"\0") + b"\x01")
-    except OSError:  # a kernel that forbids it shows the parent's line
-        return
 
 
 # leaving

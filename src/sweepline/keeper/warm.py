@@ -56,13 +56,14 @@ class WarmParent:
         self.interpreter: list[str] = order["interpreter"]
         self.is_ready = False
         self.due = time.monotonic() + PREPARE_S
-        self._variables = {name: value for name, value in variables.items() if not is_per_run(name)}
+        self._variables = dict(variables)
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(FORK_S)
         printed = [os.memfd_create(f"sweepline-{name}", os.MFD_CLOEXEC) for name in ("stdout", "stderr")]
         boot = _BOOT.format(path=_TEMPLATE) + "\n" * _TITLE_BYTES  # the room for the command lines of runs
         # Runs write their own tokens over this one, which is why it is as wide as any.
-        marked = {**variables, TOKEN_VARIABLE.encode(): f"{token}.{0:0{_TOKEN_WIDTH}}".encode()}
+        mark = f"{token}.{0:0{_TOKEN_WIDTH}}"
+        marked = {**variables, TOKEN_VARIABLE.encode(): mark.encode()}
         try:
             self.pid, fault_fd = start_process(
                 [*self.interpreter, "-c", boot, str(theirs.fileno())],
@@ -82,7 +83,7 @@ class WarmParent:
             theirs.close()
             for fd in printed:
                 os.close(fd)
-        self._socket.send(json.dumps(order).encode())
+        self._socket.send(json.dumps({**order, "mark": f"{TOKEN_VARIABLE}={mark}"}).encode())
 
     def fileno(self) -> int:
         """Readable when there is something to :meth:`hear`."""
@@ -105,12 +106,13 @@ class WarmParent:
         first, last = message["warm"]
         if message["argv"][first:last] != self.interpreter:
             return "another interpreter"
-        known = self._variables
-        theirs = {name: value for name, value in variables.items() if not is_per_run(name)}
-        if theirs != known:
-            changed = [name for name in {**known, **theirs} if known.get(name) != theirs.get(name)]
-            return f"another value of {os.fsdecode(min(changed))}, which imports may have read"
-        return None
+        read = [name for name in self._differences(variables) if not is_per_run(name)]
+        return f"another value of {os.fsdecode(min(read))}, which imports may have read" if read else None
+
+    def _differences(self, variables: Mapping[bytes, bytes]) -> list[bytes]:
+        own = self._variables
+        changed = [name for name, value in variables.items() if own.get(name) != value]
+        return changed + [name for name in own if name not in variables]
 
     def start(
         self, message: Mapping[str, Any], variables: Mapping[bytes, bytes], *, logs: Sequence[int]
@@ -124,11 +126,13 @@ class WarmParent:
         first, last = message["warm"]
         if any("\0" in word for word in message["argv"]):
             raise StartError(0, f"embedded null byte: '{message['argv'][0]}'")
+        differences = self._differences(variables)
         request = {
             "argv": message["argv"][first:],
             "words": message["argv"][last:],
-            "environ": {os.fsdecode(name): os.fsdecode(value) for name, value in variables.items()},
-            "token_variable": TOKEN_VARIABLE,
+            "set": {os.fsdecode(name): os.fsdecode(variables[name]) for name in differences if name in variables},
+            "unset": [os.fsdecode(name) for name in differences if name not in variables],
+            "token": os.fsdecode(variables[TOKEN_VARIABLE.encode()]),
             "working_dir": message["working_dir"],
             "cpus": message["cpus"],
         }
