@@ -49,7 +49,7 @@ def test_every_override_reaches_the_training_and_is_proved(trainer: Project) -> 
 
 
 def test_a_trainer_that_ignores_an_override_fails_its_run(trainer: Project) -> None:
-    planted = "sys.argv = [word for word in sys.argv if not word.startswith('learner.step_size=')]\n"
+    planted = "import sys; sys.argv = [word for word in sys.argv if not word.startswith('learner.step_size=')]\n"
     trainer.write(
         "train_single.py", TRAINER.replace('if __name__ == "__main__":\n', f'if __name__ == "__main__":\n    {planted}')
     )
@@ -68,7 +68,7 @@ def test_a_trainer_that_ignores_a_parameter_is_found_out_at_the_end(trainer: Pro
         optimizers.build_optimizer = lambda config, parameters: build(config.model_copy(update=fixed), parameters)
     """
     trainer.write("planted.py", planted)
-    trainer.write("train_single.py", TRAINER.replace("import sys\n", "import sys\n\nimport planted  # noqa: F401\n", 1))
+    trainer.write("train_single.py", TRAINER.replace("from pathlib", "import planted\nfrom pathlib", 1))
     result = trainer.run()
     assert set(trainer.rows().state) == {"finished"}
     assert "learner.step_size had no effect: 3 values, identical epoch_loss in the only group" in result.stdout

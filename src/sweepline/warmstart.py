@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from sweepline.config.interpreter import find_interpreter
@@ -11,8 +12,8 @@ from sweepline.config.sweepfile import SweepSettings
 from sweepline.errors import ConfigError
 from sweepline.executors.local import WarmStart
 from sweepline.preflight import is_own_trainer
-from sweepline.tracking import wandb_mode
-from sweepline.values import display_path
+from sweepline.space.parameters import Constant
+from sweepline.values import display_path, read_yaml
 
 RUNS_WORTH_WARMING = 2  # per slot, else as much is imported as without
 _OWN_IMPORTS = (
@@ -26,6 +27,7 @@ _OWN_IMPORTS = (
     "sweepline.training.reporting",
     "sweepline.training.seeding",
 )
+_NOT_OWN_IMPORTS = ("torch._dynamo",)
 
 
 def plan_warm_start(settings: SweepSettings, mode: str) -> WarmStart | None:
@@ -47,11 +49,25 @@ def plan_warm_start(settings: SweepSettings, mode: str) -> WarmStart | None:
             )
         return None
     preload = settings.preload
+    unused: tuple[str, ...] = ()
     if preload is None and is_own_trainer(command):
-        is_tracked = wandb_mode(settings.wandb).get("WANDB_MODE", os.environ.get("WANDB_MODE")) != "disabled"
-        has_wandb = is_tracked and importlib.util.find_spec("wandb") is not None
+        unused = _NOT_OWN_IMPORTS
+        has_wandb = _wandb_mode(settings) != "disabled" and importlib.util.find_spec("wandb") is not None
         preload = (*_OWN_IMPORTS, *(["wandb"] if has_wandb else []))
     program = argv[found[1]]
     script = command.working_dir / program
     folder = command.working_dir if program == "-m" else script.resolve().parent
-    return WarmStart(preload=preload, folders=[str(folder)])
+    return WarmStart(preload=preload, unused=unused, folders=[str(folder)])
+
+
+def _wandb_mode(settings: SweepSettings) -> object:
+    """Return our trainer's ``wandb.mode`` as far as it is the same for all runs."""
+    parameter = settings.space.parameters.get("wandb.mode")
+    if parameter is not None:
+        return parameter.value if isinstance(parameter, Constant) else None
+    for path in settings.command.config_files:
+        value = read_yaml(path).value
+        found = value.get("wandb") if isinstance(value, Mapping) else None
+        if isinstance(found, Mapping) and "mode" in found:
+            return os.environ.get("WANDB_MODE", "auto") if found["mode"] == "auto" else found["mode"]
+    return os.environ.get("WANDB_MODE")

@@ -373,3 +373,30 @@ def test_every_way_to_name_a_python_program_starts_warm_and_looks_the_same(proje
         texts[start] = logs(project)
         subprocess.run(["rm", "-r", str(project.path / "outputs")], check=True)
     assert [t.splitlines() for t in texts["warm"]] == [t.splitlines() for t in texts["cold"]]
+
+
+def test_our_trainer_ends_with_the_same_bits_warm_cold_and_by_hand(project: Project) -> None:
+    """Metrics to the last digit, and every file that a run of it leaves."""
+    project.write("config.yaml", "data: {name: digits}\nepochs: 1\nwandb: {mode: disabled}\ndevice: cpu\n")
+    project.write(
+        "train_single.py",
+        "from pathlib import Path\nfrom sweepline.training.single import leave, main\n"
+        "leave(main(default_config=Path(__file__).parent / 'config.yaml'))",
+    )
+    text = SWEEP.replace("run.py", "train_single.py").replace("x: VALUES", "learner.opt: [sgd, adam, rmsprop, adamw]")
+    project.write("sweep.yaml", text + "    config: config.yaml\n    seeds: [3]\n    metric: {name: epoch_loss}\n")
+    results = {}
+    for start in ("warm", "cold"):
+        run(project, "--start", start)
+        assert warmths(project) == [start == "warm"] * 4
+        results[start] = [logs(project), logs(project, "metrics.csv"), logs(project, "config.sha256")]
+        (project.path / "outputs").rename(project.path / start)
+    by_hand = []
+    for folder in sorted((project.path / "warm").glob("*/runs/*")):
+        line = (folder / "command.txt").read_text()
+        done = subprocess.run(
+            ["bash", "-c", line], env=project.environment(), capture_output=True, text=True, check=True
+        )
+        by_hand.append(done.stdout)
+    assert results["warm"] == results["cold"]
+    assert results["warm"][0] == by_hand

@@ -42,10 +42,12 @@ _BURIAL_S = 5.0
 class WarmStart:
     """That runs shall be forked from a parent which has imported ``preload``; None: what the program itself imports.
 
-    ``folders`` are where the program finds modules of its own.
+    ``folders`` are where the program finds modules of its own; ``unused`` modules are left out though a library would
+    import them later.
     """
 
     preload: Sequence[str] | None = None
+    unused: Sequence[str] = ()
     folders: Sequence[str] = ()
 
 
@@ -158,6 +160,7 @@ class LocalExecutor:
                 "unset": [name for name in self._inherited if name not in task.environ],
                 "working_dir": str(task.working_dir),
                 "preload": None if self._warm.preload is None else list(self._warm.preload),
+                "unused": list(self._warm.unused),
                 "folders": list(self._warm.folders),
                 "without": {},
             }

@@ -27,7 +27,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-IMPLIED = {"torch": ("torch._dynamo",)}  # what a module imports only when it is first used, at a second a run
+IMPLIED = {  # what a library imports only when it is first used, at half a second and more a run
+    "torch": ("torch._dynamo",),
+    "wandb": (
+        "wandb.sdk.launch.inputs.internal",
+        "requests",
+        "opentelemetry.exporter.otlp.proto.http._log_exporter",
+        "opentelemetry.exporter.otlp.proto.http.metric_exporter",
+    ),
+}
 MAX_FILES_READ = 200
 _N_REQUEST_FDS = 4
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
@@ -138,18 +146,18 @@ def _preload(order: dict[str, Any], *, n_fds: int) -> tuple[list[str], list[str]
         UnfitError: an import started a thread or a process, or opened something that runs would share.
     """
     named = order["preload"]
-    names = list(named) if named is not None else list(_find_imports(order))
-    names += [more for name in names for more in IMPLIED.get(name, ()) if name in IMPLIED]
+    names = list(dict.fromkeys(named if named is not None else _find_imports(order)))
+    implied = [more for name in names for more in IMPLIED.get(name, ())]
     missing, tried = [], []
-    for name in dict.fromkeys(names):
-        if name in order["without"]:
+    for name in [*names, *implied]:
+        if name in order["without"] or name in order["unused"]:
             continue
         try:
             import_module(name)
         except Exception:  # the program will say it better
-            missing.append(name)
+            missing += [name] if name in names else []
         else:
-            tried.append(name)
+            tried += [name] if name in names else []
         _check_fit(name, n_fds)
     return missing if named is not None else [], tried
 

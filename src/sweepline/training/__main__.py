@@ -1,8 +1,6 @@
 """``python -m sweepline.training [--config F] -- key=value ...``: one run without an experiment folder."""
 
-import sys
-
-from sweepline.training.single import main
+from sweepline.training.single import leave, main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import os
 import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from sweepline.errors import ConfigError, SweeplineError
 from sweepline.training.config import TrainConfig, load_config
@@ -20,7 +22,7 @@ from sweepline.training.data import N_CLASSES, load_data, prepare_data
 if TYPE_CHECKING:
     import torch
 
-EXIT_UNUSABLE, EXIT_STOPPED = 2, 128 + signal.SIGTERM
+EXIT_UNUSABLE, EXIT_UNWRITTEN, EXIT_STOPPED = 2, 120, 128 + signal.SIGTERM
 
 
 def main(argv: Sequence[str] | None = None, *, default_config: Path | None = None) -> int:
@@ -46,6 +48,19 @@ def main(argv: Sequence[str] | None = None, *, default_config: Path | None = Non
         print(f"train_single: {error}", file=sys.stderr)
         return EXIT_UNUSABLE
     return 0
+
+
+def leave(code: int) -> NoReturn:
+    """End this process, everything written out: taking down torch's modules would take longer than many a run."""
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError as error:  # the interpreter's own code for it
+        with suppress(OSError):
+            print(f"train_single: output cannot be written: {error.strerror}", file=sys.stderr, flush=True)
+        os._exit(EXIT_UNWRITTEN)
+    os._exit(code)
 
 
 def prepare(path: Path | None, overrides: Sequence[str]) -> None:
