@@ -105,7 +105,8 @@ def run_command(args: argparse.Namespace) -> int:
         devices, runs_per_device=settings.runs_per_device, max_concurrent=max_concurrent, gpus=gpus
     )
     folder = SweepFolder(settings.sweep_dir)
-    records = fold(read_events(folder.journal)) if not args.fresh else {}
+    is_read_here = args.dry_run or (settings.needs_limit and args.count is not None)
+    records = fold(read_events(folder.journal)) if is_read_here and not args.fresh else {}
     plan = Plan(_bounded(settings, args.count, records))
     notes = [*settings.warnings, *driver_notes, *device_notes]
     launcher = Launcher(

@@ -28,14 +28,15 @@ def print_summary(
     settings: SweepSettings, records: Sequence[RunRecord], folder: SweepFolder, log_path: Path, *, csv_path: Path
 ) -> None:
     """Print the summary and append it to the sweep's log; write ``best.yaml``."""
+    ranked = rank_configs(records, settings.objective)
     lines = build_summary(
         records,
+        ranked=ranked,
         objective=settings.objective,
         logged=settings.logged_metrics,
         swept=settings.space.swept,
         failed_dir=folder.runs,
     )
-    ranked = rank_configs(records, settings.objective)
     if (
         ranked
         and settings.objective is not None
@@ -67,15 +68,16 @@ def print_summary(
 def build_summary(
     records: Sequence[RunRecord],
     *,
+    ranked: Sequence[RankedConfig] | None = None,
     objective: Objective | None,
     logged: Sequence[str],
     swept: Sequence[str],
     failed_dir: Path | None = None,
 ) -> list[str]:
-    """Return the lines of a summary."""
+    """Return the lines of a summary; ``ranked`` are the configurations as :func:`rank_configs` returns them."""
     states = Counter(record.state.value for record in records)
     lines = ["", f"{len(records)} runs: " + ", ".join(f"{n} {state}" for state, n in states.most_common())]
-    ranked = rank_configs(records, objective)
+    ranked = rank_configs(records, objective) if ranked is None else ranked
     if ranked:
         lines += ["", *render_ranking(ranked[:N_BEST], objective=objective, logged=logged, swept=swept)]
         if len(ranked) > N_BEST:

@@ -23,6 +23,7 @@ JOURNAL = "events.jsonl"
 QUARANTINE = "quarantine"
 _CHUNK_BYTES = 1 << 16
 _FLOAT_TAG, _NON_FINITE = "float", ("nan", "inf", "-inf")
+_TAGGED = b'"float"'
 
 
 class Journal:
@@ -117,7 +118,9 @@ def _parse(file: BinaryIO, path: Path) -> Iterator[dict[str, Any]]:
             return
         raw = line[:-1]
         try:
-            event = decode(json.loads(_unseal(raw)))
+            event = json.loads(_unseal(raw))
+            if _TAGGED in raw:
+                event = decode(event)
             seq, version = operator.index(event["seq"]), operator.index(event["v"])
             if b"\r" in raw:
                 raise ValueError("a carriage return")
