@@ -6,9 +6,18 @@ import argparse
 import os
 import platform
 
-from benchmarks import epoch, noop, planning, startup
+from benchmarks import coldstart, epoch, noop, planning, refill, resume, startup, tracking
 
-ALL = {"startup": startup, "planning": planning, "noop": noop, "epoch": epoch}
+ALL = {
+    "startup": startup,
+    "planning": planning,
+    "resume": resume,
+    "refill": refill,
+    "noop": noop,
+    "coldstart": coldstart,
+    "tracking": tracking,
+    "epoch": epoch,
+}
 
 
 def main() -> None:

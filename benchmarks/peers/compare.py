@@ -88,7 +88,7 @@ def measure(name: str, workload: str, n: int) -> Result:
             **os.environ,
             "BENCH_RECORD": str(record),
             "BENCH_PYTHON": sys.executable,
-            "GUILD_HOME": f"{folder}/guild",
+            "GUILD_HOME": folder,
             "OMP_NUM_THREADS": "1",
             "PATH": f"{Path(python).parent}:{os.environ['PATH']}",
         }

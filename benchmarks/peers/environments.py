@@ -15,9 +15,17 @@ PACKAGES = {
         "optuna==4.5.0",
         "ray[tune]==2.49.2",
         "submitit==1.5.3",
+        "setuptools<81",  # submitit looks for pkg_resources
     ),
     "guild": ("guildai==0.9.0", "setuptools<70"),
-    "syne": ("syne-tune==0.14.2",),
+    "syne": (
+        "syne-tune[basic]==0.14.2",
+        "xgboost-cpu==3.2.0",
+        "botorch==0.15.1",
+        "huggingface-hub",
+        "fastparquet",
+        "s3fs",
+    ),
 }
 
 

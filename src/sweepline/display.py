@@ -134,7 +134,7 @@ class LogFile:
 class LiveDisplay:
     """A table that renews itself: a row per slot, the whole sweep's bar, ETA, best so far, failures."""
 
-    refresh_s = 0.25
+    refresh_s = 0.5
 
     def __init__(self, console: Console, *, title: str, n_slots: int, objective: Objective | None) -> None:
         from rich.live import Live

@@ -1,4 +1,7 @@
-"""A small CNN, one epoch over the first 5,000 images of MNIST, batches of 64, one thread."""
+"""A small CNN, one epoch over the first 5,000 images of MNIST, batches of 64, one thread.
+
+``train_s`` is what the run is for: reading its data and training. Everything else is the price of starting it.
+"""
 
 import hashlib
 import os
@@ -11,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.datasets import MNIST
 
-N_IMAGES, BATCH = 5000, 64
+N_IMAGES, BATCH = int(os.environ.get("BENCH_IMAGES", "5000")), 64
 
 
 class Net(nn.Module):
@@ -28,9 +31,11 @@ class Net(nn.Module):
 
 def run(lr, decay, momentum):
     torch.set_num_threads(1)
+    began = time.perf_counter()
     data = MNIST(os.environ["SWEEPLINE_DATA"], train=True)
     images = data.data[:N_IMAGES].float().div_(255).sub_(0.1307).div_(0.3081).unsqueeze(1)
     labels = data.targets[:N_IMAGES].clone()
+    read_s = time.perf_counter() - began
     torch.manual_seed(0)
     model = Net()
     optimizer = torch.optim.SGD(model.parameters(), lr=lr, weight_decay=decay, momentum=momentum)
@@ -41,7 +46,7 @@ def run(lr, decay, momentum):
         loss.backward()
         optimizer.step()
         total += loss.item() * len(index)
-    took_s = time.perf_counter() - began
+    took_s = read_s + time.perf_counter() - began
     print(f"METRIC loss={total / N_IMAGES!r}", flush=True)
     weights = b"".join(parameter.detach().numpy().tobytes() for parameter in model.parameters())
     config = {"lr": lr, "decay": decay, "momentum": momentum}

@@ -1,0 +1,62 @@
+"""Going on with a sweep of 100,000 recorded runs, and looking at it."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.measure import run, spread
+
+N = 100_000
+SWEEP = """
+program: first.py
+name: large
+method: grid
+metric: {name: loss}
+parameters: {a: {min: 1, max: MAX}}
+devices: cpu
+max_concurrent: 1
+"""
+FILL = """
+import itertools
+from pathlib import Path
+from sweepline.config.sweepfile import load_sweep
+from sweepline.recording.book import RecordBook
+from sweepline.recording.folders import SweepFolder
+from sweepline.runs import RunOutcome, State
+from sweepline.space.plan import Plan
+
+settings = load_sweep(Path("sweep.yaml"))
+folder = SweepFolder(settings.sweep_dir)
+folder.lock()
+book = RecordBook(folder, csv=folder.csv, sweep="large", params=["a"], metrics=["loss"])
+book.open(patterns={}, objective=None, proves_overrides=False)
+for i, run in enumerate(Plan(settings.space).runs()):
+    book.start(run, 1, "cpu")
+    book.end(run, 1, RunOutcome(state=State.FINISHED, exit_code=0, duration_s=0.1, metrics={"loss": i / 7}))
+    if i % 1000 == 0:
+        book.commit()
+book.commit()
+book.close()
+folder.unlock()
+"""
+
+
+def figures(n: int) -> Iterator[tuple[str, str]]:
+    """Yield (figure, value)."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "sweep.yaml").write_text(SWEEP.replace("MAX", str(N)))
+        (folder / "first.py").write_text("print('METRIC loss=0.5')\n")
+        run([sys.executable, "-c", FILL], cwd=folder)
+        walls = {}
+        for i in range(1, n + 1):
+            (folder / "sweep.yaml").write_text(SWEEP.replace("MAX", str(N + i)))
+            for words in (("run",), ("status",), ("best",)):
+                cost = run([sys.executable, "-m", "sweepline.cli.main", *words], cwd=folder)
+                walls.setdefault(words[0], []).append(cost.wall_s)
+        yield f"resume with {N:,} recorded runs, one more run, summary", spread(walls["run"])
+        yield "sweepline status of it", spread(walls["status"])
+        yield "sweepline best of it", spread(walls["best"])
