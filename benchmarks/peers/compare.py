@@ -140,10 +140,11 @@ def _watch(process: subprocess.Popen[bytes], *, until: float) -> tuple[float, fl
 def _descendants(root: int) -> list[int]:
     found = [root]
     for pid in found:
-        try:
-            found += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-        except OSError:
-            continue
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            try:
+                found += map(int, children.read_text().split())
+            except OSError:
+                continue
     return found
 
 

@@ -118,6 +118,7 @@ def what():
             sys.gettrace(),
             sys.getprofile(),
         ],
+        "modules_of_ours": [name for name in sys.modules if "sweepline" in name],
         "last": [hasattr(sys, name) for name in ("last_type", "last_value", "ps1")],
         "exc_info": sys.exc_info(),
         "logging": [logging.getLogger().handlers, logging.getLogger().level],

@@ -400,3 +400,23 @@ def test_our_trainer_ends_with_the_same_bits_warm_cold_and_by_hand(project: Proj
         by_hand.append(done.stdout)
     assert results["warm"] == results["cold"]
     assert results["warm"][0] == by_hand
+
+
+@pytest.mark.parametrize("start", ["warm", "cold"])
+def test_pinned_slots_have_cores_of_their_own(project: Project, start: str) -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        pytest.skip("needs two cores")
+    script = """
+        import os, time
+        from pathlib import Path
+
+        print(*sorted(os.sched_getaffinity(0)), os.environ["OMP_NUM_THREADS"])
+        Path(os.environ["SWEEPLINE_RUN_ID"]).touch()
+        while len(list(Path.cwd().glob("????????????"))) < 2:
+            time.sleep(0.01)
+    """
+    write_sweep(project, script, n_runs=2, pin="true", threads="1")
+    run(project, "--start", start)
+    assert warmths(project) == [start == "warm"] * 2
+    assert sorted(logs(project)) == [f"{core} 1\n" for core in cores[:2]]

@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from contextlib import suppress
 from typing import Any
 
@@ -31,11 +31,10 @@ from sweepline.keeper.protocol import (
     START,
     STOP,
     TOKEN_VARIABLE,
-    WARM,
     Messages,
     encode,
 )
-from sweepline.keeper.warm import MAX_LEFT_OUT, WarmLostError, WarmParent
+from sweepline.keeper.warm import WarmStarts
 
 MAX_START_TRIES = 8
 FIRST_RETRY_S = 0.05  # doubled with every try: 6 s in all
@@ -55,13 +54,11 @@ class Keeper:
         self._unsynced: dict[int, tuple[float, str]] = {}  # ended runs by key: when to sync which folder
         self._waiting: list[tuple[float, int, Mapping[str, Any]]] = []  # due, tries so far, start message
         self._inherited = dict(os.environb)
-        self._warm: WarmParent | None = None
-        self._warm_order: dict[str, Any] = {}
-        self._cold_reasons: set[str] = set()
         self._lifeline: socket.socket | None = lifeline
         self._messages = Messages()
         self._nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._outbox = b""
+        self._warm = WarmStarts(nothing=self._nothing, token=token, tell=lambda told: self._send(encode(told)))
         self._is_closing = self._is_told_to_end = self._has_child_news = False
         lifeline.setblocking(False)
         self._wakeup, waking = socket.socketpair()
@@ -86,20 +83,22 @@ class Keeper:
             for run in list(self.runs.values()):
                 run.attend(now, others=self._known_pids)
                 self._finish_when_clean(run)
-            if self._warm is not None and not self._warm.is_ready and now >= self._warm.due:
-                self._give_up_warm("its imports take too long")
-            for entry in [entry for entry in self._waiting if entry[0] <= now]:
+            self._warm.attend(now)
+            for entry in [entry for entry in self._waiting if entry[0] <= now or self._is_warm_due(entry[0])]:
                 self._waiting.remove(entry)
                 self._start(entry[2], n_tries=entry[1])
-        if self._warm is not None:
-            self._warm.end()
+        self._warm.end()
         self._sync_ends(float("inf"))
         kill_children(lambda pid: pid not in self._given_up, within_s=UNKILLABLE_S)
 
     @property
     def _known_pids(self) -> Set[int]:
         """The children that are no run's leftovers."""
-        return self._by_pid.keys() | ({self._warm.pid} if self._warm is not None else set())
+        return self._by_pid.keys() | self._warm.pids
+
+    def _is_warm_due(self, due: float) -> bool:
+        """Whether a start that waits for the warm parent need wait no more."""
+        return due == WHEN_WARM and self._warm.is_settled
 
     # waiting
 
@@ -111,15 +110,14 @@ class Keeper:
         poll.register(self._wakeup, select.POLLIN)
         if self._lifeline is not None:
             poll.register(self._lifeline, select.POLLIN | (select.POLLOUT if self._outbox else 0))
-        if self._warm is not None:
-            poll.register(self._warm, select.POLLIN)
+        if self._warm.parent is not None:
+            poll.register(self._warm.parent, select.POLLIN)
         starting = {run.fault_fd: run for run in self.runs.values() if run.fault_fd is not None}
         for fault_fd in starting:
             poll.register(fault_fd, select.POLLIN)
         due = [run.next_deadline for run in self.runs.values()] + [entry[0] for entry in self._waiting]
         due += [at for at, _ in self._unsynced.values()]
-        if self._warm is not None and not self._warm.is_ready:
-            due.append(self._warm.due)
+        due.append(self._warm.due)
         deadline = min((at for at in due if at is not None and at != WHEN_WARM), default=None)
         timeout_ms = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000 + 1
         for fd, events in poll.poll(timeout_ms):
@@ -128,8 +126,8 @@ class Keeper:
                 self._has_child_news = True
             elif fd in starting:
                 self._learn_of_start(starting[fd])
-            elif self._warm is not None and fd == self._warm.fileno():
-                self._hear_warm()
+            elif self._warm.parent is not None and fd == self._warm.parent.fileno():
+                self._warm.hear()
             elif events & ~select.POLLOUT:
                 self._receive()
         if self._is_told_to_end:
@@ -179,7 +177,7 @@ class Keeper:
         if message["do"] == START:
             self._start(message)
         elif message["do"] == PREPARE:
-            self._prepare_warm(message)
+            self._warm.prepare(message, self._environment(message, self.token))
         elif message["do"] == STOP:
             self._stop(message["key"], message["reason"], now=message["now"])
         elif message["do"] == KEPT:
@@ -190,14 +188,14 @@ class Keeper:
     def _start(self, message: Mapping[str, Any], *, n_tries: int = 0) -> None:
         key, run_dir, started = message["key"], message["run_dir"], time.monotonic()
         token = f"{self.token}.{key}"
-        if message["warm"] and self._warm is not None and not self._warm.is_ready:
+        if message["warm"] and not self._warm.is_settled:
             self._waiting.append((WHEN_WARM, n_tries, message))
             return
         try:
             exitfile.reserve(run_dir)
             variables = self._environment(message, token)
             with open_logs(run_dir) as logs:
-                found = self._fork_warm(message, variables, logs) if message["warm"] else None
+                found = self._warm.fork(message, variables, logs)
                 pid, fault_fd = found or start_process(
                     message["argv"],
                     variables,
@@ -228,66 +226,6 @@ class Keeper:
         for name in message["unset"]:
             variables.pop(os.fsencode(name), None)
         return variables
-
-    # warm starts
-
-    def _prepare_warm(self, order: dict[str, Any]) -> None:
-        self._warm_order = order
-        variables = self._environment(order, self.token)
-        try:
-            self._warm = WarmParent(order, variables, nothing=self._nothing, token=self.token)
-        except (StartError, OSError) as error:
-            self._give_up_warm(f"it cannot be started: {error}")
-
-    def _hear_warm(self) -> None:
-        """Learn how the imports went; one that cannot be shared is left to the runs, and a new parent does without."""
-        assert self._warm is not None
-        told = self._warm.hear()
-        if told is None:
-            self._give_up_warm(self._warm.describe_death())
-            return
-        left_out = self._warm_order["without"]
-        if self._warm.is_ready:
-            self._send(encode({"ev": WARM, "without": left_out, **told}))
-            self._release_waiting()
-        elif len(left_out) < MAX_LEFT_OUT:
-            self._warm.end()
-            self._warm = None
-            self._prepare_warm({**self._warm_order, "without": {**left_out, told["module"]: told["reason"]}})
-        else:
-            self._give_up_warm(f"importing {told['module']} {told['reason']}")
-
-    def _give_up_warm(self, why: str) -> None:
-        """Start all further runs cold."""
-        if self._warm is not None:
-            self._warm.end()
-            self._warm = None
-        self._tell_cold(why)
-        self._release_waiting()
-
-    def _tell_cold(self, why: str) -> None:
-        if why not in self._cold_reasons:
-            self._cold_reasons.add(why)
-            self._send(encode({"ev": WARM, "reason": why}))
-
-    def _release_waiting(self) -> None:
-        self._waiting = [(0.0 if due == WHEN_WARM else due, n, message) for due, n, message in self._waiting]
-
-    def _fork_warm(
-        self, message: Mapping[str, Any], variables: Mapping[bytes, bytes], logs: Sequence[int]
-    ) -> tuple[int, int] | None:
-        """Return what :func:`start_process` returns; None where the run must start cold."""
-        if self._warm is None:
-            return None
-        why = self._warm.why_not(message, variables)
-        if why is not None:
-            self._tell_cold(why)
-            return None
-        try:
-            return self._warm.start(message, variables, logs=logs)
-        except WarmLostError as error:
-            self._give_up_warm(str(error))
-            return None
 
     def _learn_of_start(self, run: KeptRun) -> None:
         """A child has become its program, or says why it could not."""
@@ -328,7 +266,7 @@ class Keeper:
     def _note_ends(self) -> None:
         self._has_child_news = False
         for pid in children():
-            if self._warm is not None and pid == self._warm.pid:
+            if pid in self._warm.pids:
                 continue  # its socket tells
             run = self._by_pid.get(pid)
             if run is not None:

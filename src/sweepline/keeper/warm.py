@@ -9,25 +9,28 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sweepline.keeper.child import StartError, read_fault, start_process
 from sweepline.keeper.processes import kill
-from sweepline.keeper.protocol import TOKEN_VARIABLE, is_per_run
+from sweepline.keeper.protocol import TOKEN_VARIABLE, WARM, is_per_run
 
 PREPARE_S = 300.0  # for the imports
 FORK_S = 10.0  # a parent that has not forked by then is stopped, or swapped out
 TIDY_S = 1.0
 MAX_LEFT_OUT = 4  # modules that cannot be shared, each of which costs a parent
-_TEMPLATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "template.py")
+_TEMPLATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "template")
 _TITLE_BYTES = 4096
 _TOKEN_WIDTH = 20
+# The frame in which the program of a run then runs; nothing of ours stands below it.
 _BOOT = """\
 import sys
-_space = {{"__name__": "sweepline_template"}}
-exec(compile(open({path!r}, "rb").read(), {path!r}, "exec"), _space)
-_code, _globals, _leave = _space["serve"](int(sys.argv[1]))
+from importlib.util import module_from_spec, spec_from_file_location
+_spec = spec_from_file_location("_sweepline", {init!r}, submodule_search_locations=[{folder!r}])
+sys.modules["_sweepline"] = module_from_spec(_spec)
+from _sweepline.serving import serve
+_code, _globals, _leave = serve(int(sys.argv[1]))
 _error = None
 try:
     exec(_code, _globals)
@@ -60,7 +63,9 @@ class WarmParent:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(FORK_S)
         printed = [os.memfd_create(f"sweepline-{name}", os.MFD_CLOEXEC) for name in ("stdout", "stderr")]
-        boot = _BOOT.format(path=_TEMPLATE) + "\n" * _TITLE_BYTES  # the room for the command lines of runs
+        boot = (
+            _BOOT.format(folder=_TEMPLATE, init=os.path.join(_TEMPLATE, "__init__.py")) + "\n" * _TITLE_BYTES
+        )  # the room for the command lines of runs
         # Runs write their own tokens over this one, which is why it is as wide as any.
         mark = f"{token}.{0:0{_TOKEN_WIDTH}}"
         marked = {**variables, TOKEN_VARIABLE.encode(): mark.encode()}
@@ -182,6 +187,103 @@ class WarmParent:
             kill(self.pid)
         os.close(pidfd)
         os.waitpid(self.pid, 0)
+
+
+class WarmStarts:
+    """What the keeper does about warm starts: one parent at a time, and another when an import cannot be shared.
+
+    ``tell`` takes messages for the sweep; ``is_settled`` says whether runs need wait no more.
+    """
+
+    def __init__(self, *, nothing: int, token: str, tell: Callable[[Mapping[str, Any]], None]) -> None:
+        self._nothing, self._token, self._tell = nothing, token, tell
+        self._parent: WarmParent | None = None
+        self._order: dict[str, Any] = {}
+        self._variables: Mapping[bytes, bytes] = {}
+        self._told: set[str] = set()
+
+    @property
+    def parent(self) -> WarmParent | None:
+        """The process that imports, or has imported."""
+        return self._parent
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is known how runs start."""
+        return self._parent is None or self._parent.is_ready
+
+    @property
+    def pids(self) -> set[int]:
+        """The processes that are no run."""
+        return set() if self._parent is None else {self._parent.pid}
+
+    @property
+    def due(self) -> float | None:
+        """When the imports have taken too long."""
+        return None if self._parent is None or self._parent.is_ready else self._parent.due
+
+    def prepare(self, order: dict[str, Any], variables: Mapping[bytes, bytes]) -> None:
+        """Start a parent."""
+        self._order, self._variables = order, variables
+        try:
+            self._parent = WarmParent(order, variables, nothing=self._nothing, token=self._token)
+        except (StartError, OSError) as error:
+            self._give_up(f"it cannot be started: {error}")
+
+    def hear(self) -> None:
+        """Learn how the imports went; one that cannot be shared is left to the runs, and a new parent does without."""
+        assert self._parent is not None
+        told, left_out = self._parent.hear(), self._order["without"]
+        if told is None:
+            self._give_up(self._parent.describe_death())
+        elif self._parent.is_ready:
+            self._tell({"ev": WARM, "without": left_out, **told})
+        elif len(left_out) < MAX_LEFT_OUT:
+            self.end()
+            self.prepare({**self._order, "without": {**left_out, told["module"]: told["reason"]}}, self._variables)
+        else:
+            self._give_up(f"importing {told['module']} {told['reason']}")
+
+    def attend(self, now: float) -> None:
+        """Give up imports that take too long."""
+        if self.due is not None and now >= self.due:
+            self._give_up("its imports take too long")
+
+    def fork(
+        self, message: Mapping[str, Any], variables: Mapping[bytes, bytes], logs: Sequence[int]
+    ) -> tuple[int, int] | None:
+        """Return what starting a process returns; None where the run must start cold.
+
+        Raises:
+            StartError: the system's limits do not allow it.
+        """
+        if self._parent is None or not message["warm"]:
+            return None
+        why = self._parent.why_not(message, variables)
+        if why is not None:
+            self._tell_cold(why)
+            return None
+        try:
+            return self._parent.start(message, variables, logs=logs)
+        except WarmLostError as error:
+            self._give_up(str(error))
+            return None
+
+    def end(self) -> None:
+        """End the parent."""
+        if self._parent is not None:
+            self._parent.end()
+            self._parent = None
+
+    def _give_up(self, why: str) -> None:
+        """Start all further runs cold."""
+        self.end()
+        self._tell_cold(why)
+
+    def _tell_cold(self, why: str) -> None:
+        if why not in self._told:
+            self._told.add(why)
+            self._tell({"ev": WARM, "reason": why})
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -1,0 +1,166 @@
+"""How a forked program ends: as the interpreter would end it, but sooner."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import gc
+import io
+import os
+import signal
+import sys
+import traceback
+import types
+import weakref
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from .label import libc
+
+
+class Leaving:
+    """Ends this process as the interpreter would, but for taking down what was imported before the fork.
+
+    That takes longer than all the rest, frees what the kernel frees anyway, and holds nothing of the program's.
+    """
+
+    def __init__(self, known: set[str], *, n_frames: int) -> None:
+        self._known, self._n_frames = known, n_frames
+        if hasattr(libc, "on_exit"):  # exit handlers run last first: those of libraries loaded from here on do run
+            libc.on_exit(ctypes.cast(libc._exit, ctypes.c_void_p), None)
+
+    def __call__(self, error: BaseException | None) -> NoReturn:
+        if error is not None:
+            for _ in range(self._n_frames):  # those that have called the program
+                error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
+        self.after(error)
+
+    def after(self, error: BaseException | None) -> NoReturn:
+        """Tell of an exception as the interpreter does, and end with the code that belongs to it."""
+        code = 0
+        if isinstance(error, SystemExit):
+            code = _exit_code(error)
+        elif error is not None:
+            code = _report(error)
+        self.with_code(code, is_interrupt=isinstance(error, KeyboardInterrupt))
+
+    def with_code(self, code: int, *, is_interrupt: bool = False) -> NoReturn:
+        """Wait for threads, call what is registered, finalize the program's own objects, and end."""
+        threading = sys.modules.get("threading")
+        try:
+            if threading is not None:
+                threading._shutdown()
+        except BaseException:
+            _tell_ignored("threading")
+        try:
+            atexit._run_exitfuncs()
+        except BaseException:  # told already; older interpreters raise it as well
+            code = code or 0
+        if not flush():
+            code = 120
+        if threading is None or threading.active_count() == 1:  # else some thread still uses them
+            self._finalize()
+        _flush_files()
+        flush()
+        libc.fflush(None)
+        if is_interrupt:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
+        if hasattr(libc, "on_exit"):
+            ctypes.PyDLL(None).exit(code & 0xFF)
+        os._exit(code & 0xFF)
+
+    def _finalize(self) -> None:
+        """Drop the modules that came after the fork, so that their objects are finalized and their files written."""
+        for name in ("last_type", "last_value", "last_traceback", "last_exc"):
+            if hasattr(sys, name):
+                setattr(sys, name, None)
+        modules = []
+        for name, module in list(sys.modules.items()):
+            if name not in self._known or name == "__main__":
+                if isinstance(module, types.ModuleType):
+                    modules.append(weakref.ref(module))
+                if isinstance(module, types.ModuleType) and module.__name__ not in self._known:
+                    sys.modules[name] = None  # type: ignore[assignment]
+        del module
+        sys.modules["__main__"] = None  # type: ignore[assignment]
+        gc.collect()
+        for reference in reversed(modules):
+            alive = reference()
+            if alive is not None:
+                _clear(alive.__dict__)
+        gc.collect()
+
+
+def _flush_files() -> None:
+    """Write out what is held open for the program, also by libraries."""
+    for item in gc.get_objects():
+        if isinstance(item, (io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper)):
+            try:
+                item.flush()
+            except (OSError, ValueError):  # closed, or nowhere to go
+                continue
+
+
+def _clear(space: dict[str, Any]) -> None:
+    """Set a module's names to None in the interpreter's order: those with one underscore first."""
+    for is_private in (True, False):
+        for name in list(space):
+            starts = name.startswith("_") and not name.startswith("__")
+            if name != "__builtins__" and starts == is_private:
+                space[name] = None
+
+
+def _exit_code(error: SystemExit) -> int:
+    code = error.code
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return int(code) if -(2**63) <= code < 2**63 else -1
+    with suppress(Exception):  # the interpreter says nothing either
+        sys.stderr.write(str(code))
+    with suppress(Exception):
+        sys.stderr.write("\n")
+    return 1
+
+
+def _report(error: BaseException) -> int:
+    """Hand an uncaught exception to ``sys.excepthook``, whatever the program has made of it; return the exit code."""
+    sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
+    if sys.version_info >= (3, 12):
+        sys.last_exc = error
+    hook = getattr(sys, "excepthook", None)
+    try:
+        if hook is None:
+            sys.stderr.write("sys.excepthook is missing\n")
+            sys.__excepthook__(type(error), error, error.__traceback__)
+        else:
+            hook(type(error), error, error.__traceback__)
+    except SystemExit as leaving:
+        return _exit_code(leaving)
+    except BaseException as second:
+        trace = second.__traceback__.tb_next if second.__traceback__ else None
+        sys.stderr.write("Error in sys.excepthook:\n")
+        sys.stderr.write("".join(traceback.format_exception(type(second), second, trace)))
+        sys.stderr.write("\nOriginal exception was:\n")
+        sys.__excepthook__(type(error), error, error.__traceback__)
+    return 1
+
+
+def _tell_ignored(what: str) -> None:
+    sys.stderr.write(f"Exception ignored in: {what}\n")
+    traceback.print_exc()
+
+
+def flush() -> bool:
+    """Write out what Python holds back; return whether all of standard output went."""
+    is_whole = True
+    for stream, matters in ((sys.stdout, True), (sys.stderr, False)):
+        try:
+            if stream is not None and not stream.closed:
+                stream.flush()
+        except Exception:
+            is_whole = is_whole and not matters
+            if matters:
+                _tell_ignored("standard output")
+    return is_whole

@@ -1,0 +1,102 @@
+"""The warm parent's own life: import, tell the keeper, fork when it asks."""
+
+from __future__ import annotations
+
+import array
+import gc
+import json
+import os
+import socket
+import sys
+import time
+import types
+import weakref
+from typing import Any
+
+from .becoming import become, fork, read_whole
+from .imports import UnfitError, count_fds, preload
+from .label import Label, die_with_parent, name_process
+from .leaving import Leaving, flush
+
+_N_REQUEST_FDS = 4
+
+
+def serve(fd: int) -> tuple[types.CodeType, dict[str, Any], Leaving]:
+    """Import, tell the keeper, and fork at its requests. Returns in the forked processes alone.
+
+    What it returns is a run's code, the globals to execute it in, and what is called with its exception, or None.
+    """
+    keeper = os.getppid()
+    die_with_parent()
+    if sys.path and sys.path[0] == "":
+        del sys.path[0]  # of "-c"; where the program lies comes in its place
+    with socket.socket(fileno=fd) as lifeline:
+        os.set_inheritable(fd, False)
+        order = json.loads(_receive(lifeline)[0])
+        label = Label(order["mark"])
+        label.write(None, [f"sweepline: warm parent of {order['title']}"])
+        name_process("sweepline-warm")
+        started, before = time.monotonic(), dict(os.environb)
+        try:
+            missing, preloaded = preload(order, n_fds=count_fds())
+        except UnfitError as error:
+            _send(lifeline, {"reason": str(error), "module": error.module})
+            os._exit(1)
+        flush()
+        gc.collect()
+        gc.freeze()  # the collector of a run leaves what is shared alone
+        printed = [read_whole(number) for number in (1, 2)]
+        took_s = time.monotonic() - started
+        _send(lifeline, {"took_s": took_s, "missing": missing, "preloaded": preloaded})
+        finalizers = _take_finalizers()
+        known, changes = set(sys.modules), _changes(before, dict(os.environb))
+        while True:
+            request, fds = _receive(lifeline)
+            if not request:  # the keeper has closed, or is dead
+                for finalizer in finalizers:
+                    finalizer()
+                os._exit(0)
+            middle = fork(fault=fds[2])
+            if middle == 0:
+                break
+            for received in fds:
+                os.close(received)
+            if middle is not None:
+                os.waitpid(middle, 0)
+    return become(fds, keeper=keeper, label=label, printed=printed, changes=changes, known=known)
+
+
+def _receive(lifeline: socket.socket) -> tuple[bytes, list[int]]:
+    """Return one message and the descriptors that came with it; an empty one when the other end is closed."""
+    fds = array.array("i")
+    data, extras, _, _ = lifeline.recvmsg(1 << 16, socket.CMSG_SPACE(_N_REQUEST_FDS * fds.itemsize))
+    for _level, _kind, content in extras:
+        fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
+    for received in fds:
+        os.set_inheritable(received, False)
+    return data, list(fds)
+
+
+def _send(lifeline: socket.socket, message: dict[str, Any]) -> None:
+    try:
+        lifeline.send(json.dumps(message).encode())
+    except OSError:  # nobody is there any more
+        os._exit(0)
+
+
+def _changes(before: dict[bytes, bytes], after: dict[bytes, bytes]) -> dict[bytes, bytes | None]:
+    """Return what imports have done to the environment: new values by name, None for what they removed."""
+    changed = {name: value for name, value in after.items() if before.get(name) != value}
+    return {**changed, **dict.fromkeys(before.keys() - after.keys())}
+
+
+def _take_finalizers() -> list[weakref.finalize[Any, Any]]:
+    """Return what imports want done when the interpreter ends, and leave it to this process alone.
+
+    What they have made, a temporary folder say, is shared by all runs, and must outlive the first that ends.
+    """
+    registered: list[weakref.finalize[Any, Any]] = list(getattr(weakref.finalize, "_registry", ()))
+    found = [finalizer for finalizer in registered if finalizer.atexit]
+    for finalizer in found:
+        finalizer.atexit = False
+    return found
