@@ -40,8 +40,8 @@ lint: setup ## ruff, mypy, import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup ## the figures of docs/benchmarks.md, measured here
-	$(BIN)/python -m benchmarks $(ARGS)
+bench: setup ## us beside other tools, and the figures of docs/benchmarks.md (about an hour; ARGS="noop" for a part)
+	$(BIN)/python -m benchmarks $(ARGS) --write docs/benchmarks.md
 
 clean: ## remove the environment and caches; outputs stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -8,16 +8,16 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.measure import in_turn, run, spread
+from benchmarks.measure import Figure, in_turn, run
 
 SCRIPT = Path(__file__).resolve().parent / "peers" / "workloads" / "train.py"
 
 
-def figures(n: int) -> Iterator[tuple[str, str]]:
-    """Yield (figure, value)."""
+def figures(n: int) -> Iterator[Figure]:
+    """Yield what is measured."""
     root = os.environ.get("SWEEPLINE_DATA", "")
     if not (Path(root) / "MNIST" / "raw").is_dir():
-        yield "cold start", "not measured: SWEEPLINE_DATA names no folder with MNIST/raw"
+        yield Figure("cold start", note="not measured: SWEEPLINE_DATA names no folder with MNIST/raw")
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -32,6 +32,7 @@ def figures(n: int) -> Iterator[tuple[str, str]]:
             lambda: run(theirs, cwd=folder, environ=environ).wall_s,
             2 * n + 1,
         )
-    yield "cold start and end of our trainer", spread(a)
-    yield "the same of a script with torchvision and torch.optim", spread(b)
-    yield "ours / theirs, pair by pair", spread([x / y for x, y in zip(a, b, strict=True)], "x")
+    yield Figure("cold start and end of our trainer", a)
+    yield Figure("the same of a script with torchvision and torch.optim", b)
+    ratios = [x / y for x, y in zip(a, b, strict=True)]
+    yield Figure("ours / theirs, pair by pair", ratios, "x", key="cold_start")

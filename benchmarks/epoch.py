@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.measure import run, spread
+from benchmarks.measure import Figure, run
 
 CLASSIC = """
 import json, sys, time
@@ -83,11 +83,11 @@ metrics = {"epoch_loss": 0.0, "epoch_accuracy": 0.0}
 )
 
 
-def figures(n: int) -> Iterator[tuple[str, str]]:
-    """Yield (figure, value)."""
+def figures(n: int) -> Iterator[Figure]:
+    """Yield what is measured."""
     root = os.environ.get("SWEEPLINE_DATA", "")
     if not (Path(root) / "MNIST" / "raw").is_dir():
-        yield "one MNIST epoch", "not measured: SWEEPLINE_DATA names no folder with MNIST/raw"
+        yield Figure("one MNIST epoch", note="not measured: SWEEPLINE_DATA names no folder with MNIST/raw")
         return
     results: dict[str, list[dict[str, float]]] = {"classic": [], "ours": [], "floor": []}
     for seed in range(n):
@@ -95,11 +95,11 @@ def figures(n: int) -> Iterator[tuple[str, str]]:
             cost = run([sys.executable, "-c", script, str(seed), str(Path(root).resolve())], cwd=Path.cwd())
             results[name].append(json.loads(cost.output.splitlines()[-1]))
     walls = {name: [result["wall_s"] for result in found] for name, found in results.items()}
-    yield "one MNIST epoch, classic loop", spread(walls["classic"])
-    yield "one MNIST epoch, ours", spread(walls["ours"])
-    yield "forward and backward alone (the floor)", spread(walls["floor"])
+    yield Figure("one MNIST epoch, classic DataLoader loop", walls["classic"])
+    yield Figure("the same network in our loop", walls["ours"], key="epoch_ours")
+    yield Figure("forward and backward alone (the floor)", walls["floor"], key="epoch_floor")
     ratios = [a / b for a, b in zip(walls["classic"], walls["ours"], strict=True)]
-    yield "classic / ours, pair by pair", spread(ratios, "x")
+    yield Figure("classic / ours, pair by pair", ratios, "x", key="epoch")
     for name in ("loss", "accuracy"):
         values = {k: statistics.fmean(r[name] for r in results[k]) for k in ("classic", "ours")}
-        yield f"mean {name}, classic and ours", f"{values['classic']:.4f} and {values['ours']:.4f}"
+        yield Figure(f"mean {name}, classic and ours", note=f"{values['classic']:.4f} and {values['ours']:.4f}")

@@ -20,6 +20,20 @@ class Cost:
     output: str
 
 
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Something measured several times. ``key`` is what the goals call it, ``note`` says why there are no values."""
+
+    title: str
+    values: Sequence[float] = ()
+    unit: str = "s"
+    key: str = ""
+    note: str = ""
+
+    def __str__(self) -> str:
+        return self.note or spread(self.values, self.unit)
+
+
 def run(argv: Sequence[str], *, cwd: Path, environ: Mapping[str, str] | None = None) -> Cost:
     """Run a command to its end and return what it cost; a command that fails ends the benchmark."""
     started = time.perf_counter()
@@ -44,5 +58,6 @@ def in_turn(first: Callable[[], float], second: Callable[[], float], n: int) -> 
 
 
 def spread(values: Sequence[float], unit: str = "s") -> str:
-    """Return ``median (lowest .. highest) unit``."""
-    return f"{statistics.median(values):.3g} ({min(values):.3g} .. {max(values):.3g}) {unit}"
+    """Return ``median (lowest .. highest) unit``; a single value stands alone."""
+    middle = f"{statistics.median(values):.3g}"
+    return f"{middle} ({min(values):.3g} .. {max(values):.3g}) {unit}" if len(values) > 1 else f"{middle} {unit}"

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.measure import in_turn, run, spread
+from benchmarks.measure import Figure, in_turn, run
 
-N_RUNS, N_AT_A_TIME = 600, 2
+N_RUNS, N_AT_A_TIME = 2000, 2
 SWEEP = """
 program: {program}
 name: noop
@@ -24,23 +24,30 @@ max_concurrent: {jobs}
 """
 
 
-def figures(n: int) -> Iterator[tuple[str, str]]:
-    """Yield (figure, value): whole ``sweepline run`` processes, start and summary included."""
+def figures(n: int) -> Iterator[Figure]:
+    """Yield what is measured: whole ``sweepline run`` processes, start and summary included."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "noop.py").write_text('print("METRIC loss=0.5")\n')
         (folder / "noop.sh").write_text('#!/bin/sh\necho "METRIC loss=0.5"\n')
         (folder / "noop.sh").chmod(0o755)
-        for program, argv in (("noop.py", [sys.executable, "noop.py"]), ("noop.sh", ["./noop.sh"])):
+        for program, argv, start in (
+            ("noop.py", [sys.executable, "noop.py"], "warm"),
+            ("noop.py", [sys.executable, "noop.py"], "cold"),
+            ("noop.sh", ["./noop.sh"], "cold"),
+        ):
             (folder / "sweep.yaml").write_text(SWEEP.format(program=program, n=N_RUNS, jobs=N_AT_A_TIME))
-            ours, pool = in_turn(lambda: sweep_rate(folder), lambda argv=argv: pool_rate(argv, folder), n)
-            yield f"no-op runs of {program}, {N_AT_A_TIME} at a time", spread(ours, "runs/s")
-            yield f"the same in a bare pool, nothing recorded ({program})", spread(pool, "runs/s")
+            ours, pool = in_turn(
+                lambda start=start: sweep_rate(folder, start), lambda argv=argv: pool_rate(argv, folder), n
+            )
+            key = f"noop_{start}" if program.endswith(".py") else ""
+            yield Figure(f"no-op runs of {program}, {start}, {N_AT_A_TIME} at a time", ours, "runs/s", key=key)
+            yield Figure("the same in a bare pool, nothing recorded", pool, "runs/s", key=key and f"{key}_pool")
 
 
-def sweep_rate(folder: Path) -> float:
+def sweep_rate(folder: Path, start: str) -> float:
     """Return the runs per second of a sweep, every one of which is a row."""
-    cost = run([sys.executable, "-m", "sweepline.cli.main", "run", "--fresh"], cwd=folder)
+    cost = run([sys.executable, "-m", "sweepline.cli.main", "run", "--fresh", "--start", start], cwd=folder)
     n_rows = len((folder / "outputs" / "noop" / "runs.csv").read_text().splitlines()) - 1
     assert n_rows == N_RUNS, n_rows
     return N_RUNS / cost.wall_s

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.measure import run, spread
+from benchmarks.measure import Figure, run
 
 SWEEP = """
 program: first.py
@@ -38,17 +38,17 @@ print(f"{tally.n_walked} combinations, {tally.n_kept} after merging")
 FIRST_RUN = "import time\nopen('started', 'w').write(str(time.time()))\ntime.sleep(60)\n"
 
 
-def figures(n: int) -> Iterator[tuple[str, str]]:
-    """Yield (figure, value)."""
+def figures(n: int) -> Iterator[Figure]:
+    """Yield what is measured."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "sweep.yaml").write_text(SWEEP)
         (folder / "first.py").write_text(FIRST_RUN)
         costs = [run([sys.executable, "-c", COUNT], cwd=folder) for _ in range(n)]
-        yield "what is planned", costs[0].output.strip()
-        yield "planning a million combinations", spread([cost.wall_s for cost in costs])
-        yield "peak memory of planning", spread([cost.peak_mb for cost in costs], "MB")
-        yield "command to first run started", spread([first_start(folder) for _ in range(n)])
+        yield Figure("what is planned", note=costs[0].output.strip())
+        yield Figure("planning a million combinations", [cost.wall_s for cost in costs], key="plan_s")
+        yield Figure("peak memory of planning", [cost.peak_mb for cost in costs], "MB", key="plan_mb")
+        yield Figure("command to first run started", [first_start(folder) for _ in range(n)], key="first_run")
 
 
 def first_start(folder: Path) -> float:

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.measure import run, spread
+from benchmarks.measure import Figure, run
 
 SWEEP = """
 program: PROGRAM
@@ -25,8 +25,8 @@ SHELL = "#!/bin/bash\nbegan=$EPOCHREALTIME\necho METRIC loss=1\necho $began $EPO
 PYTHON = "import time\nbegan = time.time()\nopen('times', 'a').write(f'{began} {time.time()}\\n')\n"
 
 
-def figures(n: int) -> Iterator[tuple[str, str]]:
-    """Yield (figure, value)."""
+def figures(n: int) -> Iterator[Figure]:
+    """Yield what is measured."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "program.sh").write_text(SHELL)
@@ -38,9 +38,9 @@ def figures(n: int) -> Iterator[tuple[str, str]]:
         ):
             (folder / "sweep.yaml").write_text(SWEEP.replace("PROGRAM", program))
             gaps = [gap_ms(folder, start) for _ in range(n)]
-            yield f"last line to the next first line, {title}", spread(gaps, "ms")
+            yield Figure(f"last line to the next first line, {title}", gaps, "ms", key=f"refill_{start}")
         alone = subprocess.run(["bash", "-c", "type -p bash"], stdout=subprocess.PIPE, text=True, check=True)
-        yield "of which bash itself, from nothing to its first line", spread([bash_ms(alone.stdout.strip(), n)], "ms")
+        yield Figure("of which bash itself, from nothing to its first line", [bash_ms(alone.stdout.strip(), n)], "ms")
 
 
 def gap_ms(folder: Path, start: str) -> float:

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.measure import run, spread
+from benchmarks.measure import Figure, run
 
 N = 100_000
 SWEEP = """
@@ -44,8 +44,8 @@ folder.unlock()
 """
 
 
-def figures(n: int) -> Iterator[tuple[str, str]]:
-    """Yield (figure, value)."""
+def figures(n: int) -> Iterator[Figure]:
+    """Yield what is measured."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "sweep.yaml").write_text(SWEEP.replace("MAX", str(N)))
@@ -57,6 +57,6 @@ def figures(n: int) -> Iterator[tuple[str, str]]:
             for words in (("run",), ("status",), ("best",)):
                 cost = run([sys.executable, "-m", "sweepline.cli.main", *words], cwd=folder)
                 walls.setdefault(words[0], []).append(cost.wall_s)
-        yield f"resume with {N:,} recorded runs, one more run, summary", spread(walls["run"])
-        yield "sweepline status of it", spread(walls["status"])
-        yield "sweepline best of it", spread(walls["best"])
+        yield Figure(f"resume with {N:,} recorded runs, one more run, summary", walls["run"])
+        yield Figure("sweepline status of it", walls["status"])
+        yield Figure("sweepline best of it", walls["best"])

@@ -6,13 +6,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.measure import run, spread
+from benchmarks.measure import Figure, run
 
 EXPERIMENT = Path(__file__).resolve().parents[1] / "experiments" / "hyperparameters_sweep"
 
 
-def figures(n: int) -> Iterator[tuple[str, str]]:
-    """Yield (figure, value)."""
+def figures(n: int) -> Iterator[Figure]:
+    """Yield what is measured."""
     argv = [sys.executable, str(EXPERIMENT / "orchestrate_sweep.py"), "--dry-run"]
     run(argv, cwd=EXPERIMENT)
-    yield "--dry-run of the default sweep", spread([run(argv, cwd=EXPERIMENT).wall_s for _ in range(2 * n + 1)])
+    walls = [run(argv, cwd=EXPERIMENT).wall_s for _ in range(2 * n + 1)]
+    yield Figure("--dry-run of the default sweep", walls, key="dry_run")

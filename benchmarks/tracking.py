@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.measure import in_turn, run, spread
+from benchmarks.measure import Figure, in_turn, run
 
 SWEEP = """
 program: train_single.py
@@ -26,10 +26,10 @@ max_concurrent: 1
 TRAINER = "from pathlib import Path\nfrom sweepline.training.single import leave, main\nleave(main())\n"
 
 
-def figures(n: int) -> Iterator[tuple[str, str]]:
-    """Yield (figure, value)."""
+def figures(n: int) -> Iterator[Figure]:
+    """Yield what is measured."""
     if importlib.util.find_spec("wandb") is None:
-        yield "what W&B offline adds", "not measured: wandb is not installed"
+        yield Figure("what W&B offline adds", note="not measured: wandb is not installed")
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -42,9 +42,9 @@ def figures(n: int) -> Iterator[tuple[str, str]]:
                 lambda start=start: run_s(folder, start, "disabled"),
                 n,
             )
-            yield f"a {start} run of our trainer without W&B", spread(without)
+            yield Figure(f"a {start} run of our trainer without W&B", without)
             added = [a - b for a, b in zip(with_it, without, strict=True)]
-            yield f"what W&B offline adds to a {start} run", spread(added)
+            yield Figure(f"what W&B offline adds to a {start} run", added, key=f"wandb_{start}")
 
 
 def run_s(folder: Path, start: str, mode: str) -> float:

@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.peers.environments import python_of
 
 TOOLS_FOLDER = Path(__file__).resolve().parent / "tools"
-WORKLOADS = {"noop": 200, "imports": 16, "train": 16}
+WORKLOADS = {"train": 16, "noop": 200, "imports": 16}
 JOBS = 2
 LIMIT_S = 600.0
 _SAMPLE_S = 0.25
