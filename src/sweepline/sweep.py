@@ -292,8 +292,6 @@ class Sweep:
 
     def _take_end(self, end: _End) -> None:
         active, run = end.active, end.active.run
-        if end.exit.is_warm:
-            self.progress.note_warm(self.executor.saved_s)
         if end.exit.errno in DISK_FULL:
             self._bear(DiskFullError(end.exit.not_started or ""))
         outcome = read_outcome(
@@ -313,6 +311,8 @@ class Sweep:
         log_tail = read_tail(active.run_dir) if outcome.state in UNSUCCESSFUL else ()
         self.book.end(run, active.attempt, outcome, log_tail=log_tail)
         self._uncommitted.append(active.handle)
+        if end.exit.is_warm:
+            self.progress.note_warm(self.executor.saved_s)
         again = self._retries.decide(run, outcome, device=active.slot.device, was_shared=end.was_shared)
         if again is not None:
             self._to_go_again[run.run_id] = again

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -56,6 +57,8 @@ def plan_warm_start(settings: SweepSettings, mode: str) -> WarmStart | None:
         preload = (*_OWN_IMPORTS, *(["wandb"] if has_wandb else []))
     program = argv[found[1]]
     script = command.working_dir / program
+    if program != "-m" and script.suffix != ".py" and zipfile.is_zipfile(script):
+        return None
     folder = command.working_dir if program == "-m" else script.resolve().parent
     return WarmStart(preload=preload, unused=unused, folders=[str(folder)])
 

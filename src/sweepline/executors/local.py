@@ -274,6 +274,11 @@ class LocalExecutor:
         tops = dict.fromkeys(name.partition(".")[0] for name in message["preloaded"])
         imported = f"{', '.join(tops)} imported once in {self.saved_s:.1f} s" if tops else "nothing to import"
         self._notes.append(f"warm starts: {imported}, runs are forked from there")
+        if message["stopped_by"]:
+            self._notes.append(
+                f"{message['stopped_by']} changes what later imports find or read: they are left to the runs; "
+                "name them under preload: to share them all the same"
+            )
         if message["missing"]:
             self._notes.append(f"preload: cannot be imported: {', '.join(message['missing'])}")
         if message["without"]:

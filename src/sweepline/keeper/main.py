@@ -85,8 +85,9 @@ class Keeper:
                 self._finish_when_clean(run)
             self._warm.attend(now)
             for entry in [entry for entry in self._waiting if entry[0] <= now or self._is_warm_due(entry[0])]:
-                self._waiting.remove(entry)
-                self._start(entry[2], n_tries=entry[1])
+                if entry in self._waiting:  # not dropped meanwhile
+                    self._waiting.remove(entry)
+                    self._start(entry[2], n_tries=entry[1])
         self._warm.end()
         self._sync_ends(float("inf"))
         kill_children(lambda pid: pid not in self._given_up, within_s=UNKILLABLE_S)
@@ -128,7 +129,7 @@ class Keeper:
                 self._learn_of_start(starting[fd])
             elif self._warm.parent is not None and fd == self._warm.parent.fileno():
                 self._warm.hear()
-            elif events & ~select.POLLOUT:
+            elif self._lifeline is not None and fd == self._lifeline.fileno() and events & ~select.POLLOUT:
                 self._receive()
         if self._is_told_to_end:
             self._lose_sweep()
@@ -188,6 +189,8 @@ class Keeper:
     def _start(self, message: Mapping[str, Any], *, n_tries: int = 0) -> None:
         key, run_dir, started = message["key"], message["run_dir"], time.monotonic()
         token = f"{self.token}.{key}"
+        if self._lifeline is None:  # nobody wants it any more
+            return
         if message["warm"] and not self._warm.is_settled:
             self._waiting.append((WHEN_WARM, n_tries, message))
             return
@@ -219,6 +222,8 @@ class Keeper:
                 started=started,
                 is_warm=found is not None,
             )
+            if self._lifeline is None:  # lost while this was being started
+                self.runs[key].stop(INTERRUPTED, others=self._known_pids)
 
     def _environment(self, message: Mapping[str, Any], token: str) -> dict[bytes, bytes]:
         changed = {os.fsencode(name): os.fsencode(value) for name, value in message["set"].items()}

@@ -92,10 +92,16 @@ def _pids() -> Iterator[int]:
 def kill_by_token(token: str) -> set[int]:
     """Kill all processes that carry a token, whoever's children they are, and return their pids.
 
-    A pidfd is held between the look and the blow, so that the number cannot come to mean somebody else.
+    A pidfd is held between the look and the blow, so that the number cannot come to mean somebody else; where Python
+    or the kernel knows none, the two are as near as can be.
     """
     killed: set[int] = set()
     for pid in find_by_token(token):
+        if not hasattr(os, "pidfd_open"):
+            if token_of(pid).partition(".")[0] == token:
+                kill(pid)
+                killed.add(pid)
+            continue
         try:
             pidfd = os.pidfd_open(pid)
         except OSError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import errno
 import json
 import os
 import select
@@ -13,30 +14,32 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sweepline.keeper.child import StartError, read_fault, start_process
-from sweepline.keeper.processes import kill
+from sweepline.keeper.processes import children, kill, reap, token_of
 from sweepline.keeper.protocol import TOKEN_VARIABLE, WARM, is_per_run
 
 PREPARE_S = 300.0  # for the imports
-FORK_S = 10.0  # a parent that has not forked by then is stopped, or swapped out
+FORK_S = 3.0  # a parent that has not forked by then is stopped, or swapped out; less than the sweep waits for an answer
 TIDY_S = 1.0
 MAX_LEFT_OUT = 4  # modules that cannot be shared, each of which costs a parent
 _TEMPLATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "template")
 _TITLE_BYTES = 4096
+_NAMED = set(signal.Signals)
 _TOKEN_WIDTH = 20
 # The frame in which the program of a run then runs; nothing of ours stands below it.
 _BOOT = """\
 import sys
+_at_start = set(sys.modules)
 from importlib.util import module_from_spec, spec_from_file_location
 _spec = spec_from_file_location("_sweepline", {init!r}, submodule_search_locations=[{folder!r}])
 sys.modules["_sweepline"] = module_from_spec(_spec)
 from _sweepline.serving import serve
-_code, _globals, _leave = serve(int(sys.argv[1]))
-_error = None
+_code, _globals, _leave = serve(int(sys.argv[1]), _at_start)
+_ended_by = []
 try:
     exec(_code, _globals)
-except BaseException as _caught:
-    _error = _caught
-_leave(_error)
+except BaseException as _error:
+    _ended_by.append(_error)
+_leave(_ended_by)
 """
 
 
@@ -62,13 +65,13 @@ class WarmParent:
         self._variables = dict(variables)
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(FORK_S)
-        printed = [os.memfd_create(f"sweepline-{name}", os.MFD_CLOEXEC) for name in ("stdout", "stderr")]
+        printed = [_scratch_file(), _scratch_file()]
         boot = (
             _BOOT.format(folder=_TEMPLATE, init=os.path.join(_TEMPLATE, "__init__.py")) + "\n" * _TITLE_BYTES
         )  # the room for the command lines of runs
         # Runs write their own tokens over this one, which is why it is as wide as any.
-        mark = f"{token}.{0:0{_TOKEN_WIDTH}}"
-        marked = {**variables, TOKEN_VARIABLE.encode(): mark.encode()}
+        self._mark = f"{token}.{0:0{_TOKEN_WIDTH}}"
+        marked = {**variables, TOKEN_VARIABLE.encode(): self._mark.encode()}
         try:
             self.pid, fault_fd = start_process(
                 [*self.interpreter, "-c", boot, str(theirs.fileno())],
@@ -88,7 +91,7 @@ class WarmParent:
             theirs.close()
             for fd in printed:
                 os.close(fd)
-        self._socket.send(json.dumps({**order, "mark": f"{TOKEN_VARIABLE}={mark}"}).encode())
+        self._socket.send(json.dumps({**order, "mark": f"{TOKEN_VARIABLE}={self._mark}"}).encode())
 
     def fileno(self) -> int:
         """Readable when there is something to :meth:`hear`."""
@@ -143,20 +146,20 @@ class WarmParent:
         }
         opened: list[int] = []
         try:
-            opened.append(os.memfd_create("sweepline-request", os.MFD_CLOEXEC))
+            opened.append(_scratch_file())
             opened += os.pipe2(os.O_CLOEXEC)
             request_fd, reading, writing = opened
             _write_all(request_fd, json.dumps(request).encode())
             fds = array.array("i", [*logs, writing, request_fd])
             self._socket.sendmsg([b"fork"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+            opened.remove(reading)
         except (BrokenPipeError, ConnectionError, TimeoutError):
             raise WarmLostError("it is gone") from None
         except OSError as error:
             raise StartError(error.errno or 0, f"{error.strerror}: '{message['argv'][0]}'") from None
         finally:
             for fd in opened:
-                if len(opened) < 3 or fd != reading:
-                    os.close(fd)
+                os.close(fd)
         pid = _read_pid(reading)
         if pid is None:
             os.close(reading)
@@ -168,25 +171,44 @@ class WarmParent:
 
     def describe_death(self) -> str:
         """Return what became of it, once :meth:`hear` knows no more."""
+        if not _has_ended(self.pid, within_s=TIDY_S):
+            return "it has closed its connection"
         found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         if found is None or found.si_code == os.CLD_EXITED:
             how = "an exit" if found is None else f"exit code {found.si_status}"
         else:
-            how = signal.Signals(found.si_status).name
+            how = signal.Signals(found.si_status).name if found.si_status in _NAMED else f"signal {found.si_status}"
         if self.is_ready:
             return f"the warm parent was ended from outside ({how})"
         return f"its imports end the interpreter ({how})"
 
     def end(self) -> None:
-        """End it: it tidies up, or is killed. The runs that it has become live on."""
+        """End it: it tidies up, or is killed, and what its imports have started too. The runs live on."""
         self._socket.close()
-        pidfd = os.pidfd_open(self.pid)
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        if not self.is_ready or not poll.poll(TIDY_S * 1000):
+        if not self.is_ready or not _has_ended(self.pid, within_s=TIDY_S):
             kill(self.pid)
-        os.close(pidfd)
-        os.waitpid(self.pid, 0)
+            _has_ended(self.pid, within_s=TIDY_S)
+        for pid in children():
+            if pid != self.pid and token_of(pid) == self._mark:
+                kill(pid)
+        reap(self.pid)
+
+
+def _has_ended(pid: int, *, within_s: float) -> bool:
+    """Whether a child has ended, which is waited for; it stays a zombie."""
+    until = time.monotonic() + within_s
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.001)
+    return True
+
+
+def _scratch_file() -> int:
+    """Return a file that has no name, and that ends with its last descriptor; in memory where Python knows how."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("sweepline", os.MFD_CLOEXEC)
+    return os.open(os.environ.get("TMPDIR") or "/tmp", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
 
 
 class WarmStarts:
@@ -238,11 +260,11 @@ class WarmStarts:
             self._give_up(self._parent.describe_death())
         elif self._parent.is_ready:
             self._tell({"ev": WARM, "without": left_out, **told})
-        elif len(left_out) < MAX_LEFT_OUT:
+        elif told["module"] and len(left_out) < MAX_LEFT_OUT:
             self.end()
             self.prepare({**self._order, "without": {**left_out, told["module"]: told["reason"]}}, self._variables)
         else:
-            self._give_up(f"importing {told['module']} {told['reason']}")
+            self._give_up(f"importing {told['module']} {told['reason']}" if told["module"] else told["reason"])
 
     def attend(self, now: float) -> None:
         """Give up imports that take too long."""
@@ -255,7 +277,7 @@ class WarmStarts:
         """Return what starting a process returns; None where the run must start cold.
 
         Raises:
-            StartError: the system's limits do not allow it.
+            StartError: it could not start either way.
         """
         if self._parent is None or not message["warm"]:
             return None
@@ -267,6 +289,11 @@ class WarmStarts:
             return self._parent.start(message, variables, logs=logs)
         except WarmLostError as error:
             self._give_up(str(error))
+            return None
+        except StartError as error:
+            if error.number not in (errno.EAGAIN, errno.ENOMEM):
+                raise
+            self._tell_cold(f"the system does not let it fork ({error})")
             return None
 
     def end(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import time
 import types
@@ -27,36 +26,33 @@ def become(
     """Fork once more, so that the keeper becomes the parent, and be what a fresh interpreter would be."""
     stdout, stderr, fault, request_fd = fds
     middle = os.getpid()
-    pid = fork(fault=fault)
-    if pid is None:
-        os._exit(1)
-    if pid:
-        try:
-            os.write(fault, b"%d\n" % pid)  # known before it can be anybody's child
-        except OSError:  # the keeper waits no more
-            os.kill(pid, signal.SIGKILL)
+    if fork(fault=fault) != 0:
         os._exit(0)
+    while os.getppid() == middle:
+        time.sleep(0.0001)
+    die_with_parent()
+    if os.getppid() != keeper:  # it died before it could be said
+        os._exit(1)
     request = json.loads(read_whole(request_fd))
     argv = request["argv"]
     if hasattr(sys, "orig_argv"):
         argv[0] = sys.orig_argv[0]  # the interpreter itself, where the command names a script that starts it
         sys.orig_argv[:] = argv
+    label.write(request["token"], argv)
+    try:
+        os.write(fault, b"%d\n" % os.getpid())  # now that it is the keeper's child, and marked as this run
+    except OSError:  # which waits no more
+        os._exit(1)
     try:
         os.setsid()
         for number, fd in enumerate((stdout, stderr), start=1):
             os.dup2(fd, number)
             _write_all(number, printed[number - 1])
         _take_environment(request, changes)
-        label.write(request["token"], argv)
         name_process(os.path.basename(sys.executable))
         if request["cpus"]:
             os.sched_setaffinity(0, request["cpus"])
         os.chdir(request["working_dir"])
-        while os.getppid() == middle:
-            time.sleep(0.0001)
-        die_with_parent()
-        if os.getppid() != keeper:  # it died before it could be said
-            os._exit(1)
     except OSError as error:
         told = f"{error.errno} {error.strerror}: '{request['working_dir']}'"
         os.write(fault, told.encode("utf-8", "surrogateescape")[:4096])
@@ -66,11 +62,7 @@ def become(
     _reseed()
     _take_out_own_modules()
     words = request["words"]
-    main = types.ModuleType("__main__")
-    if sys.version_info < (3, 14):
-        main.__dict__.update(__annotations__={})
-    main.__dict__.update(__builtins__=sys.modules["builtins"])
-    sys.modules["__main__"] = main
+    main = sys.modules["__main__"]
     if words[0] == "-m":
         return _module_code(words), {}, Leaving(known, n_frames=2)
     leave = Leaving(known, n_frames=1)
@@ -104,9 +96,27 @@ def _is_path_safe() -> bool:
     return bool(getattr(sys.flags, "safe_path", False) or sys.flags.isolated)
 
 
+def make_main(words: list[str]) -> types.ModuleType:
+    """Return the module ``__main__`` as the program will find it, as far as imports before it can look at it."""
+    main = types.ModuleType("__main__")
+    if sys.version_info < (3, 14):
+        main.__dict__.update(__annotations__={})
+    main.__dict__.update(__builtins__=sys.modules["builtins"])
+    if words[0] != "-m":
+        main.__dict__.update(__file__=full_path(words[0]))
+    return main
+
+
+def full_path(path: str) -> str:
+    """Return what the interpreter makes of the path of a program."""
+    if sys.version_info < (3, 9) or os.path.isabs(path):
+        return path
+    return os.path.join(os.getcwd(), path[2:] if path.startswith("./") else path)
+
+
 def _script_code(words: list[str], main: types.ModuleType, leave: Leaving) -> types.CodeType:
     """Do what ``python FILE`` does before the file's first line."""
-    path = words[0]
+    path = full_path(words[0])
     sys.argv[:] = words
     if not _is_path_safe():
         sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
@@ -122,7 +132,7 @@ def _script_code(words: list[str], main: types.ModuleType, leave: Leaving) -> ty
         return compile(source, path, "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
         error.__traceback__ = None
-        leave.after(error)
+        leave.after([error])
 
 
 def _module_code(words: list[str]) -> types.CodeType:

@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 
 from .label import libc
 
+_FOREVER_S = 1e6
+
 
 class Leaving:
     """Ends this process as the interpreter would, but for taking down what was imported before the fork.
@@ -29,20 +31,19 @@ class Leaving:
         if hasattr(libc, "on_exit"):  # exit handlers run last first: those of libraries loaded from here on do run
             libc.on_exit(ctypes.cast(libc._exit, ctypes.c_void_p), None)
 
-    def __call__(self, error: BaseException | None) -> NoReturn:
-        if error is not None:
+    def __call__(self, ended_by: list[BaseException]) -> NoReturn:
+        """End with what belongs to an exception, or to none; it is taken out of the list, so that nothing keeps it."""
+        for error in ended_by:
             for _ in range(self._n_frames):  # those that have called the program
                 error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
-        self.after(error)
+            del error
+        self.after(ended_by)
 
-    def after(self, error: BaseException | None) -> NoReturn:
+    def after(self, ended_by: list[BaseException]) -> NoReturn:
         """Tell of an exception as the interpreter does, and end with the code that belongs to it."""
-        code = 0
-        if isinstance(error, SystemExit):
-            code = _exit_code(error)
-        elif error is not None:
-            code = _report(error)
-        self.with_code(code, is_interrupt=isinstance(error, KeyboardInterrupt))
+        is_interrupt = any(isinstance(error, KeyboardInterrupt) for error in ended_by)
+        code = _judge(ended_by.pop()) if ended_by else 0
+        self.with_code(code, is_interrupt=is_interrupt)
 
     def with_code(self, code: int, *, is_interrupt: bool = False) -> NoReturn:
         """Wait for threads, call what is registered, finalize the program's own objects, and end."""
@@ -58,8 +59,10 @@ class Leaving:
             code = code or 0
         if not flush():
             code = 120
-        if threading is None or threading.active_count() == 1:  # else some thread still uses them
-            self._finalize()
+        if threading is not None and threading.active_count() > 1:  # the interpreter would let them run no more
+            threading.excepthook = _say_nothing  # type: ignore[attr-defined]
+            sys.setswitchinterval(_FOREVER_S)
+        self._finalize()
         _flush_files()
         flush()
         libc.fflush(None)
@@ -109,6 +112,14 @@ def _clear(space: dict[str, Any]) -> None:
             starts = name.startswith("_") and not name.startswith("__")
             if name != "__builtins__" and starts == is_private:
                 space[name] = None
+
+
+def _judge(error: BaseException) -> int:
+    return _exit_code(error) if isinstance(error, SystemExit) else _report(error)
+
+
+def _say_nothing(*_: object) -> None:
+    """Take the place of what tells of a thread's failure."""
 
 
 def _exit_code(error: SystemExit) -> int:
