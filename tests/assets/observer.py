@@ -200,6 +200,16 @@ def unclosed():
     globals()["cycle"].append(globals()["cycle"])
 
 
+def hold(code=None):
+    """End from within a function that holds a file which is not written out, and an object that tells of its end."""
+    held = open(os.environ["SWEEPLINE_RUN_DIR"] + "/written.txt", "w")
+    held.write("by a function that leaves it open")
+    loud = Loud("local")
+    if code is None:
+        raise LookupError(loud.name)
+    sys.exit(code)
+
+
 def exits():
     atexit.register(print, "first registered")
     atexit.register(lambda: sys.exit(9))
@@ -298,6 +308,8 @@ CASES = {
     "daemon_thread": daemon_thread,
     "unclosed": unclosed,
     "exits": exits,
+    "exit_holding": lambda: hold(3),
+    "fail_holding": hold,
     "close_stdout": close_stdout,
     "unraisable": unraisable,
     "forked_end": forked_end,

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,108 @@ def test_a_library_that_uses_a_gpu_when_it_is_imported_is_left_to_the_runs(proje
         assert "not imported in advance: cuda (uses the GPU already)" in run(project)
     finally:
         device.unlink()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "os.environ['LIBRARY_MODE'] = 'fast'",
+        "os.environ.setdefault('LIBRARY_MODE', 'fast')",
+        "os.environ |= {'LIBRARY_MODE': 'fast'}",
+        "if True: os.putenv('X', 'y'); os.environ.update(LIBRARY_MODE='fast')",
+    ],
+)
+def test_a_variable_that_is_set_before_an_import_is_read_by_it(project: Project, statement: str) -> None:
+    write_library(project, "before", "SEEN = 1")
+    write_library(project, "moody", "import os\nSEEN = os.environ.get('LIBRARY_MODE')")
+    write_sweep(project, f"import before\nimport os\n{statement}\nimport moody\nprint(moody.SEEN)")
+    said = run(project)
+    assert "warm starts: before imported once" in said
+    assert "run.py:3 changes what later imports find or read" in said
+    assert logs(project) == ["fast\n"] * 4
+    assert all(warmths(project))
+
+
+def test_a_folder_that_goes_before_the_others_is_looked_at_first(project: Project) -> None:
+    write_library(project, "found", "SEEN = 'installed'")
+    project.write("vendored/found.py", "SEEN = 'vendored'")
+    write_sweep(project, "import sys\nsys.path.insert(0, 'vendored')\nimport found\nprint(found.SEEN)")
+    run(project)
+    assert logs(project) == ["vendored\n"] * 4
+
+
+def test_a_module_of_the_program_is_not_taken_for_a_library_of_that_name(project: Project) -> None:
+    """The library needs an installed ``common``; the program has one of its own, which it would find first."""
+    write_library(project, "library", "import common\nSEEN = getattr(common, 'SEEN', None)")
+    write_library(project, "common", "SEEN = 'installed'")
+    project.write("common.py", "SEEN = 'my own'")
+    write_sweep(project, "import library, common\nprint(library.SEEN, common.SEEN)")
+    said = run(project)
+    assert "common.py has the name of a module that imports need" in said
+    assert warmths(project) == [False] * 4
+    assert logs(project) == ["my own my own\n"] * 4
+
+
+def test_imports_of_branches_not_taken_are_not_done(project: Project) -> None:
+    write_library(project, "wanted", "SEEN = 1")
+    write_library(project, "unwanted", "print('imported')")
+    script = """
+        try:
+            import wanted
+        except ImportError:
+            import unwanted
+        if wanted.SEEN == 2:
+            import unwanted
+        def later():
+            import unwanted
+        if __name__ == "__main__":
+            print("unwanted" in __import__("sys").modules)
+    """
+    write_sweep(project, script)
+    assert "warm starts: wanted imported once" in run(project)
+    assert logs(project) == ["False\n"] * 4
+
+
+def test_a_library_that_sets_a_variable_of_the_run_is_left_to_it(project: Project) -> None:
+    write_library(project, "grabs", "import os\nos.environ.setdefault('CUDA_VISIBLE_DEVICES', '7')\nSEEN = 1")
+    write_sweep(project, "import grabs, os\nprint(repr(os.environ['CUDA_VISIBLE_DEVICES']))")
+    said = run(project)
+    assert "not imported in advance: grabs (sets a variable that is each run's own)" in said
+    assert logs(project) == ["''\n"] * 4
+
+
+def test_a_library_that_looks_at_the_program_sees_it(project: Project) -> None:
+    write_library(project, "looks", "import __main__, sys\nMAIN, FILE, ARGV = __main__, __main__.__file__, sys.argv[0]")
+    write_sweep(project, "import looks, sys\nprint(looks.MAIN is sys.modules['__main__'], looks.FILE, looks.ARGV)")
+    run(project)
+    path = project.path / "run.py"
+    assert all(warmths(project))
+    assert logs(project) == [f"True {path} {path}\n"] * 4
+
+
+def test_a_zipped_program_starts_as_ever(project: Project) -> None:
+    with zipfile.ZipFile(project.path / "app", "w") as archive:
+        archive.writestr("__main__.py", "print('METRIC loss=1')")
+    write_sweep(project, "", command="['${interpreter}', app, '${args}']")
+    run(project)
+    assert warmths(project) == [False] * 4
+
+
+def test_ctrl_c_that_meets_a_fork_ends_runs_as_asked(project: Project) -> None:
+    """Over and over at another moment: no run may be killed by the keeper's own death."""
+    write_sweep(project, "import time\ntime.sleep(0.02)", n_runs=500)
+    for i in range(6):
+        if i:
+            (project.path / "outputs").rename(project.path / f"outputs{i}")
+        process = project.start("run", "--start", "warm")
+        csv = project.path / "outputs" / project.path.name / "runs.csv"
+        wait_until(lambda csv=csv: csv.exists() and len(csv.read_text().splitlines()) > 5, "runs end")
+        time.sleep(0.003 * i)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 130, out
+        assert set(project.rows().state) <= {"finished", "interrupted"}
+        assert project.survivors() == []
 
 
 def test_a_library_that_kills_its_interpreter_makes_all_runs_cold(project: Project) -> None:
@@ -355,12 +458,14 @@ def test_auto_is_warm_where_two_runs_are_due_per_slot(project: Project, n_runs: 
         "[python3, -u, -W, error, '${program}', '${args}']",
         "['${env}', '${interpreter}', -B, '${program}', '${args}']",
         "['${interpreter}', -I, '${program}', '${args}']",
+        "['${interpreter}', run.py, '${args}']",
+        "['${interpreter}', ./run.py, '${args}']",
         "['${interpreter}', -m, pack.tool, '${args}']",
         "['${interpreter}', -m, pack, '${args}']",
     ],
 )
 def test_every_way_to_name_a_python_program_starts_warm_and_looks_the_same(project: Project, command: str) -> None:
-    seen = "[sys.argv, sys.path, sys.orig_argv, str(sys.flags), __name__, __package__]"
+    seen = "[sys.argv, sys.path, sys.orig_argv, str(sys.flags), __name__, __package__, __file__]"
     text = f"import json, sys\nfor item in {seen}: print(json.dumps(item))"
     for name in ("pack/tool.py", "pack/__main__.py"):
         project.write(name, text)

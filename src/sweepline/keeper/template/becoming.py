@@ -111,7 +111,7 @@ def full_path(path: str) -> str:
     """Return what the interpreter makes of the path of a program."""
     if sys.version_info < (3, 9) or os.path.isabs(path):
         return path
-    return os.path.join(os.getcwd(), path[2:] if path.startswith("./") else path)
+    return os.path.join(os.getcwd(), path)
 
 
 def _script_code(words: list[str], main: types.ModuleType, leave: Leaving) -> types.CodeType:

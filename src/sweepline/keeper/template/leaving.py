@@ -17,8 +17,6 @@ from typing import Any, NoReturn
 
 from .label import libc
 
-_FOREVER_S = 1e6
-
 
 class Leaving:
     """Ends this process as the interpreter would, but for taking down what was imported before the fork.
@@ -59,11 +57,12 @@ class Leaving:
             code = code or 0
         if not flush():
             code = 120
-        if threading is not None and threading.active_count() > 1:  # the interpreter would let them run no more
+        if threading is None or threading.active_count() == 1:
+            self._finalize()
+            _write_out(close=False)
+        else:  # threads that never end may use everything still; what is open is closed under their hands
             threading.excepthook = _say_nothing  # type: ignore[attr-defined]
-            sys.setswitchinterval(_FOREVER_S)
-        self._finalize()
-        _flush_files()
+            _write_out(close=True)
         flush()
         libc.fflush(None)
         if is_interrupt:
@@ -95,13 +94,17 @@ class Leaving:
         gc.collect()
 
 
-def _flush_files() -> None:
+def _write_out(*, close: bool) -> None:
     """Write out what is held open for the program, also by libraries."""
+    standard = {id(stream) for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)}
     for item in gc.get_objects():
-        if isinstance(item, (io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper)):
+        if isinstance(item, io.IOBase) and id(item) not in standard:
             try:
-                item.flush()
-            except (OSError, ValueError):  # closed, or nowhere to go
+                if not item.closed and item.writable():
+                    item.flush()
+                    if close and not isinstance(item, io.FileIO):
+                        item.close()
+            except Exception:  # not what it seems, or nowhere to go: as silent as the interpreter at this point
                 continue
 
 
