@@ -22,7 +22,7 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 	$(BIN)/python -m compileall -q src
 	touch $@
 
-demo: setup ## a sweep of about a minute on data that needs no download
+demo: setup ## a small sweep on data that needs no download; ARGS="--fresh --start cold" without warm starts
 	$(BIN)/python $(EXPERIMENT)/orchestrate_sweep.py $(EXPERIMENT)/cfg/demo.yaml $(ARGS)
 
 sweep: setup ## the MNIST sweep; ARGS="--count 8 --set epochs=1" for a part of it

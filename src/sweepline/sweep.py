@@ -151,6 +151,8 @@ class Sweep:
         while True:
             self._heed_signals()
             self._heed_pause()
+            if self._to_go_again and not self._active:
+                self._commit()  # they go before the others
             self._launch()
             due = self.book.commit_due
             if (self.book.has_uncommitted and not self._active) or (due is not None and time.monotonic() >= due):
