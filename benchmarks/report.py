@@ -5,11 +5,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Figure, spread
 from benchmarks.peers.compare import JOBS, WORKLOADS, table
 
+REMARKS = Path(__file__).with_name("remarks.md")
 TITLES = {
     "train": "16 runs that train a small CNN for an epoch on 5,000 MNIST images, one thread each",
     "noop": "200 runs that print one metric",
@@ -104,7 +106,18 @@ def _lines(machine: str, figures: Sequence[Figure], peers: Sequence[Mapping[str,
     yield ""
     yield f"By `make bench`. {machine} Median (lowest .. highest) of the rounds; within a round every tool has its turn."
     yield "Ratios within one run count, absolute seconds are those of a small shared machine."
-    yield ""
+    for workload, title in TITLES.items():
+        if any(result["workload"] == workload for result in peers):
+            yield from ["", f"## {title}, {JOBS} at a time", ""]
+            yield from table(peers, workload, n_runs=WORKLOADS[workload])
+    many = sorted({result["n"] for result in peers if result["workload"] == "train"} - {WORKLOADS["train"]})
+    for n in many:
+        yield from ["", f"## {n} runs of the same training", ""]
+        yield from table(peers, "train", n_runs=n)
+    yield from ["", "## Ourselves", "", "| figure | measured |", "|---|---|"]
+    for figure in figures:
+        yield f"| {figure.title} | {figure} |"
+    yield from ["", REMARKS.read_text().rstrip(), ""]
     yield "## Goals"
     yield ""
     yield "| figure | goal | measured | |"
@@ -113,13 +126,3 @@ def _lines(machine: str, figures: Sequence[Figure], peers: Sequence[Mapping[str,
         values = goal.values(measured)
         verdict = "" if not values else "reached" if goal.is_reached(statistics.median(values)) else "**not reached**"
         yield f"| {goal.title} | {goal.asked} | {spread(values, goal.unit) if values else 'not measured'} | {verdict} |"
-    for workload, title in TITLES.items():
-        yield from ["", f"## {title}, {JOBS} at a time", ""]
-        yield from table(peers, workload, n_runs=WORKLOADS[workload])
-    many = sorted({result["n"] for result in peers if result["workload"] == "train"} - {WORKLOADS["train"]})
-    for n in many:
-        yield from ["", f"## {n} runs of the same training", ""]
-        yield from table(peers, "train", n_runs=n)
-    yield from ["", "## Ourselves", "", "| figure | measured |", "|---|---|"]
-    for figure in figures:
-        yield f"| {figure.title} | {figure} |"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -214,7 +215,7 @@ def table(found: Sequence[dict[str, Any]], workload: str, *, n_runs: int) -> lis
         lines.append(
             f"| {TOOLS[name].title} | {_spread(walls)} | {n_runs / statistics.median(walls):.2f} "
             f"| {statistics.median(r['overhead_s'] for r in results):.3f} "
-            f"| {statistics.median(r['peak_mb'] for r in results):.0f} | {bits} |"
+            f"| {statistics.median(r['peak_mb'] for r in results) or math.nan:.0f} | {bits} |".replace("nan", "")
         )
     lines += [f"| {TOOLS[name].title} | not measured | | | | |" for name in by_tool.keys() - sound.keys()]
     return lines
