@@ -22,9 +22,9 @@ PACKAGES = {
         "syne-tune[basic]==0.14.2",
         "xgboost-cpu==3.2.0",
         "botorch==0.15.1",
-        "huggingface-hub",
-        "fastparquet",
-        "s3fs",
+        "huggingface-hub==2.4.0",
+        "fastparquet==2026.9.0",
+        "s3fs==0.4.2",
     ),
 }
 
