@@ -61,6 +61,10 @@ FAULTS: dict[str, tuple[str, str]] = {
     "no parameters": (HEAD, r"sweep.yaml:1: parameters: needs the key 'parameters'"),
     "empty parameters": (HEAD + "parameters: {}\n", r"sweep.yaml:4: parameters: is empty; name at least one parameter"),
     "parameters as a list": (HEAD + "parameters: [a]\n", r"sweep.yaml:4: parameters: must be a mapping, got \['a'\]"),
+    "a word for a list": (
+        HEAD + "parameters: {a: {value: 1}}\npreload: torch\n",
+        r"sweep.yaml:5: preload: should be a valid list, got 'torch'",
+    ),
     "parameters left out": (HEAD + "parameters:\n", r"sweep.yaml:4: parameters: must be a mapping, got None"),
     "unknown key in a parameter": (
         HEAD + "parameters:\n  a:\n    vlaues: [1]\n",

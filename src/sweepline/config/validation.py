@@ -89,6 +89,8 @@ def _sentence(detail: Any) -> str:
         return f"unknown key{did_you_mean(str(loc[-1]), known) or '; there are ' + ', '.join(known)}"
     if kind in ("model_type", "dict_type"):
         return f"must be a mapping, got {value!r}"
+    if kind == "tuple_type":
+        return f"should be a valid list, got {value!r}"
     if kind == "value_error":
         return str(detail["msg"]).removeprefix("Value error, ")
     if kind == "literal_error" and isinstance(value, str):

@@ -51,10 +51,8 @@ class Leaving:
                 threading._shutdown()
         except BaseException:
             _tell_ignored("threading")
-        try:
+        with suppress(BaseException):  # told already; older interpreters raise it as well
             atexit._run_exitfuncs()
-        except BaseException:  # told already; older interpreters raise it as well
-            code = code or 0
         if not flush():
             code = 120
         if threading is None or threading.active_count() == 1:
@@ -77,21 +75,21 @@ class Leaving:
         for name in ("last_type", "last_value", "last_traceback", "last_exc"):
             if hasattr(sys, name):
                 setattr(sys, name, None)
-        modules = []
-        for name, module in list(sys.modules.items()):
-            if name not in self._known or name == "__main__":
-                if isinstance(module, types.ModuleType):
-                    modules.append(weakref.ref(module))
-                if isinstance(module, types.ModuleType) and module.__name__ not in self._known:
-                    sys.modules[name] = None  # type: ignore[assignment]
-        del module
-        sys.modules["__main__"] = None  # type: ignore[assignment]
+        names = [name for name, module in sys.modules.items() if self._is_own(name, module)]
+        modules = [weakref.ref(sys.modules[name]) for name in names]
+        for name in names:
+            sys.modules[name] = None  # type: ignore[assignment]
         gc.collect()
         for reference in reversed(modules):
             alive = reference()
             if alive is not None:
                 _clear(alive.__dict__)
         gc.collect()
+
+    def _is_own(self, name: str, module: object) -> bool:
+        """Whether a module came after the fork, and is no other name of one that was there."""
+        is_new = name not in self._known and getattr(module, "__name__", name) not in self._known
+        return isinstance(module, types.ModuleType) and (is_new or name == "__main__")
 
 
 def _write_out(*, close: bool) -> None:
