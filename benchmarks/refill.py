@@ -22,7 +22,9 @@ devices: cpu
 max_concurrent: 1
 """
 SHELL = "#!/bin/bash\nbegan=$EPOCHREALTIME\necho METRIC loss=1\necho $began $EPOCHREALTIME >> times\n"
-PYTHON = "import time\nbegan = time.time()\nopen('times', 'a').write(f'{began} {time.time()}\\n')\n"
+PYTHON = (
+    "import time\nbegan = time.time()\nprint('METRIC loss=1')\nopen('times', 'a').write(f'{began} {time.time()}\\n')\n"
+)
 
 
 def figures(n: int) -> Iterator[Figure]:

@@ -135,7 +135,9 @@ def _watch(process: subprocess.Popen[bytes], *, until: float) -> tuple[float, fl
         is_ours = "sweepline-keep" in family.values()
         mine = [pid for pid, comm in family.items() if comm == "sweepline-keep" or pid == process.pid]
         own = max(own, sum(held[pid] for pid in mine) if is_ours else 0.0)
-        parent = max(parent, sum(held[pid] for pid, comm in family.items() if comm == "sweepline-warm"))
+        parent = max(
+            parent, sum(held[pid] for pid, comm in family.items() if comm in ("sweepline-warm", "sweepline-next"))
+        )
 
 
 def _descendants(root: int) -> list[int]:

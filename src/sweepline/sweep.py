@@ -14,7 +14,7 @@ from sweepline.backlog import Backlog
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.devices import Slot, Slots
 from sweepline.errors import DiskFullError, RecordError, record_error
-from sweepline.executors.base import DISK_FULL, Executor, Exit, RunHandle, StopReason
+from sweepline.executors.base import DISK_FULL, Executor, Exit, RunHandle, StopReason, Task
 from sweepline.guards import FailureGuard
 from sweepline.launch import Launcher
 from sweepline.metrics import MetricReader
@@ -228,11 +228,14 @@ class Sweep:
             if found is None:
                 break
             again, slot = found
+            task = None
             try:
-                self._start(again.run, slot)
+                task = self._start(again.run, slot)
+                self.launcher.describe(again.run, slot, task)
             except (OSError, RecordError) as error:
-                self.slots.give_back(slot)
-                self._backlog.put_back(again)
+                if task is None:
+                    self.slots.give_back(slot)
+                    self._backlog.put_back(again)
                 if isinstance(error, OSError):
                     error = record_error(self.folder.run_dir(again.run.run_id), "cannot be written", error)
                 self._bear(error)
@@ -240,7 +243,7 @@ class Sweep:
             for note in self._admission.take_notes():
                 self.observer.note(note)
 
-    def _start(self, run: Run, slot: Slot) -> None:
+    def _start(self, run: Run, slot: Slot) -> Task:
         record = self.book.records.get(run.run_id)
         attempt = record.attempt + 1 if record else 1
         run_dir = self.folder.make_run_dir(run.run_id, attempt)
@@ -260,6 +263,7 @@ class Sweep:
         self._active.append(active)
         self.progress.note_start(run.run_id)
         self.observer.run_started(active)
+        return task
 
     # ending
 

@@ -65,10 +65,24 @@ def warmths(project: Project) -> list[bool]:
     return [json.loads(text)["is_warm"] for text in logs(project, "exit.json")]
 
 
-def find_parent(project: Project) -> int:
-    """Return the pid of the warm parent."""
-    token = read_keeper_token(project.sweep_dir)
-    return next(pid for pid in find_by_token(token) if Path(f"/proc/{pid}/comm").read_text() == "sweepline-warm\n")
+def find_parent(project: Project, name: str = "sweepline-warm") -> int:
+    """Return the pid of the warm parent, or of another process by its name, once there is one."""
+    found: list[int] = []
+
+    def is_there() -> bool:
+        token = read_keeper_token(project.sweep_dir)
+        found[:] = [pid for pid in find_by_token(token) if name_of(pid) == name]
+        return bool(found)
+
+    wait_until(is_there, f"{name} is there")
+    return found[0]
+
+
+def name_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def test_a_library_that_starts_a_thread_is_left_to_the_runs(project: Project) -> None:
@@ -340,6 +354,19 @@ def test_a_warm_parent_that_is_killed_costs_no_run(project: Project) -> None:
     assert process.returncode == 0, out
     assert "cold start: no warm one is possible: the warm parent was ended from outside (SIGKILL)" in out
     assert sorted(warmths(project)) == [False] * 4 + [True] * 2
+
+
+def test_a_process_that_waits_to_be_a_run_and_is_killed_is_replaced(project: Project) -> None:
+    write_sweep(project, "import pathlib, time\nwhile not pathlib.Path('go').exists(): time.sleep(0.01)", n_runs=6)
+    process = project.start("run")
+    wait_until(lambda: len(list(project.path.glob("outputs/*/runs/*/stdout.log"))) == 2, "two runs live")
+    waiting = find_parent(project, "sweepline-next")
+    os.kill(waiting, signal.SIGKILL)
+    wait_until(lambda: not Path(f"/proc/{waiting}").exists(), "it is gone")
+    (project.path / "go").touch()
+    out, _ = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, out
+    assert warmths(project) == [True] * 6
 
 
 def test_a_warm_parent_that_hangs_is_given_up(project: Project) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -17,22 +18,13 @@ from .leaving import Leaving
 def become(
     fds: list[int],
     *,
-    keeper: int,
     label: Label,
     printed: list[bytes],
     changes: dict[bytes, bytes | None],
     known: set[str],
 ) -> tuple[types.CodeType, dict[str, Any], Leaving]:
-    """Fork once more, so that the keeper becomes the parent, and be what a fresh interpreter would be."""
+    """Be what a fresh interpreter would be. ``fds`` came with the request: two logs, where to answer, what is asked."""
     stdout, stderr, fault, request_fd = fds
-    middle = os.getpid()
-    if fork(fault=fault) != 0:
-        os._exit(0)
-    while os.getppid() == middle:
-        time.sleep(0.0001)
-    die_with_parent()
-    if os.getppid() != keeper:  # it died before it could be said
-        os._exit(1)
     request = json.loads(read_whole(request_fd))
     argv = request["argv"]
     if hasattr(sys, "orig_argv"):
@@ -40,11 +32,10 @@ def become(
         sys.orig_argv[:] = argv
     label.write(request["token"], argv)
     try:
-        os.write(fault, b"%d\n" % os.getpid())  # now that it is the keeper's child, and marked as this run
+        os.write(fault, b"%d\n" % os.getpid())  # now that it is marked as this run
     except OSError:  # which waits no more
         os._exit(1)
     try:
-        os.setsid()
         for number, fd in enumerate((stdout, stderr), start=1):
             os.dup2(fd, number)
             _write_all(number, printed[number - 1])
@@ -59,7 +50,6 @@ def become(
         os._exit(127)
     for fd in fds:
         os.close(fd)
-    _reseed()
     _take_out_own_modules()
     words = request["words"]
     main = sys.modules["__main__"]
@@ -82,13 +72,34 @@ def _take_environment(request: dict[str, Any], changes: dict[bytes, bytes | None
             os.environb[key] = change
 
 
-def fork(*, fault: int) -> int | None:
-    """Fork; return None where the system's limits do not allow it, and tell the keeper."""
+def fork_for(keeper: int) -> tuple[bool, int]:
+    """Fork twice, so that the keeper becomes the parent; return whether this is the child, and an errno, 0 for none.
+
+    The child has a session and random states of its own.
+    """
     try:
-        return os.fork()
+        middle = os.fork()
+        if middle != 0:
+            _, status = os.waitpid(middle, 0)
+            return False, os.WEXITSTATUS(status) if os.WIFEXITED(status) else errno.EAGAIN
     except OSError as error:
-        os.write(fault, b"-%d\n" % (error.errno or 1))
-        return None
+        return False, error.errno or errno.EAGAIN
+    middle = os.getpid()
+    try:
+        is_child = os.fork() == 0
+    except OSError as error:
+        os._exit(error.errno or errno.EAGAIN)
+    if not is_child:
+        os._exit(0)
+    while os.getppid() == middle:
+        time.sleep(0.0001)
+    die_with_parent()
+    if os.getppid() != keeper:  # it died before it could be said
+        os._exit(1)
+    os.setsid()
+    name_process("sweepline-next")
+    _reseed()
+    return True, 0
 
 
 def _is_path_safe() -> bool:

@@ -6,19 +6,21 @@ import array
 import gc
 import json
 import os
+import select
 import socket
 import sys
 import time
 import types
 import weakref
+from contextlib import suppress
 from typing import Any
 
-from .becoming import become, fork, make_main, read_whole
+from .becoming import become, fork_for, make_main, read_whole
 from .imports import UnfitError, check_names, count_fds, preload
 from .label import Label, die_with_parent, name_process
 from .leaving import Leaving, flush
 
-_N_REQUEST_FDS = 4
+_N_REQUEST_FDS, _FAULT = 4, 2
 
 
 def serve(fd: int, at_start: set[str]) -> tuple[types.CodeType, dict[str, Any], Leaving]:
@@ -57,20 +59,71 @@ def serve(fd: int, at_start: set[str]) -> tuple[types.CodeType, dict[str, Any], 
         _send(lifeline, {"took_s": took_s, "missing": missing, "preloaded": preloaded, "stopped_by": stopped_by})
         finalizers = _take_finalizers()
         known, changes = set(sys.modules), _changes(before, dict(os.environb))
-        while True:
-            request, fds = _receive(lifeline)
-            if not request:  # the keeper has closed, or is dead
-                for finalizer in finalizers:
-                    finalizer()
-                os._exit(0)
-            middle = fork(fault=fds[2])
-            if middle == 0:
-                break
+        asked, fds = _fork_until_asked(lifeline, keeper=keeper)
+        if not asked:  # the keeper has closed, or is dead
+            for finalizer in finalizers:
+                finalizer()
+            os._exit(0)
+    return become(fds, label=label, printed=printed, changes=changes, known=known)
+
+
+def _fork_until_asked(lifeline: socket.socket, *, keeper: int) -> tuple[bytes, list[int]]:
+    """Have a child at hand that waits to become the next run, so that no start waits for a fork.
+
+    Returns the request that it takes in such a child, and here nothing once the keeper has closed.
+    """
+    while True:
+        reading, writing = os.pipe()
+        is_child, number = fork_for(keeper)
+        if is_child:
+            os.close(reading)
+            return _await_request(lifeline, writing)
+        os.close(writing)
+        has_taken = number == 0 and _await_taken(lifeline, reading)
+        os.close(reading)
+        if has_taken:
+            continue
+        if _is_closed(lifeline):
+            return b"", []
+        if number:  # nobody but this process can say so
+            fds = _receive(lifeline)[1]
+            os.write(fds[_FAULT], b"-%d\n" % number)
             for received in fds:
                 os.close(received)
-            if middle is not None:
-                os.waitpid(middle, 0)
-    return become(fds, keeper=keeper, label=label, printed=printed, changes=changes, known=known)
+
+
+def _await_request(lifeline: socket.socket, taken: int) -> tuple[bytes, list[int]]:
+    """Wait until there is a run to become, and tell the parent so; ends with it."""
+    if not _poll({lifeline.fileno(): select.POLLIN, taken: 0}).get(lifeline.fileno(), 0) & select.POLLIN:
+        os._exit(0)
+    request, fds = _receive(lifeline)
+    if not request:
+        os._exit(0)
+    with suppress(BrokenPipeError):  # what has no parent any more may run all the same
+        os.write(taken, b"1")
+    os.close(taken)
+    return request, fds
+
+
+def _await_taken(lifeline: socket.socket, taken: int) -> bool:
+    """Wait until the child has a run to become; False when it died, or the keeper closed."""
+    return bool(_poll({taken: select.POLLIN, lifeline.fileno(): 0}).get(taken, 0) and os.read(taken, 1))
+
+
+def _is_closed(lifeline: socket.socket) -> bool:
+    """Wait until there is a request; return whether none will come any more."""
+    try:
+        return not lifeline.recv(1, socket.MSG_PEEK)
+    except ConnectionError:  # closed before it had read everything
+        return True
+
+
+def _poll(wanted: dict[int, int]) -> dict[int, int]:
+    """Wait for events of descriptors; hang-ups and errors always count."""
+    poll = select.poll()
+    for fd, events in wanted.items():
+        poll.register(fd, events)
+    return dict(poll.poll())
 
 
 def _receive(lifeline: socket.socket) -> tuple[bytes, list[int]]:
