@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import yaml
 
-from sweepline.retries import MAX_FREE, Again, RetryPolicy
+from sweepline.recording.history import RunRecord
+from sweepline.retries import MAX_FREE, MAX_SMALLER, Again, RetryPolicy
 from sweepline.runs import SUCCESSFUL, UNSUCCESSFUL, Run, RunOutcome, State
 from tests.conftest import Project
 from tests.test_sweeps import SWEEP, invocations
@@ -90,6 +92,24 @@ def test_going_again_alone_takes_nothing_from_the_retries_that_were_asked_for() 
     policy = RetryPolicy(1)
     decisions = [decide(policy, FULL, shared=True), decide(policy, FULL), decide(policy, FULL)]
     assert decisions == [Again(RUN, is_alone=True), Again(RUN), None]
+
+
+def test_a_run_that_recommends_a_smaller_batch_goes_again_where_that_is_asked_for() -> None:
+    full = RunOutcome(state=State.OUT_OF_MEMORY, metrics={"recommended_batch_size": 80.0})
+    assert decide(RetryPolicy(0), full) is None
+    policy = RetryPolicy(1, goes_smaller=True)
+    decisions = [decide(policy, full) is not None for _ in range(MAX_SMALLER + 2)]
+    assert decisions == [True] * MAX_SMALLER + [True, False]  # then come the retries that were asked for
+    assert decide(RetryPolicy(0, goes_smaller=True), FULL) is None
+
+
+def test_a_run_that_goes_again_is_told_the_bound_of_its_batches() -> None:
+    record = RunRecord(RUN.run_id, state=State.OUT_OF_MEMORY, metrics={"recommended_batch_size": 80.0})
+    told = RetryPolicy(0, goes_smaller=True).as_told(RUN, record)
+    assert told == replace(RUN, params={**RUN.params, "batch_size_config.max_batch_size": 80})
+    assert RetryPolicy(0).as_told(RUN, record) == RUN
+    for other in (None, RunRecord(RUN.run_id, state=State.FAILED, metrics=record.metrics)):
+        assert RetryPolicy(0, goes_smaller=True).as_told(RUN, other) == RUN
 
 
 # whole sweeps

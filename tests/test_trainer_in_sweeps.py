@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,94 @@ def test_runs_of_an_edited_config_are_never_averaged_with_the_old_ones(trainer: 
     result = trainer.run("--count", "1")
     assert len(trainer.rows()) == 2
     assert "±" not in result.stdout
+
+
+# Batch sizes
+
+TUNED = """
+    program: train_single.py
+    config: config.yaml
+    name: tuned
+    method: grid
+    metric: {name: epoch_loss, goal: minimize}
+    parameters:
+      learner.step_size: [0.1, 0.01, 0.001, 0.0001]
+      batch_size_config.optimize_batch_size: {value: MODE}
+      batch_size_config.memory_budget_gib: {value: 0.5}
+    seeds: [0]
+    max_concurrent: 2
+    devices: cpu
+"""
+
+
+@pytest.mark.parametrize(("mode", "n_tuned"), [("once", 1), ("true", 4)])
+@pytest.mark.parametrize("start", ["warm", "cold"])
+def test_each_run_of_a_sweep_has_a_number_and_tunes_or_reuses(
+    trainer: Project, mode: str, n_tuned: int, start: str
+) -> None:
+    trainer.write("sweep.yaml", TUNED.replace("MODE", mode))
+    result = trainer.run("--start", start)
+    rows = trainer.rows()
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert rows.reason.isna().all()
+    assert set(rows.run_batch_size) == {100}
+    (experiment,) = {path.parent for path in trainer.path.rglob("run_counter.txt")}
+    assert experiment.is_relative_to(trainer.path / "outputs" / "experimentruns")
+    assert (experiment / "run_counter.txt").read_text() == "5\n"
+    records = json.loads((experiment / "batch_size_tuning.json").read_text())["records"]
+    assert sorted(records) == ["1", "2", "3", "4"]
+    assert [record["tuner_status"] for record in records.values()].count("success") == n_tuned
+    assert all(record["training_succeeded"] for record in records.values())
+
+
+SMALLER = """
+    program: train_single.py
+    config: config.yaml
+    name: smaller
+    method: grid
+    metric: {name: epoch_loss, goal: minimize}
+    parameters:
+      batch_size: [50, 200]
+      model.width: {value: 64}
+      batch_size_config.memory_budget_gib: {value: 0.015}
+    seeds: [0]
+    max_concurrent: 1
+    devices: cpu
+    on_oom: retry_smaller
+"""
+
+
+def test_a_run_out_of_memory_goes_again_with_the_size_that_it_recommends(trainer: Project) -> None:
+    trainer.write("sweep.yaml", SMALLER)
+    result = trainer.run()
+    rows = trainer.rows().set_index("batch_size")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert list(rows.state) == ["finished", "finished"]
+    assert rows.attempt[200] > 1
+    assert rows.run_batch_size[200] < 200
+    assert "retry" not in str(rows.reason[200])
+    (run_dir,) = (
+        path.parent for path in trainer.sweep_dir.glob("runs/*/command.txt") if "max_batch_size" in path.read_text()
+    )
+    assert f"batch_size_config.max_batch_size={int(rows.run_batch_size[200])}" in (run_dir / "command.txt").read_text()
+
+
+def test_without_being_asked_a_run_out_of_memory_does_not_go_again(trainer: Project) -> None:
+    trainer.write("sweep.yaml", SMALLER.replace("on_oom: retry_smaller", ""))
+    result = trainer.run()
+    rows = trainer.rows().set_index("batch_size")
+    assert result.returncode == 1
+    assert (rows.state[200], rows.attempt[200]) == ("out_of_memory", 1)
+    assert rows.recommended_batch_size[200] == 160
+    assert rows.reason[200].startswith("train_single: out of memory with 200 examples at once")
+
+
+def test_smaller_batches_are_for_our_trainer(project: Project) -> None:
+    project.write("script.py", "print('METRIC loss=1')")
+    project.write("sweep.yaml", "program: script.py\nmethod: grid\nparameters: {x: [1]}\non_oom: retry_smaller\n")
+    result = project.run()
+    assert result.returncode == 2
+    assert (
+        "sweep.yaml:4: on_oom: retry_smaller needs train_single.py, which knows smaller batches; use retry"
+        in result.stderr
+    )

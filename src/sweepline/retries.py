@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from sweepline.recording.history import RunRecord
 from sweepline.recording.outcome import OVERRIDE_NOT_APPLIED
 from sweepline.runs import UNSUCCESSFUL, Run, RunOutcome, State
 
 MAX_FREE = 5
+MAX_SMALLER = 5  # at 0.8 of the size each time a third is left
+RECOMMENDED_SIZE = "recommended_batch_size"  # a metric that our trainer prints when memory runs out
+SIZE_LIMIT = "batch_size_config.max_batch_size"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +25,14 @@ class Again:
 
 
 class RetryPolicy:
-    """Counts the attempts of one start. Runs that are not to blame go again five times for nothing."""
+    """Counts the attempts of one start. Runs that are not to blame go again five times for nothing.
 
-    def __init__(self, n_retries: int) -> None:
-        self.n_retries = n_retries
+    With ``goes_smaller`` a run that ran out of memory goes again with the batch size that it recommends.
+    """
+
+    def __init__(self, n_retries: int, *, goes_smaller: bool = False) -> None:
+        self.n_retries, self.goes_smaller = n_retries, goes_smaller
+        self._n_smaller: Counter[str] = Counter()
         self._n_free: Counter[str] = Counter()
         self._n_failed: Counter[str] = Counter()
         self._went_alone: set[str] = set()
@@ -40,5 +48,16 @@ class RetryPolicy:
         if outcome.state == State.OUT_OF_MEMORY and was_shared and run.run_id not in self._went_alone:
             self._went_alone.add(run.run_id)
             return Again(run, is_alone=True)
+        if outcome.state == State.OUT_OF_MEMORY and self.goes_smaller and RECOMMENDED_SIZE in outcome.metrics:
+            self._n_smaller[run.run_id] += 1
+            if self._n_smaller[run.run_id] <= MAX_SMALLER:
+                return Again(run)
         self._n_failed[run.run_id] += 1
         return Again(run) if self._n_failed[run.run_id] <= self.n_retries else None
+
+    def as_told(self, run: Run, record: RunRecord | None) -> Run:
+        """Return the run as the program shall do it: with the smaller batches that its latest end recommends."""
+        if not self.goes_smaller or record is None or record.state != State.OUT_OF_MEMORY:
+            return run
+        size = record.metrics.get(RECOMMENDED_SIZE, 0)
+        return replace(run, params={**run.params, SIZE_LIMIT: int(size)}) if size >= 1 else run

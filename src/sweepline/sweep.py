@@ -14,7 +14,7 @@ from sweepline.backlog import Backlog
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.devices import Slot, Slots
 from sweepline.errors import DiskFullError, RecordError, record_error
-from sweepline.executors.base import DISK_FULL, Executor, Exit, RunHandle, StopReason, Task
+from sweepline.executors.base import DISK_FULL, Executor, Exit, RunHandle, StopReason
 from sweepline.guards import FailureGuard
 from sweepline.launch import Launcher
 from sweepline.metrics import MetricReader
@@ -85,7 +85,7 @@ class Sweep:
         self.signals = StopSignals()
         self._admission = admission
         self._guard = FailureGuard(max_failures=options.max_failures, keep_going=options.keep_going)
-        self._retries = RetryPolicy(settings.retry)
+        self._retries = RetryPolicy(settings.retry, goes_smaller=settings.on_oom == "retry_smaller")
         self._pause = DiskPause(folder.path)
         self._planned = planned
         self._make_executor = make_executor
@@ -228,12 +228,12 @@ class Sweep:
             if found is None:
                 break
             again, slot = found
-            task = None
+            describe = None
             try:
-                task = self._start(again.run, slot)
-                self.launcher.describe(again.run, slot, task)
+                describe = self._start(again.run, slot)
+                describe()
             except (OSError, RecordError) as error:
-                if task is None:
+                if describe is None:
                     self.slots.give_back(slot)
                     self._backlog.put_back(again)
                 if isinstance(error, OSError):
@@ -243,12 +243,14 @@ class Sweep:
             for note in self._admission.take_notes():
                 self.observer.note(note)
 
-    def _start(self, run: Run, slot: Slot) -> Task:
+    def _start(self, run: Run, slot: Slot) -> Callable[[], None]:
+        """Start a run; return what then writes the files that it need not wait for."""
         record = self.book.records.get(run.run_id)
         attempt = record.attempt + 1 if record else 1
         run_dir = self.folder.make_run_dir(run.run_id, attempt)
         n_tries = record.n_tries if record else 0
-        task = self.launcher.prepare(run, slot, run_dir, attempt=attempt, n_tries=n_tries)
+        told = self._retries.as_told(run, record)
+        task = self.launcher.prepare(told, slot, run_dir, attempt=attempt, n_tries=n_tries)
         self.book.start(run, attempt, slot.device)
         command = self.settings.command
         active = ActiveRun(
@@ -258,12 +260,12 @@ class Sweep:
             handle=self.executor.submit(task),
             run_dir=run_dir,
             tail=LogTail(run_dir, MetricReader(self.settings.patterns)),
-            asked=command.overrides(run.params, run.seed, slot.told) if command.is_native else None,
+            asked=command.overrides(told.params, told.seed, slot.told) if command.is_native else None,
         )
         self._active.append(active)
         self.progress.note_start(run.run_id)
         self.observer.run_started(active)
-        return task
+        return lambda: self.launcher.describe(told, slot, task)
 
     # ending
 

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sweepline.training.config import TrainConfig, load_config
+from sweepline.training.config import EvaluateConfig, TrainConfig, load_config
 from sweepline.training.data import Examples, load_data
-from sweepline.training.loop import EVALUATION_BATCH, EpochResult, evaluate, train
+from sweepline.training.loop import EpochResult, evaluate, train
 from sweepline.training.models import build_model
 from sweepline.training.optimizers import build_optimizer
 from sweepline.training.seeding import epoch_order, seed_everything
@@ -233,7 +233,7 @@ def test_evaluate_returns_means_over_examples_across_uneven_batches() -> None:
     training = Training("data.limit=1500")
     expected = losses_by_hand(training.model, training.examples).double().mean().item()
     loss, accuracy = evaluate(training.model, training.examples)
-    assert EVALUATION_BATCH < 1500
+    assert EvaluateConfig().batch_size < 1500
     assert loss == pytest.approx(expected, rel=1e-6)
     assert accuracy == pytest.approx(accuracy_by_hand(training.model, training.examples), abs=1e-12)
 

@@ -183,6 +183,11 @@ class Alone:
         """The folder that the run has made."""
         return next(self.folder.rglob("config.sha256")).parent
 
+    @property
+    def metric_lines(self) -> list[str]:
+        """What it printed beside remarks."""
+        return [line for line in self.ended.lines if line.startswith("METRIC")]
+
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Alone:
@@ -205,7 +210,7 @@ def test_a_run_without_a_given_folder_ends_with_exit_code_0(alone: Alone) -> Non
 
 def test_a_run_without_a_given_folder_makes_one_with_the_same_files(alone: Alone) -> None:
     names = sorted(path.name for path in alone.run_dir.iterdir())
-    assert names == ["config.sha256", "config.yaml", "metrics.csv"]
+    assert names == ["batch_size.json", "config.sha256", "config.yaml", "metrics.csv"]
 
 
 def test_a_run_without_a_given_folder_writes_below_the_experiments_outputs(alone: Alone) -> None:
@@ -223,14 +228,14 @@ def test_a_metric_that_comes_later_widens_the_metric_file(alone: Alone) -> None:
 
 def test_a_widened_metric_file_keeps_its_earlier_rows(alone: Alone) -> None:
     table = pd.read_csv(alone.run_dir / "metrics.csv")
-    first = parse_metric_line(alone.ended.lines[0])
+    first = parse_metric_line(alone.metric_lines[0])
     assert first is not None
     assert table.loc[0, ["epoch", "step", "samples"]].to_dict() == dict(first.place)
     assert table.loc[0, ["epoch_loss", "epoch_accuracy"]].to_dict() == dict(first.values)
 
 
 def test_the_result_holds_the_last_value_of_every_metric(alone: Alone) -> None:
-    points = [parse_metric_line(line) for line in alone.ended.lines[1:]]
+    points = [parse_metric_line(line) for line in alone.metric_lines[1:]]
     values = [dict(point.values) for point in points if point]
     assert {name: value for point in values[1:] for name, value in point.items()} == values[0]
 

@@ -25,6 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv[:1] == ["train"]:
         os.execv(sys.executable, [sys.executable, "-m", "sweepline.training", *argv[1:]])
+    if argv[:1] == ["batch-size"]:
+        from sweepline.cli.batch_size import batch_size_command
+
+        return _guard(lambda: batch_size_command(argv[1:]))
     return _guard(lambda: _dispatch(argv))
 
 
@@ -51,6 +55,11 @@ def _dispatch(argv: Sequence[str]) -> int:
     add_arguments(run, default_sweep=None)
     commands.add_parser(
         "train", help="one run of the built-in trainer: sweepline train -- key=value ...", add_help=False
+    )
+    commands.add_parser(
+        "batch-size",
+        help="the batch size that fits and the efficient one: sweepline batch-size -- key=value ...",
+        add_help=False,
     )
     status = commands.add_parser("status", help="how a sweep stands")
     reading.add_target(status)

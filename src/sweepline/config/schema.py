@@ -147,6 +147,9 @@ class OwnKeys(BaseModel):
     )
     malloc: Literal["tuned", "system"] = Field("tuned", description="memory settings of glibc for runs on CPUs")
     retry: Annotated[int, Field(strict=True, ge=0)] = 0
+    on_oom: Literal["fail", "retry_smaller"] = Field(
+        "fail", description="retry_smaller: a run of our trainer that ran out of memory goes again with smaller batches"
+    )
     timeout: Duration | None = Field(None, description="longest time of one run: 90s, 30m, 2h")
     stall_timeout: Duration | None = Field(None, description="stop a run that writes nothing for so long")
     grace: Duration = Field(20.0, description="time between SIGTERM and SIGKILL when a run is stopped")

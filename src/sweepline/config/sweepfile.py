@@ -52,6 +52,7 @@ class SweepSettings:
     start: str
     preload: Sequence[str] | None
     retry: int
+    on_oom: str
     timeout_s: float | None
     stall_s: float | None
     grace_s: float
@@ -114,6 +115,10 @@ class _Reader:
         model, local = self.model, self.model.logging.local
         if local.csv_path and (not local.csv_path.endswith(".csv") or "\0" in local.csv_path):
             self.faults.error(("logging", "local", "csv_path"), f"must name a .csv file, got {local.csv_path!r}")
+        if model.on_oom != "fail" and not command.is_native:
+            self.faults.error(
+                ("on_oom",), f"{model.on_oom} needs train_single.py, which knows smaller batches; use retry"
+            )
         settings = SweepSettings(
             path=self.path,
             experiment_dir=self.experiment_dir,
@@ -135,6 +140,7 @@ class _Reader:
             start=model.start,
             preload=model.preload,
             retry=model.retry,
+            on_oom=model.on_oom,
             timeout_s=model.timeout,
             stall_s=model.stall_timeout,
             gpu_free_mib=model.gpu_free_mib,

@@ -25,7 +25,8 @@ OVERRIDE_NOT_APPLIED = "override not applied"
 _TAIL_BYTES = 16 * 1024
 _OUT_OF_MEMORY = re.compile(
     r"OutOfMemoryError|CUDA out of memory|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED"
-    r"|DefaultCPUAllocator: can't allocate memory|std::bad_alloc|^(?:[\w.]*\.)?_?(?:Array)?MemoryError",
+    r"|DefaultCPUAllocator: can't allocate memory|std::bad_alloc|^train_single: out of memory"
+    r"|^(?:[\w.]*\.)?_?(?:Array)?MemoryError",
     re.MULTILINE,
 )
 _GPU_LOST = re.compile(

@@ -16,7 +16,9 @@ from sweepline.errors import ConfigError, did_you_mean
 from sweepline.values import display_path, flatten, parse_override, read_yaml
 
 BASE_KEY = "base"
+OVERRIDE = "override "
 MAX_BASES = 20
+MOVED_KEYS = {"training.optimize_batch_size": "batch_size_config.optimize_batch_size"}
 OPTIMIZERS = (
     "sgd",
     "adam",
@@ -39,6 +41,7 @@ _UNUSABLE_OPTIMIZERS = {
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Factor = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 def _check_optimizer(name: str) -> str:
@@ -85,10 +88,14 @@ class LearnerConfig(_Section):
 
 
 class EvaluateConfig(_Section):
-    """Evaluation after every ``every`` epochs (0: never) on the held-out part or the test portion."""
+    """Evaluation after every ``every`` epochs (0: never) on the held-out part or the test portion.
+
+    ``batch_size`` is its own: that of training does not change it.
+    """
 
     every: Annotated[int, Field(ge=0)] = 0
     split: Literal["valid", "test"] = "test"
+    batch_size: Positive = 1000
 
 
 class CheckpointConfig(_Section):
@@ -112,8 +119,56 @@ class WandbConfig(_Section):
     mode: Literal["auto", "online", "offline", "disabled"] = "auto"
 
 
+class ModeConfig(_Section):
+    """What is trained, and whether a teacher helps."""
+
+    mode: Literal["normal", "autoencoder", "curriculum", "fusion"] = "normal"
+    use_knowledge_distillation: bool = False
+
+
+class BatchSizeConfig(_Section):
+    """How the batch size is found. Sizes count examples; null leaves a choice to what is said here.
+
+    ``default_batch_size`` null is ``batch_size``. ``tuned_batch_size`` comes from an earlier run and is used as it is.
+    ``optimize_batch_size`` searches the largest size that fits and takes ``safety_factor`` of it; ``once`` only where
+    no earlier run of the same set-up has. ``granularity`` null is the first size that is tried; ``max_batch_size``
+    bounds whatever is chosen. ``memory_budget_gib`` is what a run on a CPU may allocate beyond torch and its data.
+    ``target_batch_size`` is what an optimizer step sees, accumulated where it does not fit at once. ``lr_rule`` scales
+    the step size by the ratio of the size of a step to ``reference_batch_size``.
+    """
+
+    default_batch_size: Positive | None = None
+    tuned_batch_size: Positive | None = None
+    safety_factor: Factor = 0.5
+    optimize_batch_size: bool | Literal["once"] = False
+    batch_size_mode: Literal["power", "binsearch"] = "binsearch"
+    max_batch_size_trials: Positive = 10
+    max_batch_size: Positive | None = None
+    curriculum_safety_factor: Factor | None = None
+    kd_safety_factor: Factor | None = None
+    fusion_batch_size: Positive | None = None
+    granularity: Positive | None = None
+    steps_per_probe: Annotated[int, Field(ge=2)] = 3
+    probe_timeout_s: Annotated[float, Field(gt=0.0)] = 300.0
+    memory_budget_gib: Annotated[float, Field(gt=0.0)] | None = None
+    target_batch_size: Positive | None = None
+    lr_rule: Literal["none", "linear", "sqrt"] = "none"
+    reference_batch_size: Positive | None = None
+
+    @property
+    def is_used(self) -> bool:
+        """Whether anything here decides the size."""
+        return bool(self.optimize_batch_size or self.tuned_batch_size or self.target_batch_size)
+
+
 class TrainConfig(_Section):
-    """Everything that decides one run."""
+    """Everything that decides one run.
+
+    ``batch_size`` examples go through the network at once, ``accumulate`` times per optimizer step; ``auto`` is once,
+    and splits the batch in two when memory runs out. ``noise_every``: the gradient noise scale is measured every so
+    many steps (0: never). ``run_numbers`` keep the run's config and weights in the experiment's own folder: ``auto``
+    for runs started by hand, and where the batch size is tuned, reused or accumulated.
+    """
 
     output_dir: str | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
@@ -122,24 +177,50 @@ class TrainConfig(_Section):
     deterministic: bool = False
     epochs: Positive = 1
     batch_size: Positive = 64
+    accumulate: Positive | Literal["auto"] = 1
+    drop_last: bool = False
+    noise_every: Annotated[int, Field(ge=0)] = 0
+    run_numbers: Literal["auto", "always", "never"] = "auto"
     gradient_clip: Annotated[float, Field(gt=0.0)] | None = None
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     learner: LearnerConfig = LearnerConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    training: ModeConfig = ModeConfig()
+    batch_size_config: BatchSizeConfig = BatchSizeConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     wandb: WandbConfig = WandbConfig()
     tensorboard: bool = False
 
 
-def load_config(path: Path | None, overrides: Sequence[str] = ()) -> TrainConfig:
+def load_config(path: Path | None, overrides: Sequence[str] = (), *, notes: list[str] | None = None) -> TrainConfig:
     """Return the config of a file and its bases, with ``key=value`` overrides on top.
+
+    ``notes`` takes what is worth saying about it.
 
     Raises:
         ConfigError: with every fault found: unknown keys with the nearest known one, wrong types, values out of range.
     """
     tree, origin = _read_with_bases(path) if path is not None else ({}, {})
     label = display_path(path) if path is not None else "config"
+    return check_config(tree, origin, overrides, label=label, notes=notes)
+
+
+def check_config(
+    tree: dict[str, Any],
+    origin: dict[str, str],
+    overrides: Sequence[str] = (),
+    *,
+    label: str,
+    notes: list[str] | None = None,
+) -> TrainConfig:
+    """Return the config of a tree of values, with ``key=value`` overrides on top.
+
+    ``origin`` says of dotted keys where they are from; ``label`` stands for what it does not know.
+
+    Raises:
+        ConfigError: with every fault found.
+    """
     faults: list[str] = []
     for text in overrides:
         try:
@@ -149,7 +230,10 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> TrainConfig
             continue
         for name, leaf in flatten({key: value}).items():  # a mapping changes what it names, no more
             _set_dotted(tree, name, leaf)
-            origin[name] = f"override {text}"
+            origin[name] = f"{OVERRIDE}{text}"
+    moved = [_move_key(tree, origin, old, new, label) for old, new in MOVED_KEYS.items()]
+    if notes is not None:
+        notes += [note for note in moved if note]
     try:
         config = TrainConfig.model_validate(tree)
         faults += _check_together(config, label, origin)
@@ -225,6 +309,19 @@ def _set_dotted(tree: dict[str, Any], dotted: str, value: Any) -> None:
     node[last] = value
 
 
+def _move_key(tree: dict[str, Any], origin: dict[str, str], old: str, new: str, label: str) -> str | None:
+    """Take the value of a key that has moved to where it belongs now, unless one is there; return what to say."""
+    section, _, name = old.partition(".")
+    parent = tree.get(section)
+    if not isinstance(parent, dict) or name not in parent:
+        return None
+    value, where = parent.pop(name), origin.pop(old, label)
+    if new not in flatten(tree):
+        _set_dotted(tree, new, value)
+        origin[new] = where
+    return f"{where}: {old} is now {new}"
+
+
 def _sentence(detail: Any, label: str, origin: Mapping[str, str]) -> str:
     key = ".".join(str(part) for part in detail["loc"] if part != "function-after")
     where = _origin_of(key, origin, label)
@@ -261,6 +358,29 @@ def _check_together(config: TrainConfig, label: str, origin: Mapping[str, str]) 
     if config.evaluate.every and config.evaluate.split == "valid" and config.data.valid_fraction == 0:
         faults.append(
             f"{where('evaluate.split')}: evaluate.split is valid, but data.valid_fraction is 0; set it, or use test"
+        )
+    sizes = config.batch_size_config
+    decides = next((name for name in ("optimize_batch_size", "tuned_batch_size") if getattr(sizes, name)), None)
+    given = origin.get("batch_size", "")
+    if decides and given.startswith(OVERRIDE):
+        faults.append(
+            f"{given}: batch_size_config.{decides} decides the batch size; to begin the search elsewhere set "
+            "batch_size_config.default_batch_size"
+        )
+    if sizes.lr_rule != "none" and sizes.reference_batch_size is None:
+        faults.append(
+            f"{where('batch_size_config.lr_rule')}: batch_size_config.lr_rule {sizes.lr_rule} scales from "
+            "batch_size_config.reference_batch_size; set it to the size that learner.step_size was chosen for"
+        )
+    if sizes.target_batch_size is not None and config.accumulate not in (1, "auto"):
+        faults.append(
+            f"{where('accumulate')}: accumulate follows from batch_size_config.target_batch_size; set only one of them"
+        )
+    if config.training.mode != "normal" or config.training.use_knowledge_distillation:
+        key = "mode" if config.training.mode != "normal" else "use_knowledge_distillation"
+        faults.append(
+            f"{where(f'training.{key}')}: training.{key} {getattr(config.training, key)} cannot be trained yet; "
+            "there is training.mode normal"
         )
     if (config.learner.beta1 is None) != (config.learner.beta2 is None):
         faults.append(f"{where('learner.beta1')}: learner.beta1 and learner.beta2 come together; set both or neither")

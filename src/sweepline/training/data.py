@@ -110,6 +110,12 @@ def load_data(config: TrainConfig) -> tuple[Examples, Examples | None, Examples]
     return train, valid, _load_split(config, "test")
 
 
+def pick_held_out(config: TrainConfig, data: tuple[Examples, Examples | None, Examples]) -> Examples | None:
+    """Return what of :func:`load_data` is evaluated; None where nothing is."""
+    _, valid, test = data
+    return (valid if config.evaluate.split == "valid" else test) if config.evaluate.every else None
+
+
 def _load_split(config: TrainConfig, split: str) -> Examples:
     import numpy as np
     import torch

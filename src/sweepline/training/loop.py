@@ -10,11 +10,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from sweepline.errors import SweeplineError
 from sweepline.training.config import TrainConfig
 from sweepline.training.data import Examples
+from sweepline.training.memory import is_out_of_memory
 from sweepline.training.seeding import epoch_order
-
-EVALUATION_BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +29,17 @@ class EpochResult:
 
 @dataclass
 class LoopState:
-    """Where training stands between two optimizer steps: in ``epoch``, before its batch ``batch`` (from 0).
+    """Where training stands between two optimizer steps: in ``epoch``, before its step ``batch`` (from 0).
 
-    ``loss_sum`` float32 and ``n_right`` int64 are scalars over the epoch so far, on the device.
+    ``loss_sum`` float32 and ``n_right`` int64 are scalars over the epoch so far, on the device. ``n_splits`` is 2 once
+    memory has run out and batches go through the network in halves.
     """
 
     epoch: int = 1
     batch: int = 0
     step: int = 0
     samples: int = 0
+    n_splits: int = 1
     loss_sum: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
     n_right: torch.Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
 
@@ -55,6 +57,29 @@ class TrainingStoppedError(Exception):
     """Training was asked to stop, and did so between two optimizer steps."""
 
 
+class BatchTooLargeError(SweeplineError):
+    """Memory ran out in training. ``batch_size`` examples were going through the network at once."""
+
+    def __init__(self, batch_size: int, why: str) -> None:
+        super().__init__(f"out of memory with {batch_size} examples at once: {why}")
+        self.batch_size = batch_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watcher:
+    """What may be looked at while training goes on; each is called between steps, with what the next step uses."""
+
+    should_stop: Callable[[], bool] = lambda: False
+    before_step: Callable[[int, torch.Tensor, int], None] = lambda _step, _index, _n_at_once: None
+    say: Callable[[str], None] = lambda _: None
+
+
+def examples_per_step(config: TrainConfig) -> int:
+    """Return how many examples an optimizer step sees."""
+    once = 1 if config.accumulate == "auto" else config.accumulate
+    return config.batch_size_config.target_batch_size or config.batch_size * once
+
+
 def train(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -63,7 +88,7 @@ def train(
     held_out: Examples | None,
     *,
     state: LoopState | None = None,
-    should_stop: Callable[[], bool] = lambda: False,
+    watcher: Watcher | None = None,
 ) -> Iterator[EpochResult]:
     """Train and yield each epoch's result: means over examples of the training loss and accuracy as they ran.
 
@@ -71,32 +96,35 @@ def train(
     ``state`` is where to go on from; it is kept up to date, so that at any yield and at a stop it is where to go on.
 
     Raises:
-        TrainingStoppedError: ``should_stop`` said so.
+        TrainingStoppedError: ``watcher.should_stop`` said so.
+        BatchTooLargeError: memory ran out, also after splitting where that is allowed.
     """
     device = examples.labels.device
-    state = state or LoopState()
+    state, watcher = state or LoopState(), watcher or Watcher()
     state.loss_sum, state.n_right = state.loss_sum.to(device), state.n_right.to(device)
+    n_per_step = examples_per_step(config)
     while state.epoch <= config.epochs:
         order = epoch_order(config.seed, state.epoch, len(examples)).to(device)
+        if config.drop_last:
+            order = order[: len(order) // n_per_step * n_per_step]
         model.train()
-        for index in torch.split(order, config.batch_size)[state.batch :]:
-            if should_stop():
+        for index in torch.split(order, n_per_step)[state.batch :]:
+            if watcher.should_stop():
                 raise TrainingStoppedError
-            inputs, labels = examples.batch(index)
-            optimizer.zero_grad(set_to_none=True)
-            logits = model(inputs)
-            loss = functional.cross_entropy(logits, labels)
-            loss.backward()  # type: ignore[no-untyped-call]
+            watcher.before_step(state.step, index, _n_at_once(config, state))
+            loss_sum, n_right = _gradients_that_fit(
+                model, optimizer, config, examples, index, state=state, watcher=watcher
+            )
             if config.gradient_clip is not None:
                 nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
-            optimizer.step()
-            state.loss_sum += loss.detach() * len(index)
-            state.n_right += (logits.detach().argmax(1) == labels).sum()
+            _step(optimizer, _n_at_once(config, state))
+            state.loss_sum += loss_sum
+            state.n_right += n_right
             state.batch, state.step, state.samples = state.batch + 1, state.step + 1, state.samples + len(index)
-        n = len(examples)
+        n = len(order)
         metrics = {"epoch_loss": state.loss_sum.item() / n, "epoch_accuracy": state.n_right.item() / n}
         if held_out is not None and config.evaluate.every and state.epoch % config.evaluate.every == 0:
-            loss_mean, accuracy = evaluate(model, held_out)
+            loss_mean, accuracy = evaluate(model, held_out, n_at_once=config.evaluate.batch_size)
             metrics |= {f"{config.evaluate.split}_loss": loss_mean, f"{config.evaluate.split}_accuracy": accuracy}
         result = EpochResult(state.epoch, state.step, state.samples, metrics)
         state.epoch, state.batch = state.epoch + 1, 0
@@ -104,12 +132,82 @@ def train(
         yield result
 
 
+def _n_at_once(config: TrainConfig, state: LoopState) -> int:
+    return -(-config.batch_size // state.n_splits)
+
+
+def _gradients_that_fit(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: TrainConfig,
+    examples: Examples,
+    index: torch.Tensor,
+    *,
+    state: LoopState,
+    watcher: Watcher,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compute a step's gradients; where ``accumulate`` may grow and memory runs out, once more in halves."""
+    while True:
+        n_at_once = _n_at_once(config, state)
+        optimizer.zero_grad(set_to_none=True)
+        try:
+            return gradients(model, examples, index, n_at_once=n_at_once)
+        except (RuntimeError, MemoryError) as error:
+            why = _why_out_of_memory(error)
+        optimizer.zero_grad(set_to_none=True)  # out here nothing holds the failed step's memory any more
+        if index.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if config.accumulate != "auto" or state.n_splits > 1 or n_at_once == 1:
+            raise BatchTooLargeError(min(n_at_once, len(index)), why)
+        state.n_splits = 2
+        watcher.say(
+            f"out of memory with {n_at_once} examples at once ({why}): going on with {_n_at_once(config, state)}"
+        )
+
+
+def _step(optimizer: torch.optim.Optimizer, n_at_once: int) -> None:
+    try:
+        optimizer.step()
+    except (RuntimeError, MemoryError) as error:
+        why = _why_out_of_memory(error)
+    else:
+        return
+    raise BatchTooLargeError(n_at_once, why)
+
+
+def _why_out_of_memory(error: BaseException) -> str:
+    """Return an error in one line; one that is about something else goes on."""
+    if not is_out_of_memory(error):
+        raise error
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+def gradients(
+    model: nn.Module, examples: Examples, index: torch.Tensor, *, n_at_once: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Add the gradients of the mean loss over ``index``; return the sum of losses and the number of right answers.
+
+    ``n_at_once`` examples go through the network together; each part counts by its size, also an uneven last one.
+    """
+    sums: list[torch.Tensor] = []
+    right: list[torch.Tensor] = []
+    for part in torch.split(index, n_at_once):
+        inputs, labels = examples.batch(part)
+        logits = model(inputs)
+        loss = functional.cross_entropy(logits, labels)
+        share = loss if len(part) == len(index) else loss * (len(part) / len(index))
+        share.backward()  # type: ignore[no-untyped-call]
+        sums.append(loss.detach() * len(part))
+        right.append((logits.detach().argmax(1) == labels).sum())
+    return (sums[0], right[0]) if len(sums) == 1 else (torch.stack(sums).sum(), torch.stack(right).sum())
+
+
 @torch.no_grad()
-def evaluate(model: nn.Module, examples: Examples) -> tuple[float, float]:
-    """Return the mean loss and the share of right answers over all examples."""
+def evaluate(model: nn.Module, examples: Examples, *, n_at_once: int = 1000) -> tuple[float, float]:
+    """Return the mean loss and the share of right answers over all examples, ``n_at_once`` of them together."""
     model.eval()
     loss_sum, n_right = 0.0, 0
-    for index in torch.split(torch.arange(len(examples), device=examples.labels.device), EVALUATION_BATCH):
+    for index in torch.split(torch.arange(len(examples), device=examples.labels.device), n_at_once):
         inputs, labels = examples.batch(index)
         logits = model(inputs)
         loss_sum += functional.cross_entropy(logits, labels, reduction="sum").item()

@@ -33,7 +33,7 @@ def epoch_order(seed: int, epoch: int, n: int) -> torch.Tensor:
 
 def set_up_process(config: TrainConfig) -> None:
     """Set threads, memory and determinism. Results depend on ``threads``, so it comes from the config alone."""
-    _keep_freed_memory()
+    _keep_freed_memory(is_scarce=config.batch_size_config.memory_budget_gib is not None)
     torch.set_num_threads(config.threads)
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -43,11 +43,12 @@ def set_up_process(config: TrainConfig) -> None:
         torch.backends.cuda.matmul.allow_tf32 = False
 
 
-def _keep_freed_memory() -> None:
+def _keep_freed_memory(*, is_scarce: bool) -> None:
+    """Keep it for the next step; where there is a budget nothing is asked for in advance."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # not glibc: the default allocator stays as it is
         return
     mallopt(_M_TRIM_THRESHOLD, 512 << 20)
     mallopt(_M_MMAP_THRESHOLD, 32 << 20)
-    mallopt(_M_TOP_PAD, 64 << 20)
+    mallopt(_M_TOP_PAD, 1 << 20 if is_scarce else 64 << 20)

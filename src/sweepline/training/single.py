@@ -16,13 +16,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from sweepline.errors import ConfigError, SweeplineError
-from sweepline.training.config import TrainConfig, load_config
-from sweepline.training.data import N_CLASSES, load_data, prepare_data
+from sweepline.training.config import LearnerConfig, TrainConfig, load_config
+from sweepline.training.data import N_CLASSES, Examples, load_data, pick_held_out, prepare_data
+from sweepline.training.experiment import SHRINK
+from sweepline.training.frozen import load_frozen
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
-EXIT_UNUSABLE, EXIT_UNWRITTEN, EXIT_STOPPED = 2, 120, 128 + signal.SIGTERM
+    from sweepline.training.batchsize.noise import NoiseMeter
+    from sweepline.training.loop import LoopState, Watcher
+    from sweepline.training.numbered import NumberedRun
+
+EXIT_OUT_OF_MEMORY, EXIT_UNUSABLE, EXIT_UNWRITTEN, EXIT_STOPPED = 1, 2, 120, 128 + signal.SIGTERM
 
 
 def main(argv: Sequence[str] | None = None, *, default_config: Path | None = None) -> int:
@@ -30,24 +37,34 @@ def main(argv: Sequence[str] | None = None, *, default_config: Path | None = Non
     parser = argparse.ArgumentParser(
         description="Train once: train_single.py [--config F] -- learner.step_size=0.1 seed=3", allow_abbrev=False
     )
-    parser.add_argument("--config", type=Path, default=default_config, help=f"config file (default: {default_config})")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--config", type=Path, default=default_config, help=f"config file (default: {default_config})")
+    source.add_argument("--frozen-config", type=Path, metavar="F", help="repeat a run: a config that a run has frozen")
     parser.add_argument(
         "--prepare",
         action="store_true",
         help="check the config, fetch the data, and end; variations come as JSON lists on standard input",
     )
+    parser.add_argument("--seed", metavar="N", help="the same as seed=N")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     args = parser.parse_args(argv)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start threads that nothing here uses
+    overrides = [*args.overrides, *([f"seed={args.seed}"] if args.seed is not None else [])]
     try:
         if args.prepare:
-            prepare(args.config, args.overrides)
+            prepare(args.config, overrides)
+            return 0
+        notes: list[str] = []
+        if args.frozen_config is not None:
+            config = load_frozen(args.frozen_config, overrides, notes=notes)
         else:
-            config = load_config(args.config, args.overrides)
-            return EXIT_STOPPED if run(config, outputs=experiment_dir(args.config) / "outputs") is None else 0
+            config = load_config(args.config, overrides, notes=notes)
+        for note in notes:
+            print(f"train_single: {note}", file=sys.stderr)
+        return EXIT_STOPPED if run(config, outputs=experiment_dir(args.config) / "outputs") is None else 0
     except SweeplineError as error:
         print(f"train_single: {error}", file=sys.stderr)
-        return EXIT_UNUSABLE
-    return 0
+        return EXIT_OUT_OF_MEMORY if hasattr(error, "batch_size") else EXIT_UNUSABLE
 
 
 def leave(code: int) -> NoReturn:
@@ -100,28 +117,96 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
     Raises:
         ConfigError: the device or the data cannot be had.
     """
-    import torch
-
-    from sweepline.training.checkpoints import Checkpoints
-    from sweepline.training.loop import LoopState, TrainingStoppedError, train
-    from sweepline.training.models import build_model
-    from sweepline.training.optimizers import build_optimizer
-    from sweepline.training.reporting import Reporter, say, write_effective_config
-    from sweepline.training.seeding import seed_everything, set_up_process
+    from sweepline.training.batchsize.trial import make_trial
+    from sweepline.training.loop import BatchTooLargeError
+    from sweepline.training.numbered import begin, is_numbered, limited
+    from sweepline.training.reporting import say, write_effective_config
+    from sweepline.training.seeding import set_up_process
 
     set_up_process(config)
     device = resolve_device(config.device)
     config = config.model_copy(update={"device": str(device)})
     run_dir = make_run_dir(config, outputs)
-    config_hash = write_effective_config(config, run_dir)
-    training, valid, test = load_data(config)
-    seed_everything(config.seed)
-    height, width = training.images.shape[1:]
-    model = build_model(config.model, image_size=(height, width), n_classes=N_CLASSES).to(device)
-    optimizer, ignored = build_optimizer(config.learner, model.parameters())
-    if ignored:
-        say(f"{config.learner.opt} ignores {', '.join(ignored)}")
-    held_out = (valid if config.evaluate.split == "valid" else test) if config.evaluate.every else None
+    is_decided = config.batch_size_config.is_used  # else the size stays as it was asked for, its bound beside it
+    config_hash = "" if is_decided else write_effective_config(config, run_dir)
+    data = load_data(config)
+    check_batch_size(config, len(data[0]))
+    numbered = None
+    if is_numbered(config):
+        numbered = begin(
+            config,
+            outputs=outputs,
+            run_dir=run_dir,
+            n_examples=len(data[0]),
+            device_name=device_name(device),
+            build=make_trial(config, data),
+            tell=lambda text: print(text, end="", flush=True),
+        )
+    used = numbered.config if numbered else limited(config)
+    if is_decided:
+        config_hash = write_effective_config(config.model_copy(update={"batch_size": used.batch_size}), run_dir)
+    try:
+        return _train(used, data, run_dir=run_dir, config_hash=config_hash, numbered=numbered)
+    except BatchTooLargeError as error:
+        shrunk = numbered.fail(f"out of memory: {error}", ran_out_at=error.batch_size) if numbered else None
+        size = shrunk.recommended_batch_size if shrunk else max(1, int(error.batch_size * SHRINK))
+        print(f"METRIC run_batch_size={error.batch_size} recommended_batch_size={size}", flush=True)
+        say(f"a batch size of {size} is recommended")
+        raise
+    except (Exception, KeyboardInterrupt) as error:
+        if numbered:
+            numbered.fail(f"{type(error).__name__}: {error}")
+        raise
+
+
+def check_batch_size(config: TrainConfig, n_examples: int) -> None:
+    """Refuse a batch that would be dropped whole.
+
+    Raises:
+        ConfigError: no epoch would have a step.
+    """
+    from sweepline.training.loop import examples_per_step
+
+    n_per_step = examples_per_step(config)
+    if config.drop_last and not config.batch_size_config.optimize_batch_size and n_per_step > n_examples:
+        raise ConfigError(
+            f"drop_last drops all of {n_examples} examples with {n_per_step} in a step: use a smaller batch size"
+        )
+
+
+def device_name(device: torch.device) -> str:
+    """Return which kind of device this is, to tell what fits on it from what fits on others."""
+    if device.type != "cuda":
+        return device.type
+    import torch
+
+    return torch.cuda.get_device_name(device)
+
+
+def _train(
+    config: TrainConfig,
+    data: tuple[Examples, Examples | None, Examples],
+    *,
+    run_dir: Path,
+    config_hash: str,
+    numbered: NumberedRun | None,
+) -> dict[str, float] | None:
+    import torch
+
+    from sweepline.training import memory
+    from sweepline.training.batchsize.noise import NoiseMeter
+    from sweepline.training.checkpoints import Checkpoints
+    from sweepline.training.loop import LoopState, TrainingStoppedError, train
+    from sweepline.training.numbered import report_size, run_limit
+    from sweepline.training.reporting import Reporter, say
+
+    limit = run_limit(config)
+    if limit is not None:
+        memory.give_back()
+    held_before = memory.data_bytes()
+    model, optimizer = _build(config, data[0])
+    held_by_model = memory.data_bytes() - held_before
+    device = torch.device(config.device)
     reporter = Reporter(config, run_dir)
     checkpoints = None
     if config.checkpoint.enabled:
@@ -133,12 +218,14 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
     for result in history:
         reporter.epoch(result)
         metrics = metrics | result.metrics
+    examples, held_out = data[0].to(device), pick_held_out(config, data)
     on_device = held_out.to(device) if held_out else None
-    is_asked_to_stop = Flag(signal.SIGTERM)
+    if limit is not None and device.type == "cpu":
+        memory.limit_data(limit - held_by_model)
+    meter = NoiseMeter(model, examples, every=config.noise_every)
+    watcher = _watch(state, meter, numbered)
     try:
-        for result in train(
-            model, optimizer, config, training.to(device), on_device, state=state, should_stop=is_asked_to_stop
-        ):
+        for result in train(model, optimizer, config, examples, on_device, state=state, watcher=watcher):
             reporter.epoch(result)
             metrics = metrics | result.metrics
             history.append(result)
@@ -149,11 +236,66 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
         if checkpoints:
             checkpoints.save(model, optimizer, state, history)
         reporter.close()
+        if numbered:
+            numbered.stop()
         return None
     if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
         say("the weights are no longer finite: the step size is likely too large")
+    metrics |= meter.report(say) | report_size(config, n_splits=state.n_splits)
+    if numbered:
+        numbered.succeed(model, n_splits=state.n_splits)
     reporter.finish(metrics)
     return metrics
+
+
+def _build(config: TrainConfig, training: Examples) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """Return the model and its optimizer, drawn from the config's seed."""
+    from sweepline.training.batchsize.trial import limit_gpu
+    from sweepline.training.loop import examples_per_step
+    from sweepline.training.models import build_model
+    from sweepline.training.optimizers import build_optimizer
+    from sweepline.training.reporting import say
+    from sweepline.training.seeding import seed_everything
+
+    limit_gpu(config)
+    seed_everything(config.seed)
+    height, width = training.images.shape[1:]
+    model = build_model(config.model, image_size=(height, width), n_classes=N_CLASSES).to(config.device)
+    optimizer, ignored = build_optimizer(scaled_learner(config, examples_per_step(config)), model.parameters())
+    if ignored:
+        say(f"{config.learner.opt} ignores {', '.join(ignored)}")
+    return model, optimizer
+
+
+def _watch(state: LoopState, meter: NoiseMeter, numbered: NumberedRun | None) -> Watcher:
+    """Return what looks at training: the first batch against its record, the noise scale, SIGTERM."""
+    from sweepline.training.loop import Watcher
+    from sweepline.training.reporting import say
+
+    unchecked = [numbered] if numbered is not None and state.n_splits == 1 else []
+
+    def before_step(step: int, index: torch.Tensor, n_at_once: int) -> None:
+        while unchecked:
+            unchecked.pop().check_first_batch(min(n_at_once, len(index)), len(index))
+        meter.measure(step, index, n_at_once=n_at_once)
+
+    return Watcher(should_stop=Flag(signal.SIGTERM), before_step=before_step, say=say)
+
+
+def scaled_learner(config: TrainConfig, n_per_step: int) -> LearnerConfig:
+    """Return the learner with the step size that ``lr_rule`` makes of it, which is said."""
+    from sweepline.training.batchsize.policy import scaled_step_size
+    from sweepline.training.reporting import say
+
+    rate = scaled_step_size(config, n_per_step)
+    if rate == config.learner.step_size:
+        return config.learner
+    sizes = config.batch_size_config
+    say(
+        f"step size {config.learner.step_size} becomes {rate:.6g}: lr_rule {sizes.lr_rule}, "
+        f"{sizes.reference_batch_size} -> {n_per_step} examples a step"
+    )
+    return config.learner.model_copy(update={"step_size": rate})
 
 
 class Flag:

@@ -1,0 +1,93 @@
+"""Which size is used: what was found, how much of it, and what follows for the step size."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from decimal import ROUND_FLOOR, Decimal
+
+from sweepline.training.config import TrainConfig
+
+
+def safety_factor(config: TrainConfig) -> tuple[float, str | None]:
+    """Return the share of the largest size that is used, and a sentence where the mode's own is the larger one."""
+    sizes, own = config.batch_size_config, None
+    if config.training.mode == "curriculum":
+        own, name = sizes.curriculum_safety_factor, "curriculum_safety_factor"
+    elif config.training.use_knowledge_distillation:
+        own, name = sizes.kd_safety_factor, "kd_safety_factor"
+    if own is None:
+        return sizes.safety_factor, None
+    note = f"{name} {own} is larger than safety_factor {sizes.safety_factor}" if own > sizes.safety_factor else None
+    return own, note
+
+
+def apply_factor(found: int, factor: float) -> int:
+    """Return the share of a size in decimal arithmetic, at least 1: 0.35 of 180 is 63, which binary floats miss."""
+    return max(1, int((Decimal(found) * Decimal(str(factor))).to_integral_value(ROUND_FLOOR)))
+
+
+def size_without_tuning(config: TrainConfig) -> tuple[int, str]:
+    """Return the size that is used where nothing is searched, and where it is from."""
+    sizes = config.batch_size_config
+    if config.training.mode == "fusion" and sizes.fusion_batch_size is not None:
+        return sizes.fusion_batch_size, "fusion_batch_size"
+    if sizes.tuned_batch_size is not None:
+        return sizes.tuned_batch_size, "tuned_batch_size"
+    if sizes.default_batch_size is not None and sizes.is_used:
+        return sizes.default_batch_size, "default_batch_size"
+    return config.batch_size, "batch_size"
+
+
+def first_size(config: TrainConfig) -> int:
+    """Return where a search begins."""
+    sizes = config.batch_size_config
+    return sizes.tuned_batch_size or sizes.default_batch_size or config.batch_size
+
+
+def is_tuned(config: TrainConfig) -> bool:
+    """Whether the size is searched; one that is given for fusion never is."""
+    sizes = config.batch_size_config
+    is_given = config.training.mode == "fusion" and sizes.fusion_batch_size is not None
+    return bool(sizes.optimize_batch_size) and not is_given
+
+
+def limit_size(config: TrainConfig, size: int, n_examples: int) -> int:
+    """Return a size within what the data, the config's own bound and the target allow."""
+    sizes = config.batch_size_config
+    bounds = [bound for bound in (sizes.max_batch_size, sizes.target_batch_size) if bound is not None]
+    return max(1, min(size, n_examples, *bounds)) if bounds else max(1, min(size, n_examples))
+
+
+def scaled_step_size(config: TrainConfig, n_per_step: int) -> float:
+    """Return the learning rate for steps of ``n_per_step`` examples, as ``lr_rule`` has it."""
+    sizes, rate = config.batch_size_config, config.learner.step_size
+    if sizes.lr_rule == "none" or sizes.reference_batch_size is None:
+        return rate
+    ratio = n_per_step / sizes.reference_batch_size
+    return rate * (ratio if sizes.lr_rule == "linear" else math.sqrt(ratio))
+
+
+def tuning_key(config: TrainConfig, device_name: str) -> str:
+    """Return what set-ups that need the same memory have in common."""
+    sizes = config.batch_size_config
+    parts = {
+        "data": [config.data.name, config.data.limit, config.data.valid_fraction],
+        "model": config.model.model_dump(mode="json"),
+        "opt": config.learner.opt.lower(),
+        "has_momentum": config.learner.momentum > 0,
+        "training": config.training.model_dump(mode="json"),
+        "evaluates": bool(config.evaluate.every),
+        "threads": config.threads,
+        "deterministic": config.deterministic,
+        "device": device_name,
+        "budget": sizes.memory_budget_gib,
+        "max": sizes.max_batch_size,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def config_key(config: TrainConfig) -> str:
+    """Return data, model and mode in one word."""
+    return f"{config.data.name}_{config.model.name}_{config.training.mode}"

@@ -1,0 +1,195 @@
+"""One probe, as it happens in its own process: a few optimizer steps, the last batch, one evaluation.
+
+``python -m sweepline.training.batchsize.probe`` is such a process from nothing; it takes what to do as JSON on standard
+input and answers on standard output. Where memory can be shared safely a probe is a fork instead.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sweepline.training import memory
+
+if TYPE_CHECKING:
+    import torch
+
+OK, OOM, ERROR, TIMEOUT, UNSUPPORTED = "ok", "oom", "error", "timeout", "unsupported"
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+BUILD, TRAIN, LAST_BATCH, EVALUATE = "build", "train", "last batch", "evaluate"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one probe shall do. ``budget_bytes`` None: whatever there is."""
+
+    batch_size: int
+    n_steps: int
+    evaluation_batch_size: int
+    drop_last: bool = False
+    budget_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How a size went: ok, oom, error, timeout or unsupported, and in which phase.
+
+    ``peak_bytes`` is what training took beyond torch and its data, ``step_s`` the median of its steps, ``seconds``
+    what the whole probe cost.
+    """
+
+    batch_size: int
+    n_steps: int
+    status: str
+    phase: str = ""
+    peak_bytes: int | None = None
+    step_s: float | None = None
+    evaluation_batch_size: int | None = None
+    n_alloc_retries: int = 0
+    is_confirmation: bool = False
+    seconds: float = 0.0
+    message: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+class Setup(Protocol):
+    """The model and its optimizer as training uses them, on its device."""
+
+    n_examples: int
+    n_evaluated: int
+    device: torch.device
+
+    def step(self, index: torch.Tensor) -> None:
+        """Do one optimizer step on these examples."""
+
+    def evaluate(self, index: torch.Tensor) -> None:
+        """Look at these held-out examples."""
+
+
+def run_probe(build: Callable[[], Setup], request: Request) -> Probe:
+    """Do what is asked and return how it went; what has no memory for that is killed instead."""
+    import torch
+
+    probe = Probe(request.batch_size, request.n_steps, OK)
+    memory.give_back()
+    held_before = memory.data_bytes()
+    base: int | None = None
+    times: list[float] = []
+    phase = BUILD
+    evaluation_size = request.evaluation_batch_size
+    device: torch.device | None = None
+    try:
+        if request.budget_bytes is not None:
+            memory.limit_data(request.budget_bytes)
+        setup = build()
+        device, phase = setup.device, TRAIN
+        setup.step(torch.arange(min(2, request.batch_size)).to(device))  # loads kernels, which are not measured
+        base = memory.resident_bytes() - (memory.data_bytes() - held_before)
+        memory.forget_peak()
+        for index in _batches(request.batch_size, request.n_steps, setup.n_examples):
+            began = time.perf_counter()
+            setup.step(index.to(device))
+            _synchronize(device)
+            times.append(time.perf_counter() - began)
+        phase = LAST_BATCH
+        n_rest = setup.n_examples % request.batch_size
+        if n_rest and not request.drop_last:
+            setup.step(torch.arange(setup.n_examples - n_rest, setup.n_examples).to(device))
+        phase = EVALUATE
+        if setup.n_evaluated:
+            evaluation_size = min(evaluation_size, setup.n_evaluated)
+            setup.evaluate(torch.arange(evaluation_size).to(device))
+        _synchronize(device)
+    except Exception as error:
+        probe = replace(probe, status=_judge(error), message=_one_line(error))
+    return replace(
+        probe,
+        phase=phase,
+        peak_bytes=_peak_bytes(device, base),
+        step_s=statistics.median(times) if times else None,
+        evaluation_batch_size=evaluation_size,
+        n_alloc_retries=_n_alloc_retries(device),
+    )
+
+
+def _batches(size: int, n_steps: int, n_examples: int) -> list[torch.Tensor]:
+    import torch
+
+    return [torch.arange(i * size, (i + 1) * size) % n_examples for i in range(n_steps)]
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.synchronize(device)
+
+
+def _peak_bytes(device: torch.device | None, base: int | None) -> int | None:
+    if base is None:
+        return None
+    if device is not None and device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.max_memory_reserved(device))
+    return max(0, memory.peak_resident_bytes() - base)
+
+
+def _n_alloc_retries(device: torch.device | None) -> int:
+    if device is None or device.type != "cuda":
+        return 0
+    import torch
+
+    return int(torch.cuda.memory_stats(device).get("num_alloc_retries", 0))
+
+
+def _judge(error: BaseException) -> str:
+    if memory.is_out_of_memory(error):
+        return OOM
+    return UNSUPPORTED if memory.is_unsupported(error) else ERROR
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:400]
+
+
+def end_with(parent: int) -> None:
+    """Have this process killed when its parent ends, and before any other should memory really run out."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def main() -> None:
+    """Be a probe of our trainer, from nothing."""
+    from sweepline.training.batchsize.trial import load_trial
+    from sweepline.training.config import TrainConfig
+
+    order = json.load(sys.stdin)
+    end_with(order["parent"])
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever libraries print is no answer
+    config = TrainConfig.model_validate_json(json.dumps(order["config"]))
+    probe = run_probe(load_trial(config), Request(**order["request"]))
+    json.dump(probe.to_dict(), answer)
+    answer.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""The search for the largest batch size that fits. Pure: it is told by a function how each size went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sweepline.errors import SweeplineError
+
+OK = "ok"
+
+
+class NothingFitsError(SweeplineError):
+    """No size that was tried has run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """``batch_size`` has run, in its confirmation too; ``n_trials`` counts what was tried before that."""
+
+    batch_size: int
+    n_trials: int
+    cap: int
+
+
+def search(
+    try_size: Callable[[int, bool], bool],
+    *,
+    first: int,
+    cap: int,
+    is_bisecting: bool = True,
+    granularity: int | None = None,
+    max_trials: int = 10,
+    must_find: bool = False,
+) -> Found:
+    """Return a size that runs: doubled until one does not, then bisected, then confirmed.
+
+    Args:
+        try_size: runs a size and says whether it fits; its second argument asks for the longer confirmation.
+        first: where to begin; clamped to 1 .. ``cap``.
+        cap: the largest size of interest, such as the number of examples.
+        is_bisecting: look between the largest that fits and the smallest that does not.
+        granularity: how near those two need come, and what tried sizes are multiples of; None: the first size.
+        max_trials: how many sizes may be tried, confirmations aside.
+        must_find: go on to halve past ``max_trials`` while nothing has run yet.
+
+    Raises:
+        NothingFitsError: nothing that was tried has run, or could be confirmed.
+    """
+    size = min(max(first, 1), cap)
+    granularity = granularity or size
+    passed: set[int] = set()
+    largest, smallest_not, n_trials = 0, cap + 1, 0
+
+    def attempt(size: int) -> None:
+        nonlocal largest, smallest_not, n_trials
+        n_trials += 1
+        if try_size(size, False):
+            passed.add(size)
+            largest = max(largest, size)
+        else:
+            smallest_not = min(smallest_not, size)
+
+    while n_trials < max_trials or (must_find and not passed):
+        attempt(size)
+        if largest == 0:
+            if size == 1:
+                break
+            size //= 2
+        elif smallest_not <= cap or largest == cap:
+            break
+        else:
+            size = min(2 * largest, cap)
+    while is_bisecting and passed and smallest_not - largest > granularity and n_trials < max_trials:
+        attempt(_middle(largest, smallest_not, granularity))
+    return Found(_confirm(try_size, passed, smallest_not, n_trials), n_trials, cap)
+
+
+def _middle(low: int, high: int, granularity: int) -> int:
+    """Return a size between the two, a multiple of the granularity where there is one."""
+    middle = (low + high) // 2
+    rounded = middle // granularity * granularity
+    return rounded if low < rounded < high else middle
+
+
+def _confirm(try_size: Callable[[int, bool], bool], passed: set[int], smallest_not: int, n_trials: int) -> int:
+    """Return the largest size that runs for longer too; when all that passed do not, halve on from the smallest."""
+    if not passed:
+        tried = "1 size was" if n_trials == 1 else f"{n_trials} sizes were"
+        raise NothingFitsError(f"no batch size fits: {tried} tried, down to {smallest_not}")
+    for size in sorted(passed, reverse=True):
+        if size < smallest_not and try_size(size, True):
+            return size
+    size = min(passed) // 2
+    while size >= 1:
+        if try_size(size, True):
+            return size
+        size //= 2
+    raise NothingFitsError("no batch size fits: even 1 example fails when it runs for longer")

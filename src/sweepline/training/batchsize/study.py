@@ -1,0 +1,132 @@
+"""A study of batch sizes: what fits, what is efficient, and which to use. What ``sweepline batch-size`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sweepline.training.batchsize.advice import Advice, advise, fit_step_time
+from sweepline.training.batchsize.noise import NoiseMeter, summarize
+from sweepline.training.batchsize.policy import first_size, limit_size
+from sweepline.training.batchsize.probe import OK, Probe
+from sweepline.training.batchsize.trial import make_trial
+from sweepline.training.batchsize.tuninglog import TuningRecord
+from sweepline.training.config import TrainConfig, load_config
+from sweepline.training.data import N_CLASSES, Examples, load_data
+from sweepline.training.loop import TrainingStoppedError, Watcher, train
+from sweepline.training.models import build_model
+from sweepline.training.numbered import begin
+from sweepline.training.optimizers import build_optimizer
+from sweepline.training.seeding import seed_everything, set_up_process
+from sweepline.training.single import device_name, experiment_dir, resolve_device
+
+N_MEASUREMENTS = 40
+UNKNOWN = "not identifiable"
+
+
+def study(path: Path | None, overrides: Sequence[str], *, n_steps: int) -> dict[str, Any]:
+    """Probe sizes, measure the noise scale in a short training, print what follows; return where it is recorded.
+
+    Raises:
+        SweeplineError: no size runs, or the config cannot be used.
+    """
+    config = load_config(path, [*overrides, "batch_size_config.optimize_batch_size=true"])
+    set_up_process(config)
+    device = resolve_device(config.device)
+    config = config.model_copy(update={"device": str(device)})
+    data = load_data(config)
+    run = begin(
+        config,
+        outputs=experiment_dir(path) / "outputs",
+        run_dir=None,
+        n_examples=len(data[0]),
+        device_name=device_name(device),
+        build=make_trial(config, data),
+        tell=lambda text: print(text, end="", flush=True),
+    )
+    found, usable = run.record.tuner_max_batch_size or 1, run.record.run_batch_size or 1
+    at_size = limit_size(config, min(first_size(config), usable), len(data[0]))
+    course = measure_noise(config, data[0], batch_size=at_size, n_steps=n_steps)
+    step_time = fit_step_time([Probe(**probe) for probe in run.record.probes])
+    advice = advise(fits=found, usable=usable, critical=course["median"], step_time=step_time)
+    lines = {
+        "largest that fits": _describe_fit(run.record),
+        "critical size": _describe_critical(course, f"{n_steps} steps at {at_size}"),
+        "fastest size": _describe_fastest(advice),
+        "chosen": f"{advice.chosen} ({advice.reason}){describe_rule(config, advice)}",
+    }
+    for name, text in lines.items():
+        print(f"{name:18} {text}")
+    run.settle(advice.chosen, note="; ".join(f"{name} {text}" for name, text in lines.items()))
+    return {"experiment_dir": str(run.experiment_dir), "run_number": run.number, "advice": asdict(advice)}
+
+
+def _describe_fit(record: TuningRecord) -> str:
+    found = record.tuner_max_batch_size or 1
+    failed = [p["batch_size"] for p in record.probes if p["status"] != OK and p["batch_size"] > found]
+    beyond = f"{min(failed)} does not" if failed else "nothing larger was tried"
+    limit = f", limit {record.memory_limit_bytes / 2**20:,.0f} MiB" if record.memory_limit_bytes else ""
+    return f"{found} ({beyond}{limit})"
+
+
+def _describe_critical(course: Mapping[str, float | None], where: str) -> str:
+    if course["median"] is None:
+        return f"{UNKNOWN} (noise hides the gradient in {where}; --steps N for more)"
+    known = ", ".join(f"{name} {value:,.0f}" for name, value in course.items() if value is not None)
+    return f"{course['median']:,.0f} (gradient noise scale in {where}: {known})"
+
+
+def _describe_fastest(advice: Advice) -> str:
+    line = advice.step_time
+    if line is None:
+        return f"{UNKNOWN} (larger steps took no longer)"
+    if advice.fastest is None:
+        return f"{UNKNOWN} (without a critical size)"
+    return f"{advice.fastest} (a step takes {1e3 * line.fixed_s:.2f} ms + {1e6 * line.per_example_s:.1f} µs an example)"
+
+
+def describe_rule(config: TrainConfig, advice: Advice) -> str:
+    """Return what the step size would become by the rule that goes with the optimizer; nothing is changed by it."""
+    before = config.batch_size_config.reference_batch_size or config.batch_size
+    if advice.chosen == before:
+        return ""
+    is_linear = config.learner.opt.lower() == "sgd"
+    ratio = advice.chosen / before
+    rate = config.learner.step_size * (ratio if is_linear else ratio**0.5)
+    rule = "linear, up to the critical size" if is_linear else "sqrt"
+    return f"; the step size {config.learner.step_size} at {before} would become {rate:.3g} (lr_rule {rule})"
+
+
+def measure_noise(config: TrainConfig, training: Examples, *, batch_size: int, n_steps: int) -> dict[str, float | None]:
+    """Train for some steps and return the noise scale at the start, in the median and at the end."""
+    seed_everything(config.seed)
+    height, width = training.images.shape[1:]
+    model = build_model(config.model, image_size=(height, width), n_classes=N_CLASSES).to(config.device)
+    optimizer, _ = build_optimizer(config.learner, model.parameters())
+    examples = training.to(torch.device(config.device))
+    meter = NoiseMeter(model, examples, every=max(1, n_steps // N_MEASUREMENTS))
+    n_epochs = -(-n_steps * batch_size // len(training))
+    short = config.model_copy(
+        update={
+            "batch_size": batch_size,
+            "epochs": n_epochs,
+            "batch_size_config": config.batch_size_config.model_copy(update={"target_batch_size": None}),
+        }
+    )
+    n_done = 0
+
+    def is_enough() -> bool:
+        nonlocal n_done
+        n_done += 1
+        return n_done > n_steps
+
+    watcher = Watcher(should_stop=is_enough, before_step=lambda step, index, n: meter.measure(step, index, n_at_once=n))
+    with suppress(TrainingStoppedError):
+        for _ in train(model, optimizer, short, examples, None, watcher=watcher):
+            pass
+    return summarize(meter.measurements)

@@ -1,0 +1,67 @@
+"""What a probe of our trainer sets up: the effective model, optimizer and data of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch.nn import functional
+
+from sweepline.training.config import TrainConfig
+from sweepline.training.data import N_CLASSES, Examples, load_data, pick_held_out
+from sweepline.training.loop import gradients
+from sweepline.training.memory import GIB
+from sweepline.training.models import build_model
+from sweepline.training.optimizers import build_optimizer
+from sweepline.training.seeding import seed_everything, set_up_process
+
+
+class TrainerSetup:
+    """One freshly initialised network, as a run with this config trains it."""
+
+    def __init__(self, config: TrainConfig, training: Examples, held_out: Examples | None) -> None:
+        self.config, self.device = config, torch.device(config.device)
+        limit_gpu(config)
+        self.training = training.to(self.device)
+        self.held_out = held_out.to(self.device) if held_out is not None else None
+        self.n_examples, self.n_evaluated = len(training), len(held_out) if held_out is not None else 0
+        seed_everything(config.seed)
+        height, width = training.images.shape[1:]
+        self.model = build_model(config.model, image_size=(height, width), n_classes=N_CLASSES).to(self.device)
+        self.optimizer, _ = build_optimizer(config.learner, self.model.parameters())
+
+    def step(self, index: torch.Tensor) -> None:
+        """Do one optimizer step on these examples, all of them at once."""
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        gradients(self.model, self.training, index, n_at_once=len(index))
+        if self.config.gradient_clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
+        self.optimizer.step()
+
+    @torch.no_grad()
+    def evaluate(self, index: torch.Tensor) -> None:
+        """Evaluate these held-out examples."""
+        assert self.held_out is not None
+        self.model.eval()
+        inputs, labels = self.held_out.batch(index)
+        functional.cross_entropy(self.model(inputs), labels, reduction="sum").item()
+
+
+def limit_gpu(config: TrainConfig) -> None:
+    """Have torch refuse more of a GPU's memory than the config allows."""
+    budget, device = config.batch_size_config.memory_budget_gib, torch.device(config.device)
+    if budget is not None and device.type == "cuda":
+        share = budget * GIB / torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, share), device)
+
+
+def load_trial(config: TrainConfig) -> Callable[[], TrainerSetup]:
+    """Set up the process and load the data of a run; return what builds the rest, on which a memory limit is set."""
+    set_up_process(config)
+    return make_trial(config, load_data(config))
+
+
+def make_trial(config: TrainConfig, data: tuple[Examples, Examples | None, Examples]) -> Callable[[], TrainerSetup]:
+    """Return what builds the set-up from data that are there."""
+    return lambda: TrainerSetup(config, data[0], pick_held_out(config, data))

@@ -1,0 +1,120 @@
+"""Running out of memory: telling it from other errors, setting a limit for it, and measuring how near it is."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import resource
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+GIB = 1 << 30
+_TEXT = re.compile(
+    r"out of memory|DefaultCPUAllocator: can't allocate memory|std::bad_alloc"
+    r"|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED",
+    re.IGNORECASE,
+)
+_UNSUPPORTED = re.compile(r"CUDNN_STATUS_NOT_SUPPORTED|CUDNN_STATUS_EXECUTION_FAILED|could not create a primitive")
+_SHARE_OF_FREE = 0.9
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error, or any that caused it, is a failed allocation."""
+    return any(_is_failed_allocation(link) for link in _chain(error))
+
+
+def is_unsupported(error: BaseException) -> bool:
+    """Whether a library could not do its work at this size, which it tells for want of memory too."""
+    return any(_UNSUPPORTED.search(str(link)) for link in _chain(error))
+
+
+def tells_out_of_memory(text: str) -> bool:
+    """Whether what a process wrote before it was aborted tells of a failed allocation."""
+    return bool(_TEXT.search(text))
+
+
+def _is_failed_allocation(error: BaseException) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    names = {kind.__name__ for kind in type(error).__mro__}  # by name: nothing here need import torch
+    return "OutOfMemoryError" in names or (isinstance(error, RuntimeError) and bool(_TEXT.search(str(error))))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, its causes and its contexts, each once."""
+    seen: list[BaseException] = []
+    todo: list[BaseException | None] = [error]
+    while todo:
+        link = todo.pop()
+        if link is None or any(link is known for known in seen):
+            continue
+        seen.append(link)
+        yield link
+        todo += [link.__context__, link.__cause__]
+
+
+def limit_data(n_bytes: int) -> None:
+    """Have the kernel refuse this process, and its children, more than ``n_bytes`` of private memory beyond now's."""
+    limit = data_bytes() + n_bytes
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard == resource.RLIM_INFINITY or limit < hard:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+
+
+def give_back() -> None:
+    """Give freed memory that the allocator keeps back to the kernel, so that it does not add to a limit."""
+    with suppress(OSError, AttributeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def data_bytes() -> int:
+    """Return the private, writable memory of this process as RLIMIT_DATA counts it."""
+    return _status("VmData")
+
+
+def resident_bytes() -> int:
+    """Return the memory of this process that is really there."""
+    return _status("VmRSS")
+
+
+def peak_resident_bytes() -> int:
+    """Return the most there ever was since :func:`forget_peak`."""
+    return _status("VmHWM")
+
+
+def forget_peak() -> None:
+    """Let the peak begin anew; where the kernel does not allow it the old one stays."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def _status(name: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def usable_bytes() -> int:
+    """Return nine tenths of the memory that this process can have before the machine, or its cgroup, is full."""
+    free = [_meminfo("MemAvailable")]
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        try:
+            free.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
+        except (OSError, ValueError):  # no such group, or "max"
+            continue
+    return int(max(0, min(free)) * _SHARE_OF_FREE)
+
+
+def _meminfo(name: str) -> int:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,0 +1,153 @@
+"""The tuning log: writers at the same time, runs that were killed, old records, recommendations."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sweepline.errors import ConfigError
+from sweepline.training.batchsize.tuninglog import (
+    KILLED,
+    TuningRecord,
+    finish_record,
+    note_killed,
+    read_records,
+    this_process,
+    write_record,
+)
+from tests.conftest import DEADLINE_S
+
+IS_SOAK = bool(os.environ.get("SWEEPLINE_SOAK"))
+N_WRITERS, N_RECORDS = 16, 200 if IS_SOAK else 15
+WRITER = """
+import sys
+from pathlib import Path
+from sweepline.training.batchsize.tuninglog import TuningRecord, write_record
+folder, first, n = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+for number in range(first, first + n):
+    write_record(folder, TuningRecord(run_number=number, timestamp="now", config_key="k", default_batch_size=64,
+        tuned_batch_size_previous=None, optimize_batch_size=False, safety_factor=0.5, run_batch_size=number))
+"""
+
+
+def record(number: int = 1, **fields: object) -> TuningRecord:
+    base = TuningRecord(
+        run_number=number,
+        timestamp="2026-01-27T13:11:00",
+        config_key="digits_simple_cnn_normal",
+        default_batch_size=64,
+        tuned_batch_size_previous=None,
+        optimize_batch_size=True,
+        safety_factor=0.5,
+        run_batch_size=100,
+        tuning_key="a",
+    )
+    return replace(base, **fields)  # type: ignore[arg-type]
+
+
+def test_many_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), str(1 + i * N_RECORDS), str(N_RECORDS)])
+        for i in range(N_WRITERS)
+    ]
+    assert [writer.wait(20 * DEADLINE_S) for writer in writers] == [0] * N_WRITERS
+    records = read_records(tmp_path)
+    assert list(records) == list(range(1, N_WRITERS * N_RECORDS + 1))
+    assert all(known.run_batch_size == number for number, known in records.items())
+
+
+def test_a_log_is_whole_for_readers_at_any_moment(tmp_path: Path) -> None:
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), "1", "60"])
+    seen = set()
+    while writer.poll() is None:
+        seen.add(len(read_records(tmp_path)))
+    assert writer.returncode == 0
+    assert len(seen) > 1
+
+
+def test_a_success_recommends_what_it_used(tmp_path: Path) -> None:
+    assert finish_record(tmp_path, record()).recommended_batch_size == 100
+    told = json.loads((tmp_path / "batch_size_tuning.json").read_text())
+    assert told["records"]["1"]["training_succeeded"] is True
+    assert "last_updated" in told
+
+
+def test_after_memory_ran_out_an_earlier_smaller_success_is_recommended(tmp_path: Path) -> None:
+    for number, size in ((1, 48), (2, 80), (3, 100), (4, 100)):
+        finish_record(tmp_path, record(number, run_batch_size=size))
+    finish_record(tmp_path, record(5, run_batch_size=60, tuning_key="another set-up"))
+    ended = finish_record(tmp_path, record(6), error="out of memory: so it is", ran_out_at=100)
+    assert (ended.recommended_batch_size, ended.training_succeeded) == (80, False)
+
+
+def test_after_memory_ran_out_without_any_success_four_fifths_are_recommended(tmp_path: Path) -> None:
+    assert finish_record(tmp_path, record(), error="out of memory", ran_out_at=101).recommended_batch_size == 80
+    assert finish_record(tmp_path, record(2), error="out of memory", ran_out_at=1).recommended_batch_size == 1
+
+
+def test_another_error_recommends_no_size(tmp_path: Path) -> None:
+    ended = finish_record(tmp_path, record(), error="ValueError: no")
+    assert (ended.recommended_batch_size, ended.training_error) == (None, "ValueError: no")
+
+
+def test_a_run_that_was_killed_is_known_at_the_next_start(tmp_path: Path) -> None:
+    script = WRITER.replace("run_batch_size=number", "run_batch_size=number, process=this_process()").replace(
+        "import TuningRecord", "import this_process, TuningRecord"
+    )
+    killed = subprocess.Popen(
+        [sys.executable, "-c", f"{script}\nimport time\ntime.sleep(600)", str(tmp_path), "1", "1"]
+    )
+    while 1 not in read_records(tmp_path):
+        assert killed.poll() is None
+    write_record(tmp_path, record(2, process=this_process()))
+    assert note_killed(tmp_path) == []
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert note_killed(tmp_path) == [1]
+    assert note_killed(tmp_path) == []
+    records = read_records(tmp_path)
+    assert (records[1].training_error, records[1].process) == (KILLED, None)
+    assert records[2].training_error is None
+
+
+@pytest.mark.parametrize(
+    ("process", "is_killed"),
+    [
+        ({"host": "another", "boot": "x", "pid": 1, "started": 1}, False),
+        ({**this_process(), "boot": "before"}, True),
+        ({**this_process(), "started": 1}, True),
+        ({**this_process(), "pid": 2**22 + 1}, True),
+    ],
+)
+def test_a_process_is_told_from_others_of_its_number(
+    tmp_path: Path, process: dict[str, object], is_killed: bool
+) -> None:
+    write_record(tmp_path, record(process=process))
+    assert note_killed(tmp_path) == ([1] if is_killed else [])
+
+
+def test_old_records_are_read_silently(tmp_path: Path) -> None:
+    old = {"run_number": 1, "run_batch_size": 105, "training_succeeded": True, "lightning_version": "2.1"}
+    (tmp_path / "batch_size_tuning.json").write_text(json.dumps({"records": {"1": old}, "last_updated": "then"}))
+    known = read_records(tmp_path)[1]
+    assert (known.run_batch_size, known.default_batch_size, known.probes) == (105, 64, [])
+    write_record(tmp_path, record(2))
+    assert list(read_records(tmp_path)) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"records": [1]}', '{"records": {"x": {}}}', '{"records": {"1": 2}}']
+)
+def test_a_damaged_log_is_refused_with_a_sentence(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "batch_size_tuning.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"is no tuning log .* move it away, and the next run begins a new one"):
+        write_record(tmp_path, record())
+    assert path.read_text() == text
