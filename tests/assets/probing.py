@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as the trainer does
+
 import torch
 from torch import nn
 
@@ -85,7 +87,7 @@ class UnsupportedOnce(Setup):
 
 
 class Normalized(Setup):
-    n_examples = 9
+    n_examples, n_evaluated = 9, 0
 
     def __init__(self):
         self.model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))

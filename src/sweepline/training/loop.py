@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn import functional
 
 from sweepline.errors import SweeplineError
+from sweepline.training import memory
 from sweepline.training.config import TrainConfig
 from sweepline.training.data import Examples
-from sweepline.training.memory import is_out_of_memory
 from sweepline.training.seeding import epoch_order
 
 
@@ -177,7 +177,7 @@ def _step(optimizer: torch.optim.Optimizer, n_at_once: int) -> None:
 
 def _why_out_of_memory(error: BaseException) -> str:
     """Return an error in one line; one that is about something else goes on."""
-    if not is_out_of_memory(error):
+    if not memory.is_out_of_memory(error) and not (memory.is_limited() and memory.is_unsupported(error)):
         raise error
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 

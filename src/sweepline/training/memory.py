@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import re
 import resource
@@ -16,6 +17,7 @@ _TEXT = re.compile(
     r"|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED",
     re.IGNORECASE,
 )
+_UNMAPPED = re.compile(r"cannot map zero-fill pages|failed to map segment")  # a library that finds no room
 _UNSUPPORTED = re.compile(r"CUDNN_STATUS_NOT_SUPPORTED|CUDNN_STATUS_EXECUTION_FAILED|could not create a primitive")
 _SHARE_OF_FREE = 0.9
 
@@ -36,7 +38,9 @@ def tells_out_of_memory(text: str) -> bool:
 
 
 def _is_failed_allocation(error: BaseException) -> bool:
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    if isinstance(error, ImportError) and _UNMAPPED.search(str(error)):
         return True
     names = {kind.__name__ for kind in type(error).__mro__}  # by name: nothing here need import torch
     return "OutOfMemoryError" in names or (isinstance(error, RuntimeError) and bool(_TEXT.search(str(error))))
@@ -61,6 +65,11 @@ def limit_data(n_bytes: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard == resource.RLIM_INFINITY or limit < hard:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+
+
+def is_limited() -> bool:
+    """Whether the kernel refuses this process memory from some point on."""
+    return resource.getrlimit(resource.RLIMIT_DATA)[0] != resource.RLIM_INFINITY
 
 
 def give_back() -> None:

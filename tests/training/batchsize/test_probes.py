@@ -134,6 +134,8 @@ def chain(*errors: BaseException) -> BaseException:
         RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"),
         RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried"),
         RuntimeError("std::bad_alloc"),
+        OSError(12, "Cannot allocate memory"),
+        ImportError("libfoo.so: cannot map zero-fill pages"),
         RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"),
         RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
         chain(ValueError("a"), KeyError("b"), RuntimeError("out of memory")),
@@ -144,7 +146,13 @@ def test_out_of_memory_is_known_through_the_whole_chain_of_causes(error: BaseExc
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("out of memory"), RuntimeError("shape mismatch"), OSError(12, "Cannot allocate memory: disk")]
+    "error",
+    [
+        ValueError("out of memory"),
+        RuntimeError("shape mismatch"),
+        OSError(28, "No space left"),
+        ImportError("no such module"),
+    ],
 )
 def test_other_errors_are_not_out_of_memory(error: BaseException) -> None:
     assert not is_out_of_memory(error)

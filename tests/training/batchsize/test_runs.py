@@ -227,7 +227,7 @@ def test_a_tuned_size_that_no_longer_fits_is_tuned_again_by_the_next_run(lab: La
 
 def test_where_accumulation_may_grow_the_batch_is_split_once_and_it_is_said(lab: Lab) -> None:
     split = lab.train(
-        "batch_size_config.memory_budget_gib=0.045", "batch_size=400", "model.width=64", "accumulate=auto"
+        "batch_size_config.memory_budget_gib=0.04", "batch_size=400", "model.width=128", "accumulate=auto"
     )
     assert split.returncode == 0, split.stdout + split.stderr
     assert "out of memory with 400 examples at once" in split.stderr
@@ -235,7 +235,7 @@ def test_where_accumulation_may_grow_the_batch_is_split_once_and_it_is_said(lab:
     assert metrics_of(split.stdout)["run_batch_size"] == 200
     assert lab.record(1)["run_batch_size"] == 200
     assert "400 did not fit in training" in lab.record(1)["notes"]
-    whole = lab.train("batch_size=400", "model.width=64")
+    whole = lab.train("batch_size=400", "model.width=128")
     one, other = metrics_of(split.stdout), metrics_of(whole.stdout)
     assert one["epoch_loss"] == pytest.approx(other["epoch_loss"], rel=1e-5)
 
@@ -243,13 +243,13 @@ def test_where_accumulation_may_grow_the_batch_is_split_once_and_it_is_said(lab:
 # Stops and kills
 
 
-def start(lab: Lab, *overrides: str, run_dir: Path) -> subprocess.Popen[str]:
+def start(lab: Lab, *overrides: str, run_dir: Path, stdout: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*TRAINER, "--", f"output_dir={lab.path}", *DIGITS, *overrides],
         cwd=lab.path,
         env=lab.environment({"CUDA_VISIBLE_DEVICES": "", "SWEEPLINE_RUN_DIR": str(run_dir)}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=stdout,
+        stderr=subprocess.DEVNULL,
         text=True,
     )
 
@@ -262,7 +262,7 @@ def test_a_run_that_is_stopped_goes_on_with_its_number_and_size(lab: Lab) -> Non
     assert run.wait(DEADLINE_S) == 143
     assert lab.record(1)["training_error"].startswith("stopped")
     n_done = len(pd.read_csv(run_dir / "metrics.csv"))
-    again = start(lab, *TUNING, "epochs=100000", run_dir=run_dir)
+    again = start(lab, *TUNING, "epochs=100000", run_dir=run_dir, stdout=subprocess.PIPE)
     wait_until(lambda: len(pd.read_csv(run_dir / "metrics.csv")) > n_done, "it goes on")
     again.send_signal(signal.SIGTERM)
     output, _ = again.communicate(timeout=DEADLINE_S)
@@ -352,7 +352,7 @@ def test_a_rule_for_the_step_size_is_said(lab: Lab) -> None:
 
 @pytest.mark.skipif(not HAS_MNIST, reason="SWEEPLINE_DATA names no folder with MNIST")
 def test_the_design_notes_trace_with_real_allocation_failures(lab: Lab) -> None:
-    budget = ("batch_size_config.memory_budget_gib=0.1", "batch_size_config.safety_factor=0.55")
+    budget = ("batch_size_config.memory_budget_gib=0.085", "batch_size_config.safety_factor=0.55")
     mnist = ("data.limit=1000", "wandb.mode=disabled", "checkpoint.enabled=false")
     done = lab.train(TUNING[0], *budget, overrides=mnist, SWEEPLINE_DATA=DATA)
     assert done.returncode == 0, done.stdout + done.stderr

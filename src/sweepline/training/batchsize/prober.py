@@ -208,8 +208,9 @@ def spawning(config: TrainConfig) -> Callable[[Request, IO[bytes]], Child]:
         order = {"config": config.model_dump(mode="json"), "request": asdict(request), "parent": os.getpid()}
         with suppress(BrokenPipeError), process.stdin:  # one that is dead already tells by its end
             process.stdin.write(json.dumps(order).encode())
-        process.returncode = 0  # its end is waited for below, not by Popen
-        return Child(process.pid, os.dup(process.stdout.fileno()))
+        process.returncode = 0  # its end is waited for by the Child, not by Popen
+        with process.stdout:
+            return Child(process.pid, os.dup(process.stdout.fileno()))
 
     return start
 
