@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
 
 from sweepline.recording.wandbfile import read_wandb_run
-from tests.conftest import EXPERIMENT, Project
+from tests.conftest import DEADLINE_S, EXPERIMENT, Project, wait_until
 
 TRAINER = (EXPERIMENT / "train_single.py").read_text()
 CONFIG = """
@@ -201,6 +202,29 @@ def test_each_run_of_a_sweep_has_a_number_and_tunes_or_reuses(
     assert sorted(records) == ["1", "2", "3", "4"]
     assert [record["tuner_status"] for record in records.values()].count("success") == n_tuned
     assert all(record["training_succeeded"] for record in records.values())
+
+
+def test_a_tuned_run_that_a_stop_interrupts_goes_on_with_its_number_and_size(trainer: Project) -> None:
+    one = TUNED.replace("[0.1, 0.01, 0.001, 0.0001]", "[0.01]").replace("MODE", "true")
+    trainer.write("sweep.yaml", one.replace("    seeds:", "      epochs: {value: 20000}\n    seeds:"))
+    process = trainer.start("run")
+    wait_until(lambda: list(trainer.path.glob("outputs/tuned/runs/*/metrics.csv")), "it trains")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=DEADLINE_S)
+    (run_dir,) = trainer.path.glob("outputs/tuned/runs/*")
+    n_done = len((run_dir / "metrics.csv").read_text().splitlines())
+    again = trainer.start("run")
+    wait_until(lambda: any("going on" in line for line in read_lines(run_dir / "stdout.log")), "it goes on")
+    wait_until(lambda: len(read_lines(run_dir / "metrics.csv")) > n_done, "it trains")
+    again.send_signal(signal.SIGTERM)
+    again.communicate(timeout=DEADLINE_S)
+    (experiment,) = {path.parent for path in trainer.path.rglob("run_counter.txt")}
+    assert (experiment / "run_counter.txt").read_text() == "2\n"
+    assert "goes on from ckpt_" in (run_dir / "stderr.log").read_text()
+
+
+def read_lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
 
 
 SMALLER = """

@@ -98,7 +98,7 @@ class Launcher:
         return self._format(self._argv(run, slot, reveal=False), self.environment(run, slot))
 
     def prepare(self, run: Run, slot: Slot, run_dir: Path, *, attempt: int, n_tries: int) -> Task:
-        """Write the files that the run itself may read, and return its task. ``run_dir`` exists."""
+        """Write the run's files and return its task. ``run_dir`` exists."""
         settings, command = self.settings, self.settings.command
         variables = self.environment(run, slot, n_tries=n_tries)
         arguments = command.arguments(run.params, run.seed)
@@ -106,13 +106,21 @@ class Launcher:
             variables |= write_wandb_params(run_dir, arguments)
             if command.uses_args_file:
                 (run_dir / ARGS_JSON_FILE).write_text(json.dumps(arguments), encoding="utf-8")
+        overrides = command.overrides(run.params, run.seed, slot.told) if command.is_native else run.params
+        (run_dir / "overrides.yaml").write_text(
+            "".join(f"{format_value(name)}: {format_value(value)}\n" for name, value in overrides.items()),
+            encoding="utf-8",
+        )
+        (run_dir / "command.txt").write_text(
+            self._format(self._argv(run, slot, reveal=False), variables) + "\n", encoding="utf-8"
+        )
+        self._write_environment(run_dir, variables)
         argv = self._argv(run, slot, reveal=True)
         return Task(
             run_id=run.run_id,
             attempt=attempt,
             argv=argv,
             environ={**self.inherited, **variables},
-            variables=variables,
             working_dir=command.working_dir,
             run_dir=run_dir,
             timeout_s=settings.timeout_s,
@@ -121,19 +129,6 @@ class Launcher:
             interpreter=find_interpreter(argv, working_dir=command.working_dir),
             cpus=slot_cpus(slot, self.threads) if settings.pin else (),
         )
-
-    def describe(self, run: Run, slot: Slot, task: Task) -> None:
-        """Write the files that tell a person about a run; it need not wait for them."""
-        command, run_dir = self.settings.command, task.run_dir
-        overrides = command.overrides(run.params, run.seed, slot.told) if command.is_native else run.params
-        (run_dir / "overrides.yaml").write_text(
-            "".join(f"{format_value(name)}: {format_value(value)}\n" for name, value in overrides.items()),
-            encoding="utf-8",
-        )
-        (run_dir / "command.txt").write_text(
-            self._format(self._argv(run, slot, reveal=False), task.variables) + "\n", encoding="utf-8"
-        )
-        self._write_environment(run_dir, task.variables)
 
     def _argv(self, run: Run, slot: Slot, *, reveal: bool) -> list[str]:
         run_dir = self.runs_dir / run.run_id

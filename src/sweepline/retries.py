@@ -33,6 +33,7 @@ class RetryPolicy:
     def __init__(self, n_retries: int, *, goes_smaller: bool = False) -> None:
         self.n_retries, self.goes_smaller = n_retries, goes_smaller
         self._n_smaller: Counter[str] = Counter()
+        self._bounds: dict[str, int] = {}
         self._n_free: Counter[str] = Counter()
         self._n_failed: Counter[str] = Counter()
         self._went_alone: set[str] = set()
@@ -48,16 +49,24 @@ class RetryPolicy:
         if outcome.state == State.OUT_OF_MEMORY and was_shared and run.run_id not in self._went_alone:
             self._went_alone.add(run.run_id)
             return Again(run, is_alone=True)
-        if outcome.state == State.OUT_OF_MEMORY and self.goes_smaller and RECOMMENDED_SIZE in outcome.metrics:
+        size = outcome.metrics.get(RECOMMENDED_SIZE, 0)
+        if outcome.state == State.OUT_OF_MEMORY and self.goes_smaller and size >= 1:
             self._n_smaller[run.run_id] += 1
             if self._n_smaller[run.run_id] <= MAX_SMALLER:
+                self._bounds[run.run_id] = int(size)
                 return Again(run)
         self._n_failed[run.run_id] += 1
         return Again(run) if self._n_failed[run.run_id] <= self.n_retries else None
 
     def as_told(self, run: Run, record: RunRecord | None) -> Run:
-        """Return the run as the program shall do it: with the smaller batches that its latest end recommends."""
-        if not self.goes_smaller or record is None or record.state != State.OUT_OF_MEMORY:
-            return run
-        size = record.metrics.get(RECOMMENDED_SIZE, 0)
-        return replace(run, params={**run.params, SIZE_LIMIT: int(size)}) if size >= 1 else run
+        """Return the run as the program shall do it: with the smaller batches that it has recommended.
+
+        A run that ran out of memory in an earlier start is told so too; one that goes again alone is not.
+        """
+        size = self._bounds.get(run.run_id, 0)
+        is_from_before = (
+            record is not None and record.state == State.OUT_OF_MEMORY and run.run_id not in self._went_alone
+        )
+        if size == 0 and self.goes_smaller and record is not None and is_from_before:
+            size = int(record.metrics.get(RECOMMENDED_SIZE, 0))
+        return replace(run, params={**run.params, SIZE_LIMIT: size}) if size >= 1 else run

@@ -228,14 +228,11 @@ class Sweep:
             if found is None:
                 break
             again, slot = found
-            describe = None
             try:
-                describe = self._start(again.run, slot)
-                describe()
+                self._start(again.run, slot)
             except (OSError, RecordError) as error:
-                if describe is None:
-                    self.slots.give_back(slot)
-                    self._backlog.put_back(again)
+                self.slots.give_back(slot)
+                self._backlog.put_back(again)
                 if isinstance(error, OSError):
                     error = record_error(self.folder.run_dir(again.run.run_id), "cannot be written", error)
                 self._bear(error)
@@ -243,8 +240,7 @@ class Sweep:
             for note in self._admission.take_notes():
                 self.observer.note(note)
 
-    def _start(self, run: Run, slot: Slot) -> Callable[[], None]:
-        """Start a run; return what then writes the files that it need not wait for."""
+    def _start(self, run: Run, slot: Slot) -> None:
         record = self.book.records.get(run.run_id)
         attempt = record.attempt + 1 if record else 1
         run_dir = self.folder.make_run_dir(run.run_id, attempt)
@@ -265,7 +261,6 @@ class Sweep:
         self._active.append(active)
         self.progress.note_start(run.run_id)
         self.observer.run_started(active)
-        return lambda: self.launcher.describe(told, slot, task)
 
     # ending
 

@@ -369,6 +369,34 @@ def test_a_process_that_waits_to_be_a_run_and_is_killed_is_replaced(project: Pro
     assert warmths(project) == [True] * 6
 
 
+def test_a_fork_that_the_system_refuses_once_makes_one_run_cold(project: Project) -> None:
+    write_library(
+        project,
+        "scarce",
+        """
+        import errno, os, pathlib
+
+        plain_fork = os.fork
+
+        def fork():
+            if pathlib.Path("full").exists():
+                raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            return plain_fork()
+
+        os.fork = fork
+        """,
+    )
+    (project.path / "full").touch()
+    write_sweep(
+        project,
+        "import pathlib, scarce\npathlib.Path('full').unlink(missing_ok=True)\nprint('METRIC loss=1')",
+        max_concurrent="1",
+    )
+    out = run(project, "--start", "warm")
+    assert "cold start: no warm one is possible: the system does not let it fork" in out
+    assert sorted(warmths(project)) == [False, True, True, True]
+
+
 def test_a_warm_parent_that_hangs_is_given_up(project: Project) -> None:
     write_sweep(project, "import pathlib, time\nwhile not pathlib.Path('go').exists(): time.sleep(0.01)", n_runs=4)
     process = project.start("run")
@@ -529,7 +557,9 @@ def test_our_trainer_ends_with_the_same_bits_warm_cold_and_by_hand(project: Proj
         done = subprocess.run(
             ["bash", "-c", line], env=project.environment(), capture_output=True, text=True, check=True
         )
-        by_hand.append(done.stdout)
+        first, _, rest = done.stdout.partition("\n")
+        assert first.startswith("Run number: 00")  # which runs by hand have
+        by_hand.append(rest)
     assert results["warm"] == results["cold"]
     assert results["warm"][0] == by_hand
 

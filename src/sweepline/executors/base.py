@@ -26,17 +26,16 @@ class StopReason(StrEnum):
 class Task:
     """One attempt of a run as an executor sees it.
 
-    ``environ`` is the whole environment, ``variables`` what of it was set for this run; ``run_dir`` exists and takes
-    ``stdout.log``, ``stderr.log`` and ``exit.json``. A run that writes nothing for ``stall_s`` seconds is stopped.
-    ``interpreter`` tells which words of ``argv`` are a Python interpreter and its options, from and to, where the run
-    may start warm. It runs on ``cpus``, on all where there are none.
+    ``environ`` is the whole environment; ``run_dir`` exists and takes ``stdout.log``, ``stderr.log`` and ``exit.json``.
+    A run that writes nothing for ``stall_s`` seconds is stopped. ``interpreter`` tells which words of ``argv`` are a
+    Python interpreter and its options, from and to, where the run may start warm. It runs on ``cpus``, on all where
+    there are none.
     """
 
     run_id: str
     attempt: int
     argv: Sequence[str]
     environ: Mapping[str, str] = field(repr=False)
-    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     working_dir: Path
     run_dir: Path
     timeout_s: float | None = None

@@ -188,10 +188,15 @@ class WarmParent:
         if not self.is_ready or not _has_ended(self.pid, within_s=TIDY_S):
             kill(self.pid)
             _has_ended(self.pid, within_s=TIDY_S)
-        for pid in children():
-            if pid != self.pid and token_of(pid) == self._mark:
-                kill(pid)
+        _kill_marked(self._mark, but=self.pid)
         reap(self.pid)
+
+
+def _kill_marked(token: str, *, but: int = 0) -> None:
+    """Kill the children that carry a token."""
+    for pid in children():
+        if pid != but and token_of(pid) == token:
+            kill(pid)
 
 
 def _has_ended(pid: int, *, within_s: float) -> bool:
@@ -289,6 +294,7 @@ class WarmStarts:
             return self._parent.start(message, variables, logs=logs)
         except WarmLostError as error:
             self._give_up(str(error))
+            _kill_marked(os.fsdecode(variables[TOKEN_VARIABLE.encode()]))  # it may become the run too late
             return None
         except StartError as error:
             if error.number not in (errno.EAGAIN, errno.ENOMEM):

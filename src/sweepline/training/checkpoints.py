@@ -76,7 +76,7 @@ class Checkpoints:
                 path.with_suffix(".tmp").unlink()
             self.say(f"{path.name} could not be saved: {error}")
             return
-        for old in self._paths()[self.keep :]:
+        for old in [known for known in self._paths() if known != path][self.keep - 1 :]:
             old.unlink()
 
     def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[LoopState, list[EpochResult]] | None:
@@ -108,6 +108,7 @@ class Checkpoints:
             return None
         if content.get("config_hash") != self.config_hash:
             self.say(f"{path.name} is of another config: passed over")
+            path.replace(path.with_name(f"other_{path.name}"))  # nothing later in this run is measured by it
             return None
         return content
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sweepline.errors import ConfigError, did_you_mean
 from sweepline.values import display_path, flatten, parse_override, read_yaml
@@ -53,6 +53,18 @@ def _check_optimizer(name: str) -> str:
         hint = did_you_mean(known, OPTIMIZERS) or f"; there are {', '.join(OPTIMIZERS)}"
         raise ValueError(f"unknown learner.opt {name!r}{hint}")
     return name
+
+
+def _check_accumulate(value: Any) -> Any:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError(f"accumulate needs a whole number above zero, or auto; got {value!r}")
+
+
+def _check_optimize(value: Any) -> Any:
+    if value == "once" or isinstance(value, bool):
+        return value
+    raise ValueError(f"optimize_batch_size needs true, false or once; got {value!r}")
 
 
 class _Section(BaseModel):
@@ -134,13 +146,14 @@ class BatchSizeConfig(_Section):
     no earlier run of the same set-up has. ``granularity`` null is the first size that is tried; ``max_batch_size``
     bounds whatever is chosen. ``memory_budget_gib`` is what a run on a CPU may allocate beyond torch and its data.
     ``target_batch_size`` is what an optimizer step sees, accumulated where it does not fit at once. ``lr_rule`` scales
-    the step size by the ratio of the size of a step to ``reference_batch_size``.
+    the step size by the ratio of the size of a step to ``reference_batch_size``; ``linear`` no further than to
+    ``critical_batch_size``.
     """
 
     default_batch_size: Positive | None = None
     tuned_batch_size: Positive | None = None
     safety_factor: Factor = 0.5
-    optimize_batch_size: bool | Literal["once"] = False
+    optimize_batch_size: Annotated[bool | str, BeforeValidator(_check_optimize)] = False
     batch_size_mode: Literal["power", "binsearch"] = "binsearch"
     max_batch_size_trials: Positive = 10
     max_batch_size: Positive | None = None
@@ -154,11 +167,17 @@ class BatchSizeConfig(_Section):
     target_batch_size: Positive | None = None
     lr_rule: Literal["none", "linear", "sqrt"] = "none"
     reference_batch_size: Positive | None = None
+    critical_batch_size: Positive | None = None
 
     @property
     def is_used(self) -> bool:
         """Whether anything here decides the size."""
-        return bool(self.optimize_batch_size or self.tuned_batch_size or self.target_batch_size)
+        return self.is_deciding or self.target_batch_size is not None
+
+    @property
+    def is_deciding(self) -> bool:
+        """Whether ``batch_size`` itself is overruled here."""
+        return bool(self.optimize_batch_size or self.tuned_batch_size or self.default_batch_size)
 
 
 class TrainConfig(_Section):
@@ -177,7 +196,7 @@ class TrainConfig(_Section):
     deterministic: bool = False
     epochs: Positive = 1
     batch_size: Positive = 64
-    accumulate: Positive | Literal["auto"] = 1
+    accumulate: Annotated[int | str, BeforeValidator(_check_accumulate)] = 1
     drop_last: bool = False
     noise_every: Annotated[int, Field(ge=0)] = 0
     run_numbers: Literal["auto", "always", "never"] = "auto"
@@ -360,12 +379,18 @@ def _check_together(config: TrainConfig, label: str, origin: Mapping[str, str]) 
             f"{where('evaluate.split')}: evaluate.split is valid, but data.valid_fraction is 0; set it, or use test"
         )
     sizes = config.batch_size_config
-    decides = next((name for name in ("optimize_batch_size", "tuned_batch_size") if getattr(sizes, name)), None)
+    names = ("optimize_batch_size", "tuned_batch_size", "default_batch_size")
+    decides = next((name for name in names if getattr(sizes, name)), None)
     given = origin.get("batch_size", "")
     if decides and given.startswith(OVERRIDE):
         faults.append(
-            f"{given}: batch_size_config.{decides} decides the batch size; to begin the search elsewhere set "
-            "batch_size_config.default_batch_size"
+            f"{given}: batch_size_config.{decides} decides the batch size; to begin a search elsewhere set "
+            "batch_size_config.default_batch_size instead"
+        )
+    if sizes.is_used and config.run_numbers == "never":
+        faults.append(
+            f"{where('run_numbers')}: run_numbers is never, but batch_size_config decides the batch size, which is "
+            "recorded by number; use auto"
         )
     if sizes.lr_rule != "none" and sizes.reference_batch_size is None:
         faults.append(

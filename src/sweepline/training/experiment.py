@@ -28,7 +28,8 @@ def reserve_run_number(experiment_dir: Path) -> int:
     """Return a number, from 1 on, that no other run of this experiment has or will have.
 
     Any number of processes may ask at once, also on a shared file system. ``run_counter.txt`` tells the next number;
-    where it is unreadable, lost, or behind, numbers continue after the highest that any file there carries.
+    where it is unreadable, lost, or tells one that has a frozen config, numbers continue after the highest that any
+    file there carries.
 
     Raises:
         ConfigError: the folder cannot be written.

@@ -32,7 +32,7 @@ class LoopState:
     """Where training stands between two optimizer steps: in ``epoch``, before its step ``batch`` (from 0).
 
     ``loss_sum`` float32 and ``n_right`` int64 are scalars over the epoch so far, on the device. ``n_splits`` is 2 once
-    memory has run out and batches go through the network in halves.
+    memory has run out and batches go through the network in halves. ``noise`` holds what the noise scale is made of.
     """
 
     epoch: int = 1
@@ -40,6 +40,7 @@ class LoopState:
     step: int = 0
     samples: int = 0
     n_splits: int = 1
+    noise: list[list[float]] = field(default_factory=list)
     loss_sum: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
     n_right: torch.Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
 
@@ -76,7 +77,7 @@ class Watcher:
 
 def examples_per_step(config: TrainConfig) -> int:
     """Return how many examples an optimizer step sees."""
-    once = 1 if config.accumulate == "auto" else config.accumulate
+    once = config.accumulate if isinstance(config.accumulate, int) else 1
     return config.batch_size_config.target_batch_size or config.batch_size * once
 
 
@@ -102,7 +103,7 @@ def train(
     device = examples.labels.device
     state, watcher = state or LoopState(), watcher or Watcher()
     state.loss_sum, state.n_right = state.loss_sum.to(device), state.n_right.to(device)
-    n_per_step = examples_per_step(config)
+    n_per_step, n_evaluated_at_once = examples_per_step(config), config.evaluate.batch_size
     while state.epoch <= config.epochs:
         order = epoch_order(config.seed, state.epoch, len(examples)).to(device)
         if config.drop_last:
@@ -115,21 +116,36 @@ def train(
             loss_sum, n_right = _gradients_that_fit(
                 model, optimizer, config, examples, index, state=state, watcher=watcher
             )
-            if config.gradient_clip is not None:
-                nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
-            _step(optimizer, _n_at_once(config, state))
+            _step(model, optimizer, config.gradient_clip, n_at_once=_n_at_once(config, state))
             state.loss_sum += loss_sum
             state.n_right += n_right
             state.batch, state.step, state.samples = state.batch + 1, state.step + 1, state.samples + len(index)
         n = len(order)
         metrics = {"epoch_loss": state.loss_sum.item() / n, "epoch_accuracy": state.n_right.item() / n}
         if held_out is not None and config.evaluate.every and state.epoch % config.evaluate.every == 0:
-            loss_mean, accuracy = evaluate(model, held_out, n_at_once=config.evaluate.batch_size)
+            loss_mean, accuracy, n_evaluated_at_once = _evaluate_that_fits(
+                model, held_out, n_evaluated_at_once, watcher.say
+            )
             metrics |= {f"{config.evaluate.split}_loss": loss_mean, f"{config.evaluate.split}_accuracy": accuracy}
         result = EpochResult(state.epoch, state.step, state.samples, metrics)
         state.epoch, state.batch = state.epoch + 1, 0
         state.loss_sum, state.n_right = torch.zeros_like(state.loss_sum), torch.zeros_like(state.n_right)
         yield result
+
+
+def _evaluate_that_fits(
+    model: nn.Module, held_out: Examples, n_at_once: int, say: Callable[[str], None]
+) -> tuple[float, float, int]:
+    """Evaluate, in smaller parts where memory runs out; return how many examples fit together too."""
+    while True:
+        try:
+            return (*evaluate(model, held_out, n_at_once=n_at_once), n_at_once)
+        except (RuntimeError, MemoryError) as error:
+            why = _why_out_of_memory(error)
+        if n_at_once == 1:
+            raise BatchTooLargeError(1, why)
+        n_at_once = min(n_at_once, len(held_out)) // 2
+        say(f"out of memory in evaluation ({why}): going on with {n_at_once} examples at once")
 
 
 def _n_at_once(config: TrainConfig, state: LoopState) -> int:
@@ -165,8 +181,10 @@ def _gradients_that_fit(
         )
 
 
-def _step(optimizer: torch.optim.Optimizer, n_at_once: int) -> None:
+def _step(model: nn.Module, optimizer: torch.optim.Optimizer, clip: float | None, *, n_at_once: int) -> None:
     try:
+        if clip is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), clip)
         optimizer.step()
     except (RuntimeError, MemoryError) as error:
         why = _why_out_of_memory(error)

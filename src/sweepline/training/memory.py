@@ -116,10 +116,19 @@ def usable_bytes() -> int:
         ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
     ):
         try:
-            free.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
+            cached = _field(Path(used).with_name("memory.stat"), "inactive_file")
+            free.append(int(Path(limit).read_text()) - int(Path(used).read_text()) + cached)
         except (OSError, ValueError):  # no such group, or "max"
             continue
     return int(max(0, min(free)) * _SHARE_OF_FREE)
+
+
+def _field(path: Path, name: str) -> int:
+    """Return a number of a file that has one to a line."""
+    for line in path.read_text().splitlines():
+        if line.split()[:1] == [name]:
+            return int(line.split()[1])
+    return 0
 
 
 def _meminfo(name: str) -> int:

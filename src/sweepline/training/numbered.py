@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sweepline.errors import SweeplineError
 from sweepline.training.batchsize import policy
@@ -18,6 +18,7 @@ from sweepline.training.batchsize.probe import Probe, Setup
 from sweepline.training.batchsize.tuner import memory_limit, tune
 from sweepline.training.batchsize.tuninglog import (
     FAILED,
+    KILLED,
     REUSED,
     SKIPPED,
     SUCCESS,
@@ -123,7 +124,8 @@ class NumberedRun:
         sizes = self.given.batch_size_config.model_copy(
             update={"tuned_batch_size": size, "optimize_batch_size": not is_tuned}
         )
-        propose(self.given.model_copy(update={"batch_size_config": sizes}), self.experiment_dir, by=self.number)
+        update = {"batch_size_config": sizes, "evaluate": self.config.evaluate}
+        propose(self.given.model_copy(update=update), self.experiment_dir, by=self.number)
 
     def _keep(self, how: str) -> None:
         if self.run_dir is None:
@@ -157,7 +159,8 @@ def begin(
         SweeplineError: no batch size runs, or the experiment's folder cannot be used; the record says so too.
     """
     experiment_dir = find_experiment_dir(config, outputs).absolute()
-    going_on = _going_on(run_dir, experiment_dir) if run_dir is not None else None
+    state = _read_state(run_dir, experiment_dir)
+    going_on = read_records(experiment_dir).get(state["run_number"]) if state.get("state") == "running" else None
     if going_on is not None:
         tell(f"Run number: {going_on.run_number:03d}, going on\n")
         record = replace(going_on, training_error=None, process=this_process())
@@ -170,10 +173,17 @@ def begin(
         for killed in note_killed(experiment_dir):
             tell(f"Run {killed:03d} was killed\n")
         record = _decide(
-            config, experiment_dir, number, n_examples=n_examples, device_name=device_name, build=build, tell=tell
+            config,
+            experiment_dir,
+            number,
+            recommended=_recommended(config, state),
+            n_examples=n_examples,
+            device_name=device_name,
+            build=build,
+            tell=tell,
         )
-    size, evaluation_size = record.run_batch_size or config.batch_size, record.evaluation_batch_size
-    evaluate = config.evaluate.model_copy(update={"batch_size": evaluation_size or config.evaluate.batch_size})
+    size, asked = record.run_batch_size or config.batch_size, config.evaluate.batch_size
+    evaluate = config.evaluate.model_copy(update={"batch_size": min(asked, record.evaluation_batch_size or asked)})
     run = NumberedRun(
         given=config,
         config=config.model_copy(update={"batch_size": size, "evaluate": evaluate}),
@@ -185,13 +195,22 @@ def begin(
     return run
 
 
-def _going_on(run_dir: Path, experiment_dir: Path) -> TuningRecord | None:
-    """Return the record of an earlier attempt of this very run that was stopped or killed."""
-    with suppress(OSError, ValueError, KeyError):
-        state = json.loads((run_dir / STATE_FILE).read_text(encoding="utf-8"))
-        if state["state"] == "running" and state["experiment_dir"] == str(experiment_dir):
-            return read_records(experiment_dir).get(state["run_number"])
-    return None
+def _read_state(run_dir: Path | None, experiment_dir: Path) -> dict[str, Any]:
+    """Return what an earlier attempt of this very run has left; nothing where there was none."""
+    if run_dir is None:
+        return {}
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        state: dict[str, Any] = json.loads((run_dir / STATE_FILE).read_text(encoding="utf-8"))
+        if state["experiment_dir"] == str(experiment_dir):
+            return state
+    return {}
+
+
+def _recommended(config: TrainConfig, state: Mapping[str, Any]) -> int | None:
+    """Return what an attempt that ran out of memory recommends, where whoever starts this one has taken that up."""
+    size = state.get("recommended_batch_size")
+    is_taken_up = state.get("state") == OUT_OF_MEMORY and size == config.batch_size_config.max_batch_size
+    return size if is_taken_up else None
 
 
 def _decide(
@@ -199,14 +218,19 @@ def _decide(
     experiment_dir: Path,
     number: int,
     *,
+    recommended: int | None,
     n_examples: int,
     device_name: str,
     build: Callable[[], Setup],
     tell: Callable[[str], None],
 ) -> TuningRecord:
-    """Decide the batch size of a run and write its record."""
+    """Decide the batch size of a run and write its record.
+
+    ``recommended`` is what an earlier attempt of this run recommends and the caller has made its bound.
+    """
     sizes = config.batch_size_config
     factor, note = policy.safety_factor(config)
+    is_tuned = policy.is_tuned(config)
     record = TuningRecord(
         run_number=number,
         timestamp=datetime.now().isoformat(),
@@ -220,10 +244,12 @@ def _decide(
         tuning_key=policy.tuning_key(config, device_name),
         process=this_process(),
     )
-    if note and policy.is_tuned(config):
+    if note and is_tuned:
         tell(f"{note}\n")
-    if not policy.is_tuned(config):
+    if not is_tuned or recommended is not None:
         size, source = policy.size_without_tuning(config)
+        if recommended is not None:
+            size, source = recommended, "memory ran out before; recommended was"
         used = policy.limit_size(config, size, n_examples) if sizes.is_used or sizes.max_batch_size else size
         record = replace(record, run_batch_size=used, notes=_join(record.notes, f"{source} {size}"))
         write_record(experiment_dir, record)
@@ -251,14 +277,18 @@ def _reuse(config: TrainConfig, experiment_dir: Path, record: TuningRecord, n_ex
     records = read_records(experiment_dir)
     like = [other for _, other in sorted(records.items()) if other.tuning_key == record.tuning_key]
     latest = next((other for other in reversed(like) if other.tuner_max_batch_size is not None), None)
-    if latest is None or (latest.training_error or "").startswith(OUT_OF_MEMORY):
+    if latest is None or latest.tuner_max_batch_size is None:
         return None
-    assert latest.tuner_max_batch_size is not None
+    has_failed = (latest.training_error or "").startswith((OUT_OF_MEMORY, KILLED))
+    cap, own_cap = latest.tuner_cap or latest.tuner_max_batch_size, policy.size_cap(config, n_examples)
+    if has_failed or (latest.tuner_max_batch_size == cap and cap < own_cap):  # its bound was not memory
+        return None
     used = policy.apply_factor(latest.tuner_max_batch_size, record.safety_factor)
     record = replace(
         record,
         tuner_status=REUSED,
         tuner_max_batch_size=latest.tuner_max_batch_size,
+        tuner_cap=latest.tuner_cap,
         run_batch_size=policy.limit_size(config, used, n_examples),
         evaluation_batch_size=latest.evaluation_batch_size,
         notes=_join(record.notes, f"run {latest.run_number} found {latest.tuner_max_batch_size}"),
@@ -291,6 +321,7 @@ def _tune(
         record,
         tuner_status=SUCCESS,
         tuner_max_batch_size=found,
+        tuner_cap=tuned.found.cap,
         tuner_trials=tuned.found.n_trials,
         run_batch_size=policy.limit_size(config, used, n_examples),
         evaluation_batch_size=tuned.evaluation_batch_size,

@@ -117,6 +117,7 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
     Raises:
         ConfigError: the device or the data cannot be had.
     """
+    from sweepline.training import memory
     from sweepline.training.batchsize.trial import make_trial
     from sweepline.training.loop import BatchTooLargeError
     from sweepline.training.numbered import begin, is_numbered, limited
@@ -127,10 +128,9 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
     device = resolve_device(config.device)
     config = config.model_copy(update={"device": str(device)})
     run_dir = make_run_dir(config, outputs)
-    is_decided = config.batch_size_config.is_used  # else the size stays as it was asked for, its bound beside it
+    is_decided = config.batch_size_config.is_deciding  # else the size stays as asked for, its bounds beside it
     config_hash = "" if is_decided else write_effective_config(config, run_dir)
     data = load_data(config)
-    check_batch_size(config, len(data[0]))
     numbered = None
     if is_numbered(config):
         numbered = begin(
@@ -145,18 +145,23 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
     used = numbered.config if numbered else limited(config)
     if is_decided:
         config_hash = write_effective_config(config.model_copy(update={"batch_size": used.batch_size}), run_dir)
+    too_large = None
     try:
+        check_batch_size(used, len(data[0]))
         return _train(used, data, run_dir=run_dir, config_hash=config_hash, numbered=numbered)
     except BatchTooLargeError as error:
-        shrunk = numbered.fail(f"out of memory: {error}", ran_out_at=error.batch_size) if numbered else None
-        size = shrunk.recommended_batch_size if shrunk else max(1, int(error.batch_size * SHRINK))
-        print(f"METRIC run_batch_size={error.batch_size} recommended_batch_size={size}", flush=True)
-        say(f"a batch size of {size} is recommended")
-        raise
+        too_large = error
     except (Exception, KeyboardInterrupt) as error:
-        if numbered:
-            numbered.fail(f"{type(error).__name__}: {error}")
-        raise
+        if not memory.is_out_of_memory(error):
+            if numbered:
+                numbered.fail(f"{type(error).__name__}: {error}")
+            raise
+        too_large = BatchTooLargeError(used.batch_size, " ".join(f"{type(error).__name__}: {error}".split())[:200])
+    shrunk = numbered.fail(str(too_large), ran_out_at=too_large.batch_size) if numbered else None
+    size = shrunk.recommended_batch_size if shrunk else max(1, int(too_large.batch_size * SHRINK))
+    print(f"METRIC run_batch_size={too_large.batch_size} recommended_batch_size={size}", flush=True)
+    say(f"a batch size of {size} is recommended")
+    raise too_large
 
 
 def check_batch_size(config: TrainConfig, n_examples: int) -> None:
@@ -168,7 +173,7 @@ def check_batch_size(config: TrainConfig, n_examples: int) -> None:
     from sweepline.training.loop import examples_per_step
 
     n_per_step = examples_per_step(config)
-    if config.drop_last and not config.batch_size_config.optimize_batch_size and n_per_step > n_examples:
+    if config.drop_last and n_per_step > n_examples:
         raise ConfigError(
             f"drop_last drops all of {n_examples} examples with {n_per_step} in a step: use a smaller batch size"
         )
@@ -222,7 +227,7 @@ def _train(
     on_device = held_out.to(device) if held_out else None
     if limit is not None and device.type == "cpu":
         memory.limit_data(limit - held_by_model)
-    meter = NoiseMeter(model, examples, every=config.noise_every)
+    meter = NoiseMeter(model, examples, every=config.noise_every, kept=state.noise)
     watcher = _watch(state, meter, numbered)
     try:
         for result in train(model, optimizer, config, examples, on_device, state=state, watcher=watcher):

@@ -34,11 +34,8 @@ def test_there_is_no_line_without_two_sizes_or_where_larger_steps_take_no_longer
     assert fit_step_time(found) is None
 
 
-def test_a_negative_fixed_part_is_none() -> None:
-    line = fit_step_time(probes((10, 1.0), (20, 4.0)))
-    assert line is not None
-    assert line.fixed_s == 0.0
-    assert line.per_example_s > 0
+def test_there_is_no_line_where_steps_take_longer_than_in_proportion() -> None:
+    assert fit_step_time(probes((64, 0.010), (128, 0.0201), (256, 0.0405), (512, 0.083))) is None
 
 
 def test_the_fastest_size_has_the_least_time_to_a_target() -> None:
@@ -50,12 +47,12 @@ def test_the_fastest_size_has_the_least_time_to_a_target() -> None:
 
 
 def test_what_is_fastest_is_chosen_where_it_fits() -> None:
-    advice = advise(fits=1000, usable=500, critical=500.0, step_time=StepTime(0.004, 0.00002))
+    advice = advise(fits=1000, usable=500, smallest=32, critical=500.0, step_time=StepTime(0.004, 0.00002))
     assert (advice.chosen, advice.reason) == (316, "the fastest; 500 could be used")
 
 
 def test_what_fits_is_chosen_where_the_fastest_does_not() -> None:
-    advice = advise(fits=200, usable=100, critical=500.0, step_time=StepTime(0.004, 0.00002))
+    advice = advise(fits=200, usable=100, smallest=32, critical=500.0, step_time=StepTime(0.004, 0.00002))
     assert advice.chosen == 100
     assert "316 would be faster, but does not fit safely" in advice.reason
 
@@ -64,6 +61,12 @@ def test_what_fits_is_chosen_where_the_fastest_does_not() -> None:
     ("critical", "line", "why"), [(None, StepTime(1, 1), "no noise scale"), (5.0, None, "no step time")]
 )
 def test_without_knowing_better_what_fits_is_chosen(critical: float | None, line: StepTime | None, why: str) -> None:
-    advice = advise(fits=200, usable=100, critical=critical, step_time=line)
+    advice = advise(fits=200, usable=100, smallest=32, critical=critical, step_time=line)
     assert (advice.chosen, advice.fastest) == (100, None)
     assert why in advice.reason
+
+
+def test_below_the_smallest_size_that_was_tried_nothing_is_chosen() -> None:
+    advice = advise(fits=200, usable=100, smallest=64, critical=4.0, step_time=StepTime(0.004, 0.00002))
+    assert (advice.fastest, advice.chosen) == (28, 64)
+    assert "the smallest that was tried; the fastest may be as low as 28" in advice.reason

@@ -65,6 +65,8 @@ def test_a_factor_of_a_mode_that_is_larger_than_the_common_one_is_said() -> None
         (make(target_batch_size=256, default_batch_size=32), 32),
         (make(mode="fusion", fusion_batch_size=32, tuned_batch_size=105), 32),
         (make(fusion_batch_size=32), 64),
+        (make(default_batch_size=128), 128),
+        (make(default_batch_size=128, tuned_batch_size=105), 105),
     ],
 )
 def test_without_tuning_the_size_is_the_tuned_else_the_default(config: TrainConfig, size: int) -> None:
@@ -82,6 +84,12 @@ def test_a_size_for_fusion_is_never_tuned() -> None:
 )
 def test_data_bound_and_target_limit_a_size(config: TrainConfig, size: int, limited: int) -> None:
     assert limit_size(config, size, 300) == limited
+
+
+@pytest.mark.parametrize(("n", "rate"), [(32, 0.005), (64, 0.01), (128, 0.02), (256, 0.03), (9999, 0.03)])
+def test_the_linear_rule_goes_no_further_than_to_the_critical_size(n: int, rate: float) -> None:
+    config = make(lr_rule="linear", reference_batch_size=64, critical_batch_size=192)
+    assert scaled_step_size(config, n) == pytest.approx(rate)
 
 
 @pytest.mark.parametrize(("rule", "rate"), [("none", 0.01), ("linear", 0.04), ("sqrt", 0.02)])
@@ -105,15 +113,22 @@ def test_set_ups_that_need_other_memory_have_other_keys() -> None:
         (["batch_size_config.safety_factor=0"], "safety_factor should be greater than 0"),
         (
             ["batch_size=32", "batch_size_config.optimize_batch_size=true"],
-            "override batch_size=32: batch_size_config.optimize_batch_size decides the batch size; to begin the search "
-            "elsewhere set batch_size_config.default_batch_size",
+            "override batch_size=32: batch_size_config.optimize_batch_size decides the batch size; to begin a search "
+            "elsewhere set batch_size_config.default_batch_size instead",
         ),
         (["batch_size=32", "batch_size_config.tuned_batch_size=8"], "batch_size_config.tuned_batch_size decides"),
         (["batch_size_config.lr_rule=sqrt"], "scales from batch_size_config.reference_batch_size"),
         (["accumulate=2", "batch_size_config.target_batch_size=64"], "set only one of them"),
         (["training.mode=curriculum"], "training.mode curriculum cannot be trained yet; there is training.mode normal"),
         (["training.use_knowledge_distillation=true"], "use_knowledge_distillation True cannot be trained yet"),
-        (["accumulate=half"], "accumulate"),
+        (["accumulate=half"], "accumulate needs a whole number above zero, or auto; got 'half'"),
+        (["accumulate=0"], "accumulate needs a whole number above zero, or auto; got 0"),
+        (
+            ["batch_size_config.optimize_batch_size=twice"],
+            "optimize_batch_size needs true, false or once; got 'twice'",
+        ),
+        (["batch_size=32", "batch_size_config.default_batch_size=8"], "default_batch_size decides the batch size"),
+        (["run_numbers=never", "batch_size_config.tuned_batch_size=8"], "run_numbers is never, but batch_size_config"),
     ],
 )
 def test_a_config_that_contradicts_itself_is_refused(overrides: list[str], sentence: str) -> None:

@@ -181,6 +181,30 @@ def test_a_size_beyond_the_data_is_the_data(lab: Lab) -> None:
     assert lab.record(1)["run_batch_size"] == 400
 
 
+def test_a_size_found_within_a_smaller_bound_is_not_reused_without_it(lab: Lab) -> None:
+    once = ("batch_size_config.optimize_batch_size=once", "batch_size_config.memory_budget_gib=0.5")
+    assert lab.train(*once, "batch_size_config.max_batch_size=64").returncode == 0
+    assert lab.train(*once).returncode == 0
+    assert lab.train(*once, "batch_size_config.max_batch_size=50").returncode == 0
+    records = [lab.record(number) for number in (1, 2, 3)]
+    assert [record["tuner_status"] for record in records] == ["success", "success", "reused"]
+    assert [record["run_batch_size"] for record in records] == [32, 200, 50]
+
+
+def test_what_is_asked_for_stays_in_the_config_where_a_bound_makes_it_smaller(lab: Lab) -> None:
+    done = lab.train("batch_size=80", "batch_size_config.target_batch_size=60", "batch_size_config.max_batch_size=30")
+    assert done.returncode == 0, done.stderr
+    assert read_yaml(next(lab.path.glob("single/*/config.yaml"))).value["batch_size"] == 80
+    assert metrics_of(done.stdout)["run_batch_size"] == 30
+
+
+def test_dropping_all_of_the_data_after_tuning_is_refused_and_recorded(lab: Lab) -> None:
+    done = lab.train(*TUNING, "accumulate=4", "drop_last=true")
+    assert done.returncode == 2
+    assert "drop_last drops all of 400 examples with 800 in a step" in done.stderr
+    assert "drop_last" in lab.record(1)["training_error"]
+
+
 def test_dropping_all_of_the_data_is_refused(lab: Lab) -> None:
     done = lab.train("drop_last=true", "batch_size=500")
     assert done.returncode == 2
@@ -238,6 +262,15 @@ def test_where_accumulation_may_grow_the_batch_is_split_once_and_it_is_said(lab:
     whole = lab.train("batch_size=400", "model.width=128")
     one, other = metrics_of(split.stdout), metrics_of(whole.stdout)
     assert one["epoch_loss"] == pytest.approx(other["epoch_loss"], rel=1e-5)
+
+
+def test_evaluation_that_does_not_fit_goes_on_in_smaller_parts(lab: Lab) -> None:
+    budget = ("batch_size_config.memory_budget_gib=0.013", "batch_size=8", "model.width=64", "evaluate.every=1")
+    small = lab.train(*budget)
+    assert small.returncode == 0, small.stdout + small.stderr
+    assert "out of memory in evaluation" in small.stderr
+    whole = lab.train("batch_size=8", "model.width=64", "evaluate.every=1")
+    assert metrics_of(small.stdout)["test_accuracy"] == metrics_of(whole.stdout)["test_accuracy"]
 
 
 # Stops and kills

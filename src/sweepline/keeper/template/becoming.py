@@ -79,11 +79,16 @@ def fork_for(keeper: int) -> tuple[bool, int]:
     """
     try:
         middle = os.fork()
-        if middle != 0:
-            _, status = os.waitpid(middle, 0)
-            return False, os.WEXITSTATUS(status) if os.WIFEXITED(status) else errno.EAGAIN
     except OSError as error:
         return False, error.errno or errno.EAGAIN
+    if middle != 0:
+        try:
+            _, status = os.waitpid(middle, 0)
+        except ChildProcessError:  # a library reaps all children; whether the child lives it tells itself
+            return False, 0
+        if not os.WIFEXITED(status):
+            os._exit(1)  # something that runs at forks ends them
+        return False, os.WEXITSTATUS(status)
     middle = os.getpid()
     try:
         is_child = os.fork() == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import errno
 import gc
 import json
 import os
@@ -72,24 +73,44 @@ def _fork_until_asked(lifeline: socket.socket, *, keeper: int) -> tuple[bytes, l
 
     Returns the request that it takes in such a child, and here nothing once the keeper has closed.
     """
+    is_asked = False  # whether a request is known to wait
     while True:
-        reading, writing = os.pipe()
-        is_child, number = fork_for(keeper)
-        if is_child:
+        reading, writing, number = _open_pipe()
+        if number == 0:
+            is_child, number = fork_for(keeper)
+            if is_child:
+                os.close(reading)
+                return _await_request(lifeline, writing)
+            os.close(writing)
+            has_taken = number == 0 and _await_taken(lifeline, reading)
             os.close(reading)
-            return _await_request(lifeline, writing)
-        os.close(writing)
-        has_taken = number == 0 and _await_taken(lifeline, reading)
-        os.close(reading)
-        if has_taken:
-            continue
-        if _is_closed(lifeline):
+            if has_taken:
+                is_asked = False
+                continue
+        if number and is_asked:  # now that it is needed it fails as well
+            _refuse(lifeline, number)
+            is_asked = False
+        elif _is_closed(lifeline):
             return b"", []
-        if number:  # nobody but this process can say so
-            fds = _receive(lifeline)[1]
-            os.write(fds[_FAULT], b"-%d\n" % number)
-            for received in fds:
-                os.close(received)
+        else:
+            is_asked = True
+
+
+def _open_pipe() -> tuple[int, int, int]:
+    """Return the two ends of a pipe, and an errno, 0 for none."""
+    try:
+        return (*os.pipe(), 0)
+    except OSError as error:
+        return -1, -1, error.errno or errno.EMFILE
+
+
+def _refuse(lifeline: socket.socket, number: int) -> None:
+    """Answer a request with an errno."""
+    fds = _receive(lifeline)[1]
+    if fds:
+        os.write(fds[_FAULT], b"-%d\n" % number)
+    for received in fds:
+        os.close(received)
 
 
 def _await_request(lifeline: socket.socket, taken: int) -> tuple[bytes, list[int]]:

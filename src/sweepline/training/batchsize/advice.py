@@ -21,7 +21,7 @@ def fit_step_time(probes: Sequence[Probe]) -> StepTime | None:
     """Return the line through what probes of different sizes took; None where there is none.
 
     Least squares of the relative differences, so that small sizes count as much as large ones. There is no line with
-    fewer than two sizes, nor where larger steps did not take longer. A negative fixed part is none.
+    fewer than two sizes, nor where larger steps did not take longer, nor where they took longer than in proportion.
     """
     best: dict[int, float] = {}
     for probe in probes:
@@ -35,15 +35,8 @@ def fit_step_time(probes: Sequence[Probe]) -> StepTime | None:
     mean_s = sum(weights[size] * seconds for size, seconds in best.items()) / total
     spread = sum(weights[size] * (size - mean_size) ** 2 for size in best)
     slope = sum(weights[size] * (size - mean_size) * (seconds - mean_s) for size, seconds in best.items()) / spread
-    if slope <= 0:
-        return None
     fixed = mean_s - slope * mean_size
-    if fixed <= 0:
-        through_zero = sum(weights[size] * size * seconds for size, seconds in best.items()) / sum(
-            weights[size] * size**2 for size in best
-        )
-        return StepTime(0.0, through_zero)
-    return StepTime(fixed, slope)
+    return StepTime(fixed, slope) if slope > 0 and fixed > 0 else None
 
 
 def fastest_size(noise_scale: float, step_time: StepTime) -> int:
@@ -64,12 +57,17 @@ class Advice:
     reason: str
 
 
-def advise(*, fits: int, usable: int, critical: float | None, step_time: StepTime | None) -> Advice:
-    """Choose a size: the fastest, within ``usable``, which is what fits times the safety factor."""
+def advise(*, fits: int, usable: int, smallest: int, critical: float | None, step_time: StepTime | None) -> Advice:
+    """Choose a size: the fastest, within ``usable``, which is what fits times the safety factor.
+
+    Below ``smallest``, the smallest size that was tried, the line of step times is not known to hold.
+    """
     fastest = fastest_size(critical, step_time) if critical is not None and step_time is not None else None
     if fastest is None:
         why = "no noise scale" if critical is None else "no step time"
         chosen, reason = usable, f"what fits times the safety factor; {why}, so nothing tells what is fastest"
+    elif fastest < smallest <= usable:
+        chosen, reason = smallest, f"the smallest that was tried; the fastest may be as low as {fastest}"
     elif fastest <= usable:
         chosen, reason = fastest, f"the fastest; {usable} could be used"
     else:

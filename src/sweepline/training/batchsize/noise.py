@@ -58,20 +58,28 @@ def noise_scale(measurements: Sequence[Measurement]) -> float | None:
 class NoiseMeter:
     """Measures every so many steps, on the two halves of what the next step uses; training itself is not changed."""
 
-    def __init__(self, model: nn.Module, examples: Examples, *, every: int) -> None:
+    def __init__(
+        self, model: nn.Module, examples: Examples, *, every: int, kept: list[list[float]] | None = None
+    ) -> None:
+        """Keep what is measured in ``kept`` as plain numbers, which a checkpoint can hold."""
         self._model, self._examples, self._every = model, examples, every
-        self.measurements: list[Measurement] = []
+        self._kept = kept if kept is not None else []
+
+    @property
+    def measurements(self) -> list[Measurement]:
+        """What was measured so far."""
+        return [Measurement(int(small), small_sq, int(big), big_sq) for small, small_sq, big, big_sq in self._kept]
 
     def measure(self, step: int, index: torch.Tensor, *, n_at_once: int) -> None:
         """Measure before this step if it is time; ``n_at_once`` examples fit into memory."""
-        half = min(len(index) // 2, n_at_once)
+        half = min(len(index) // 2, max(1, n_at_once // 2))  # two sets of gradients take memory too
         if self._every == 0 or step % self._every or half < 1:
             return
         first = self._gradients(index[:half])
         second = self._gradients(index[half : 2 * half])
         small_sq = sum((a.square().sum() + b.square().sum()) / 2 for a, b in zip(first, second, strict=True))
         big_sq = sum(((a + b) / 2).square().sum() for a, b in zip(first, second, strict=True))
-        self.measurements.append(Measurement(half, float(small_sq), 2 * half, float(big_sq)))
+        self._kept.append([half, float(small_sq), 2 * half, float(big_sq)])
 
     def _gradients(self, index: torch.Tensor) -> Sequence[torch.Tensor]:
         inputs, labels = self._examples.batch(index)
@@ -80,12 +88,12 @@ class NoiseMeter:
 
     def report(self, say: Callable[[str], None]) -> dict[str, float]:
         """Return the noise scale at the start, in the median and at the end; say where it is not identifiable."""
-        if not self.measurements:
+        if not self._kept:
             return {}
         parts = summarize(self.measurements)
         for name, value in parts.items():
             if value is None:
-                say(f"the gradient noise scale is not identifiable ({name}, {len(self.measurements)} measurements)")
+                say(f"the gradient noise scale is not identifiable ({name}, {len(self._kept)} measurements)")
         return {f"noise_scale_{name}": value for name, value in parts.items() if value is not None}
 
 
@@ -94,9 +102,10 @@ def summarize(measurements: Sequence[Measurement]) -> dict[str, float | None]:
     if not measurements:
         return {"start": None, "median": None, "end": None}
     windows = [measurements[i : i + WINDOW] for i in range(max(1, len(measurements) - WINDOW + 1))]
-    known = [value for value in map(noise_scale, windows) if value is not None]
+    found = [noise_scale(window) for window in windows]
+    median = statistics.median(math.inf if value is None else value for value in found)  # hidden: larger than any
     return {
         "start": noise_scale(windows[0]),
-        "median": statistics.median(known) if known else None,
+        "median": median if math.isfinite(median) and noise_scale(measurements) is not None else None,
         "end": noise_scale(windows[-1]),
     }

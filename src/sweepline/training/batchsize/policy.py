@@ -35,7 +35,7 @@ def size_without_tuning(config: TrainConfig) -> tuple[int, str]:
         return sizes.fusion_batch_size, "fusion_batch_size"
     if sizes.tuned_batch_size is not None:
         return sizes.tuned_batch_size, "tuned_batch_size"
-    if sizes.default_batch_size is not None and sizes.is_used:
+    if sizes.default_batch_size is not None:
         return sizes.default_batch_size, "default_batch_size"
     return config.batch_size, "batch_size"
 
@@ -66,7 +66,11 @@ def scaled_step_size(config: TrainConfig, n_per_step: int) -> float:
     if sizes.lr_rule == "none" or sizes.reference_batch_size is None:
         return rate
     ratio = n_per_step / sizes.reference_batch_size
-    return rate * (ratio if sizes.lr_rule == "linear" else math.sqrt(ratio))
+    if sizes.lr_rule == "sqrt":
+        return rate * math.sqrt(ratio)
+    if sizes.critical_batch_size is not None and ratio > 1:
+        ratio = max(1.0, min(n_per_step, sizes.critical_batch_size) / sizes.reference_batch_size)
+    return rate * ratio
 
 
 def tuning_key(config: TrainConfig, device_name: str) -> str:
@@ -78,14 +82,26 @@ def tuning_key(config: TrainConfig, device_name: str) -> str:
         "opt": config.learner.opt.lower(),
         "has_momentum": config.learner.momentum > 0,
         "training": config.training.model_dump(mode="json"),
-        "evaluates": bool(config.evaluate.every),
+        "evaluates": bool(config.evaluate.every) and [config.evaluate.split, config.evaluate.batch_size],
+        "clips": config.gradient_clip is not None,
+        "accumulates": accumulates(config),
+        "drop_last": config.drop_last,
         "threads": config.threads,
         "deterministic": config.deterministic,
         "device": device_name,
         "budget": sizes.memory_budget_gib,
-        "max": sizes.max_batch_size,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def size_cap(config: TrainConfig, n_examples: int) -> int:
+    """Return the largest size that is of interest."""
+    return limit_size(config, n_examples, n_examples)
+
+
+def accumulates(config: TrainConfig) -> bool:
+    """Whether an optimizer step may take several batches, whose gradients are kept meanwhile."""
+    return config.accumulate != 1 or config.batch_size_config.target_batch_size is not None
 
 
 def config_key(config: TrainConfig) -> str:

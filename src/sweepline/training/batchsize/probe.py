@@ -44,8 +44,8 @@ class Request:
 class Probe:
     """How a size went: ok, oom, error, timeout or unsupported, and in which phase.
 
-    ``peak_bytes`` is what training took beyond torch and its data, ``step_s`` the median of its steps, ``seconds``
-    what the whole probe cost.
+    ``peak_bytes`` is what training took beyond torch and its data (on a GPU, with its data), ``step_s`` the median of
+    its steps, ``seconds`` what the whole probe cost.
     """
 
     batch_size: int

@@ -31,7 +31,6 @@ def search(
     is_bisecting: bool = True,
     granularity: int | None = None,
     max_trials: int = 10,
-    must_find: bool = False,
 ) -> Found:
     """Return a size that runs: doubled until one does not, then bisected, then confirmed.
 
@@ -41,8 +40,7 @@ def search(
         cap: the largest size of interest, such as the number of examples.
         is_bisecting: look between the largest that fits and the smallest that does not.
         granularity: how near those two need come, and what tried sizes are multiples of; None: the first size.
-        max_trials: how many sizes may be tried, confirmations aside.
-        must_find: go on to halve past ``max_trials`` while nothing has run yet.
+        max_trials: how many sizes may be tried, confirmations aside; halving goes on until something runs.
 
     Raises:
         NothingFitsError: nothing that was tried has run, or could be confirmed.
@@ -61,7 +59,7 @@ def search(
         else:
             smallest_not = min(smallest_not, size)
 
-    while n_trials < max_trials or (must_find and not passed):
+    while n_trials < max_trials or not passed:
         attempt(size)
         if largest == 0:
             if size == 1:

@@ -12,7 +12,7 @@ import torch
 
 from sweepline.training.batchsize.advice import Advice, advise, fit_step_time
 from sweepline.training.batchsize.noise import NoiseMeter, summarize
-from sweepline.training.batchsize.policy import first_size, limit_size
+from sweepline.training.batchsize.policy import first_size, limit_size, scaled_step_size
 from sweepline.training.batchsize.probe import OK, Probe
 from sweepline.training.batchsize.trial import make_trial
 from sweepline.training.batchsize.tuninglog import TuningRecord
@@ -52,8 +52,9 @@ def study(path: Path | None, overrides: Sequence[str], *, n_steps: int) -> dict[
     found, usable = run.record.tuner_max_batch_size or 1, run.record.run_batch_size or 1
     at_size = limit_size(config, min(first_size(config), usable), len(data[0]))
     course = measure_noise(config, data[0], batch_size=at_size, n_steps=n_steps)
+    smallest = min(probe["batch_size"] for probe in run.record.probes if probe["status"] == OK)
     step_time = fit_step_time([Probe(**probe) for probe in run.record.probes])
-    advice = advise(fits=found, usable=usable, critical=course["median"], step_time=step_time)
+    advice = advise(fits=found, usable=usable, smallest=smallest, critical=course["median"], step_time=step_time)
     lines = {
         "largest that fits": _describe_fit(run.record),
         "critical size": _describe_critical(course, f"{n_steps} steps at {at_size}"),
@@ -84,7 +85,7 @@ def _describe_critical(course: Mapping[str, float | None], where: str) -> str:
 def _describe_fastest(advice: Advice) -> str:
     line = advice.step_time
     if line is None:
-        return f"{UNKNOWN} (larger steps took no longer)"
+        return f"{UNKNOWN} (the time of a step is not a fixed part and one per example)"
     if advice.fastest is None:
         return f"{UNKNOWN} (without a critical size)"
     return f"{advice.fastest} (a step takes {1e3 * line.fixed_s:.2f} ms + {1e6 * line.per_example_s:.1f} µs an example)"
@@ -96,9 +97,15 @@ def describe_rule(config: TrainConfig, advice: Advice) -> str:
     if advice.chosen == before:
         return ""
     is_linear = config.learner.opt.lower() == "sgd"
-    ratio = advice.chosen / before
-    rate = config.learner.step_size * (ratio if is_linear else ratio**0.5)
-    rule = "linear, up to the critical size" if is_linear else "sqrt"
+    sizes = config.batch_size_config.model_copy(
+        update={
+            "lr_rule": "linear" if is_linear else "sqrt",
+            "reference_batch_size": before,
+            "critical_batch_size": round(advice.critical) if advice.critical else None,
+        }
+    )
+    rate = scaled_step_size(config.model_copy(update={"batch_size_config": sizes}), advice.chosen)
+    rule = "linear, no further than to the critical size" if is_linear else "sqrt"
     return f"; the step size {config.learner.step_size} at {before} would become {rate:.3g} (lr_rule {rule})"
 
 

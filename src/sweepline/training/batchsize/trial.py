@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
+from sweepline.training.batchsize.policy import accumulates
 from sweepline.training.config import TrainConfig
 from sweepline.training.data import N_CLASSES, Examples, load_data, pick_held_out
 from sweepline.training.loop import gradients
@@ -33,7 +34,8 @@ class TrainerSetup:
     def step(self, index: torch.Tensor) -> None:
         """Do one optimizer step on these examples, all of them at once."""
         self.model.train()
-        self.optimizer.zero_grad(set_to_none=True)
+        if not accumulates(self.config):  # else a batch finds the gradients of the one before it
+            self.optimizer.zero_grad(set_to_none=True)
         gradients(self.model, self.training, index, n_at_once=len(index))
         if self.config.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
@@ -52,8 +54,9 @@ def limit_gpu(config: TrainConfig) -> None:
     """Have torch refuse more of a GPU's memory than the config allows."""
     budget, device = config.batch_size_config.memory_budget_gib, torch.device(config.device)
     if budget is not None and device.type == "cuda":
-        share = budget * GIB / torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, share), device)
+        index = device.index or 0
+        share = budget * GIB / torch.cuda.get_device_properties(index).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, share), index)
 
 
 def load_trial(config: TrainConfig) -> Callable[[], TrainerSetup]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sweepline.training import memory
-from sweepline.training.batchsize.policy import first_size
+from sweepline.training.batchsize.policy import first_size, size_cap
 from sweepline.training.batchsize.probe import Probe, Setup
 from sweepline.training.batchsize.prober import Prober, can_fork, describe_probes, forking, spawning
 from sweepline.training.batchsize.search import Found, search
@@ -45,13 +45,14 @@ def tune(
     """
     sizes = config.batch_size_config
     budget = memory_limit(config)
-    cap = min(n_examples, sizes.max_batch_size or n_examples, sizes.target_batch_size or n_examples)
+    is_cpu = config.device == "cpu"
+    cap = size_cap(config, n_examples)
     prober = Prober(
         forking(build) if can_fork(config.device.partition(":")[0]) else spawning(config),
         n_steps=sizes.steps_per_probe,
         evaluation_batch_size=config.evaluate.batch_size,
         drop_last=config.drop_last,
-        budget_bytes=budget,
+        budget_bytes=budget if is_cpu else None,  # a GPU's own is set where the model is built
         timeout_s=sizes.probe_timeout_s,
         tell=tell,
     )
@@ -63,7 +64,6 @@ def tune(
             is_bisecting=sizes.batch_size_mode == "binsearch",
             granularity=sizes.granularity,
             max_trials=sizes.max_batch_size_trials,
-            must_find=sizes.target_batch_size is not None,
         )
     finally:
         keep(prober.probes)

@@ -27,7 +27,8 @@ KILLED = "killed: it ended without a word"
 class TuningRecord:
     """One run. Sizes count examples; ``run_batch_size`` is what trained, ``training_error`` None while all is well.
 
-    ``tuning_key`` tells set-ups apart that need different amounts of memory. ``process`` is the process that trains,
+    ``tuner_cap`` is the largest size that the tuner would have found, whatever the memory. ``tuning_key`` tells set-ups
+    apart that need different amounts of it. ``process`` is the process that trains,
     as long as it does.
     """
 
@@ -39,6 +40,7 @@ class TuningRecord:
     optimize_batch_size: bool
     safety_factor: float
     tuner_max_batch_size: int | None = None
+    tuner_cap: int | None = None
     tuner_trials: int | None = None
     tuner_status: str | None = None
     run_batch_size: int | None = None
