@@ -57,7 +57,7 @@ def test_the_plot_shows_every_size_the_limit_and_what_was_used() -> None:
     (points,) = [line for line in memory.lines if line.get_label() == "ran" and line.get_linestyle() == "None"]
     assert list(points.get_xdata()) == [64, 128, 192, 192]
     labels = [line.get_label() for line in memory.lines]
-    assert {"limit", "used: 105", "did not run"} <= set(labels)
+    assert {"limit", "chosen: 105", "did not run"} <= set(labels)
     assert time.get_ylabel() == "optimizer step, ms"
 
 

@@ -87,14 +87,14 @@ def draw_probes(record: Mapping[str, Any]) -> Figure:
         memory.set_ylim(0, 1.15 * top if is_near else None)
     for axes in (memory, time):
         if record.get("run_batch_size"):
-            axes.axvline(record["run_batch_size"], color=_CHOSEN, label=f"used: {record['run_batch_size']}")
+            axes.axvline(record["run_batch_size"], color=_CHOSEN, label=f"chosen: {record['run_batch_size']}")
         axes.set_xscale("log", base=2)
         _mark_sizes(axes, [p["batch_size"] for p in probes])
         axes.set_xlabel("batch size")
     memory.set_ylabel("peak memory, MiB")
     time.set_ylabel("optimizer step, ms")
     time.set_ylim(bottom=0)
-    memory.legend(loc="lower right")
+    figure.legend(*memory.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     figure.suptitle(f"run {record['run_number']:03d}: {record.get('notes', '').split('; ')[0]}", fontsize=10)
     return figure
 
@@ -138,7 +138,7 @@ def _mark_sizes(axes: Axes, sizes: Sequence[int]) -> None:
     """Label the sizes that were tried, as far as they do not stand in each other's way."""
     shown: list[int] = []
     for size in sorted(set(sizes)):
-        if not shown or size >= 1.25 * shown[-1]:
+        if not shown or size >= 1.6 * shown[-1]:
             shown.append(size)
     axes.set_xticks(shown, [str(size) for size in shown])
     axes.minorticks_off()

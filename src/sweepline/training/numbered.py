@@ -113,9 +113,13 @@ class NumberedRun:
         write_record(self.experiment_dir, replace(self.record, training_error=STOPPED, process=None))
 
     def settle(self, size: int, *, note: str) -> None:
-        """Keep what a study without training recommends."""
+        """Keep what a study without training has chosen."""
         self.record = replace(
-            self.record, recommended_batch_size=size, notes=_join(self.record.notes, note), process=None
+            self.record,
+            run_batch_size=size,
+            recommended_batch_size=size,
+            notes=_join(self.record.notes, note),
+            process=None,
         )
         write_record(self.experiment_dir, self.record)
         self._propose(size, is_tuned=True)
