@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sweepline.errors import SweeplineError
 from sweepline.training import memory
 from sweepline.training.config import TrainConfig
 from sweepline.training.data import Examples
+from sweepline.training.memory import BatchTooLargeError
 from sweepline.training.seeding import epoch_order
 
 
@@ -56,14 +56,6 @@ class LoopState:
 
 class TrainingStoppedError(Exception):
     """Training was asked to stop, and did so between two optimizer steps."""
-
-
-class BatchTooLargeError(SweeplineError):
-    """Memory ran out in training. ``batch_size`` examples were going through the network at once."""
-
-    def __init__(self, batch_size: int, why: str) -> None:
-        super().__init__(f"out of memory with {batch_size} examples at once: {why}")
-        self.batch_size = batch_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +189,7 @@ def _why_out_of_memory(error: BaseException) -> str:
     """Return an error in one line; one that is about something else goes on."""
     if not memory.is_out_of_memory(error) and not (memory.is_limited() and memory.is_unsupported(error)):
         raise error
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return memory.describe(error)
 
 
 def gradients(

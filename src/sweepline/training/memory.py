@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from sweepline.errors import SweeplineError
+
 GIB = 1 << 30
 _TEXT = re.compile(
     r"out of memory|DefaultCPUAllocator: can't allocate memory|std::bad_alloc"
@@ -20,6 +22,19 @@ _TEXT = re.compile(
 _UNMAPPED = re.compile(r"cannot map zero-fill pages|failed to map segment")  # a library that finds no room
 _UNSUPPORTED = re.compile(r"CUDNN_STATUS_NOT_SUPPORTED|CUDNN_STATUS_EXECUTION_FAILED|could not create a primitive")
 _SHARE_OF_FREE = 0.9
+
+
+class BatchTooLargeError(SweeplineError):
+    """Memory ran out in training. ``batch_size`` examples were going through the network at once."""
+
+    def __init__(self, batch_size: int, why: str) -> None:
+        super().__init__(f"out of memory with {batch_size} examples at once: {why}")
+        self.batch_size = batch_size
+
+
+def describe(error: BaseException, limit: int = 200) -> str:
+    """Return an error in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:limit]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

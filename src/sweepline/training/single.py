@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from sweepline.errors import ConfigError, SweeplineError
+from sweepline.training import memory
 from sweepline.training.config import LearnerConfig, TrainConfig, load_config
-from sweepline.training.data import N_CLASSES, Examples, load_data, pick_held_out, prepare_data
+from sweepline.training.data import Examples, load_data, pick_held_out, prepare_data
 from sweepline.training.experiment import SHRINK
 from sweepline.training.frozen import load_frozen
 
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None, *, default_config: Path | None = Non
         return EXIT_STOPPED if run(config, outputs=experiment_dir(args.config) / "outputs") is None else 0
     except SweeplineError as error:
         print(f"train_single: {error}", file=sys.stderr)
-        return EXIT_OUT_OF_MEMORY if hasattr(error, "batch_size") else EXIT_UNUSABLE
+        return EXIT_OUT_OF_MEMORY if isinstance(error, memory.BatchTooLargeError) else EXIT_UNUSABLE
 
 
 def leave(code: int) -> NoReturn:
@@ -117,9 +118,7 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
     Raises:
         ConfigError: the device or the data cannot be had.
     """
-    from sweepline.training import memory
     from sweepline.training.batchsize.trial import make_trial
-    from sweepline.training.loop import BatchTooLargeError
     from sweepline.training.numbered import begin, is_numbered, limited
     from sweepline.training.reporting import say, write_effective_config
     from sweepline.training.seeding import set_up_process
@@ -149,14 +148,14 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
     try:
         check_batch_size(used, len(data[0]))
         return _train(used, data, run_dir=run_dir, config_hash=config_hash, numbered=numbered)
-    except BatchTooLargeError as error:
+    except memory.BatchTooLargeError as error:
         too_large = error
     except (Exception, KeyboardInterrupt) as error:
         if not memory.is_out_of_memory(error):
             if numbered:
                 numbered.fail(f"{type(error).__name__}: {error}")
             raise
-        too_large = BatchTooLargeError(used.batch_size, " ".join(f"{type(error).__name__}: {error}".split())[:200])
+        too_large = memory.BatchTooLargeError(used.batch_size, memory.describe(error))
     shrunk = numbered.fail(str(too_large), ran_out_at=too_large.batch_size) if numbered else None
     size = shrunk.recommended_batch_size if shrunk else max(1, int(too_large.batch_size * SHRINK))
     print(f"METRIC run_batch_size={too_large.batch_size} recommended_batch_size={size}", flush=True)
@@ -198,7 +197,6 @@ def _train(
 ) -> dict[str, float] | None:
     import torch
 
-    from sweepline.training import memory
     from sweepline.training.batchsize.noise import NoiseMeter
     from sweepline.training.checkpoints import Checkpoints
     from sweepline.training.loop import LoopState, TrainingStoppedError, train
@@ -255,18 +253,12 @@ def _train(
 
 def _build(config: TrainConfig, training: Examples) -> tuple[nn.Module, torch.optim.Optimizer]:
     """Return the model and its optimizer, drawn from the config's seed."""
-    from sweepline.training.batchsize.trial import limit_gpu
+    from sweepline.training.building import build_training
     from sweepline.training.loop import examples_per_step
-    from sweepline.training.models import build_model
-    from sweepline.training.optimizers import build_optimizer
     from sweepline.training.reporting import say
-    from sweepline.training.seeding import seed_everything
 
-    limit_gpu(config)
-    seed_everything(config.seed)
-    height, width = training.images.shape[1:]
-    model = build_model(config.model, image_size=(height, width), n_classes=N_CLASSES).to(config.device)
-    optimizer, ignored = build_optimizer(scaled_learner(config, examples_per_step(config)), model.parameters())
+    learner = scaled_learner(config, examples_per_step(config))
+    model, optimizer, ignored = build_training(config, training, learner)
     if ignored:
         say(f"{config.learner.opt} ignores {', '.join(ignored)}")
     return model, optimizer

@@ -57,7 +57,7 @@ def limit_size(config: TrainConfig, size: int, n_examples: int) -> int:
     """Return a size within what the data, the config's own bound and the target allow."""
     sizes = config.batch_size_config
     bounds = [bound for bound in (sizes.max_batch_size, sizes.target_batch_size) if bound is not None]
-    return max(1, min(size, n_examples, *bounds)) if bounds else max(1, min(size, n_examples))
+    return max(1, min(size, n_examples, *bounds))
 
 
 def scaled_step_size(config: TrainConfig, n_per_step: int) -> float:

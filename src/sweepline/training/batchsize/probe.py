@@ -114,7 +114,7 @@ def run_probe(build: Callable[[], Setup], request: Request) -> Probe:
             setup.evaluate(torch.arange(evaluation_size).to(device))
         _synchronize(device)
     except Exception as error:
-        probe = replace(probe, status=_judge(error), message=_one_line(error))
+        probe = replace(probe, status=_judge(error), message=memory.describe(error, 400))
     return replace(
         probe,
         phase=phase,
@@ -160,10 +160,6 @@ def _judge(error: BaseException) -> str:
     if memory.is_out_of_memory(error):
         return OOM
     return UNSUPPORTED if memory.is_unsupported(error) else ERROR
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:400]
 
 
 def end_with(parent: int) -> None:

@@ -16,13 +16,12 @@ from sweepline.training.batchsize.policy import first_size, limit_size, scaled_s
 from sweepline.training.batchsize.probe import OK, Probe
 from sweepline.training.batchsize.trial import make_trial
 from sweepline.training.batchsize.tuninglog import TuningRecord
+from sweepline.training.building import build_training
 from sweepline.training.config import TrainConfig, load_config
-from sweepline.training.data import N_CLASSES, Examples, load_data
+from sweepline.training.data import Examples, load_data
 from sweepline.training.loop import TrainingStoppedError, Watcher, train
-from sweepline.training.models import build_model
 from sweepline.training.numbered import begin
-from sweepline.training.optimizers import build_optimizer
-from sweepline.training.seeding import seed_everything, set_up_process
+from sweepline.training.seeding import set_up_process
 from sweepline.training.single import device_name, experiment_dir, resolve_device
 
 N_MEASUREMENTS = 40
@@ -111,10 +110,7 @@ def describe_rule(config: TrainConfig, advice: Advice) -> str:
 
 def measure_noise(config: TrainConfig, training: Examples, *, batch_size: int, n_steps: int) -> dict[str, float | None]:
     """Train for some steps and return the noise scale at the start, in the median and at the end."""
-    seed_everything(config.seed)
-    height, width = training.images.shape[1:]
-    model = build_model(config.model, image_size=(height, width), n_classes=N_CLASSES).to(config.device)
-    optimizer, _ = build_optimizer(config.learner, model.parameters())
+    model, optimizer, _ = build_training(config, training)
     examples = training.to(torch.device(config.device))
     meter = NoiseMeter(model, examples, every=max(1, n_steps // N_MEASUREMENTS))
     n_epochs = -(-n_steps * batch_size // len(training))

@@ -8,13 +8,11 @@ import torch
 from torch.nn import functional
 
 from sweepline.training.batchsize.policy import accumulates
+from sweepline.training.building import build_training
 from sweepline.training.config import TrainConfig
-from sweepline.training.data import N_CLASSES, Examples, load_data, pick_held_out
+from sweepline.training.data import Examples, load_data, pick_held_out
 from sweepline.training.loop import gradients
-from sweepline.training.memory import GIB
-from sweepline.training.models import build_model
-from sweepline.training.optimizers import build_optimizer
-from sweepline.training.seeding import seed_everything, set_up_process
+from sweepline.training.seeding import set_up_process
 
 
 class TrainerSetup:
@@ -22,14 +20,10 @@ class TrainerSetup:
 
     def __init__(self, config: TrainConfig, training: Examples, held_out: Examples | None) -> None:
         self.config, self.device = config, torch.device(config.device)
-        limit_gpu(config)
+        self.model, self.optimizer, _ = build_training(config, training)
         self.training = training.to(self.device)
         self.held_out = held_out.to(self.device) if held_out is not None else None
         self.n_examples, self.n_evaluated = len(training), len(held_out) if held_out is not None else 0
-        seed_everything(config.seed)
-        height, width = training.images.shape[1:]
-        self.model = build_model(config.model, image_size=(height, width), n_classes=N_CLASSES).to(self.device)
-        self.optimizer, _ = build_optimizer(config.learner, self.model.parameters())
 
     def step(self, index: torch.Tensor) -> None:
         """Do one optimizer step on these examples, all of them at once."""
@@ -48,15 +42,6 @@ class TrainerSetup:
         self.model.eval()
         inputs, labels = self.held_out.batch(index)
         functional.cross_entropy(self.model(inputs), labels, reduction="sum").item()
-
-
-def limit_gpu(config: TrainConfig) -> None:
-    """Have torch refuse more of a GPU's memory than the config allows."""
-    budget, device = config.batch_size_config.memory_budget_gib, torch.device(config.device)
-    if budget is not None and device.type == "cuda":
-        index = device.index or 0
-        share = budget * GIB / torch.cuda.get_device_properties(index).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, share), index)
 
 
 def load_trial(config: TrainConfig) -> Callable[[], TrainerSetup]:
