@@ -34,7 +34,7 @@ class BatchTooLargeError(SweeplineError):
 
 def describe(error: BaseException, limit: int = 200) -> str:
     """Return an error in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:limit]
+    return " ".join(f"{type(error).__name__}: {error}".removesuffix(": ").split())[:limit]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sweepline.training.numbered import NumberedRun
 
 EXIT_OUT_OF_MEMORY, EXIT_UNUSABLE, EXIT_UNWRITTEN, EXIT_STOPPED = 1, 2, 120, 128 + signal.SIGTERM
+EXIT_INTERRUPTED = 128 + signal.SIGINT
 
 
 def main(argv: Sequence[str] | None = None, *, default_config: Path | None = None) -> int:
@@ -66,6 +67,9 @@ def main(argv: Sequence[str] | None = None, *, default_config: Path | None = Non
     except SweeplineError as error:
         print(f"train_single: {error}", file=sys.stderr)
         return EXIT_OUT_OF_MEMORY if isinstance(error, memory.BatchTooLargeError) else EXIT_UNUSABLE
+    except KeyboardInterrupt:
+        print("train_single: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
 
 
 def leave(code: int) -> NoReturn:
@@ -153,7 +157,7 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
     except (Exception, KeyboardInterrupt) as error:
         if not memory.is_out_of_memory(error):
             if numbered:
-                numbered.fail(f"{type(error).__name__}: {error}")
+                numbered.fail(memory.describe(error, 1000))
             raise
         too_large = memory.BatchTooLargeError(used.batch_size, memory.describe(error))
     shrunk = numbered.fail(str(too_large), ran_out_at=too_large.batch_size) if numbered else None

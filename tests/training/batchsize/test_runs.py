@@ -23,6 +23,7 @@ DATA = os.environ.get("SWEEPLINE_DATA", "")
 HAS_MNIST = bool(DATA) and (Path(DATA) / "MNIST" / "raw" / "train-images-idx3-ubyte").exists()
 TRAINER = (sys.executable, str(EXPERIMENT / "train_single.py"))
 DIGITS = ("data.name=digits", "data.limit=400", "model.width=8", "wandb.mode=disabled")
+ON_A_TERMINAL = ("env", "--default-signal=INT")  # a shell's background jobs ignore it
 TUNING = ("batch_size_config.optimize_batch_size=true", "batch_size_config.memory_budget_gib=0.5")
 SMALL = "batch_size_config.memory_budget_gib=0.02"
 
@@ -278,7 +279,7 @@ def test_evaluation_that_does_not_fit_goes_on_in_smaller_parts(lab: Lab) -> None
 
 def start(lab: Lab, *overrides: str, run_dir: Path, stdout: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*TRAINER, "--", f"output_dir={lab.path}", *DIGITS, *overrides],
+        [*ON_A_TERMINAL, *TRAINER, "--", f"output_dir={lab.path}", *DIGITS, *overrides],
         cwd=lab.path,
         env=lab.environment({"CUDA_VISIBLE_DEVICES": "", "SWEEPLINE_RUN_DIR": str(run_dir)}),
         stdout=stdout,
@@ -315,6 +316,16 @@ def test_a_run_that_is_killed_is_recorded_by_the_next(lab: Lab) -> None:
     assert "Run 001 was killed" in following.stdout
     assert lab.record(1)["training_error"] == "killed: it ended without a word"
     assert lab.record(2)["training_succeeded"] is True
+
+
+def test_ctrl_c_is_a_sentence_and_is_recorded(lab: Lab) -> None:
+    run_dir = lab.path / "run"
+    run = start(lab, "batch_size_config.tuned_batch_size=50", "epochs=100000", run_dir=run_dir, stdout=subprocess.PIPE)
+    wait_until((run_dir / "metrics.csv").exists, "it trains")
+    run.send_signal(signal.SIGINT)
+    run.communicate(timeout=DEADLINE_S)
+    assert run.returncode == 130
+    assert lab.record(1)["training_error"] == "KeyboardInterrupt"
 
 
 def test_a_run_that_is_killed_while_it_probes_leaves_no_process(lab: Lab) -> None:
