@@ -193,19 +193,7 @@ def _start(
     from sweepline.sweep import Sweep, SweepOptions
     from sweepline.warmstart import RUNS_WORTH_WARMING, plan_warm_start
 
-    problem = missing_program(settings.command)
-    if problem:
-        raise ConfigError(
-            f"{display_path(settings.path)}: {problem}; looked in {display_path(settings.experiment_dir)} "
-            f"and {Path.cwd()}"
-        )
-    if settings.needs_limit and args.count is None:
-        raise ConfigError(
-            f"{display_path(settings.path)}: random search needs an end: set samples or run_cap, or --count N"
-        )
-    if next(plan.runs(), None) is None:
-        count_all(plan)
-        raise ConfigError(f"{display_path(settings.path)}: no runs to plan")
+    _check_startable(settings, plan, count=args.count)
     _check_limits(slots)
     admission = build_admission(
         slots.all, gpus, min_free_mib=args.gpu_free_mib or settings.gpu_free_mib, sweep=settings.name
@@ -217,6 +205,8 @@ def _start(
         folder.keeper_lock.take(token, say=lambda text: print(text, flush=True))
         folder.keeper_lock.write(token, grace_s=settings.grace_s)
         check_with_trainer(settings, plan, launcher.inherited)
+        if folder.finished_archive is not None:
+            notes = [*notes, f"an earlier --fresh was cut off; all of it is in {display_path(folder.finished_archive)}"]
         if args.fresh:
             launcher = replace(launcher, sweep_token=secrets.token_hex(3))
             archived = folder.archive(csv=settings.csv_path)
@@ -324,6 +314,23 @@ def _unused_log(folder: Path) -> Path:
     stamp = f"sweep_{datetime.now():%Y%m%d_%H%M%S}"
     names = itertools.chain([stamp], (f"{stamp}_{i}" for i in itertools.count(2)))
     return next(path for path in (folder / f"{name}.log" for name in names) if not os.path.lexists(path))
+
+
+def _check_startable(settings: SweepSettings, plan: Plan, *, count: int | None) -> None:
+    """Say before anything starts that the program is not there, or that there is nothing to run, or no end to it."""
+    problem = missing_program(settings.command)
+    if problem:
+        raise ConfigError(
+            f"{display_path(settings.path)}: {problem}; looked in {display_path(settings.experiment_dir)} "
+            f"and {Path.cwd()}"
+        )
+    if settings.needs_limit and count is None:
+        raise ConfigError(
+            f"{display_path(settings.path)}: random search needs an end: set samples or run_cap, or --count N"
+        )
+    if next(plan.runs(), None) is None:
+        count_all(plan)
+        raise ConfigError(f"{display_path(settings.path)}: no runs to plan")
 
 
 def _check_limits(slots: Slots) -> None:

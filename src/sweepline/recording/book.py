@@ -74,6 +74,7 @@ class RecordBook:
         self.records: dict[str, RunRecord] = {}
         self.codes: dict[str, Mapping[str, str]] = {}
         """The files of every state of the program that runs were started with, by the hash that records carry."""
+        self._reread: set[str] = set()
         self.journal = Journal(folder.journal, take=self._take)
         self.table = RunTable(csv or folder.csv, sweep=sweep, params=params, metrics=metrics, is_shared=csv is not None)
         self._uncommitted: list[CommittedEnd] = []
@@ -83,6 +84,8 @@ class RecordBook:
         apply_event(self.records, event)
         if event["ev"] == CODE:
             self.codes[event["code"]] = event["files"]
+        elif event["ev"] == RUN_REREAD:
+            self._reread.add(event["run"])
 
     def note_code(self, code: str, files: Mapping[str, str]) -> bool:
         """Write down what the program consists of from now on; return whether that is news."""
@@ -107,7 +110,7 @@ class RecordBook:
         """Bring the table up to date with what is recorded so far; return sentences worth saying."""
         self.journal.sync()
         self._uncommitted.clear()
-        note = self.table.open(self.records)
+        note = self.table.open(self.records, reread=self._reread)
         return [*([note] if note else []), *self.take_notes()]
 
     def take_notes(self) -> list[str]:
@@ -160,7 +163,7 @@ class RecordBook:
                 continue
             event = {"run": record.run_id, "reason": outcome.reason, "metrics": dict(outcome.metrics)}
             self.journal.append(RUN_REREAD, **event)
-            apply_event(self.records, {"ev": RUN_REREAD, **event})
+            self._take({"ev": RUN_REREAD, **event})
             n_changed += 1
         return n_changed
 

@@ -31,6 +31,8 @@ class SweepFolder:
         self.path = path
         self.runs = path / "runs"
         self.keeper_lock = KeeperLock(path)
+        self.finished_archive: Path | None = None
+        """What a ``--fresh`` that was killed had begun to archive, and :meth:`lock` has finished."""
         self._lock: SweepLock | None = None
         self._inode: tuple[int, int] | None = None
 
@@ -62,8 +64,8 @@ class SweepFolder:
         lock = SweepLock(self.path)
         lock.take(take_over=take_over)
         self._lock = lock
-        for unfinished in (self.path / ARCHIVE).glob(f"*{_UNFINISHED}"):  # of a --fresh that was killed
-            self._move_into(unfinished)
+        for unfinished in (self.path / ARCHIVE).glob(f"*{_UNFINISHED}"):
+            self.finished_archive = self._move_into(unfinished)
         for leftover in self.path.glob(f"*{TEMPORARY}"):  # of a start that died while it wrote
             if not leftover.is_dir():
                 leftover.unlink(missing_ok=True)
@@ -110,7 +112,7 @@ class SweepFolder:
         unfinished = target.with_name(f"{target.name}{_UNFINISHED}")
         unfinished.mkdir(parents=True)
         if csv is not None:
-            take_rows_out(csv, [run_dir.name for run_dir in self.runs.iterdir()], to=unfinished / CSV)
+            take_rows_out(csv, self.path.name, [run_dir.name for run_dir in self.runs.iterdir()], to=unfinished / CSV)
         return self._move_into(unfinished)
 
     def _entries(self) -> list[Path]:

@@ -11,7 +11,7 @@ import csv
 import fcntl
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,7 @@ class RunTable:
         self._known = set(self._columns)
         self._n_metrics = len(metrics)
         self._records: Mapping[str, RunRecord] = {}
+        self._reread: Set[str] = frozenset()
         self._others: list[dict[str, str]] = []  # rows of other sweeps
         self._others_columns: list[str] = []
         self._n_written_columns = 0
@@ -112,16 +113,17 @@ class RunTable:
         """The monotonic time at which waiting rows can be written; None when none wait."""
         return self._next_rebuild if self._waiting or self._must_rebuild else None
 
-    def open(self, records: Mapping[str, RunRecord]) -> str | None:
+    def open(self, records: Mapping[str, RunRecord], *, reread: Set[str] = frozenset()) -> str | None:
         """Make the file hold exactly ``records``, in their order; return a sentence when another content was set aside.
 
         A file that is merely behind (rows missing at its end, columns of a parameter that is new) is completed without
-        a copy. ``records``, a view that is kept up to date, is looked at again should somebody change the file later.
+        a copy. ``records``, a view that is kept up to date, is looked at again should somebody change the file later;
+        the rows of ``reread`` may say what was read out of their runs before.
 
         Raises:
             DiskFullError: there is no room for it.
         """
-        self._records = records
+        self._records, self._reread = records, reread
         for record in records.values():
             if has_row(record):
                 self._learn(record)
@@ -212,9 +214,7 @@ class RunTable:
         self._next_rebuild = time.monotonic() + RETRY_S
         if self.problem is None:
             self.problem = fault
-            self.note = (
-                f"{fault}; the sweep goes on: the journal has every run, sweepline rebuild-csv writes the table"
-            )
+            self.note = f"{fault}; the sweep goes on: the journal has every run, sweepline rebuild-csv writes the table"
 
     @contextmanager
     def _locked(self, *, n_tries: int) -> Iterator[None]:
@@ -312,7 +312,7 @@ class RunTable:
         for row in ours:
             record = self._records[row["run_id"]]
             if row["attempt"] == str(record.attempt) and has_row(record):
-                if not self._is_row_of(row, record, fields):
+                if record.run_id not in self._reread and not self._is_row_of(row, record, fields):
                     return False
                 told.append(record.run_id)
             elif not row["attempt"].isdecimal() or int(row["attempt"]) > record.attempt:
@@ -414,8 +414,8 @@ class RunTable:
         self._n_written_columns = len(self._whole_header)
 
 
-def take_rows_out(path: Path, run_ids: Iterable[str], *, to: Path) -> None:
-    """Move the rows of some runs into a table of their own, ``to``; those of other sweeps stay where they are."""
+def take_rows_out(path: Path, sweep: str, run_ids: Iterable[str], *, to: Path) -> None:
+    """Copy a table to ``to``, and take the rows of a sweep's runs out of it; those of other sweeps stay."""
     try:
         found = path.read_bytes()
     except FileNotFoundError:
@@ -425,7 +425,7 @@ def take_rows_out(path: Path, run_ids: Iterable[str], *, to: Path) -> None:
     except ValueError:
         rows, header = [], []
     wanted = set(run_ids)
-    others = [row for row in rows if row.get("run_id") not in wanted]
+    others = [row for row in rows if row.get("sweep") != sweep or row.get("run_id") not in wanted]
     write_whole(to, found)
     if others:
         write_whole(path, b"".join(csv_line(row.values()) for row in [dict(zip(header, header, strict=True)), *others]))
