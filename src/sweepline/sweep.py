@@ -116,19 +116,10 @@ class Sweep:
         if reads_again:
             n_changed = book.read_again()
             notes.append(f"the patterns have changed: {n_changed} results were read again from the logs that are kept")
-        book.mark_membership(self._standings())
+        if self.whole is not None:
+            book.mark_membership(self.whole)
         for note in [*notes, *book.open_table()]:
             self.observer.note(note)
-
-    def _standings(self) -> dict[str, str]:
-        """Return how each recorded run stands to the sweep as it is now."""
-        whole = self.whole
-        if whole is None:
-            return {}
-        return {
-            run_id: IN_SWEEP if run_id in whole else EXTRA if record.in_sweep == EXTRA else REMOVED
-            for run_id, record in self.book.records.items()
-        }
 
     def has_to_do(self, n: int) -> bool:
         """Whether at least ``n`` runs are left for this start."""

@@ -11,7 +11,6 @@ from sweepline.cli.reading import RecordedSweep, find_sweep
 from sweepline.errors import RecordError
 from sweepline.planfile import reading_hash
 from sweepline.recording.book import Reading, RecordBook, reading_of
-from sweepline.recording.history import IN_SWEEP, REMOVED
 from sweepline.recording.invariants import check_invariants
 from sweepline.recording.repair import repair_journal
 from sweepline.space.plan import Plan
@@ -80,7 +79,7 @@ def repair_command(args: argparse.Namespace) -> int:
         n_known = len(book.records)
         notes = book.recover(planned=lambda: planned)
         if planned:
-            book.mark_membership({run_id: IN_SWEEP if run_id in planned else REMOVED for run_id in book.records})
+            book.mark_membership(planned.keys())
         if folder.read_plan() is None and found.plan:
             folder.write_plan({**found.plan, "sweep_token": found.plan.get("sweep_token") or secrets.token_hex(3)})
             notes.append("plan.json: written anew from the sweep file")

@@ -68,10 +68,10 @@ def status_command(args: argparse.Namespace) -> int:
 def _remarks(found: RecordedSweep) -> Iterator[str]:
     """Yield what a reader should know of runs that are not among those shown, and of a file edited since."""
     others = Counter(record.in_sweep for record in found.records.values() if not record.belongs)
-    if others[EXTRA]:
-        yield f"{others[EXTRA]} more runs lie outside the file, as --set asked for (in_sweep: extra in the table)"
-    if others[REMOVED]:
-        yield f"{others[REMOVED]} more runs are no longer in the sweep (in_sweep: no in the table)"
+    for standing, what in ((EXTRA, "outside the sweep file, as --set asked for"), (REMOVED, "no longer in the sweep")):
+        n = others[standing]
+        if n:
+            yield f"and {n} run{'s' * (n > 1)} {what} (in_sweep: {standing} in the table)"
     if found.settings is not None and found.plan.get("search") not in (None, search_hash(found.settings)):
         yield f"{display_path(found.settings.path)} was edited since the last start; this is the sweep as it was then"
 

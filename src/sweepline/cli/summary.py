@@ -71,8 +71,7 @@ def _describe_extras(records: Sequence[RunRecord], settings: SweepSettings) -> l
     """Return what came of runs that lie outside the sweep file: they are shown, and never the best of the sweep."""
     if not records:
         return []
-    swept = [*settings.whole.swept, *(name for name in settings.space.parameters if name not in settings.whole.swept)]
-    shown = [name for name in swept if any(name in record.params for record in records)]
+    shown = list(dict.fromkeys([*settings.whole.swept, *(name for record in records for name in record.params)]))
     lines = build_summary(records, objective=settings.objective, logged=settings.logged_metrics, swept=shown)
     return ["", f"outside the sweep file (--set), not in {BEST}:", *lines[1:]]
 

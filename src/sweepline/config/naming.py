@@ -65,7 +65,7 @@ def check_owner(path: Path, sweep_dir: Path, plan: Mapping[str, Any]) -> None:
     if other is not None and other != path.resolve() and _is_file(other):
         raise ConfigError(
             f"{display_path(path)}: {display_path(other)} has the same name {sweep_dir.name!r}, and its runs are in "
-            f"{display_path(sweep_dir)}; give one of the two files another name:"
+            f"{display_path(sweep_dir)}; give one of the two files another 'name'"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from sweepline.executors.local import read_exit
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.history import (
     CODE,
+    EXTRA,
     IN_SWEEP,
     MEMBERSHIP,
+    REMOVED,
     RUN_END,
     RUN_REREAD,
     RUN_START,
@@ -137,11 +139,13 @@ class RecordBook:
         left = f"{len(unknown)} run folders do not tell their parameters and are left alone" if unknown else ""
         return "; ".join(filter(None, (taken, left))) or None
 
-    def mark_membership(self, standings: Mapping[str, str]) -> None:
-        """Write down how recorded runs stand to the sweep as it is now, where that has changed."""
-        changed = {
-            run_id: standing for run_id, standing in standings.items() if self.records[run_id].in_sweep != standing
-        }
+    def mark_membership(self, whole: Set[str]) -> None:
+        """Write down which recorded runs belong to the sweep as it is now, whose runs are ``whole``."""
+        changed = {}
+        for run_id, record in self.records.items():
+            standing = IN_SWEEP if run_id in whole else EXTRA if record.in_sweep == EXTRA else REMOVED
+            if standing != record.in_sweep:
+                changed[run_id] = standing
         if changed:
             self.journal.append(MEMBERSHIP, runs=changed)
             apply_event(self.records, {"ev": MEMBERSHIP, "runs": changed})

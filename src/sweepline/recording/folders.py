@@ -118,9 +118,8 @@ class SweepFolder:
     def _entries(self) -> list[Path]:
         """Return what earlier starts have left, the journal last; a folder of runs that is empty is nothing."""
         kept = (LOCK, KEEPER_LOCK, OWNER, ARCHIVE)
-        found = [entry for entry in self.path.iterdir() if entry.name not in kept]
-        if all(entry == self.runs and not any(entry.iterdir()) for entry in found):
-            return []
+        entries = [entry for entry in self.path.iterdir() if entry.name not in kept]
+        found = [entry for entry in entries if entry != self.runs or any(entry.iterdir())]
         return sorted(found, key=lambda entry: entry.name == JOURNAL)
 
     def _move_into(self, unfinished: Path) -> Path:
