@@ -22,6 +22,7 @@ from sweepline.values import display_path
 
 N_BEST = 10
 _MAX_FAILED_SHOWN = 5
+USED_SIZE = "run_batch_size"  # a metric that our trainer prints
 
 
 def print_summary(
@@ -107,6 +108,10 @@ def _doubts(records: Sequence[RunRecord], objective: Objective | None, logged: S
     metric = primary_metric(records, wanted)
     doubts = [] if metric is None else [f"warning: {effect}" for effect in find_no_effects(records, metric)]
     remarks = Counter(part for r in records if r.state in SUCCESSFUL for part in r.reason.split("; ") if part)
+    sizes = Counter(int(r.metrics[USED_SIZE]) for r in records if r.metrics.get(USED_SIZE, 0) >= 1)
+    if len(sizes) > 1 and not any("batch_size" in record.params for record in records):
+        used = ", ".join(f"{size} ({n})" for size, n in sorted(sizes.items()))
+        doubts.append(f"warning: runs used {len(sizes)} batch sizes: {used}")
     n_codes = len({r.code for r in records if r.state in SUCCESSFUL and r.code})
     if n_codes > 1:
         doubts.append(f"warning: these are results of {n_codes} states of the program's code: see the column code")
