@@ -425,8 +425,11 @@ def check_row(row: dict[str, str], record: RunRecord) -> None:
     leading = {"sweep": "=sweep", "run_id": record.run_id, "run_name": record.name, "reason": record.reason}
     cells = leading | {"device": record.device, "exit_code": record.exit_code, "seed": record.seed}
     taken = set(LEADING)
+    told = set(cells)
     for name, value in record.params.items():
-        cells[f"param.{name}" if name in taken else name] = value
+        column = f"param.{name}" if name in taken else name
+        told.add(column)
+        check_parameter(row[column], value)
     for name, value in record.metrics.items():
         cells[f"metric.{name}" if name in taken | {"x"} else name] = value
     for name, value in cells.items():
@@ -435,8 +438,21 @@ def check_row(row: dict[str, str], record: RunRecord) -> None:
             assert repr(float(row[name])) == repr(float(value))
         else:
             assert not row[name].startswith(GUARDED)
-    for name in row.keys() - cells.keys() - {"state", "attempt", "started_at", "duration_s"}:
+    for name in row.keys() - cells.keys() - told - {"state", "attempt", "started_at", "duration_s", "in_sweep"}:
         assert row[name] == "", f"{name} of {record!r}"
+
+
+def check_parameter(cell: str, value: Any) -> None:
+    """Null is apart from what is not there; text that would be read as something else has an apostrophe before it."""
+    if value is None:
+        assert cell == "~"
+    elif isinstance(value, str):
+        marked = as_cell(f"'{value}")
+        assert cell in (as_cell(value), marked)
+        read = pd.read_csv(io.StringIO(f"x,y\n1,{json.dumps(cell)}\n"), escapechar="\\")["y"][0]
+        assert isinstance(read, str), f"{value!r} is read as {read!r}"
+    else:
+        assert cell == as_cell(value)
 
 
 def test_pandas_reads_every_row_and_every_number_of_random_tables(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_an_old_sweep_goes_on_with_what_is_missing_and_runs_nothing_again(old: P
     assert f"resuming: {N_FINISHED} finished, 0 interrupted, {N_FAILED} failed" in result.stdout
     assert "sweep changed" not in result.stdout
     assert n_starts(old.sweep_dir) == N_PLANNED
-    assert rows.iloc[: len(before)].equals(before)
+    assert rows[before.columns].iloc[: len(before)].equals(before)
     assert len(rows) == N_PLANNED
 
 

@@ -37,6 +37,11 @@ def book_of(folder: Path) -> RecordBook:
     return RecordBook(SweepFolder(folder), csv=None, sweep="s", params=["x"], metrics=[], reading=Reading())
 
 
+def faults_of(folder: Path) -> list[str]:
+    """Return what is broken, but for the folders of runs: these were never executed."""
+    return [fault for found in check_invariants(folder) if found.name != "I5" for fault in found.faults]
+
+
 def open_book(folder: Path) -> tuple[RecordBook, list[str]]:
     """Open the books as a start of a sweep does; return them and what is said."""
     book = book_of(folder)
@@ -134,7 +139,7 @@ def test_the_books_open_behind_any_torn_end_with_every_whole_end_in_the_table(
         book.close()
         rows = pd.read_csv(folder / "runs.csv")
         assert list(rows.state).count("finished") == n_ends, cut
-        assert not [fault for found in check_invariants(folder) for fault in found.faults], cut
+        assert not faults_of(folder), cut
         shutil.rmtree(folder)
 
 
@@ -330,7 +335,7 @@ def test_a_table_that_is_changed_under_a_running_sweep_is_the_journals_again(boo
         book.commit()
         book.close()
         assert [copy.read_bytes() for copy in folder.glob("runs.csv.bak-*")] == [changed]
-        assert not [fault for found in check_invariants(folder) for fault in found.faults]
+        assert not faults_of(folder)
 
 
 @pytest.mark.parametrize("refused", ["runs.csv", "runs.csv.tmp"])
@@ -382,7 +387,7 @@ def test_a_row_that_somebody_appends_right_after_a_rebuild_is_noticed(
                 patch.setattr(Path, "replace", rename)
             book.commit()
     book.close()
-    assert not [fault for found in check_invariants(folder) for fault in found.faults]
+    assert not faults_of(folder)
     assert [b"mine,too" in copy.read_bytes() for copy in folder.glob("runs.csv.bak-*")] == [True]
 
 
@@ -403,7 +408,7 @@ def test_a_table_changed_without_a_change_of_length_breaks_no_rebuild_and_is_men
     book.close()
     again, _ = open_book(folder)
     again.close()
-    assert not [fault for found in check_invariants(folder) for fault in found.faults]
+    assert not faults_of(folder)
     assert list(folder.glob("runs.csv.bak-*"))
 
 
@@ -505,7 +510,7 @@ class Books(RuleBasedStateMachine):
         self.book, _ = open_book(self.folder)
         rows = pd.read_csv(self.folder / "runs.csv", dtype={"run_id": str})
         assert list(rows.run_id) == list(fold(read_events(self.folder / JOURNAL)))
-        assert not [fault for found in check_invariants(self.folder) for fault in found.faults]
+        assert not faults_of(self.folder)
         assert len(list(self.folder.glob(f"{QUARANTINE}/*"))) == self.n_torn
 
     @invariant()

@@ -19,7 +19,7 @@ from sweepline.recording.folders import SweepFolder
 from sweepline.recording.history import RUN_END, RUN_START, RunRecord, apply_event
 from sweepline.recording.journal import read_events
 from sweepline.recording.locks import read_keeper_token
-from sweepline.recording.table import LEADING, MAX_METRIC_COLUMNS, has_row
+from sweepline.recording.table import LEADING, MAX_METRIC_COLUMNS, VIEWED, has_row
 from sweepline.runs import SUCCESSFUL, State
 
 
@@ -109,7 +109,8 @@ def _table_faults(folder: SweepFolder, csv_path: Path | None, records: Mapping[s
     if text and not text.endswith("\n"):
         yield f"{path.name}: the last row is torn"
     header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
-    if header[: len(LEADING)] != list(LEADING):
+    n_fixed = len(LEADING) - len(VIEWED)  # older versions had no more
+    if header[:n_fixed] != list(LEADING[:n_fixed]):
         yield f"{path.name}: the header is not ours"
         return
     seen: set[str] = set()

@@ -269,14 +269,14 @@ class RunTable:
         try:
             found = self.path.read_bytes()
         except FileNotFoundError:
+            self._take_others(b"")
             self.note = f"{self.path.name} was removed while the sweep runs; rebuilt"
-            found = b""
-        if self.is_shared:
+        else:
             self._take_others(found)
-        if found and not (self.is_shared and self._tells_our_runs(found)):
-            backup = self._unused_backup()
-            self.path.rename(backup)
-            self.note = f"{self.path.name} was changed while the sweep runs; rebuilt (that copy: {backup.name})"
+            if not (self.is_shared and self._tells_our_runs(found)):
+                backup = self._unused_backup()
+                self.path.rename(backup)
+                self.note = f"{self.path.name} was changed while the sweep runs; rebuilt (that copy: {backup.name})"
         self._must_rebuild, self._next_rebuild = True, min(self._next_rebuild, time.monotonic() + REBUILD_INTERVAL_S)
 
     def _unused_backup(self) -> Path:
