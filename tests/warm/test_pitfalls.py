@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import textwrap
 import time
 import zipfile
 from pathlib import Path
@@ -263,17 +264,85 @@ def test_what_imports_print_and_set_is_in_every_run(project: Project) -> None:
     assert logs(project, "stderr.log") == ["a warning\n"] * 4
 
 
-def test_a_folder_that_an_import_makes_outlives_the_run_that_ends_first(project: Project) -> None:
-    write_library(
-        project, "scratch", "import tempfile\nFOLDER = tempfile.TemporaryDirectory(prefix='scratch-of-tests-')"
-    )
-    write_sweep(
-        project, "import os, scratch\nprint(scratch.FOLDER.name)\nassert os.path.isdir(scratch.FOLDER.name)", n_runs=6
-    )
-    run(project)
-    assert all(warmths(project))
-    (name,) = set(logs(project))
-    assert not Path(name.strip()).exists()  # the parent has tidied up
+LEAVES = """
+    import atexit, functools, os, pathlib, shutil, socket, tempfile, weakref
+    from os import unlink
+
+    def make(*, is_folder=True):
+        if is_folder:
+            return tempfile.mkdtemp(prefix="made-by-import-")
+        fd, path = tempfile.mkstemp(prefix="made-by-import-")
+        os.close(fd)
+        return path
+
+    class Buffer:
+        pass
+
+    OWN = []
+    BUFFER = Buffer()
+    FOLDER = tempfile.TemporaryDirectory(prefix="made-by-import-")
+    BY_METHOD = tempfile.TemporaryDirectory(prefix="made-by-import-")
+    TREE, QUIET_TREE, LOCK = make(), make(), pathlib.Path(make(), "lock")
+    FILE, FILE_BY_NAME, FINALIZED, MOVED = [make(is_folder=False) for _ in range(4)]
+    LOCK.touch()
+    SOCKET = os.path.join(make(), "socket")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(SOCKET)
+    PATHS = [FOLDER.name, BY_METHOD.name, TREE, QUIET_TREE, str(LOCK), FILE, FILE_BY_NAME, FINALIZED, MOVED, SOCKET]
+
+    @atexit.register
+    def release():
+        LOCK.unlink()
+        LOCK.parent.rmdir()
+        print("released")
+
+    def finish(*, path):
+        print("finished")
+        os.remove(path)
+        os.rmdir(os.path.dirname(path))
+        for own in OWN:
+            os.remove(own)
+        with open("finished.txt", "a") as file:
+            file.write("once a run\\n")
+
+    atexit.register(BY_METHOD.cleanup)
+    atexit.register(shutil.rmtree, TREE)
+    atexit.register(functools.partial(shutil.rmtree, QUIET_TREE, ignore_errors=True))
+    atexit.register(unlink, FILE)
+    atexit.register(lambda: pathlib.Path(FILE_BY_NAME).unlink())
+    atexit.register(finish, path=SOCKET)
+    atexit.register(os.replace, MOVED, "moved.txt")
+    weakref.finalize(BUFFER, print, "the buffer is written")
+    weakref.finalize(BUFFER, os.unlink, FINALIZED)
+    """
+
+
+def test_what_an_import_makes_outlives_all_runs_and_all_else_it_registers_is_done_by_each(project: Project) -> None:
+    write_library(project, "leaves", textwrap.dedent(LEAVES))
+    script = """
+        import atexit, leaves, os, shutil, tempfile
+        assert all(map(os.path.exists, leaves.PATHS)), leaves.PATHS
+        with open(os.path.join(leaves.TREE, os.environ["SWEEPLINE_RUN_ID"]), "w") as file:
+            print("mine", file=file)
+        leaves.OWN += [leaves.make(is_folder=False)]
+        mine = leaves.make()
+        atexit.register(lambda: (shutil.rmtree(mine), print("mine is gone:", not os.path.exists(mine))))
+        print(*leaves.PATHS, *leaves.OWN, sep="\\n")
+    """
+    write_sweep(project, script, n_runs=6)
+    seen = {}
+    for start in ("warm", "cold"):
+        run(project, "--start", start)
+        assert warmths(project) == [start == "warm"] * 6
+        assert logs(project, "stderr.log") == [""] * 6
+        seen[start] = [[line for line in text.splitlines() if not line.startswith("/")] for text in logs(project)]
+        paths = {line for text in logs(project) for line in text.splitlines() if line.startswith("/")}
+        assert [path for path in paths if Path(path).exists()] == []
+        assert (project.path / "finished.txt").read_text() == "once a run\n" * 6
+        (project.path / "finished.txt").unlink()
+        (project.path / "outputs").rename(project.path / start)
+    assert seen["warm"] == seen["cold"]
+    assert seen["cold"][0] == ["mine is gone: True", "finished", "the buffer is written", "released"]
 
 
 def test_edits_between_runs_count(project: Project) -> None:

@@ -60,7 +60,7 @@ class WarmParent:
             StartError: the interpreter cannot be started.
         """
         self.interpreter: list[str] = order["interpreter"]
-        self.is_ready = False
+        self.is_ready = self._has_told = False
         self.due = time.monotonic() + PREPARE_S
         self._variables = dict(variables)
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -106,6 +106,7 @@ class WarmParent:
         if not data:
             return None
         told: dict[str, Any] = json.loads(data)
+        self._has_told = True
         self.is_ready = "reason" not in told
         return told
 
@@ -185,7 +186,7 @@ class WarmParent:
     def end(self) -> None:
         """End it: it tidies up, or is killed, and what its imports have started too. The runs live on."""
         self._socket.close()
-        if not self.is_ready or not _has_ended(self.pid, within_s=TIDY_S):
+        if not self._has_told or not _has_ended(self.pid, within_s=TIDY_S):
             kill(self.pid)
             _has_ended(self.pid, within_s=TIDY_S)
         _kill_marked(self._mark, but=self.pid)

@@ -12,7 +12,6 @@ import socket
 import sys
 import time
 import types
-import weakref
 from contextlib import suppress
 from typing import Any
 
@@ -20,6 +19,7 @@ from .becoming import become, fork_for, make_main, read_whole
 from .imports import UnfitError, check_names, count_fds, preload
 from .label import Label, die_with_parent, name_process
 from .leaving import Leaving, flush
+from .made import Made
 
 _N_REQUEST_FDS, _FAULT = 4, 2
 
@@ -40,7 +40,7 @@ def serve(fd: int, at_start: set[str]) -> tuple[types.CodeType, dict[str, Any], 
         label = Label(order["mark"])
         label.write(None, [f"sweepline: warm parent of {order['title']}"])
         name_process("sweepline-warm")
-        started, before = time.monotonic(), dict(os.environb)
+        started, before, made = time.monotonic(), dict(os.environb), Made()
         has_collector = gc.isenabled()
         gc.disable()  # imports leave little to collect, and looking for it takes a fifth of their time
         sys.modules["__main__"] = make_main(order["words"])
@@ -50,7 +50,9 @@ def serve(fd: int, at_start: set[str]) -> tuple[types.CodeType, dict[str, Any], 
             check_names(order["folders"], at_start)
         except UnfitError as error:
             _send(lifeline, {"reason": str(error), "module": error.module})
+            made.tidy()
             os._exit(1)
+        made.seal()
         flush()
         gc.freeze()  # the collector of a run leaves what is shared alone
         if has_collector:
@@ -58,12 +60,10 @@ def serve(fd: int, at_start: set[str]) -> tuple[types.CodeType, dict[str, Any], 
         printed = [read_whole(number) for number in (1, 2)]
         took_s = time.monotonic() - started
         _send(lifeline, {"took_s": took_s, "missing": missing, "preloaded": preloaded, "stopped_by": stopped_by})
-        finalizers = _take_finalizers()
         known, changes = set(sys.modules), _changes(before, dict(os.environb))
         asked, fds = _fork_until_asked(lifeline, keeper=keeper)
         if not asked:  # the keeper has closed, or is dead
-            for finalizer in finalizers:
-                finalizer()
+            made.tidy()
             os._exit(0)
     return become(fds, label=label, printed=printed, changes=changes, known=known)
 
@@ -169,15 +169,3 @@ def _changes(before: dict[bytes, bytes], after: dict[bytes, bytes]) -> dict[byte
     """Return what imports have done to the environment: new values by name, None for what they removed."""
     changed = {name: value for name, value in after.items() if before.get(name) != value}
     return {**changed, **dict.fromkeys(before.keys() - after.keys())}
-
-
-def _take_finalizers() -> list[weakref.finalize[Any, Any]]:
-    """Return what imports want done when the interpreter ends, and leave it to this process alone.
-
-    What they have made, a temporary folder say, is shared by all runs, and must outlive the first that ends.
-    """
-    registered: list[weakref.finalize[Any, Any]] = list(getattr(weakref.finalize, "_registry", ()))
-    found = [finalizer for finalizer in registered if finalizer.atexit]
-    for finalizer in found:
-        finalizer.atexit = False
-    return found
