@@ -342,7 +342,7 @@ def test_what_an_import_makes_outlives_all_runs_and_all_else_it_registers_is_don
         (project.path / "finished.txt").unlink()
         (project.path / "outputs").rename(project.path / start)
     assert seen["warm"] == seen["cold"]
-    assert seen["cold"][0] == ["mine is gone: True", "finished", "the buffer is written", "released"]
+    assert seen["cold"][0] == ["mine is gone: True", "finished", "released", "the buffer is written"]
 
 
 def test_edits_between_runs_count(project: Project) -> None:

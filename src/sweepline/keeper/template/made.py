@@ -82,9 +82,10 @@ class Made:
         shutil = sys.modules.get("shutil")
         if shutil is not None:
             shutil.rmtree = self._sparing(shutil.rmtree)  # type: ignore[attr-defined]
-        tell, tell_of_finalizer = sys.unraisablehook, sys.excepthook
+        tell, hook = sys.unraisablehook, getattr(sys, "excepthook", None)
         sys.unraisablehook = lambda told: None if isinstance(told.exc_value, SharedError) else tell(told)
-        sys.excepthook = lambda kind, *told: None if kind is SharedError else tell_of_finalizer(kind, *told)
+        if hook is not None:  # finalizers fail through it
+            sys.excepthook = lambda kind, *told: None if kind is SharedError else hook(kind, *told)
         sys.addaudithook(self._refuse_deletions)
 
     def _sparing(self, delete: Callable[..., None]) -> Callable[..., None]:

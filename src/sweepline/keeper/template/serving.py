@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from .becoming import become, fork_for, make_main, read_whole
-from .imports import UnfitError, check_names, count_fds, preload
+from .imports import UnfitError, allocators_without_threads, check_names, count_fds, preload
 from .label import Label, die_with_parent, name_process
 from .leaving import Leaving, flush
 from .made import Made
@@ -46,7 +46,8 @@ def serve(fd: int, at_start: set[str]) -> tuple[types.CodeType, dict[str, Any], 
         sys.modules["__main__"] = make_main(order["words"])
         sys.argv[:] = order["words"]
         try:
-            missing, preloaded, stopped_by = preload(order, n_fds=count_fds())
+            with allocators_without_threads():
+                missing, preloaded, stopped_by = preload(order, n_fds=count_fds())
             check_names(order["folders"], at_start)
         except UnfitError as error:
             _send(lifeline, {"reason": str(error), "module": error.module})
