@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,11 @@ WRITES = {
     "print('no newline', end=' '); print('and its end')": ["no newline and its end\n"],
     "print('10 %', end='', flush=True); print()": ["10 %", "\n"],
     "print('\\r20 %', end=''); print('\\r30 %', end='')": ["\r20 %", "\r30 %"],
+    "print('two\\nlines')": ["two\n", "lines\n"],
+    "print('a', 'b', sep='\\n', end='')": ["a\n", "b"],
+    "print('told', file=sys.stdout, end=''); sys.stdout.close()": ["told"],
+    "sys.stdout.writelines(['one', '\\n', 'two', '\\n'])": ["one\n", "two\n"],
+    "sys.stdout = io.TextIOWrapper(sys.stdout.buffer); print('again')": ["again\n"],
     "sys.stdout.write('one\\ntwo\\nthree\\n')": ["one\ntwo\nthree\n"],
     "print('x' * 50_000)": ["x" * 50_000 + "\n"],
     "sys.stdout.buffer.write(b'bytes'); sys.stdout.buffer.write(b'\\n')": ["bytes", "\n"],
@@ -49,7 +55,7 @@ def test_a_line_goes_out_in_one_write(script: str) -> None:
     """A socket that keeps messages apart tells the writes from each other."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
-        run_python("-c", f"import multiprocessing, os, subprocess, sys; {script}", stdout=theirs.fileno())
+        run_python("-c", f"import io, multiprocessing, os, subprocess, sys; {script}", stdout=theirs.fileno())
         ours.setblocking(False)
         writes = []
         while len(writes) < len(WRITES[script]) or not is_over(ours):
@@ -62,6 +68,28 @@ def is_over(received: socket.socket) -> bool:
         return not received.recv(1, socket.MSG_PEEK)
     except BlockingIOError:
         return True
+
+
+def test_lines_of_threads_stay_apart() -> None:
+    """Each in the middle of a line while the others print and flush theirs; one ends without a newline."""
+    script = """
+        import sys, threading
+        meet = threading.Barrier(4)
+        def say(name):
+            for i in range(5):
+                sys.stdout.write(f"{name} {i}")
+                meet.wait()
+                print(" said", flush=True)
+                meet.wait()
+            sys.stdout.write(f"{name} ends")
+        threads = [threading.Thread(target=say, args=(name,)) for name in "abcd"]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        print("over")
+    """
+    *whole, last = run_python("-c", textwrap.dedent(script)).splitlines()
+    assert sorted(whole) == sorted([f"{name} {i} said" for name in "abcd" for i in range(5)] + ["over"])
+    assert sorted(last[i : i + 6] for i in range(0, len(last), 6)) == ["a ends", "b ends", "c ends", "d ends"]
 
 
 SEEN = """

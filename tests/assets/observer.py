@@ -147,17 +147,17 @@ def children():
     print(json.dumps(results))
 
 
-def stream_modes(_=None):
-    return [[stream.line_buffering, stream.write_through] for stream in (sys.stdout, sys.stderr)]
+def writes_lines(_=None):
+    return all(stream.line_buffering and stream.write.__name__ == "write_lines" for stream in (sys.stdout, sys.stderr))
 
 
 def streams():
     """How each process of a run writes out what it prints."""
-    found = [stream_modes()]
+    found = [writes_lines()]
     for method in ("fork", "spawn"):
         with multiprocessing.get_context(method).Pool(1) as pool:
-            found += pool.map(stream_modes, [None])
-    code = "import observer; print(observer.stream_modes())"
+            found += pool.map(writes_lines, [None])
+    code = "import observer; print(observer.writes_lines())"
     print(json.dumps(found), subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE).stdout.decode())
 
 

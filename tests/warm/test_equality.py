@@ -89,5 +89,4 @@ def test_a_warm_run_sees_what_a_cold_one_sees(project: Project) -> None:
 @pytest.mark.parametrize("start", ["warm", "cold"])
 def test_every_process_of_a_run_writes_whole_lines(project: Project, start: str) -> None:
     told = outcome(project, start, "streams")[1]["stdout.log"]
-    of_one = "[[true, false], [true, false]]"
-    assert told.startswith(f"[{of_one}, {of_one}, {of_one}] {of_one.title()}\n")
+    assert told.split() == ["[true,", "true,", "true]", "True"]

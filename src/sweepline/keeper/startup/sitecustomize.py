@@ -1,16 +1,45 @@
 """Executed by every Python of a run when it starts, also by those that its processes start; any version, any library.
 
-Has each printed line go out in one write: those of several processes that share a log stay apart. Then it makes way.
+Has each printed line go out in one write: lines of several processes and threads stay apart. Then it makes way.
 """
 
 import sys
+from _thread import get_ident
 
-_LONGEST_LINE = 1 << 20  # characters
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
 
-for _stream in (sys.stdout, sys.stderr):  # text is held until its line ends, or it is flushed, as in a terminal
-    try:
-        _stream.reconfigure(line_buffering=True, write_through=False)  # type: ignore[union-attr]
-        _stream._CHUNK_SIZE = _LONGEST_LINE  # type: ignore[union-attr]
+
+def _write_whole_lines(stream: "TextIO") -> None:
+    """Hold text until its line ends or it is flushed, as in a terminal, that of each thread by itself."""
+    write, flush = stream.write, stream.flush
+    begun: dict[int, str] = {}  # lines by thread
+
+    def write_lines(text: str) -> int:
+        if not isinstance(text, str) or "\r" in text:  # a progress bar's; anything else is refused
+            flush_begun()
+            return write(text)
+        thread, end = get_ident(), text.rfind("\n") + 1
+        if end:
+            write(begun.pop(thread, "") + text[:end])
+        if end < len(text):
+            begun[thread] = begun.get(thread, "") + text[end:]
+        return len(text)
+
+    def flush_begun() -> None:
+        for thread in list(begun):
+            if thread == get_ident() or thread not in sys._current_frames():  # one that lives may be in a print
+                write(begun.pop(thread, ""))
+        flush()
+
+    stream.reconfigure(line_buffering=True)  # type: ignore[attr-defined]
+    stream.write, stream.flush = write_lines, flush_begun  # type: ignore[method-assign]
+
+
+for _stream in (sys.stdout, sys.stderr):
+    try:  # noqa: SIM105 (an import that takes time)
+        _write_whole_lines(_stream)
     except Exception:  # there is none, or none of Python's own
         pass
 _own_folder = __file__.rpartition("/")[0]
