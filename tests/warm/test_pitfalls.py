@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import textwrap
@@ -99,6 +100,22 @@ def test_a_library_that_starts_a_thread_is_left_to_the_runs(project: Project) ->
     assert "not imported in advance: threaded (starts 1 thread)" in said
     assert all(warmths(project))
     assert [json.loads(text)["n_threads"] for text in logs(project)] == [2] * 4
+
+
+def test_the_time_before_the_first_run_is_told_and_without_use_nothing_is_forked(project: Project) -> None:
+    """A library that cannot be shared takes longer than all that can; only in the parent, to spare the tests' time."""
+    slow = "import os, threading, time\nSEEN = 2\nif 'SWEEPLINE_RUN_ID' not in os.environ: time.sleep(0.6)\n"
+    write_library(project, "calm", "SEEN = 1")
+    write_library(project, "threaded", slow + "threading.Thread(target=time.sleep, args=(600,), daemon=True).start()")
+    write_sweep(project, "import calm, threaded")
+    said = run(project)
+    assert "cold start: nothing that takes time can be shared: threaded (starts 1 thread)" in said
+    assert "warm starts:" not in said
+    assert warmths(project) == [False] * 4
+    said = run(project, "--start", "warm", "--fresh")
+    (ready_s,) = re.findall(r"warm starts: calm imported once, ready in ([\d.]+) s, runs are forked from there", said)
+    assert float(ready_s) >= 0.6
+    assert all(warmths(project))
 
 
 @pytest.mark.parametrize(

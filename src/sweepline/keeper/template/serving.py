@@ -50,7 +50,7 @@ def serve(fd: int, at_start: set[str]) -> tuple[types.CodeType, dict[str, Any], 
                 missing, preloaded, stopped_by = preload(order, n_fds=count_fds())
             check_names(order["folders"], at_start)
         except UnfitError as error:
-            _send(lifeline, {"reason": str(error), "module": error.module})
+            _send(lifeline, {"reason": str(error), "module": error.module, "took_s": time.monotonic() - started})
             made.tidy()
             os._exit(1)
         made.seal()
