@@ -118,6 +118,46 @@ def test_the_time_before_the_first_run_is_told_and_without_use_nothing_is_forked
     assert all(warmths(project))
 
 
+ALLOCATES = """
+    import os, threading, time
+    SEEN = "of an allocator"
+    if os.environ.get("JE_ARROW_MALLOC_CONF") != "background_thread:false":
+        threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+"""
+
+
+@pytest.mark.parametrize(("set_by_user", "is_shared"), [("", True), ("background_thread:true", False)])
+def test_an_allocator_is_kept_from_threads_in_the_parent_alone(
+    project: Project, set_by_user: str, is_shared: bool
+) -> None:
+    """As jemalloc in pyarrow does; what the user has set stays, and no run sees a variable of ours."""
+    write_library(project, "allocates", textwrap.dedent(ALLOCATES))
+    if set_by_user:
+        project.environ["JE_ARROW_MALLOC_CONF"] = set_by_user
+    write_sweep(project, "import allocates, os\nprint(os.environ.get('JE_ARROW_MALLOC_CONF'))", n_runs=2)
+    said = run(project, "--start", "warm")
+    assert ("warm starts: allocates imported once" in said) == is_shared
+    assert ("not imported in advance: allocates (starts 1 thread)" in said) == (not is_shared)
+    assert logs(project) == [f"{set_by_user or None}\n"] * 2
+
+
+def test_pandas_with_pyarrow_is_shared_and_reads_as_ever(project: Project) -> None:
+    pytest.importorskip("pyarrow", reason="needs pyarrow, which pandas then imports")
+    script = """
+        import pandas
+
+        frame = pandas.read_csv("table.csv", engine="pyarrow")
+        frame.groupby("name").sum().to_parquet(f"{__import__('os').environ['SWEEPLINE_RUN_DIR']}/sums.parquet")
+        print(frame.dtypes.to_dict(), frame.name.str.upper().tolist(), frame.x.sum())
+    """
+    project.write("table.csv", "name,x\n" + "a,1\nb,2\n" * 500)
+    write_sweep(project, script, n_runs=2)
+    assert "warm starts: pandas imported once" in run(project, "--start", "warm")
+    assert all(warmths(project))
+    assert logs(project) == [logs(project)[0]] * 2
+    assert "'A', 'B'" in logs(project)[0]
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
