@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from .label import libc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _CLOCK_REALTIME_COARSE, _TICK_S = 5, 0.011  # clock_gettime(2): of its ticks are the times of files
 _NO_FOLLOW, _STATX_BTIME, _BTIME_AT = 0x100, 0x800, 80  # statx(2)
@@ -37,6 +37,7 @@ class Made:
 
     def __init__(self) -> None:
         self._since_ns, self._until_ns = time.clock_gettime_ns(_CLOCK_REALTIME_COARSE), 0
+        self._temporary: set[tuple[int, int]] = set()
 
     def seal(self) -> None:
         """Let the imports be over, and keep runs from what they made: runs inherit what is registered here.
@@ -45,6 +46,9 @@ class Made:
         """
         self._until_ns = time.time_ns()
         time.sleep(_TICK_S)  # so that no file of a run has a time of these
+        folder = getattr(sys.modules.get("tempfile"), "tempdir", None)  # None when no temporary file was made
+        if folder is not None and _birth_ns(folder) is None:
+            self._temporary = set(_changed(folder, since_ns=self._since_ns))
         atexit.register(self._protect)
 
     def holds(self, path: Any, dir_fd: int = -1) -> bool:
@@ -60,10 +64,22 @@ class Made:
         own = os.environ.get("SWEEPLINE_RUN_DIR")
         is_itself = True
         while text not in (above, own):
-            if self._since_ns <= _birth_ns(text, is_itself=is_itself) <= self._until_ns:
+            if self._is_made(text, is_itself=is_itself):
                 return True
             above, text, is_itself = text, os.path.dirname(text), False
         return False
+
+    def _is_made(self, path: str, *, is_itself: bool) -> bool:
+        born_ns = _birth_ns(path)
+        if born_ns is not None:
+            return self._since_ns <= born_ns <= self._until_ns
+        try:
+            found = os.lstat(path)
+        except OSError:
+            return False
+        # A folder is also changed by what runs do in it, that of all temporary files by everybody.
+        is_changed = self._since_ns <= found.st_ctime_ns <= self._until_ns
+        return _inode(found) in self._temporary or (is_itself and is_changed)
 
     def tidy(self) -> None:
         """Do in the warm parent what was registered, as far as it deletes what imports made: the rest is the runs'."""
@@ -115,15 +131,26 @@ class Made:
             raise PermissionError(errno.EPERM, "not in the process that imports for others", event)
 
 
-def _birth_ns(path: str, *, is_itself: bool) -> int:
-    """Return when a file was made, in ns; where its system does not say, when it was last changed, of itself alone."""
+def _birth_ns(path: str) -> int | None:
+    """Return when a file was made, in ns; None where its system does not say, or there is none."""
     found = ctypes.create_string_buffer(256)
     if hasattr(libc, "statx") and libc.statx(-100, os.fsencode(path), _NO_FOLLOW, _STATX_BTIME, found) == 0:
         (mask,) = struct.unpack_from("I", found)
         if mask & _STATX_BTIME:
             seconds, ns = struct.unpack_from("qI", found, _BTIME_AT)
             return int(seconds * 10**9 + ns)
-    try:
-        return os.lstat(path).st_ctime_ns if is_itself else 0
-    except OSError:
-        return 0
+    return None
+
+
+def _changed(folder: str, *, since_ns: int) -> Iterator[tuple[int, int]]:
+    """Yield which files of a folder have changed, as far as they are still there."""
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            with suppress(OSError):
+                found = os.lstat(os.path.join(folder, name))
+                if found.st_ctime_ns >= since_ns:
+                    yield _inode(found)
+
+
+def _inode(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
