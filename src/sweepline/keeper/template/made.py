@@ -93,8 +93,12 @@ class Made:
 
     def _protect(self) -> None:
         """Have deletions of what is shared do nothing from here on, or fail where they cannot be reached by name."""
+        accessor = getattr(sys.modules.get("pathlib"), "_normal_accessor", None)  # before Python 3.11
         for name in ("remove", "unlink", "rmdir"):
-            setattr(os, name, self._sparing(getattr(os, name)))
+            sparing = self._sparing(getattr(os, name))
+            setattr(os, name, sparing)
+            if hasattr(accessor, name):
+                setattr(accessor, name, sparing)
         shutil = sys.modules.get("shutil")
         if shutil is not None:
             shutil.rmtree = self._sparing(shutil.rmtree)  # type: ignore[attr-defined]
