@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 import types
+import weakref
 from contextlib import suppress
 from typing import Any
 
@@ -22,6 +23,7 @@ from .leaving import Leaving, flush
 from .made import Made
 
 _N_REQUEST_FDS, _FAULT = 4, 2
+_TAKES_BACK = ("torch.library",)  # its own registrations, hundreds, at 20 ms a run
 
 
 def serve(fd: int, at_start: set[str]) -> tuple[types.CodeType, dict[str, Any], Leaving]:
@@ -54,6 +56,7 @@ def serve(fd: int, at_start: set[str]) -> tuple[types.CodeType, dict[str, Any], 
             made.tidy()
             os._exit(1)
         made.seal()
+        _leave_undone()
         flush()
         gc.freeze()  # the collector of a run leaves what is shared alone
         if has_collector:
@@ -170,3 +173,11 @@ def _changes(before: dict[bytes, bytes], after: dict[bytes, bytes]) -> dict[byte
     """Return what imports have done to the environment: new values by name, None for what they removed."""
     changed = {name: value for name, value in after.items() if before.get(name) != value}
     return {**changed, **dict.fromkeys(before.keys() - after.keys())}
+
+
+def _leave_undone() -> None:
+    """Spare runs the finalizers that only take back what ends with the process anyway."""
+    for finalizer in list(getattr(weakref.finalize, "_registry", ())):
+        found = finalizer.peek()
+        if found is not None and getattr(found[1], "__module__", "") in _TAKES_BACK:
+            finalizer.atexit = False
