@@ -37,6 +37,8 @@ class ExecutorUnavailableError(SweeplineError):
 
 def record_error(path: object, problem: str, error: OSError) -> RecordError:
     """Return the error for a file that the system refuses: one that passes when it is a matter of room."""
+    if error.errno == errno.EFBIG:
+        return RecordError(f"{path}: {problem}: the limit on the size of files (ulimit -f) is reached; raise it")
     kind = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else RecordError
     return kind(f"{path}: {problem}: {error.strerror}")
 

@@ -25,6 +25,17 @@ def open_plain(path: Path) -> BinaryIO:
     return os.fdopen(fd, "rb")
 
 
+def write_all(fd: int, content: bytes) -> None:
+    """Write all of ``content``: a write that is cut short is followed by another, which tells why.
+
+    Raises:
+        OSError: the system takes no more; a part may be written.
+    """
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
 def write_whole(path: Path, content: bytes, *, is_durable: bool = True) -> None:
     """Write beside ``path`` and rename over it; with ``is_durable`` the content is on disk before the rename."""
     os.close(replace_file(path, content, is_durable=is_durable))
@@ -36,9 +47,7 @@ def replace_file(path: Path, content: bytes, *, is_durable: bool = True) -> int:
     temporary.unlink(missing_ok=True)
     fd = os.open(temporary, _FLAGS, 0o666)
     try:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(fd, rest) :]
+        write_all(fd, content)
         if is_durable:
             os.fsync(fd)
         temporary.replace(path)

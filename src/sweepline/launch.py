@@ -16,6 +16,7 @@ from sweepline.config.sweepfile import SweepSettings
 from sweepline.devices import Slot, device_environment, slot_cpus
 from sweepline.executors.base import Task
 from sweepline.runs import Run
+from sweepline.sourcecode import SourceCode
 from sweepline.tracking import wandb_environment, wandb_mode, write_wandb_params
 from sweepline.values import format_value
 
@@ -27,6 +28,7 @@ _MALLOC_TUNED = {
     "MALLOC_TOP_PAD_": str(64 << 20),
 }
 _STARTUP = str(Path(__file__).resolve().parent / "keeper" / "startup")
+_SOURCE_SUFFIXES = (".py", ".sh", ".bash", ".jl", ".R", ".pl", ".rb", ".js", ".lua")
 _SHOWN = (
     "CUDA_DEVICE_ORDER",
     "CUDA_VISIBLE_DEVICES",
@@ -55,6 +57,18 @@ def inherited_environment() -> dict[str, str]:
     if environ.get(DATA_VARIABLE):
         environ[DATA_VARIABLE] = str(Path(environ[DATA_VARIABLE]).expanduser().resolve())
     return environ
+
+
+def source_of(settings: SweepSettings) -> SourceCode:
+    """Return the code that the runs of a sweep execute, as far as it is the user's own."""
+    command = settings.command
+    argv = command.build({}, None, device="cpu", run_dir=settings.sweep_dir, reveal=False)
+    found = find_interpreter(argv, working_dir=command.working_dir)
+    words = argv[found[1] :] if found else argv
+    named = [command.working_dir / word for word in argv if Path(word).suffix in _SOURCE_SUFFIXES]
+    programs = [*([command.program_path] if command.program_path else []), *filter(Path.is_file, named)]
+    roots = [*(path.parent for path in programs[:1]), command.working_dir, command.working_dir / "src"]
+    return SourceCode(programs, roots=roots, module=words[1] if words[:1] == ["-m"] and len(words) > 1 else None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +121,12 @@ class Launcher:
         """Return one line that starts the run by hand from any folder, without secrets."""
         return self._format(self._argv(run, slot, reveal=False), self.environment(run, slot))
 
-    def prepare(self, run: Run, slot: Slot, run_dir: Path, *, attempt: int, n_tries: int) -> Task:
-        """Write the run's files and return its task. ``run_dir`` exists."""
+    def prepare(self, run: Run, slot: Slot, run_dir: Path, *, attempt: int, n_tries: int, start_line: str = "") -> Task:
+        """Write the run's files and return its task.
+
+        ``run_dir`` exists; ``start_line`` is a comment on top of ``overrides.yaml``, from which a lost journal can be
+        made anew.
+        """
         settings, command = self.settings, self.settings.command
         variables = self.environment(run, slot, n_tries=n_tries)
         arguments = command.arguments(run.params, run.seed)
@@ -118,11 +136,14 @@ class Launcher:
                 (run_dir / ARGS_JSON_FILE).write_text(json.dumps(arguments), encoding="utf-8")
         overrides = command.overrides(run.params, run.seed, slot.told) if command.is_native else run.params
         (run_dir / "overrides.yaml").write_text(
-            "".join(f"{format_value(name)}: {format_value(value)}\n" for name, value in overrides.items()),
+            start_line + "".join(f"{format_value(name)}: {format_value(value)}\n" for name, value in overrides.items()),
             encoding="utf-8",
+            errors="surrogateescape",
         )
         (run_dir / "command.txt").write_text(
-            self._format(self._argv(run, slot, reveal=False), variables) + "\n", encoding="utf-8"
+            self._format(self._argv(run, slot, reveal=False), variables) + "\n",
+            encoding="utf-8",
+            errors="surrogateescape",
         )
         self._write_environment(run_dir, variables)
         argv = self._argv(run, slot, reveal=True)

@@ -16,29 +16,42 @@ from typing import Any
 from sweepline import __version__
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.devices import Slots
-from sweepline.launch import Launcher
 from sweepline.space.plan import Plan, count_all
 
 VERSION = 1
 
 
 def build_plan_record(
-    settings: SweepSettings, plan: Plan, *, slots: Slots, launcher: Launcher, old: Mapping[str, Any] | None
+    settings: SweepSettings,
+    plan: Plan,
+    *,
+    old: Mapping[str, Any] | None,
+    sweep_token: str,
+    slots: Slots | None = None,
+    threads: int | None = None,
+    code: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Return the content of ``plan.json``; the starts of ``old`` are kept."""
-    space, objective = settings.space, settings.objective
+    """Return the content of ``plan.json``: of the whole file, whatever ``--set`` picks of it.
+
+    The starts of ``old`` are kept. ``slots`` and ``threads`` are those of this start, None where nothing is started;
+    ``code`` holds a hash of each of the program's files.
+    """
+    space, objective = settings.whole, settings.objective
     start = {"at": datetime.now().astimezone().isoformat(timespec="seconds"), "argv": sys.argv[1:]}
     return {
         "version": VERSION,
         "sweep": settings.name,
-        "sweep_token": launcher.sweep_token,
+        "sweep_file": os.path.relpath(settings.path, settings.sweep_dir),
+        "sweep_token": sweep_token,
         "sweepline": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "host": platform.node(),
         "git_commit": _git_commit(settings.experiment_dir),
         "inputs": _hash_inputs(settings),
+        "code": dict(code or {}),
         "search": search_hash(settings),
+        "reading": reading_hash(settings),
         "method": space.method,
         "n_combinations": plan.n_combinations,
         "n_runs": count_all(plan).n_kept * plan.n_seeds if plan.is_small else None,
@@ -48,9 +61,9 @@ def build_plan_record(
         "parameters": {name: repr(parameter) for name, parameter in space.parameters.items()},
         "constraints": [rule.text for rule in space.rules],
         "objective": None if objective is None else {"name": objective.name, "goal": objective.goal},
-        "slots": [slot.label for slot in slots.all],
-        "max_concurrent": slots.n_max,
-        "threads": launcher.threads,
+        "slots": None if slots is None else [slot.label for slot in slots.all],
+        "max_concurrent": None if slots is None else slots.n_max,
+        "threads": threads,
         "logged_metrics": list(settings.logged_metrics),
         "csv": os.path.relpath(settings.csv_path or settings.sweep_dir / "runs.csv", settings.sweep_dir),
         "starts": [*((old or {}).get("starts") or []), start],
@@ -59,9 +72,15 @@ def build_plan_record(
 
 def search_hash(settings: SweepSettings) -> str:
     """Return a hash of all that decides which runs there are, whatever the layout and comments of the files."""
-    space = settings.space
+    space = settings.whole
     text = repr((space.parameters, space.rules, space.method, space.sampler_seed, space.limit, space.seeds))
     return _sha256(f"{text}\n{space.identity}".encode())
+
+
+def reading_hash(settings: SweepSettings) -> str:
+    """Return a hash of what decides which result is read out of a run's output."""
+    patterns = {name: pattern.pattern for name, pattern in settings.patterns.items()}
+    return _sha256(repr((sorted(patterns.items()), settings.objective)).encode())
 
 
 def _hash_inputs(settings: SweepSettings) -> dict[str, str]:

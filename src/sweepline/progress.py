@@ -12,7 +12,7 @@ from sweepline.devices import Slot
 from sweepline.executors.base import RunHandle
 from sweepline.recording.history import RunRecord
 from sweepline.recording.tail import LogTail
-from sweepline.runs import SUCCESSFUL, Objective, Run, RunOutcome
+from sweepline.runs import SUCCESSFUL, UNSUCCESSFUL, Objective, Run, RunOutcome
 from sweepline.space.plan import Plan
 
 COUNT_SLICE_S = 0.02
@@ -82,19 +82,17 @@ class Progress:
         """Runs that need nothing more in this start."""
         return self.n_finished + self.n_failed
 
-    def load(self, records: Iterable[RunRecord]) -> None:
-        """Count what earlier starts recorded."""
+    def load(self, records: Iterable[RunRecord], *, retry_failed: bool = False) -> None:
+        """Count what earlier starts recorded; with ``retry_failed`` what has failed is still to come."""
         for record in records:
+            if not (retry_failed and record.state in UNSUCCESSFUL) and not record.goes_on:
+                self._count(record)
+
+    def add(self, record: RunRecord, *, goes_again: bool = False) -> None:
+        """Count an end of this start, unless the run goes again: counts never run back."""
+        if not goes_again:
+            self.n_session += record.is_ended
             self._count(record)
-
-    def note_start(self, run_id: str) -> None:
-        """A run that goes on is not ended, whatever its earlier attempts were."""
-        self._failed.discard(run_id)
-
-    def add(self, record: RunRecord) -> None:
-        """Count an end of this start; a retry that ends well takes back its failure."""
-        self.n_session += record.is_ended
-        self._count(record)
 
     def note_warm(self, import_s: float, *, prepare_s: float) -> None:
         """Count an end of a run that was spared ``import_s`` seconds of imports; all runs waited ``prepare_s`` once."""

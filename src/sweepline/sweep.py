@@ -19,14 +19,16 @@ from sweepline.guards import FailureGuard
 from sweepline.launch import Launcher
 from sweepline.metrics import MetricReader
 from sweepline.progress import ActiveRun, Observer, Progress
-from sweepline.recording.book import RecordBook
+from sweepline.recording.book import RecordBook, reading_of
 from sweepline.recording.folders import SweepFolder
-from sweepline.recording.history import RunRecord
+from sweepline.recording.history import EXTRA, IN_SWEEP, REMOVED, RunRecord
 from sweepline.recording.outcome import find_difference, has_effective_config, read_outcome, read_tail
+from sweepline.recording.recovery import format_start
 from sweepline.recording.room import DiskPause, excuse, has_room
 from sweepline.recording.tail import LogTail
 from sweepline.retries import Again, RetryPolicy
 from sweepline.runs import SUCCESSFUL, UNSUCCESSFUL, Run, State
+from sweepline.sourcecode import SourceCode, changed_files
 from sweepline.space.plan import Plan
 from sweepline.stopping import StopSignals
 
@@ -55,7 +57,8 @@ class _End:
 class Sweep:
     """One start of a sweep, from a locked folder to its last recorded run.
 
-    ``planned`` holds the ids of all runs where earlier starts recorded some; others stay in the books, uncounted.
+    ``plan`` holds the runs of this start, ``planned`` their ids and ``whole`` those of all runs that the sweep file
+    describes; None where there are too many to tell. Recorded runs beside these stay in the books, uncounted.
     """
 
     def __init__(
@@ -70,16 +73,19 @@ class Sweep:
         options: SweepOptions,
         make_executor: Callable[[Callable[[], Sequence[int]]], Executor],
         admission: GpuAdmission | None = None,
+        source: SourceCode,
         planned: Set[str] | None = None,
+        whole: Set[str] | None = None,
     ) -> None:
         self.settings, self.plan, self.folder, self.slots = settings, plan, folder, slots
         self.launcher, self.observer, self.options = launcher, observer, options
         self.book = RecordBook(
             folder,
-            csv=settings.csv_path or folder.csv,
+            csv=settings.csv_path,
             sweep=settings.name,
-            params=list(settings.space.parameters),
+            params=list(dict.fromkeys([*settings.whole.parameters, *settings.space.parameters])),
             metrics=settings.logged_metrics,
+            reading=reading_of(settings),
         )
         self.progress = Progress(plan, settings.objective)
         self.signals = StopSignals()
@@ -87,10 +93,11 @@ class Sweep:
         self._guard = FailureGuard(max_failures=options.max_failures, keep_going=options.keep_going)
         self._retries = RetryPolicy(settings.retry, goes_smaller=settings.on_oom == "retry_smaller")
         self._pause = DiskPause(folder.path)
-        self._planned = planned
+        self.source, self.planned, self.whole = source, planned, whole
         self._make_executor = make_executor
         self._n_stops_handled = 0
         self._is_drain_told = False
+        self._is_open = False
         self._active: list[ActiveRun] = []
         self._held: list[_End] = []
         self._is_reading = False
@@ -98,6 +105,21 @@ class Sweep:
         self._uncommitted: list[RunHandle] = []
         self._to_go_again: dict[str, Again] = {}  # each waits until the attempt before it is in the books
         self._backlog = Backlog(self._runs_to_do(), count=options.count)
+
+    def open(self, *, reads_again: bool = False) -> None:
+        """Take stock of what earlier starts left. With ``reads_again`` kept output is read by patterns that changed."""
+        if self._is_open:
+            return
+        self._is_open = True
+        book, plan = self.book, self.plan
+        notes = book.recover(planned=lambda: {run.run_id: run for run in plan.runs()} if plan.is_small else {})
+        if reads_again:
+            n_changed = book.read_again()
+            notes.append(f"the patterns have changed: {n_changed} results were read again from the logs that are kept")
+        if self.whole is not None:
+            book.mark_membership(self.whole)
+        for note in [*notes, *book.open_table()]:
+            self.observer.note(note)
 
     def has_to_do(self, n: int) -> bool:
         """Whether at least ``n`` runs are left for this start."""
@@ -110,15 +132,13 @@ class Sweep:
         Raises:
             RecordError: what happens can no longer be written down; nothing runs any more.
         """
-        settings = self.settings
-        notes = self.book.open(
-            patterns=settings.patterns, objective=settings.objective, proves_overrides=settings.command.is_native
-        )
-        for note in notes:
-            self.observer.note(note)
-        self.progress.load(self.records)
+        self.open()
+        self.progress.load(self.started_records, retry_failed=self.options.retry_failed)
         self.progress.walk_plan()
-        self.book.note_event("sweep_start", sweep=settings.name, pid=os.getpid())
+        self.book.note_event(
+            "sweep_start", sweep=self.settings.name, pid=os.getpid(), sweep_token=self.launcher.sweep_token
+        )
+        self.book.note_code(self.source.digest(), self.source.files)
         with self.signals:
             self.executor = self._make_executor(self._watched)
             is_sound = False
@@ -197,9 +217,14 @@ class Sweep:
 
     @property
     def records(self) -> list[RunRecord]:
-        """The recorded runs that belong to the sweep as it is now."""
+        """The recorded runs that belong to the sweep as it is now, and those that were asked for beside it."""
+        return [record for record in self.book.records.values() if record.in_sweep != REMOVED]
+
+    @property
+    def started_records(self) -> list[RunRecord]:
+        """The recorded runs of this start's plan."""
         known = self.book.records.values()
-        return [record for record in known if self._planned is None or record.run_id in self._planned]
+        return [record for record in known if self.planned is None or record.run_id in self.planned]
 
     @property
     def _is_stopping(self) -> bool:
@@ -246,8 +271,11 @@ class Sweep:
         run_dir = self.folder.make_run_dir(run.run_id, attempt)
         n_tries = record.n_tries if record else 0
         told = self._retries.as_told(run, record)
-        task = self.launcher.prepare(told, slot, run_dir, attempt=attempt, n_tries=n_tries)
-        self.book.start(run, attempt, slot.device)
+        in_sweep = IN_SWEEP if self.whole is None or run.run_id in self.whole else EXTRA
+        code = self._code_now()
+        start_line = format_start(run, attempt=attempt, device=slot.device, code=code, in_sweep=in_sweep)
+        task = self.launcher.prepare(told, slot, run_dir, attempt=attempt, n_tries=n_tries, start_line=start_line)
+        self.book.start(run, attempt, slot.device, code=code, in_sweep=in_sweep)
         command = self.settings.command
         active = ActiveRun(
             run=run,
@@ -259,8 +287,17 @@ class Sweep:
             asked=command.overrides(told.params, told.seed, slot.told) if command.is_native else None,
         )
         self._active.append(active)
-        self.progress.note_start(run.run_id)
         self.observer.run_started(active)
+
+    def _code_now(self) -> str:
+        """Return which code a run that starts now executes; say so when the program was edited since the last start."""
+        before = self.source.files
+        code = self.source.digest()
+        if self.source.files != before:
+            self.book.note_code(code, self.source.files)
+            changed = ", ".join(changed_files(before, self.source.files))
+            self.observer.note(f"{changed}: edited while the sweep runs; runs from here on execute what it is now")
+        return code
 
     # ending
 
@@ -347,17 +384,16 @@ class Sweep:
             handle.release()
         self._uncommitted.clear()
         for end in ended:
-            self.progress.add(end.record)
-            self.observer.run_ended(end.record, end.outcome, end.log_tail)
             again = self._to_go_again.pop(end.record.run_id, None)
-            if again is not None and self.signals.first is None:
+            goes_again = again is not None and self.signals.first is None
+            self.progress.add(end.record, goes_again=goes_again)
+            self.observer.run_ended(end.record, end.outcome, end.log_tail)
+            if again is not None and goes_again:
                 self._backlog.put(again)
-        table = self.book.table
-        if table.note is not None:
-            self.observer.note(table.note)
-            table.note = None
-        if table.fault is not None:
-            self._bear(table.fault)
+        for note in self.book.take_notes():
+            self.observer.note(note)
+        if self.book.table.fault is not None:
+            self._bear(self.book.table.fault)
 
     # the disk
 
@@ -413,7 +449,9 @@ class Sweep:
     # watching
 
     def _refresh(self) -> None:
-        self.folder.check_is_there()
+        note = self.folder.check_is_there()
+        if note is not None:
+            self.observer.note(note)
         for active in self._active:
             active.tail.read_new()
             self._check_proof(active)

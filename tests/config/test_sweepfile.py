@@ -508,13 +508,29 @@ def test_a_sweep_runs_in_the_folder_of_its_file(folder: Path) -> None:
     assert load(HEAD + LIST).experiment_dir == folder
 
 
-@pytest.mark.parametrize(("inner", "is_parent"), [("cfg", True), ("configs", False), ("cfg2", False)])
-def test_only_a_folder_called_cfg_stands_for_its_parent(folder: Path, inner: str, is_parent: bool) -> None:
-    (folder / inner).mkdir()
+@pytest.mark.parametrize(
+    ("inner", "files", "expected"),
+    [
+        ("cfg", [], "."),
+        ("configs", [], "configs"),
+        ("configs", ["train.py"], "."),
+        ("configs", ["train.py", "configs/train.py"], "configs"),
+        ("configs", ["train.py", "configs/outputs/a/plan.json"], "configs"),
+        ("conf/sweeps", ["train.py"], "."),
+        ("cfg2", ["train.py"], "cfg2"),
+    ],
+)
+def test_a_folder_of_configs_beside_the_program_stands_for_its_parent(
+    folder: Path, inner: str, files: list[str], expected: str
+) -> None:
     path = folder / inner / "sweep.yaml"
-    path.write_text(HEAD + LIST)
+    (folder / "train.py").unlink(missing_ok=True)
+    for file in [path, *(folder / name for name in files)]:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    path.write_text("program: train.py\n" + HEAD.replace("program: train.py\n", "") + LIST)
 
-    assert load_sweep(path).experiment_dir == (folder if is_parent else folder / inner)
+    assert load_sweep(path).experiment_dir == (folder / expected).resolve()
 
 
 def test_program_outputs_and_csv_are_relative_to_the_experiment_folder(folder: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -231,13 +233,70 @@ def test_there_is_no_plan_before_the_first_start(folder: SweepFolder) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b'{"sweep": "t', b"[]", b"\xff\xfe", b"null"], ids=repr)
-def test_a_damaged_plan_is_an_error_that_says_what_to_do(folder: SweepFolder, content: bytes) -> None:
+def test_a_damaged_plan_is_none_because_everything_in_it_can_be_told_again(folder: SweepFolder, content: bytes) -> None:
     (folder.path / "plan.json").write_bytes(content)
-    with pytest.raises(RecordError, match=r"plan\.json: is damaged; restore it, or start over with --fresh"):
-        folder.read_plan()
+    assert folder.read_plan() is None
 
 
 def test_writing_the_plan_and_the_frozen_file_leaves_nothing_beside_them(folder: SweepFolder) -> None:
     folder.write_plan({"sweep": "toys"})
     folder.freeze(b"parameters: {}\n")
     assert contents(folder.path).keys() == {"plan.json", "sweep.yaml"}
+
+
+def test_records_without_a_journal_are_archived_too(folder: SweepFolder) -> None:
+    (folder.runs / "a" / "ckpt").mkdir(parents=True)
+    target = folder.archive()
+    assert target is not None
+    assert ((target / "runs" / "a" / "ckpt").is_dir(), list(folder.runs.iterdir())) == (True, [])
+
+
+@pytest.mark.parametrize("n_moved", [0, 1, 2])
+def test_an_archiving_that_was_killed_is_finished_by_the_next_lock(folder: SweepFolder, n_moved: int) -> None:
+    names = ["plan.json", "runs", "events.jsonl"]
+    (folder.runs / "a").mkdir()
+    for name in ("plan.json", "events.jsonl"):
+        (folder.path / name).touch()
+    unfinished = folder.path / "archive" / "20260101_000000.unfinished"
+    unfinished.mkdir(parents=True)
+    for name in names[:n_moved]:
+        (folder.path / name).rename(unfinished / name)
+    folder.unlock()
+    folder.lock()
+    target = folder.path / "archive" / "20260101_000000"
+    assert folder.finished_archive == target
+    assert sorted(path.name for path in target.iterdir()) == sorted(names)
+    assert list(folder.runs.iterdir()) == []
+
+
+def test_a_lock_file_that_was_removed_is_made_anew_and_held(folder: SweepFolder) -> None:
+    (folder.path / "sweep.lock").unlink()
+    note = folder.check_is_there()
+    assert note == "sweep.lock was removed while the sweep runs; it is there again"
+    assert (folder.check_is_there(), SweepFolder(folder.path).is_locked()) == (None, True)
+
+
+def test_a_lock_file_that_somebody_else_has_made_anew_stops_the_sweep(folder: SweepFolder) -> None:
+    (folder.path / "sweep.lock").unlink()
+    second = SweepFolder(folder.path)
+    second.lock()
+    with pytest.raises(
+        RecordError, match=r"^sweep\.lock was removed while the sweep runs, and this sweep is being run by"
+    ):
+        folder.check_is_there()
+    second.unlock()
+
+
+def test_a_lock_whose_text_names_a_process_that_is_gone_is_told_truly(tmp_path: Path) -> None:
+    lock = tmp_path / "sweep.lock"
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    lock.write_text(f"pid {gone.pid} on {socket.gethostname()} since 2026-01-01 00:00:00")
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        with pytest.raises(SweepLockedError, match=rf"held by a process that does not run this sweep \(pid {gone.pid}"):
+            SweepFolder(tmp_path).lock()
+
+
+def test_nobody_else_can_open_and_so_hold_a_lock(folder: SweepFolder) -> None:
+    assert (folder.path / "sweep.lock").stat().st_mode & 0o777 == 0o600

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweepline.errors import RecordError
+from sweepline.errors import RecordError, SweepLockedError
 from sweepline.recording.journal import JOURNAL, Journal, _seal, _unseal, decode, encode, read_events
 
 VALUES = [
@@ -185,13 +185,13 @@ def test_the_cut_is_told_with_its_size_and_its_place(path: Path) -> None:
     journal = Journal(path)
     journal.close()
     (kept,) = path.parent.glob("quarantine/*")
-    assert journal.cut_note == f"{JOURNAL}: cut 4 bytes of an unfinished record, kept in quarantine/{kept.name}"
+    assert journal.note == f"{JOURNAL}: cut 4 bytes of an unfinished record, kept in quarantine/{kept.name}"
 
 
 def test_a_whole_journal_is_opened_without_a_note(path: Path) -> None:
     journal = Journal(path)
     journal.close()
-    assert (journal.cut_note, (path.parent / "quarantine").exists()) == (None, False)
+    assert (journal.note, (path.parent / "quarantine").exists()) == (None, False)
 
 
 def test_two_tails_cut_at_the_same_place_are_both_kept(path: Path) -> None:
@@ -300,7 +300,7 @@ def test_a_refused_journal_keeps_its_unfinished_line(path: Path, damage: tuple[b
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from sweepline.errors import RecordError
+from sweepline.errors import RecordError, SweepLockedError
 from sweepline.recording.journal import Journal
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -323,12 +323,10 @@ def fill_disk(path: Path, room: int) -> str:
     return subprocess.run(args, capture_output=True, text=True, check=True).stdout.strip()
 
 
-@pytest.mark.parametrize(
-    ("room", "sentence"),
-    [(0, "cannot be written: File too large"), (1, "only 1 of "), (50, "only 50 of ")],
-)
-def test_a_write_that_does_not_fit_is_an_error_that_names_the_file(path: Path, room: int, sentence: str) -> None:
-    assert fill_disk(path, room).startswith(f"{path}: {sentence}")
+@pytest.mark.parametrize("room", [0, 1, 50])
+def test_a_write_beyond_the_limit_on_files_is_an_error_that_names_the_file_and_the_limit(path: Path, room: int) -> None:
+    told = "the limit on the size of files (ulimit -f) is reached; raise it"
+    assert fill_disk(path, room) == f"{path}: cannot be written: {told}"
 
 
 @pytest.mark.parametrize("room", [0, 1, 50])
@@ -342,3 +340,57 @@ def test_a_write_that_does_not_fit_leaves_only_whole_lines(path: Path, room: int
 def test_writing_goes_on_without_a_gap_when_there_is_space_again(path: Path, room: int) -> None:
     fill_disk(path, room)
     assert names_in(path) == list(enumerate([*"abcde", "fits again"]))
+
+
+# what others do to the file while it is written
+
+MEDDLERS: dict[str, Callable[[Path], object]] = {
+    "removed": lambda path: path.unlink(),
+    "replaced by a copy": lambda path: path.write_bytes(path.rename(path.with_name("old")).read_bytes()),
+    "replaced by an older copy": lambda path: path.write_bytes(path.rename(path.with_name("old")).read_bytes()[:100]),
+}
+
+
+@pytest.mark.parametrize("meddle", MEDDLERS.values(), ids=MEDDLERS)
+def test_a_journal_that_loses_its_name_is_written_anew_with_every_event(
+    path: Path, meddle: Callable[[Path], object]
+) -> None:
+    journal = Journal(path)
+    meddle(path)
+    journal.append("note", name="f")
+    told = journal.note
+    journal.append("note", name="g")
+    journal.close()
+    assert names_in(path) == list(enumerate("abcdefg"))
+    assert told is not None
+    assert "while the sweep runs; written anew" in told
+
+
+def test_what_was_put_in_the_place_of_a_journal_is_kept(path: Path) -> None:
+    journal = Journal(path)
+    path.rename(path.with_name("moved"))
+    path.write_bytes(b"somebody's own")
+    journal.append("note", name="f")
+    journal.close()
+    (kept,) = path.parent.glob("quarantine/*")
+    assert kept.read_bytes() == b"somebody's own"
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 10_000], ids=["truncated", "overwritten"])
+def test_a_journal_that_was_written_into_takes_no_event_and_names_the_way_out(path: Path, content: bytes) -> None:
+    journal = Journal(path)
+    path.write_bytes(content)
+    with pytest.raises(RecordError, match=r"was changed while the sweep runs .* sweepline repair makes it anew"):
+        journal.append("note", name="f")
+    journal.close()
+    assert path.read_bytes() == content
+
+
+def test_a_journal_has_one_writer_even_without_the_lock_files(path: Path) -> None:
+    journal = Journal(path)
+    with pytest.raises(SweepLockedError, match="another process writes it"):
+        Journal(path)
+    journal.append("note", name="f")
+    journal.close()
+    append_to(path, "g")
+    assert names_in(path) == list(enumerate("abcdefg"))

@@ -394,7 +394,7 @@ def write_table(path: Path, rng: random.Random) -> tuple[list[str], list[RunReco
     """Write a table row by row, as a sweep does; return its header and what was written."""
     records = [make_record(rng, i) for i in range(N_ROWS_PER_TABLE)]
     table = RunTable(path, sweep="=sweep", params=["x", "seed"], metrics=["loss"])
-    table.open([])
+    table.open({})
     for record in records:
         table.put(record)
         if rng.random() < 0.5:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from sweepline.errors import RecordError
-from sweepline.recording.book import RecordBook
+from sweepline.recording.book import Reading, RecordBook
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.history import RunRecord, fold
 from sweepline.recording.invariants import check_invariants
@@ -34,13 +34,13 @@ METRICS = ["loss", "accuracy", "x", "state", "metric.loss"]
 
 
 def book_of(folder: Path) -> RecordBook:
-    return RecordBook(SweepFolder(folder), csv=folder / "runs.csv", sweep="s", params=["x"], metrics=[])
+    return RecordBook(SweepFolder(folder), csv=None, sweep="s", params=["x"], metrics=[], reading=Reading())
 
 
 def open_book(folder: Path) -> tuple[RecordBook, list[str]]:
     """Open the books as a start of a sweep does; return them and what is said."""
     book = book_of(folder)
-    return book, book.open(patterns={}, objective=None, proves_overrides=False)
+    return book, [*book.recover(), *book.open_table()]
 
 
 def run_of(number: int) -> Run:
@@ -103,7 +103,7 @@ def test_a_journal_cut_at_any_byte_keeps_exactly_what_was_whole_and_goes_on(
         assert [event["seq"] for event in events] == list(range(n_whole + 1)), cut
         assert events[-1]["text"] == "after", cut
         assert [file.read_bytes() for file in sorted(tmp_path.glob(f"{QUARANTINE}/*"))] == ([torn] if torn else []), cut
-        assert bool(journal.cut_note) == bool(torn), cut
+        assert bool(journal.note) == bool(torn), cut
         n_cuts += 1
     assert n_cuts > 500
 
@@ -342,7 +342,7 @@ def test_a_table_that_cannot_be_opened_in_a_rebuild_is_written_by_the_next_flush
         return RunRecord(f"{number:012x}", name="r", state=State.FINISHED, attempt=1, metrics=metrics)
 
     table = RunTable(tmp_path / "runs.csv", sweep="s", params=[])
-    table.open([])
+    table.open({})
     table.put(record(1))
     really_open = os.open
     with monkeypatch.context() as patch:

@@ -71,6 +71,8 @@ def _dispatch(argv: Sequence[str]) -> int:
     reading.add_target(verify)
     rebuild = commands.add_parser("rebuild-csv", help="write runs.csv anew from the journal")
     reading.add_target(rebuild)
+    repair = commands.add_parser("repair", help="make a damaged or lost journal anew from the run folders")
+    reading.add_target(repair)
     commands.add_parser("schema", help="print the JSON schema of sweep files, for editors")
     args = parser.parse_args(argv)
     handlers: dict[str, Callable[[argparse.Namespace], int]] = {
@@ -79,6 +81,7 @@ def _dispatch(argv: Sequence[str]) -> int:
         "best": reading.best_command,
         "verify": checking.verify_command,
         "rebuild-csv": checking.rebuild_csv_command,
+        "repair": checking.repair_command,
         "schema": lambda _: _print_schema(),
     }
     return handlers[args.command](args)

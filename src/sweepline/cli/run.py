@@ -10,30 +10,32 @@ import resource
 import secrets
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sweepline.cli.dry_run import print_dry_run
 from sweepline.config.command import missing_program
+from sweepline.config.naming import check_owner
 from sweepline.config.sweepfile import SweepSettings, load_sweep
 from sweepline.devices import Slots, build_slots, thread_budget
-from sweepline.errors import ConfigError, ExecutorUnavailableError
+from sweepline.errors import ConfigError, ExecutorUnavailableError, RecordError
 from sweepline.gpus import Gpu, read_gpus
-from sweepline.launch import Launcher
+from sweepline.launch import Launcher, source_of
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.history import RunRecord, fold
 from sweepline.recording.journal import read_events
 from sweepline.runs import SUCCESSFUL
+from sweepline.sourcecode import SourceCode, changed_files, describe_change
 from sweepline.space.plan import Plan, SearchSpace, count_all
 from sweepline.values import display_path
 
 if TYPE_CHECKING:
     from sweepline.display import Observers
-    from sweepline.sweep import SweepOptions
+    from sweepline.sweep import Sweep, SweepOptions
 
 EXIT_INCOMPLETE, EXIT_SIGNAL_BASE = 1, 128
 _N_DESCRIPTORS = 32
@@ -106,13 +108,15 @@ def run_command(args: argparse.Namespace) -> int:
     )
     folder = SweepFolder(settings.sweep_dir)
     is_read_here = args.dry_run or (settings.needs_limit and args.count is not None)
+    known_plan = folder.read_plan()
+    check_owner(settings.path, folder.path, known_plan or {})
     records = fold(read_events(folder.journal)) if is_read_here and not args.fresh else {}
-    plan = Plan(_bounded(settings, args.count, records))
+    plan = Plan(_bounded(settings, settings.space, args.count, records))
     notes = [*settings.warnings, *driver_notes, *device_notes]
     launcher = Launcher(
         settings=settings,
         runs_dir=folder.runs,
-        sweep_token=str((folder.read_plan() or {}).get("sweep_token") or secrets.token_hex(3)),
+        sweep_token=_sweep_token(folder, known_plan),
         threads=thread_budget(settings.threads, slots.n_max),
     )
     if args.dry_run:
@@ -128,7 +132,21 @@ def run_command(args: argparse.Namespace) -> int:
             retry_failed=args.retry_failed,
         )
         return 0
-    return _start(args, settings, plan=plan, slots=slots, gpus=gpus, folder=folder, launcher=launcher, notes=notes)
+    whole = Plan(_bounded(settings, settings.whole, args.count, records)) if args.fixed else plan
+    return _start(
+        args, settings, plan=plan, whole=whole, slots=slots, gpus=gpus, folder=folder, launcher=launcher, notes=notes
+    )
+
+
+def _sweep_token(folder: SweepFolder, plan: Mapping[str, Any] | None) -> str:
+    """Return what W&B's run ids begin with, the same at every start: from the plan, else from the journal."""
+    if plan is not None and plan.get("sweep_token"):
+        return str(plan["sweep_token"])
+    try:
+        told = [event["sweep_token"] for event in read_events(folder.journal) if "sweep_token" in event]
+    except RecordError:  # whoever writes it says so
+        told = []
+    return str(told[-1]) if told else secrets.token_hex(3)
 
 
 def _ask_driver(
@@ -147,9 +165,10 @@ def _ask_driver(
     return gpus, ["gpu_free_mib: no GPU driver answers here, free memory is not checked"] if is_blind else []
 
 
-def _bounded(settings: SweepSettings, count: int | None, records: dict[str, RunRecord]) -> SearchSpace:
+def _bounded(
+    settings: SweepSettings, space: SearchSpace, count: int | None, records: Mapping[str, RunRecord]
+) -> SearchSpace:
     """Bound an endless search by what ``--count`` adds to what is recorded."""
-    space = settings.space
     if not settings.needs_limit or count is None:
         return space
     n_ended = sum(record.is_ended for record in records.values())
@@ -161,6 +180,7 @@ def _start(
     settings: SweepSettings,
     *,
     plan: Plan,
+    whole: Plan,
     slots: Slots,
     gpus: Sequence[Gpu] | None,
     folder: SweepFolder,
@@ -169,24 +189,11 @@ def _start(
 ) -> int:
     from sweepline.admission import build_admission
     from sweepline.executors.local import LocalExecutor
-    from sweepline.planfile import build_plan_record, search_hash
     from sweepline.preflight import check_with_trainer
     from sweepline.sweep import Sweep, SweepOptions
     from sweepline.warmstart import RUNS_WORTH_WARMING, plan_warm_start
 
-    problem = missing_program(settings.command)
-    if problem:
-        raise ConfigError(
-            f"{display_path(settings.path)}: {problem}; looked in {display_path(settings.experiment_dir)} "
-            f"and {Path.cwd()}"
-        )
-    if settings.needs_limit and args.count is None:
-        raise ConfigError(
-            f"{display_path(settings.path)}: random search needs an end: set samples or run_cap, or --count N"
-        )
-    if next(plan.runs(), None) is None:
-        count_all(plan)
-        raise ConfigError(f"{display_path(settings.path)}: no runs to plan")
+    _check_startable(settings, plan, count=args.count)
     _check_limits(slots)
     admission = build_admission(
         slots.all, gpus, min_free_mib=args.gpu_free_mib or settings.gpu_free_mib, sweep=settings.name
@@ -198,13 +205,17 @@ def _start(
         folder.keeper_lock.take(token, say=lambda text: print(text, flush=True))
         folder.keeper_lock.write(token, grace_s=settings.grace_s)
         check_with_trainer(settings, plan, launcher.inherited)
+        if folder.finished_archive is not None:
+            notes = [*notes, f"an earlier --fresh was cut off; all of it is in {display_path(folder.finished_archive)}"]
         if args.fresh:
             launcher = replace(launcher, sweep_token=secrets.token_hex(3))
             archived = folder.archive(csv=settings.csv_path)
             notes = [*notes, *([f"--fresh: earlier records moved to {display_path(archived)}"] if archived else [])]
         old_plan = folder.read_plan()
-        folder.write_plan(build_plan_record(settings, plan, slots=slots, launcher=launcher, old=old_plan))
-        folder.freeze(settings.source)
+        if old_plan is None and folder.journal.exists():
+            notes = [*notes, "plan.json was missing or damaged; written anew"]
+        source = source_of(settings)
+        new_plan = _write_inputs(settings, whole, folder=folder, slots=slots, launcher=launcher, source=source)
         log_path = _unused_log(settings.experiment_dir / "outputs")
         with _observers(args, settings, slots, log_path) as (observer, say):
             for note in [*([doubt] if doubt else []), *notes]:
@@ -217,7 +228,8 @@ def _start(
             )
             warm = plan_warm_start(settings, args.start or settings.start)
             n_worth_warming = RUNS_WORTH_WARMING * slots.n_max if (args.start or settings.start) == "auto" else 1
-            planned = _planned_ids(plan) if folder.journal.exists() else None
+            planned = _planned_ids(plan) if folder.journal.exists() or any(folder.runs.iterdir()) else None
+            all_planned = planned if whole is plan else _planned_ids(whole)
             sweep = Sweep(
                 settings,
                 plan,
@@ -227,7 +239,9 @@ def _start(
                 observer=observer,
                 options=options,
                 admission=admission,
+                source=source,
                 planned=planned,
+                whole=all_planned,
                 make_executor=lambda watched: LocalExecutor(
                     watched=watched,
                     held=[fd for fd in (folder.keeper_lock.fd, *(admission.leases.fds if admission else ())) if fd],
@@ -235,20 +249,64 @@ def _start(
                     warm=warm if warm and sweep.has_to_do(n_worth_warming) else None,
                 ),
             )
-            has_changed = old_plan is not None and old_plan.get("search") != search_hash(settings)
-            for line in describe_resume(sweep.book.records, planned, has_changed=has_changed, options=options):
-                say(line)
+            _take_stock(sweep, say, old_plan=old_plan, new_plan=new_plan)
             sweep.run()
         if sweep.signals.first is not None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C held down shall not cut off the summary
         from sweepline.cli.summary import print_summary
 
         print_summary(settings, sweep.records, folder, log_path, csv_path=sweep.book.table.path)
-        return _exit_code(sweep.records, sweep.signals.first)
+        return _exit_code(sweep.started_records, sweep.signals.first)
     finally:
         if admission is not None:
             admission.close()
         folder.unlock()
+
+
+def _write_inputs(
+    settings: SweepSettings,
+    whole: Plan,
+    *,
+    folder: SweepFolder,
+    slots: Slots,
+    launcher: Launcher,
+    source: SourceCode,
+) -> Mapping[str, Any]:
+    """Write ``plan.json`` and the sweep file as they are at this start; return the plan.
+
+    What the records were read by stays that of the start before until :func:`_take_stock` has read them again.
+    """
+    from sweepline.planfile import build_plan_record
+
+    old = folder.read_plan()
+    source.digest()
+    plan = build_plan_record(
+        settings,
+        whole,
+        old=old,
+        sweep_token=launcher.sweep_token,
+        slots=slots,
+        threads=launcher.threads,
+        code=source.files,
+    )
+    folder.write_plan(plan | {"reading": (old or plan).get("reading")})
+    folder.freeze(settings.source)
+    return plan
+
+
+def _take_stock(
+    sweep: Sweep, say: Callable[[str], None], *, old_plan: Mapping[str, Any] | None, new_plan: Mapping[str, Any]
+) -> None:
+    """Bring the records up to date with the files as they are now, and say what that changes."""
+    old = old_plan or {}
+    sweep.open(reads_again=old.get("reading") not in (None, new_plan["reading"]))
+    sweep.folder.write_plan(new_plan)
+    if old and old.get("search") != new_plan["search"] and sweep.whole is not None:
+        say(describe_edit(sweep.book.records, sweep.whole))
+    for line in describe_resume(sweep.book.records, sweep.planned, options=sweep.options):
+        say(line)
+    for line in describe_code(sweep.records, sweep.book.codes, sweep.source):
+        say(line)
 
 
 def _unused_log(folder: Path) -> Path:
@@ -256,6 +314,23 @@ def _unused_log(folder: Path) -> Path:
     stamp = f"sweep_{datetime.now():%Y%m%d_%H%M%S}"
     names = itertools.chain([stamp], (f"{stamp}_{i}" for i in itertools.count(2)))
     return next(path for path in (folder / f"{name}.log" for name in names) if not os.path.lexists(path))
+
+
+def _check_startable(settings: SweepSettings, plan: Plan, *, count: int | None) -> None:
+    """Say before anything starts that the program is not there, or that there is nothing to run, or no end to it."""
+    problem = missing_program(settings.command)
+    if problem:
+        raise ConfigError(
+            f"{display_path(settings.path)}: {problem}; looked in {display_path(settings.experiment_dir)} "
+            f"and {Path.cwd()}"
+        )
+    if settings.needs_limit and count is None:
+        raise ConfigError(
+            f"{display_path(settings.path)}: random search needs an end: set samples or run_cap, or --count N"
+        )
+    if next(plan.runs(), None) is None:
+        count_all(plan)
+        raise ConfigError(f"{display_path(settings.path)}: no runs to plan")
 
 
 def _check_limits(slots: Slots) -> None:
@@ -280,10 +355,17 @@ def _planned_ids(plan: Plan) -> set[str] | None:
     return {run.run_id for run in plan.runs()} if plan.is_small else None
 
 
+def describe_edit(records: Mapping[str, RunRecord], planned: Set[str]) -> str:
+    """Return what an edited sweep file has changed about the recorded runs."""
+    n_kept = sum(run_id in planned for run_id in records)
+    n_gone = len(records) - n_kept
+    return f"sweep changed: {n_kept} runs kept, {n_gone} no longer in the sweep, {len(planned) - n_kept} new"
+
+
 def describe_resume(
-    records: dict[str, RunRecord], planned: set[str] | None, *, has_changed: bool, options: SweepOptions
+    records: Mapping[str, RunRecord], planned: Set[str] | None, *, options: SweepOptions
 ) -> Iterator[str]:
-    """Yield what a start finds: runs done, interrupted and to do; and what an edited sweep file changed."""
+    """Yield what a start finds: runs done, interrupted and to do."""
     if not records:
         return
     if planned is None:
@@ -291,9 +373,6 @@ def describe_resume(
         return
     kept = [record for run_id, record in records.items() if run_id in planned]
     n_new = len(planned) - len(kept)
-    if has_changed:
-        n_gone = len(records) - len(kept)
-        yield f"sweep changed: {len(kept)} runs kept, {n_gone} no longer in the sweep, {n_new} new"
     n_finished = sum(record.state in SUCCESSFUL for record in kept)
     n_open = sum(record.goes_on for record in kept)
     n_failed = len(kept) - n_finished - n_open
@@ -301,6 +380,18 @@ def describe_resume(
     hint = "" if options.retry_failed else " (--retry-failed runs them again)"
     failed = f", {n_failed} failed{hint}" if n_failed else ""
     yield f"resuming: {n_finished} finished, {n_open} interrupted{failed}, {n_new + n_open + n_again} to do"
+
+
+def describe_code(
+    records: Sequence[RunRecord], codes: Mapping[str, Mapping[str, str]], source: SourceCode
+) -> Iterator[str]:
+    """Yield a sentence where runs have ended with other code than the program's of now."""
+    now = source.digest()
+    ended = [record for record in records if record.is_ended]
+    other = [record for record in ended if record.code and record.code != now]
+    if other:
+        files = {name for code in {r.code for r in other} for name in changed_files(codes.get(code, {}), source.files)}
+        yield describe_change(sorted(files), n_runs=len(other), n_ended=len(ended))
 
 
 @contextmanager

@@ -28,15 +28,17 @@ def print_summary(
     settings: SweepSettings, records: Sequence[RunRecord], folder: SweepFolder, log_path: Path, *, csv_path: Path
 ) -> None:
     """Print the summary and append it to the sweep's log; write ``best.yaml``."""
-    ranked = rank_configs(records, settings.objective)
+    belonging = [record for record in records if record.belongs]
+    ranked = rank_configs(belonging, settings.objective)
     lines = build_summary(
-        records,
+        belonging,
         ranked=ranked,
         objective=settings.objective,
         logged=settings.logged_metrics,
-        swept=settings.space.swept,
+        swept=settings.whole.swept,
         failed_dir=folder.runs,
     )
+    lines += _describe_extras([record for record in records if not record.belongs], settings)
     if (
         ranked
         and settings.objective is not None
@@ -63,6 +65,15 @@ def print_summary(
     except OSError as error:
         lines.append(f"warning: the log could not be written: {error.strerror}")
     TerminalLines().write_line("\n".join(lines))
+
+
+def _describe_extras(records: Sequence[RunRecord], settings: SweepSettings) -> list[str]:
+    """Return what came of runs that lie outside the sweep file: they are shown, and never the best of the sweep."""
+    if not records:
+        return []
+    shown = list(dict.fromkeys([*settings.whole.swept, *(name for record in records for name in record.params)]))
+    lines = build_summary(records, objective=settings.objective, logged=settings.logged_metrics, swept=shown)
+    return ["", f"outside the sweep file (--set), not in {BEST}:", *lines[1:]]
 
 
 def build_summary(
@@ -96,6 +107,9 @@ def _doubts(records: Sequence[RunRecord], objective: Objective | None, logged: S
     metric = primary_metric(records, wanted)
     doubts = [] if metric is None else [f"warning: {effect}" for effect in find_no_effects(records, metric)]
     remarks = Counter(part for r in records if r.state in SUCCESSFUL for part in r.reason.split("; ") if part)
+    n_codes = len({r.code for r in records if r.state in SUCCESSFUL and r.code})
+    if n_codes > 1:
+        doubts.append(f"warning: these are results of {n_codes} states of the program's code: see the column code")
     doubts += [f"warning: {n} finished runs: {remark}" for remark, n in remarks.most_common(3)]
     return ["", *doubts] if doubts else []
 

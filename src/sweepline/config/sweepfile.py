@@ -11,6 +11,7 @@ from typing import Any
 
 from sweepline.config.command import DEFAULT_COMMAND, NATIVE_PROGRAM, Command, check_macros, format_python
 from sweepline.config.faults import Faults
+from sweepline.config.naming import find_experiment_dir, name_sweep
 from sweepline.config.parameters import NamedParameter, parameter_names, read_parameters
 from sweepline.config.schema import SweepModel, WandbModel
 from sweepline.config.validation import validate
@@ -25,7 +26,6 @@ from sweepline.values import KeyPath, display_path, parse_override, read_yaml
 
 _MAX_BASES = 20
 MAX_VALUES_COMPARED = 1000
-MAX_NAME_BYTES = 200  # file systems take 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +36,8 @@ class SweepSettings:
     experiment_dir: Path
     name: str
     source: bytes
+    whole: SearchSpace
+    """What the file itself searches; ``space`` is what this start searches of it, or beside it, by ``--set``."""
     space: SearchSpace
     command: Command
     objective: Objective | None
@@ -104,14 +106,16 @@ class _Reader:
 
     def __init__(self, path: Path, model: SweepModel, faults: Faults, fixed: Sequence[str]) -> None:
         self.path, self.model, self.faults, self.fixed = path, model, faults, fixed
-        folder = path.parent
-        self.experiment_dir = folder.parent if folder.name == "cfg" else folder
+        self.experiment_dir = find_experiment_dir(path, model.program or NATIVE_PROGRAM)
 
     def read(self) -> SweepSettings:
-        parameters = self._parameters()
+        of_file = self._parameters()
+        parameters = self._fix(of_file)
         command, identity = self._command(parameters)
         rules = self._rules(parameters)
         space = self._space(parameters, rules, command, identity)
+        whole = self._whole(of_file, space)
+        space = replace(self._pick_seed(space, command), named_by=self._naming(whole, space))
         model, local = self.model, self.model.logging.local
         if local.csv_path and (not local.csv_path.endswith(".csv") or "\0" in local.csv_path):
             self.faults.error(("logging", "local", "csv_path"), f"must name a .csv file, got {local.csv_path!r}")
@@ -124,6 +128,7 @@ class _Reader:
             experiment_dir=self.experiment_dir,
             name=self._name(),
             source=self.path.read_bytes(),
+            whole=whole,
             space=space,
             command=command,
             objective=self._objective(),
@@ -162,12 +167,17 @@ class _Reader:
         names = [parameter.name for parameter in found]
         for name in dict.fromkeys(n for n in names if names.count(n) > 1):
             faults.error(("parameters",), f"{name} stands both nested and dotted; keep one")
+        return found
+
+    def _fix(self, of_file: Sequence[NamedParameter]) -> list[NamedParameter]:
+        """Return the parameters with those fixed that ``--set`` names; a seed that the file repeats is no parameter."""
+        found, faults = list(of_file), self.faults
         for text in self.fixed:
             name, value = parse_override(text)
             replaced = [i for i, parameter in enumerate(found) if parameter.name == name]
             if replaced:
                 found[replaced[0]] = NamedParameter(found[replaced[0]].path, Constant(value))
-            else:
+            elif name != "seed" or not self._repeats_seeds:
                 if found and not self._is_native():
                     hint = did_you_mean(name, [parameter.name for parameter in found])
                     faults.note((), f"--set {text}: no such parameter in the file; it is added{hint}")
@@ -175,6 +185,40 @@ class _Reader:
         if not found and not faults.errors:
             faults.error(("parameters",), "is empty; name at least one parameter")
         return found
+
+    def _whole(self, of_file: Sequence[NamedParameter], space: SearchSpace) -> SearchSpace:
+        """Return the space that the file describes by itself; ``space`` where only ``--set`` makes one of it."""
+        names = [parameter.name for parameter in of_file]
+        is_open = self.model.method == "grid" and any(p.parameter.grid is None for p in of_file)
+        if not self.fixed or not of_file or is_open or any(set(rule.names) - set(names) for rule in space.rules):
+            return space
+        parameters = {parameter.name: parameter.parameter for parameter in of_file}
+        return replace(space, parameters=parameters, grid_order=[n for n in space.grid_order if n in parameters])
+
+    @property
+    def _repeats_seeds(self) -> bool:
+        """Whether runs get their seeds beside the parameters."""
+        return self.model.seeds is not None or self.model.repeats > 1 or self._is_native()
+
+    def _pick_seed(self, space: SearchSpace, command: Command) -> SearchSpace:
+        """Return the space with the one seed that ``--set seed=N`` picks where seeds are no parameter."""
+        picked = [value for name, value in map(parse_override, self.fixed) if name == "seed"]
+        if not picked or "seed" in space.parameters:
+            return space
+        if isinstance(picked[-1], bool) or not isinstance(picked[-1], int):
+            self.faults.error((), f"--set seed={format_python(picked[-1])}: a seed is a whole number")
+            return space
+        return replace(space, seeds=(picked[-1],))
+
+    def _naming(self, whole: SearchSpace, space: SearchSpace) -> tuple[str, ...]:
+        """Return the parameters that name runs: those which vary in the file, and those set to what it does not say."""
+        own = whole.parameters
+        beside = [
+            name
+            for name, parameter in space.parameters.items()
+            if isinstance(parameter, Constant) and (name not in own or isinstance(own[name], Constant))
+        ]
+        return (*whole.swept, *(name for name in beside if own.get(name) != space.parameters[name]))
 
     def _rules(self, parameters: Sequence[NamedParameter]) -> list[Rule]:
         known = [*(parameter.name for parameter in parameters), *parameter_names(self.model.parameters)]
@@ -355,10 +399,10 @@ class _Reader:
         )
 
     def _name(self) -> str:
-        stem = self.path.stem
-        label = self.model.name or (self.experiment_dir.name if stem == "sweep" else stem)
-        name = re.sub(r"[^\w.-]+", "_", label)[:80].strip("._") or "sweep"
-        return name.encode()[:MAX_NAME_BYTES].decode(errors="ignore")
+        name, note = name_sweep(self.path, self.experiment_dir, self.model.name)
+        if note:
+            self.faults.note((), note)
+        return name
 
     def _notes(self) -> None:
         model, faults = self.model, self.faults

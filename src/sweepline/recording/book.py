@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from sweepline.config.sweepfile import SweepSettings
+from sweepline.executors.base import Exit
 from sweepline.executors.local import read_exit
 from sweepline.recording.folders import SweepFolder
-from sweepline.recording.history import RUN_END, RUN_START, RunRecord, apply_event
+from sweepline.recording.history import (
+    CODE,
+    EXTRA,
+    IN_SWEEP,
+    MEMBERSHIP,
+    REMOVED,
+    RUN_END,
+    RUN_REREAD,
+    RUN_START,
+    RunRecord,
+    apply_event,
+)
 from sweepline.recording.journal import Journal
-from sweepline.recording.outcome import read_asked, read_outcome
+from sweepline.recording.outcome import discard_own_history, read_asked, read_outcome
+from sweepline.recording.recovery import find_unrecorded, read_start, start_fields
 from sweepline.recording.table import RunTable
 from sweepline.runs import Objective, Run, RunOutcome, State
 
@@ -30,54 +43,141 @@ class CommittedEnd:
     log_tail: Sequence[str] = ()
 
 
-@functools.lru_cache(maxsize=1)
-def _tell_second(second: int) -> str:
-    """Return a wall time with its zone; runs that start in one second share one text."""
-    return datetime.fromtimestamp(second).astimezone().isoformat(timespec="seconds")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How a run's output is read for its result."""
+
+    patterns: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
+    objective: Objective | None = None
+    proves_overrides: bool = False
+
+
+def reading_of(settings: SweepSettings) -> Reading:
+    """Return how the output of a sweep's runs is read."""
+    return Reading(
+        patterns=settings.patterns, objective=settings.objective, proves_overrides=settings.command.is_native
+    )
 
 
 class RecordBook:
     """Writes a run's end in this order: journal, disk, row. Every later step can be repeated from the earlier one."""
 
     def __init__(
-        self, folder: SweepFolder, *, csv: Path, sweep: str, params: Sequence[str], metrics: Sequence[str]
+        self,
+        folder: SweepFolder,
+        *,
+        csv: Path | None,
+        sweep: str,
+        params: Sequence[str],
+        metrics: Sequence[str],
+        reading: Reading,
     ) -> None:
-        self.folder = folder
+        self.folder, self.reading = folder, reading
         self.records: dict[str, RunRecord] = {}
-        self.journal = Journal(folder.journal, take=lambda event: apply_event(self.records, event))
-        self.table = RunTable(csv, sweep=sweep, params=params, metrics=metrics)
+        self.codes: dict[str, Mapping[str, str]] = {}
+        """The files of every state of the program that runs were started with, by the hash that records carry."""
+        self._reread: set[str] = set()
+        self.journal = Journal(folder.journal, take=self._take)
+        self.table = RunTable(csv or folder.csv, sweep=sweep, params=params, metrics=metrics, is_shared=csv is not None)
         self._uncommitted: list[CommittedEnd] = []
         self._commit_due = 0.0
 
-    def open(
-        self, *, patterns: Mapping[str, re.Pattern[str]], objective: Objective | None, proves_overrides: bool
-    ) -> list[str]:
-        """End what a dead orchestrator left open and bring the table up to date; return sentences worth saying."""
+    def _take(self, event: Mapping[str, Any]) -> None:
+        apply_event(self.records, event)
+        if event["ev"] == CODE:
+            self.codes[event["code"]] = event["files"]
+        elif event["ev"] == RUN_REREAD:
+            self._reread.add(event["run"])
+
+    def note_code(self, code: str, files: Mapping[str, str]) -> bool:
+        """Write down what the program consists of from now on; return whether that is news."""
+        if code in self.codes or not code:
+            return False
+        self.journal.append(CODE, code=code, files=dict(files))
+        self.codes[code] = dict(files)
+        return True
+
+    def recover(self, *, planned: Callable[[], Mapping[str, Run]] = dict) -> list[str]:
+        """End what a dead orchestrator left open, and record what it did not; return sentences worth saying.
+
+        ``planned`` gives the runs of the plan by id, for folders of runs that do not tell it themselves.
+        """
         for record in list(self.records.values()):
             if record.state == State.RUNNING:
-                outcome = self._recover(record, patterns, objective, proves_overrides=proves_overrides)
-                self._append_end(record.run_id, record.attempt, outcome)
+                self._append_end(record.run_id, record.attempt, self._recover(record))
+        note = self._take_in_unrecorded(planned)
+        return [*self.take_notes(), *([note] if note else [])]
+
+    def open_table(self) -> list[str]:
+        """Bring the table up to date with what is recorded so far; return sentences worth saying."""
         self.journal.sync()
         self._uncommitted.clear()
-        notes = [self.journal.cut_note, self.table.open(self.records.values())]
+        note = self.table.open(self.records, reread=self._reread)
+        return [*([note] if note else []), *self.take_notes()]
+
+    def take_notes(self) -> list[str]:
+        """Return what is worth saying of the journal and the table since the last call."""
+        notes = [self.journal.note, self.table.note]
+        self.journal.note = self.table.note = None
         return [note for note in notes if note]
+
+    def _take_in_unrecorded(self, planned: Callable[[], Mapping[str, Run]]) -> str | None:
+        """Record attempts that ended and that the journal does not know: an older copy of it was put back, or none."""
+        n_taken, unknown = 0, []
+        runs: Mapping[str, Run] | None = None
+        for place, attempt, end in find_unrecorded(self.folder.runs, self.records):
+            runs = planned() if runs is None else runs
+            start = read_start(place, runs)
+            if start is None:
+                unknown.append(place.name)
+                continue
+            self.journal.append(RUN_START, **start)
+            apply_event(self.records, {"ev": RUN_START, **start})
+            self._append_end(start["run"], attempt, self._read(place, end))
+            n_taken += 1
+        taken = f"{n_taken} ended runs that the journal did not know were taken from their folders" if n_taken else ""
+        left = f"{len(unknown)} run folders do not tell their parameters and are left alone" if unknown else ""
+        return "; ".join(filter(None, (taken, left))) or None
+
+    def mark_membership(self, whole: Set[str]) -> None:
+        """Write down which recorded runs belong to the sweep as it is now, whose runs are ``whole``."""
+        changed = {}
+        for run_id, record in self.records.items():
+            standing = IN_SWEEP if run_id in whole else EXTRA if record.in_sweep == EXTRA else REMOVED
+            if standing != record.in_sweep:
+                changed[run_id] = standing
+        if changed:
+            self.journal.append(MEMBERSHIP, runs=changed)
+            apply_event(self.records, {"ev": MEMBERSHIP, "runs": changed})
+
+    def read_again(self) -> int:
+        """Read the kept output of all runs that finished, whose patterns have changed; return how many results did."""
+        n_changed = 0
+        for record in list(self.records.values()):
+            run_dir = self.folder.run_dir(record.run_id)
+            found = read_exit(run_dir)
+            if record.state != State.FINISHED or found is None or found[0] != record.attempt:
+                continue
+            discard_own_history(run_dir)
+            outcome = self._read(run_dir, found[1])
+            if outcome.state != State.FINISHED or (outcome.reason, dict(outcome.metrics)) == (
+                record.reason,
+                dict(record.metrics),
+            ):
+                continue
+            event = {"run": record.run_id, "reason": outcome.reason, "metrics": dict(outcome.metrics)}
+            self.journal.append(RUN_REREAD, **event)
+            self._take({"ev": RUN_REREAD, **event})
+            n_changed += 1
+        return n_changed
 
     def note_event(self, event: str, **fields: object) -> None:
         """Write an event that concerns no single run."""
         self.journal.append(event, **fields)
 
-    def start(self, run: Run, attempt: int, device: str) -> None:
+    def start(self, run: Run, attempt: int, device: str, *, code: str = "", in_sweep: str = IN_SWEEP) -> None:
         """Write that an attempt is about to be started."""
-        event = {
-            "run": run.run_id,
-            "attempt": attempt,
-            "name": run.name,
-            "params": dict(run.params),
-            "seed": run.seed,
-            "identity": run.identity,
-            "device": device,
-            "started_at": _tell_second(int(time.time())),
-        }
+        event = start_fields(run, attempt=attempt, device=device, code=code, in_sweep=in_sweep)
         self.journal.append(RUN_START, **event)
         apply_event(self.records, {"ev": RUN_START, **event})
 
@@ -136,18 +236,15 @@ class RecordBook:
             self._commit_due = time.monotonic() + COMMIT_INTERVAL_S
         self._uncommitted.append(CommittedEnd(replace(self.records[run_id]), outcome, log_tail))
 
-    def _recover(
-        self,
-        record: RunRecord,
-        patterns: Mapping[str, re.Pattern[str]],
-        objective: Objective | None,
-        *,
-        proves_overrides: bool,
-    ) -> RunOutcome:
+    def _recover(self, record: RunRecord) -> RunOutcome:
         """Return the end of a run that nobody recorded: by its ``exit.json``, else interrupted."""
         run_dir = self.folder.run_dir(record.run_id)
         found = read_exit(run_dir)
         if found is None or found[0] != record.attempt:
             return RunOutcome(state=State.INTERRUPTED, reason="the sweep ended before this run did")
-        asked = read_asked(run_dir) if proves_overrides else None
-        return read_outcome(run_dir, found[1], patterns=patterns, objective=objective, asked=asked)
+        return self._read(run_dir, found[1])
+
+    def _read(self, run_dir: Path, end: Exit) -> RunOutcome:
+        reading = self.reading
+        asked = read_asked(run_dir) if reading.proves_overrides else None
+        return read_outcome(run_dir, end, patterns=reading.patterns, objective=reading.objective, asked=asked)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sweepline.errors import RecordError, record_error
+from sweepline.errors import RecordError, SweepLockedError, record_error
 from sweepline.files import TEMPORARY, write_whole
 from sweepline.recording.journal import JOURNAL, unused_path
 from sweepline.recording.locks import KEEPER_LOCK, LOCK, OWNER, KeeperLock, SweepLock, is_held
+from sweepline.recording.table import take_rows_out
 from sweepline.values import display_path
 
 CSV = "runs.csv"
@@ -20,6 +20,7 @@ PLAN = "plan.json"
 FROZEN = "sweep.yaml"
 BEST = "best.yaml"
 ARCHIVE = "archive"
+_UNFINISHED = ".unfinished"
 _KEPT_ACROSS_ATTEMPTS = ("ckpt", "attempts", "batch_size.json")
 
 
@@ -30,6 +31,8 @@ class SweepFolder:
         self.path = path
         self.runs = path / "runs"
         self.keeper_lock = KeeperLock(path)
+        self.finished_archive: Path | None = None
+        """What a ``--fresh`` that was killed had begun to archive, and :meth:`lock` has finished."""
         self._lock: SweepLock | None = None
         self._inode: tuple[int, int] | None = None
 
@@ -61,6 +64,8 @@ class SweepFolder:
         lock = SweepLock(self.path)
         lock.take(take_over=take_over)
         self._lock = lock
+        for unfinished in (self.path / ARCHIVE).glob(f"*{_UNFINISHED}"):
+            self.finished_archive = self._move_into(unfinished)
         for leftover in self.path.glob(f"*{TEMPORARY}"):  # of a start that died while it wrote
             if not leftover.is_dir():
                 leftover.unlink(missing_ok=True)
@@ -79,34 +84,50 @@ class SweepFolder:
             self._lock.give_back()
             self._lock = None
 
-    def is_locked(self) -> bool:
-        """Whether an orchestrator holds the folder now; for readers."""
+    def is_locked(self) -> bool | None:
+        """Whether an orchestrator holds the folder now, for readers; None where that cannot be told."""
         return is_held(self.path / LOCK)
 
-    def check_is_there(self) -> None:
-        """Make sure that this is still the folder that was locked.
+    def check_is_there(self) -> str | None:
+        """Make sure that this is still the folder that was locked; return a sentence where its lock was made anew.
 
         Raises:
-            RecordError: it was removed, renamed or mounted over.
+            RecordError: it was removed, renamed or mounted over, or another process has made its lock anew.
         """
         if _inode_of(self.path) != self._inode:
             raise RecordError(f"{self.path}: the sweep folder is gone")
+        try:
+            return self._lock.restore() if self._lock is not None else None
+        except SweepLockedError as error:
+            raise RecordError(f"{LOCK} was removed while the sweep runs, and {error}") from None
 
     def archive(self, *, csv: Path | None = None) -> Path | None:
-        """Move everything of earlier starts into ``archive/<time>/``, ``csv`` too where it stands elsewhere.
+        """Move everything of earlier starts into ``archive/<time>/``, and its runs' rows out of ``csv``, elsewhere.
 
-        Returns that folder, None if there was nothing.
+        Returns that folder, None if there was nothing. A move that is cut off is finished by the next :meth:`lock`.
         """
-        entries = [entry for entry in self.path.iterdir() if entry.name not in (LOCK, KEEPER_LOCK, OWNER, ARCHIVE)]
-        if not self.journal.exists():
+        if not self._entries():
             return None
         target = unused_path(self.path / ARCHIVE / time.strftime("%Y%m%d_%H%M%S"))
-        target.mkdir(parents=True)
-        for entry in entries:
-            entry.rename(target / entry.name)
-        if csv is not None and csv.exists():
-            shutil.move(csv, target / CSV)
-        self.runs.mkdir()
+        unfinished = target.with_name(f"{target.name}{_UNFINISHED}")
+        unfinished.mkdir(parents=True)
+        if csv is not None:
+            take_rows_out(csv, self.path.name, [run_dir.name for run_dir in self.runs.iterdir()], to=unfinished / CSV)
+        return self._move_into(unfinished)
+
+    def _entries(self) -> list[Path]:
+        """Return what earlier starts have left, the journal last; a folder of runs that is empty is nothing."""
+        kept = (LOCK, KEEPER_LOCK, OWNER, ARCHIVE)
+        entries = [entry for entry in self.path.iterdir() if entry.name not in kept]
+        found = [entry for entry in entries if entry != self.runs or any(entry.iterdir())]
+        return sorted(found, key=lambda entry: entry.name == JOURNAL)
+
+    def _move_into(self, unfinished: Path) -> Path:
+        for entry in self._entries():
+            entry.rename(unused_path(unfinished / entry.name))
+        target = unfinished.with_name(unfinished.name.removesuffix(_UNFINISHED))
+        unfinished.rename(target)
+        self.runs.mkdir(exist_ok=True)
         return target
 
     def make_run_dir(self, run_id: str, attempt: int) -> Path:
@@ -125,20 +146,18 @@ class SweepFolder:
         write_whole(self.path / PLAN, (json.dumps(plan, indent=2, default=str) + "\n").encode())
 
     def read_plan(self) -> dict[str, Any] | None:
-        """Return ``plan.json``; None when there is none.
+        """Return ``plan.json``; None when there is none, or a damaged one, which the next start writes anew.
 
         Raises:
-            RecordError: the file is no plan.
+            RecordError: the file cannot be read.
         """
         try:
             plan = json.loads((self.path / PLAN).read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):
             return None
-        except ValueError:
-            plan = None
-        if not isinstance(plan, dict):
-            raise RecordError(f"{self.path / PLAN}: is damaged; restore it, or start over with --fresh")
-        return plan
+        except OSError as error:
+            raise RecordError(f"{self.path / PLAN}: cannot be read: {error.strerror}") from None
+        return plan if isinstance(plan, dict) else None
 
     def freeze(self, source: bytes) -> None:
         """Keep the sweep file as it was at this start."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 from sweepline.runs import UNENDED, State
 
 RUN_START, RUN_END = "run_start", "run_end"
+RUN_REREAD, MEMBERSHIP, CODE = "run_reread", "membership", "code"
+IN_SWEEP, EXTRA, REMOVED = "yes", "extra", "no"
+"""How a run stands to the sweep as it is now: one of it, asked for outside the file, dropped from the file."""
 
 
 class Values(Mapping[str, Any]):
@@ -58,6 +62,13 @@ class RunRecord:
     reason: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     is_blameless: bool = False
+    code: str = ""
+    in_sweep: str = IN_SWEEP
+
+    @property
+    def belongs(self) -> bool:
+        """Whether the run is one of the sweep as it is now."""
+        return self.in_sweep == IN_SWEEP
 
     @property
     def is_ended(self) -> bool:
@@ -84,7 +95,8 @@ def apply_event(records: dict[str, RunRecord], event: Mapping[str, Any]) -> None
     if kind == RUN_START:
         record = records.setdefault(event["run"], RunRecord(event["run"]))
         record.name, record.params, record.seed = event["name"], Values(event["params"]), event["seed"]
-        record.identity = event.get("identity", "")
+        record.identity, record.code = sys.intern(event.get("identity", "")), sys.intern(event.get("code", ""))
+        record.in_sweep = sys.intern(event.get("in_sweep", IN_SWEEP))
         record.attempt, record.device, record.started_at = event["attempt"], event["device"], event["started_at"]
         record.state, record.duration_s, record.exit_code, record.reason = State.RUNNING, None, None, ""
         record.metrics, record.is_blameless = {}, False
@@ -95,3 +107,9 @@ def apply_event(records: dict[str, RunRecord], event: Mapping[str, Any]) -> None
         record.duration_s, record.exit_code = event["duration_s"], event["exit_code"]
         record.is_blameless = event.get("is_blameless", False)
         record.reason, record.metrics = event["reason"], Values(event["metrics"])
+    elif kind == RUN_REREAD:
+        record = records[event["run"]]
+        record.reason, record.metrics = event["reason"], Values(event["metrics"])
+    elif kind == MEMBERSHIP:
+        for run_id, standing in event["runs"].items():
+            records[run_id].in_sweep = sys.intern(standing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 import math
@@ -14,7 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sweepline.errors import DiskFullError, RecordError, record_error
+from sweepline.errors import RecordError, SweepLockedError, record_error
+from sweepline.files import write_all, write_whole
 
 VERSION = 2
 _UNSEALED_VERSION = 1  # whose lines have no checksum
@@ -24,29 +26,36 @@ QUARANTINE = "quarantine"
 _CHUNK_BYTES = 1 << 16
 _FLOAT_TAG, _NON_FINITE = "float", ("nan", "inf", "-inf")
 _TAGGED = b'"float"'
+_REMEDY = "restore the file from a copy, or have sweepline repair make it anew from the run folders"
 
 
 class Journal:
-    """The writing end. Opening it cuts an unfinished last line into ``quarantine/``."""
+    """The writing end. Opening it cuts an unfinished last line into ``quarantine/``.
+
+    The file is locked beside ``sweep.lock``, which people remove when a tool says that something is locked, and looked
+    at before each event: synchronizers, editors and version control replace files. ``note`` tells of that.
+    """
 
     def __init__(self, path: Path, *, take: Callable[[Mapping[str, Any]], None] | None = None) -> None:
         """Open the journal; ``take`` is handed every event that it already holds.
 
         Raises:
+            SweepLockedError: another process writes it.
             RecordError: see :func:`read_events`; the file is left as it is.
         """
         self.path = path
+        self.note: str | None = None
         self._seq = 0
-        for event in read_events(path):  # a damaged file is refused before anything is changed
-            self._seq = event["seq"] + 1
-            if take is not None:
-                take(event)
-        self.cut_note = _cut_unfinished_line(path)
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._use(_open_locked(path))
         try:
-            self._fd = os.open(path, flags, 0o644)
-        except OSError as error:
-            raise record_error(path, "cannot be written", error) from None
+            for event in read_events(path):  # a damaged file is refused before anything is changed
+                self._seq = event["seq"] + 1
+                if take is not None:
+                    take(event)
+            self.note = _cut_unfinished_line(path)
+        except BaseException:
+            os.close(self._fd)
+            raise
         self._size = os.fstat(self._fd).st_size
         self._boot_id = _read_boot_id()
 
@@ -55,7 +64,7 @@ class Journal:
 
         Raises:
             DiskFullError: there is no room; what was written of the line is cut off again.
-            RecordError: the file cannot take it for another reason.
+            RecordError: the file cannot take it for another reason, or somebody else has written into it.
         """
         record = {
             "v": VERSION,
@@ -67,16 +76,55 @@ class Journal:
             **fields,
         }
         line = _seal(json.dumps(encode(record), allow_nan=False, separators=(",", ":")).encode()) + b"\n"
+        self._check_is_ours()
         try:
-            n_written = os.write(self._fd, line)
+            write_all(self._fd, line)
         except OSError as error:
             os.ftruncate(self._fd, self._size)
             raise record_error(self.path, "cannot be written", error) from None
-        if n_written != len(line):
-            os.ftruncate(self._fd, self._size)
-            raise DiskFullError(f"{self.path}: only {n_written} of {len(line)} bytes were written; is the disk full?")
         self._size += len(line)
         self._seq += 1
+
+    def _use(self, fd: int) -> None:
+        self._fd = fd
+        status = os.fstat(fd)
+        self._file = status.st_dev, status.st_ino
+
+    def _check_is_ours(self) -> None:
+        """Make sure that what is written goes where it will be read; a file put in our place is replaced by ours.
+
+        Raises:
+            RecordError: the file itself was changed, so that what it held is gone.
+        """
+        try:
+            seen = self.path.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            seen = None
+        if seen is not None and (seen.st_dev, seen.st_ino) == self._file:
+            if seen.st_size != self._size:
+                raise RecordError(
+                    f"{self.path}: was changed while the sweep runs ({seen.st_size} bytes, {self._size} were written); "
+                    "sweepline repair makes it anew from the run folders"
+                )
+            return
+        try:
+            self._write_anew(has_stranger=seen is not None)
+        except OSError as error:
+            raise record_error(self.path, "cannot be written anew", error) from None
+
+    def _write_anew(self, *, has_stranger: bool) -> None:
+        """Give the events, which our descriptor still holds, their name again."""
+        content = os.pread(self._fd, self._size, 0)
+        where = "removed"
+        if has_stranger:
+            kept = unused_path(quarantine(self.path) / f"{self.path.name}.{time.strftime('%Y%m%d_%H%M%S')}")
+            self.path.rename(kept)
+            where = f"replaced (that copy: {QUARANTINE}/{kept.name})"
+        write_whole(self.path, content)
+        old_fd = self._fd
+        self._use(_open_locked(self.path))
+        os.close(old_fd)
+        self.note = f"{self.path.name} was {where} while the sweep runs; written anew"
 
     def sync(self) -> None:
         """Return when everything appended is on disk.
@@ -93,6 +141,31 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         os.close(self._fd)
+
+
+def _open_locked(path: Path) -> int:
+    """Return a journal opened for appending and reading, and locked."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        raise record_error(path, "cannot be written", error) from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise SweepLockedError(
+            f"{path}: another process writes it, most likely a sweep whose lock file was removed; stop that first"
+        ) from None
+    except OSError:  # a file system without locks: sweep.lock has said so
+        pass
+    return fd
+
+
+def quarantine(path: Path) -> Path:
+    """Return the folder beside a file that takes what is set aside of it."""
+    folder = path.parent / QUARANTINE
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:
@@ -118,22 +191,30 @@ def _parse(file: BinaryIO, path: Path) -> Iterator[dict[str, Any]]:
             return
         raw = line[:-1]
         try:
-            event = json.loads(_unseal(raw))
-            if _TAGGED in raw:
-                event = decode(event)
-            seq, version = operator.index(event["seq"]), operator.index(event["v"])
-            if b"\r" in raw:
-                raise ValueError("a carriage return")
-            if _UNSEALED_VERSION < version <= VERSION and not _SEAL.search(raw):
-                raise ValueError("no checksum")
+            event = read_event(raw)
+            seq, version = event["seq"], event["v"]
         except (ValueError, KeyError, TypeError):
-            raise RecordError(f"{path}: damaged at byte {offset}: {raw[:60]!r}; restore the file from a copy") from None
+            raise RecordError(f"{path}: damaged at byte {offset}: {raw[:60]!r}; {_REMEDY}") from None
         if version > VERSION:
             raise RecordError(f"{path}: written by format {version}, this is format {VERSION}; use a newer sweepline")
         if seq != expected:
-            raise RecordError(f"{path}: damaged at byte {offset}: event {expected} is missing, found {seq}")
+            raise RecordError(f"{path}: damaged at byte {offset}: event {expected} is missing, found {seq}; {_REMEDY}")
         yield event
         offset, expected = offset + len(raw) + 1, expected + 1
+
+
+def read_event(line: bytes) -> dict[str, Any]:
+    """Return the event of one line without its end; ValueError, KeyError or TypeError where it is damaged."""
+    event: dict[str, Any] = json.loads(_unseal(line))
+    if _TAGGED in line:
+        event = decode(event)
+    operator.index(event["seq"])
+    version = operator.index(event["v"])
+    if b"\r" in line:
+        raise ValueError("a carriage return")
+    if _UNSEALED_VERSION < version <= VERSION and not _SEAL.search(line):
+        raise ValueError("no checksum")
+    return event
 
 
 def _seal(line: bytes) -> bytes:
@@ -163,9 +244,7 @@ def _cut_unfinished_line(path: Path) -> str | None:
         return None
     if not tail:
         return None
-    folder = path.parent / QUARANTINE
-    folder.mkdir(exist_ok=True)
-    kept = unused_path(folder / f"{path.name}.{keep}.{time.strftime('%Y%m%d_%H%M%S')}")
+    kept = unused_path(quarantine(path) / f"{path.name}.{keep}.{time.strftime('%Y%m%d_%H%M%S')}")
     kept.write_bytes(tail)
     with path.open("r+b") as file:
         file.truncate(keep)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ LOCK, KEEPER_LOCK, OWNER = "sweep.lock", "keeper.lock", "sweep.owner"
 _AFTER_GRACE_S = 10.0
 _POLL_S = 0.02
 _STRAYS_S = 2.0
+_OWNER_ONLY = 0o600  # whoever can open a lock file can hold it
 
 
 class SweepLock:
@@ -46,13 +48,14 @@ class SweepLock:
         """
         path = self.folder / LOCK
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _OWNER_ONLY)
         except OSError as error:
             raise record_error(path, "cannot be written", error) from None
         try:
             if not _try_flock(fd):
-                holder = os.pread(fd, 500, 0).decode("utf-8", "replace").strip() or "another process"
-                raise SweepLockedError(f"this sweep is being run by {holder} (lock {display_path(path)})")
+                raise SweepLockedError(_describe_holder(os.pread(fd, 500, 0).decode("utf-8", "replace").strip(), path))
+            with suppress(PermissionError):  # of an older version, and somebody else's
+                os.fchmod(fd, _OWNER_ONLY)
             if self.network is not None:
                 self._take_owner(take_over=take_over)
             os.ftruncate(fd, 0)
@@ -65,6 +68,25 @@ class SweepLock:
             os.close(fd)
             raise
         self._fd = fd
+
+    def restore(self) -> str | None:
+        """Make the lock anew where it was removed or replaced; return a sentence then.
+
+        Raises:
+            SweepLockedError: another process has made it anew, and holds it.
+        """
+        assert self._fd is not None
+        path, ours = self.folder / LOCK, os.fstat(self._fd)
+        try:
+            seen = path.stat(follow_symlinks=False)
+        except OSError:
+            seen = None
+        if seen is not None and (seen.st_dev, seen.st_ino) == (ours.st_dev, ours.st_ino):
+            return None
+        old_fd = self._fd
+        self.take(take_over=True)
+        os.close(old_fd)
+        return f"{LOCK} was removed while the sweep runs; it is there again"
 
     def give_back(self) -> None:
         """Let others write."""
@@ -164,17 +186,33 @@ def read_keeper_token(folder: Path) -> str:
     return str(_read_json(folder / KEEPER_LOCK).get("token", ""))
 
 
-def is_held(path: Path) -> bool:
-    """Whether somebody holds a lock file now; for readers."""
+def _describe_holder(written: str, path: Path) -> str:
+    """Return who holds a lock, as far as its text tells it truly."""
+    found = re.match(r"pid (\d+) on (\S+) since", written)
+    if found and found[2] == socket.gethostname() and not Path(f"/proc/{found[1]}").exists():
+        return (
+            f"{display_path(path)} is held by a process that does not run this sweep (pid {found[1]}, which did, is "
+            f"gone): lslocks tells which"
+        )
+    return f"this sweep is being run by {written or 'another process'} (lock {display_path(path)})"
+
+
+def is_held(path: Path) -> bool | None:
+    """Whether somebody holds a lock file now, for readers; None where that cannot be told."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except FileNotFoundError:
         return False
+    except OSError:
+        return None
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
     except BlockingIOError:
         return True
+    except OSError:  # a file system without locks
+        return None
+    else:
+        return False
     finally:
         os.close(fd)
 

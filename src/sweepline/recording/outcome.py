@@ -13,6 +13,7 @@ from sweepline.errors import ConfigError, DiskFullError, record_error
 from sweepline.executors.base import Exit, StopReason
 from sweepline.files import open_plain, write_whole
 from sweepline.keeper.child import STDERR, STDOUT
+from sweepline.keeper.exitfile import EXIT_FILE
 from sweepline.metrics import MetricReader, format_history
 from sweepline.recording.room import excuse
 from sweepline.recording.tail import LogTail
@@ -96,6 +97,15 @@ def read_outcome(
         is_blameless=state == State.GPU_LOST or ended.stopped == StopReason.KEEPER_DIED,
     )
     return excuse(outcome, objective) if ended.is_disk_full else outcome
+
+
+def discard_own_history(run_dir: Path) -> None:
+    """Remove ``metrics.csv`` where it was written after the run had ended: by :func:`read_outcome`, not the program."""
+    try:
+        if (run_dir / METRICS_CSV).stat().st_mtime_ns >= (run_dir / EXIT_FILE).stat().st_mtime_ns:
+            (run_dir / METRICS_CSV).unlink()
+    except OSError:  # not there, and nothing to remove
+        return
 
 
 def _state_of(run_dir: Path, ended: Exit) -> tuple[State, str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from dataclasses import replace
 from pathlib import Path
 
+from sweepline.files import write_all
 from sweepline.runs import SUCCESSFUL, Objective, RunOutcome, State
 from sweepline.values import display_path
 
@@ -77,9 +79,11 @@ def has_room(folder: Path) -> bool:
     except OSError:
         return False
     try:
-        return os.write(fd, bytes(PROBE_BYTES)) == PROBE_BYTES
-    except OSError:
-        return False
+        write_all(fd, bytes(PROBE_BYTES))
+    except OSError as error:
+        return error.errno == errno.EFBIG  # a limit of this process, which no waiting changes
+    else:
+        return True
     finally:
         os.close(fd)
         path.unlink(missing_ok=True)

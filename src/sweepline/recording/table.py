@@ -1,23 +1,24 @@
 """``runs.csv``: one row per run that ended, a view of the journal that pandas can read at any moment.
 
 A reader never sees part of a row. A row is appended only where it lies within one page, because the kernel shows a
-longer write page by page; every other change writes a new file and renames it over the old one.
+longer write page by page; every other change writes a new file and renames it over the old one. A table outside the
+sweep's folder may be that of several sweeps, each of which keeps its own rows and leaves the others' alone.
 """
 
 from __future__ import annotations
 
 import csv
-import errno
-import io
-import json
+import fcntl
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sweepline.errors import DiskFullError, record_error
-from sweepline.files import replace_file
+from sweepline.errors import DiskFullError, RecordError, record_error
+from sweepline.files import replace_file, write_all, write_whole
+from sweepline.recording.cells import csv_line, format_cell, format_parameter, guard, on_one_line, read_rows, says
 from sweepline.recording.history import RunRecord
 from sweepline.recording.journal import unused_path
 from sweepline.runs import State
@@ -34,30 +35,53 @@ LEADING = (
     "device",
     "started_at",
     "duration_s",
+    "code",
+    "in_sweep",
 )
+VIEWED = ("code", "in_sweep")
+"""Columns that say how a row stands to the sweep as it is now, and that change without a new attempt."""
+
 PAGE_BYTES = 4096
 MAX_METRIC_COLUMNS = 500
 REBUILD_INTERVAL_S = 0.25
 REBUILD_SHARE = 30  # a rebuild that took 0.1 s is followed by none for 3 s
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+RETRY_S = 10.0  # before a table that could not be written is tried again
+_LOCK_TRIES, _LOCK_POLL_S = 50, 0.02
+
+
+class TableBusyError(Exception):
+    """Another sweep is writing the table just now."""
 
 
 class RunTable:
     """The file and what stands in it.
 
     ``fault`` tells that the disk was full at the last flush: rows wait for the next one. ``note`` is a sentence for the
-    user about a file that somebody else has changed.
+    user about a file that somebody else has changed, or that cannot be written: the journal has every run, so a sweep
+    goes on without its table. With ``is_shared`` other sweeps may write the same file.
     """
 
-    def __init__(self, path: Path, *, sweep: str, params: Sequence[str], metrics: Sequence[str] = ()) -> None:
-        self.path = path
-        self.sweep = sweep
+    def __init__(
+        self,
+        path: Path,
+        *,
+        sweep: str,
+        params: Sequence[str],
+        metrics: Sequence[str] = (),
+        is_shared: bool = False,
+    ) -> None:
+        self.path, self.sweep, self.is_shared = path, sweep, is_shared
         self.fault: DiskFullError | None = None
+        self.problem: RecordError | None = None
+        """Why the file is not up to date, for another reason than room."""
         self.note: str | None = None
         self._columns = [("param", name) for name in params if name != "seed"] + [("metric", name) for name in metrics]
         self._known = set(self._columns)
         self._n_metrics = len(metrics)
-        self._records: Iterable[RunRecord] = ()
+        self._records: Mapping[str, RunRecord] = {}
+        self._reread: Set[str] = frozenset()
+        self._others: list[dict[str, str]] = []  # rows of other sweeps
+        self._others_columns: list[str] = []
         self._n_written_columns = 0
         self._waiting: list[bytes] = []
         self._outdated: set[str] = set()  # runs whose row in the file is that of an earlier attempt
@@ -70,52 +94,70 @@ class RunTable:
     def header(self) -> list[str]:
         """The columns: fixed ones, parameters by dotted name, metrics by name (with a prefix where a name is taken)."""
         columns = list(LEADING)
+        taken = set(columns)
         for kind, name in self._columns:
-            while name in columns:
+            while name in taken:
                 name = f"{kind}.{name}"  # noqa: PLW2901
             columns.append(name)
+            taken.add(name)
         return columns
+
+    @property
+    def _whole_header(self) -> list[str]:
+        """The columns as they are written: ours, then those that only other sweeps have."""
+        own = list(map(guard, self.header))
+        return own + [name for name in self._others_columns if name not in own]
 
     @property
     def due(self) -> float | None:
         """The monotonic time at which waiting rows can be written; None when none wait."""
         return self._next_rebuild if self._waiting or self._must_rebuild else None
 
-    def open(self, records: Iterable[RunRecord]) -> str | None:
+    def open(self, records: Mapping[str, RunRecord], *, reread: Set[str] = frozenset()) -> str | None:
         """Make the file hold exactly ``records``, in their order; return a sentence when another content was set aside.
 
-        A file that is merely behind (rows missing at its end) is completed without a copy. ``records``, a view that is
-        kept up to date, is looked at again should somebody change the file later.
+        A file that is merely behind (rows missing at its end, columns of a parameter that is new) is completed without
+        a copy. ``records``, a view that is kept up to date, is looked at again should somebody change the file later;
+        the rows of ``reread`` may say what was read out of their runs before.
 
         Raises:
-            RecordError: the file cannot be read or written.
+            DiskFullError: there is no room for it.
         """
-        self._records = records
-        for record in records:
+        self._records, self._reread = records, reread
+        for record in records.values():
             if has_row(record):
                 self._learn(record)
         kinds = {"param": 0, "metric": 1}
         self._columns.sort(key=lambda column: kinds[column[0]])
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self._locked(n_tries=_LOCK_TRIES):
+                return self._bring_up_to_date()
+        except TableBusyError:
+            self._must_rebuild = True
+        except OSError as error:
+            self._go_on_without(error)
+            if self.fault is not None:
+                raise self.fault from None
+        note, self.note = self.note, None
+        return note
+
+    def _bring_up_to_date(self) -> str | None:
+        try:
             found = self.path.read_bytes()
         except FileNotFoundError:
             found = b""
-        except OSError as error:
-            raise record_error(self.path, "cannot be the table of runs", error) from None
+        self._take_others(found)
         expected = self._render()
         note = None
-        try:
-            if found and not expected.startswith(found) and not _is_header_alone(found):
-                backup = unused_path(self.path.with_name(f"{self.path.name}.bak-{time.strftime('%Y%m%d_%H%M%S')}"))
-                backup.write_bytes(found)
-                note = f"{self.path.name} did not match the journal; rebuilt (old copy: {backup.name})"
-            if found != expected or self.path.is_symlink():
-                self._replace(expected)
-            else:
-                self._use(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), len(found))
-        except OSError as error:
-            raise record_error(self.path, "cannot be rebuilt", error) from None
+        if found and not expected.startswith(found) and not self._tells_our_runs(found):
+            backup = self._unused_backup()
+            write_whole(backup, found)
+            note = f"{self.path.name} did not match the journal; rebuilt (old copy: {backup.name})"
+        if found != expected or self.path.is_symlink():
+            self._replace(expected)
+        else:
+            self._use(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), len(found))
         return note
 
     def put(self, record: RunRecord) -> None:
@@ -133,53 +175,82 @@ class RunTable:
     def flush(self, *, is_last: bool = False) -> None:
         """Write what waits: at once where a row fits into its page, else with the next rebuild, which may have to wait.
 
-        Raises:
-            RecordError: the disk refuses, for another reason than room.
+        What cannot be written is told by ``fault``, or once by ``note``, and tried again later.
         """
         self.fault = None
         if not self._waiting and not self._must_rebuild:
             return
+        if self.problem is not None and not is_last and time.monotonic() < self._next_rebuild:
+            return
         try:
-            if not self._is_untouched():
-                self._set_aside()
-            if not self._must_rebuild:
-                self._append_what_fits()
-            if self._must_rebuild and (is_last or time.monotonic() >= self._next_rebuild):
-                self._rebuild()
+            with self._locked(n_tries=_LOCK_TRIES if is_last else 1):
+                if self._fd is None:
+                    self._must_rebuild = True
+                elif not self._is_untouched():
+                    self._meet_change()
+                if not self._must_rebuild:
+                    self._append_what_fits()
+                if self._must_rebuild and (is_last or time.monotonic() >= self._next_rebuild):
+                    self._rebuild()
+        except TableBusyError:
+            self._must_rebuild, self._next_rebuild = True, time.monotonic() + _LOCK_POLL_S
         except OSError as error:
-            fault = record_error(self.path, "cannot be written", error)
-            if not isinstance(fault, DiskFullError):
-                raise fault from None
-            self.fault = fault
+            self._go_on_without(error)
 
     def close(self) -> None:
         """Write what waits and close the file."""
+        self.flush(is_last=True)
         if self._fd is not None:
-            self.flush(is_last=True)
             os.close(self._fd)
             self._fd = None
 
+    def _go_on_without(self, error: OSError) -> None:
+        """Go on without the table: rows wait, for room on the disk or for whatever else is in their way."""
+        fault = record_error(self.path, "cannot be written", error)
+        self._must_rebuild = True
+        if isinstance(fault, DiskFullError):
+            self.fault = fault
+            return
+        self._next_rebuild = time.monotonic() + RETRY_S
+        if self.problem is None:
+            self.problem = fault
+            self.note = f"{fault}; the sweep goes on: the journal has every run, sweepline rebuild-csv writes the table"
+
+    @contextmanager
+    def _locked(self, *, n_tries: int) -> Iterator[None]:
+        """Hold the folder of a table that others may write too; a lock file beside it would be in people's way."""
+        if not self.is_shared:
+            yield
+            return
+        fd = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _lock_folder(fd, n_tries=n_tries)
+            yield
+        finally:
+            os.close(fd)
+
     def _append_what_fits(self) -> None:
         assert self._fd is not None
+        n_more = len(self._whole_header) - len(self.header)
         for n_written, line in enumerate(self._waiting):
-            if self._size % PAGE_BYTES + len(line) > PAGE_BYTES:
+            row = _widen(line, n_more)
+            if self._size % PAGE_BYTES + len(row) > PAGE_BYTES:
                 self._waiting = self._waiting[n_written:]
                 self._must_rebuild = True
                 return
             try:
-                if os.write(self._fd, line) != len(line):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                write_all(self._fd, row)
             except OSError:
                 os.ftruncate(self._fd, self._size)
                 self._waiting = self._waiting[n_written:]
                 raise
-            self._size += len(line)
+            self._size += len(row)
         self._waiting = []
 
     def _rebuild(self) -> None:
         started = time.monotonic()
-        self._replace(self._render_changed() if self._is_untouched() else self._render())
-        self._waiting, self._must_rebuild = [], False
+        self._replace(self._render_changed() if self._fd is not None and self._is_untouched() else self._render())
+        self._waiting, self._must_rebuild, self.problem = [], False, None
         self._outdated.clear()
         ended = time.monotonic()
         self._next_rebuild = ended + max(REBUILD_INTERVAL_S, REBUILD_SHARE * (ended - started))
@@ -193,15 +264,78 @@ class RunTable:
         ours = os.fstat(self._fd)
         return (seen.st_ino, seen.st_dev, seen.st_size) == (ours.st_ino, ours.st_dev, self._size)
 
-    def _set_aside(self) -> None:
-        """Keep what somebody else has made of the file, and write it anew."""
-        backup = unused_path(self.path.with_name(f"{self.path.name}.bak-{time.strftime('%Y%m%d_%H%M%S')}"))
+    def _meet_change(self) -> None:
+        """Take on what other sweeps have written; what somebody has made of our rows is kept apart and written anew."""
         try:
-            self.path.rename(backup)
-            self.note = f"{self.path.name} was changed while the sweep runs; rebuilt (that copy: {backup.name})"
+            found = self.path.read_bytes()
         except FileNotFoundError:
             self.note = f"{self.path.name} was removed while the sweep runs; rebuilt"
-        self._must_rebuild, self._next_rebuild = True, 0.0
+            found = b""
+        if self.is_shared:
+            self._take_others(found)
+        if found and not (self.is_shared and self._tells_our_runs(found)):
+            backup = self._unused_backup()
+            self.path.rename(backup)
+            self.note = f"{self.path.name} was changed while the sweep runs; rebuilt (that copy: {backup.name})"
+        self._must_rebuild, self._next_rebuild = True, min(self._next_rebuild, time.monotonic() + REBUILD_INTERVAL_S)
+
+    def _unused_backup(self) -> Path:
+        return unused_path(self.path.with_name(f"{self.path.name}.bak-{time.strftime('%Y%m%d_%H%M%S')}"))
+
+    def _take_others(self, found: bytes) -> None:
+        """Learn the rows of a shared table that are not ours."""
+        self._others, self._others_columns = [], []
+        if not self.is_shared:
+            return
+        try:
+            header, rows = read_rows(found)
+        except ValueError:
+            return
+        self._others = [row for row in rows if not self._is_ours(row)]
+        self._others_columns = header if self._others else []
+
+    def _is_ours(self, row: Mapping[str, str]) -> bool:
+        return row.get("sweep") == self.sweep and row.get("run_id") in self._records
+
+    def _tells_our_runs(self, found: bytes) -> bool:
+        """Whether a table holds our runs as we wrote them, the latest possibly missing, and nothing that we did not."""
+        try:
+            header, rows = read_rows(found)
+        except ValueError:
+            return False
+        ours = [row for row in rows if self._is_ours(row)]
+        n_fixed = len(LEADING) - len(VIEWED)
+        if header[:n_fixed] != list(LEADING[:n_fixed]) or (len(ours) < len(rows) and not self.is_shared):
+            return False
+        fields = dict(zip(map(guard, self.header[len(LEADING) :]), self._columns, strict=True))
+        told: list[str] = []
+        for row in ours:
+            record = self._records[row["run_id"]]
+            if row["attempt"] == str(record.attempt) and has_row(record):
+                if record.run_id not in self._reread and not self._is_row_of(row, record, fields):
+                    return False
+                told.append(record.run_id)
+            elif not row["attempt"].isdecimal() or int(row["attempt"]) > record.attempt:
+                return False
+        # A run that went again has moved to the end, where its row may be missing like any of the latest.
+        again = {record.run_id for record in self._records.values() if record.attempt > 1} - set(told)
+        due = [record.run_id for record in self._records.values() if has_row(record) and record.run_id not in again]
+        return due[: len(told)] == told
+
+    def _is_row_of(self, row: Mapping[str, str], record: RunRecord, fields: Mapping[str, tuple[str, str]]) -> bool:
+        leading = dict(zip(LEADING, self._leading_cells(record), strict=True))
+        for column, cell in row.items():
+            if column in VIEWED:
+                continue
+            if column in leading:
+                if cell != leading[column]:
+                    return False
+                continue
+            kind, name = fields.get(column, ("", ""))
+            values = record.params if kind == "param" else record.metrics
+            if cell if name not in values else not says(cell, kind, values[name]):
+                return False
+        return True
 
     def _learn(self, record: RunRecord) -> int:
         """Add columns for names that are new, as far as there is room for metrics; return how many."""
@@ -220,23 +354,28 @@ class RunTable:
         return len(fresh)
 
     def _render(self) -> bytes:
-        """Return the whole file from the records."""
-        lines = (self._line(record) for record in list(self._records) if has_row(record))
-        return b"".join([_csv_line(map(_guard, self.header)), *lines])
+        """Return the whole file: the rows of other sweeps, and ours from the records."""
+        return self._join(self._line(record) for record in list(self._records.values()) if has_row(record))
 
     def _render_changed(self) -> bytes:
         """Return the file as it is, with the new columns, without outdated rows, with the rows that wait.
 
-        Taken from the file, because a run that goes again keeps its row, and its record no longer tells it.
+        Taken from the file, because a run that goes again keeps its row, and its record no longer tells it. What stands
+        behind our columns is empty in our rows, so that a column of others that becomes ours changes nothing in them.
         """
-        n_fresh = len(self._columns) - self._n_written_columns
-        lines = self.path.read_bytes().splitlines(keepends=True)[1:]
+        lines = self.path.read_bytes().splitlines(keepends=True)[1 + len(self._others) :]
         kept = (line for line in lines if not self._outdated or _run_id_in(line) not in self._outdated)
-        return b"".join(
-            [_csv_line(map(_guard, self.header)), *(_widen(line, n_fresh) for line in kept), *self._waiting]
-        )
+        n_own = len(self.header)
+        return self._join([*(_widen(line, n_own - self._n_written_columns) for line in kept), *self._waiting])
 
-    def _line(self, record: RunRecord) -> bytes:
+    def _join(self, ours: Iterable[bytes]) -> bytes:
+        """Return a file of the others' rows and of ``ours``, which have our columns, or more that are empty."""
+        header = self._whole_header
+        n_more = len(header) - len(self.header)
+        others = (csv_line(on_one_line(row.get(column, "")) for column in header) for row in self._others)
+        return b"".join([csv_line(header), *others, *(_widen(line, n_more) for line in ours)])
+
+    def _leading_cells(self, record: RunRecord) -> list[str]:
         leading: dict[str, Any] = {
             "sweep": self.sweep,
             "run_id": record.run_id,
@@ -249,11 +388,20 @@ class RunTable:
             "device": record.device,
             "started_at": record.started_at,
             "duration_s": None if record.duration_s is None else round(record.duration_s, 3),
+            "code": record.code,
+            "in_sweep": record.in_sweep,
         }
-        cells = [leading[name] for name in LEADING]
-        sources = {"param": record.params, "metric": record.metrics}
-        cells += [sources[kind].get(name) for kind, name in self._columns]
-        return _csv_line(map(format_cell, cells))
+        return [format_cell(leading[name]) for name in LEADING]
+
+    def _line(self, record: RunRecord) -> bytes:
+        params, metrics = record.params, record.metrics
+        cells = self._leading_cells(record)
+        for kind, name in self._columns:
+            if kind == "param":
+                cells.append(format_parameter(params[name]) if name in params else "")
+            else:
+                cells.append(format_cell(metrics.get(name)))
+        return csv_line(cells)
 
     def _replace(self, content: bytes) -> None:
         self._use(replace_file(self.path, content), len(content))
@@ -263,7 +411,40 @@ class RunTable:
         if self._fd is not None:
             os.close(self._fd)
         self._fd, self._size = fd, size
-        self._n_written_columns = len(self._columns)
+        self._n_written_columns = len(self._whole_header)
+
+
+def take_rows_out(path: Path, sweep: str, run_ids: Iterable[str], *, to: Path) -> None:
+    """Copy a table to ``to``, and take the rows of a sweep's runs out of it; those of other sweeps stay."""
+    try:
+        found = path.read_bytes()
+    except FileNotFoundError:
+        return
+    try:
+        header, rows = read_rows(found)
+    except ValueError:
+        rows, header = [], []
+    wanted = set(run_ids)
+    others = [row for row in rows if row.get("sweep") != sweep or row.get("run_id") not in wanted]
+    write_whole(to, found)
+    if others:
+        write_whole(path, b"".join(csv_line(row.values()) for row in [dict(zip(header, header, strict=True)), *others]))
+    else:
+        path.unlink()
+
+
+def _lock_folder(fd: int, *, n_tries: int) -> None:
+    for i in range(n_tries):
+        if i:
+            time.sleep(_LOCK_POLL_S)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        except OSError:  # a file system without locks for folders: whoever comes second finds the change
+            return
+        return
+    raise TableBusyError
 
 
 def _widen(line: bytes, n_columns: int) -> bytes:
@@ -278,33 +459,6 @@ def _run_id_in(line: bytes) -> str:
     return cells[1].decode("utf-8", "replace") if len(cells) > 2 else ""
 
 
-def _is_header_alone(content: bytes) -> bool:
-    return content.endswith(b"\n") and content.count(b"\n") == 1
-
-
 def has_row(record: RunRecord) -> bool:
     """Whether a run has ended at least once and is not under way."""
     return record.state not in (State.PENDING, State.RUNNING)
-
-
-def _csv_line(cells: Iterable[str]) -> bytes:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(cells)
-    return buffer.getvalue().encode("utf-8", "backslashreplace")
-
-
-def format_cell(value: Any) -> str:
-    """Return a value as one cell: numbers with every digit, text that no spreadsheet runs, nothing for None."""
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return repr(value)
-    if isinstance(value, (list, tuple, Mapping)):
-        value = json.dumps(value)
-    return _guard(value) if isinstance(value, str) else str(value)
-
-
-def _guard(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula, on one line."""
-    guarded = f"'{text}" if text.startswith(_FORMULA_STARTS) else text
-    return guarded.replace("\r", "\\r").replace("\n", "\\n")

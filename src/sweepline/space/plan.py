@@ -23,7 +23,8 @@ class SearchSpace:
     """What is searched and how.
 
     ``parameters`` are in the order of the file; ``limit`` bounds the combinations, ``seeds`` repeats each of them.
-    ``identity`` stands for the program and its config in every run's id.
+    ``identity`` stands for the program and its config in every run's id; ``named_by`` are the parameters that stand in
+    its name, by default those that vary.
     """
 
     parameters: Mapping[str, Parameter]
@@ -34,6 +35,7 @@ class SearchSpace:
     seeds: Sequence[int | None] = (None,)
     identity: str = ""
     grid_order: Sequence[str] = field(default=())
+    named_by: Sequence[str] | None = None
 
     @property
     def swept(self) -> tuple[str, ...]:
@@ -76,16 +78,16 @@ class Plan:
         space = self.space
         identity = hashlib.sha256(space.identity.encode()).hexdigest()[:8]
         index = 0
+        named_by = [name for name in (space.swept if space.named_by is None else space.named_by) if name != "seed"]
         for params in self.combinations(Tally()):
             own_seed = params.get("seed")
             has_own = "seed" in space.parameters
             for seed in (own_seed,) if has_own else space.seeds:
                 run_seed = seed if isinstance(seed, int) and not isinstance(seed, bool) else None
                 shown = None if has_own and "seed" not in space.swept else run_seed
-                swept = [name for name in space.swept if name != "seed"]
                 yield Run(
                     run_id=run_id_of(params, run_seed, space.identity),
-                    name=run_name_of(params, swept, shown),
+                    name=run_name_of(params, named_by, shown),
                     params=params,
                     seed=run_seed,
                     index=index,

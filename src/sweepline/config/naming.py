@@ -1,0 +1,98 @@
+"""Where a sweep's files go: its experiment folder and its name. Looks at what is there; writes nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sweepline.errors import ConfigError
+from sweepline.values import display_path, read_yaml
+
+OUTPUTS, PLAN, JOURNAL, FROZEN = "outputs", "plan.json", "events.jsonl", "sweep.yaml"
+CONFIG_FOLDERS = frozenset({"cfg", "configs", "config", "conf", "sweeps"})
+"""Folders that hold sweep files beside the program that they are for."""
+
+MAX_NAME_BYTES = 200  # file systems take 255
+
+
+def find_experiment_dir(path: Path, program: str) -> Path:
+    """Return the folder that the paths of a sweep file are relative to.
+
+    It is the file's own folder; of one called ``cfg`` the parent, and of one called ``configs`` or alike the nearest
+    above it that holds the program, unless the program, or what earlier starts wrote, lies in the file's own.
+    """
+    own = path.parent
+    if own.name == "cfg":
+        return own.parent
+    folder = own
+    while folder.name in CONFIG_FOLDERS and not _is_file(folder / program) and not (folder / OUTPUTS).is_dir():
+        folder = folder.parent
+    return folder if _is_file(folder / program) else own
+
+
+def name_sweep(path: Path, experiment_dir: Path, given: str | None) -> tuple[str, str | None]:
+    """Return a sweep's name, which is that of its folder in ``outputs``, and a note where an old one is kept.
+
+    A file called ``sweep.yaml`` that gives no name has that of its folder; when the folder was renamed or copied, the
+    runs are still found.
+    """
+    label = given or (experiment_dir.name if path.stem == "sweep" else path.stem)
+    name = re.sub(r"[^\w.-]+", "_", label)[:80].strip("._") or "sweep"
+    name = name.encode("utf-8", "replace")[:MAX_NAME_BYTES].decode(errors="ignore")
+    outputs = experiment_dir / OUTPUTS
+    if given or path.stem != "sweep" or (outputs / name / JOURNAL).exists():
+        return name, None
+    found = max(_earlier_folders(path, outputs), key=lambda folder: (folder / JOURNAL).stat().st_mtime, default=None)
+    if found is None:
+        return name, None
+    return (
+        found.name,
+        f"named {found.name}, as its folder was when it was first run: its runs are in {OUTPUTS}/{found.name}",
+    )
+
+
+def check_owner(path: Path, sweep_dir: Path, plan: Mapping[str, Any]) -> None:
+    """Make sure that a sweep's folder is not that of another file with the same name.
+
+    Raises:
+        ConfigError: it is; names both.
+    """
+    told = plan.get("sweep_file")
+    other = (sweep_dir / told).resolve() if isinstance(told, str) else None
+    if other is not None and other != path.resolve() and _is_file(other):
+        raise ConfigError(
+            f"{display_path(path)}: {display_path(other)} has the same name {sweep_dir.name!r}, and its runs are in "
+            f"{display_path(sweep_dir)}; give one of the two files another 'name'"
+        )
+
+
+def _earlier_folders(path: Path, outputs: Path) -> Iterator[Path]:
+    """Yield the folders of sweeps that were run from this file when its folder had another name."""
+    for plan_path in sorted(outputs.glob(f"*/{PLAN}")):
+        folder = plan_path.parent
+        try:
+            plan = json.loads(plan_path.read_bytes())
+            frozen = read_yaml(folder / FROZEN).value
+            told = plan.get("sweep_file")
+            is_ours = (folder / told).resolve() == path.resolve() if told else _is_old_record_of(path, plan)
+            if is_ours and not frozen.get("name") and (folder / JOURNAL).exists():
+                yield folder
+        except (OSError, ValueError, AttributeError, TypeError):  # no record that could be told apart
+            continue
+
+
+def _is_old_record_of(path: Path, plan: Mapping[str, Any]) -> bool:
+    """Whether a plan of an older version, which holds absolute paths, is that of a file in a folder since renamed."""
+    return any(
+        told.name == path.name and plan.get("sweep") in told.parts[-3:-1] for told in map(Path, plan.get("inputs", ()))
+    )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False

@@ -1,0 +1,142 @@
+"""Which files of the user's own a program is made of, and what they hold: so that results of other code are told apart.
+
+Read as text, never imported: the program, and the modules beside it that it imports anywhere, and they in turn.
+Installed packages are not looked at.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+MAX_FILES, MAX_FILE_BYTES = 500, 2**20
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
+
+
+class SourceCode:
+    """The files of a program, looked at again whenever a run starts: they may be edited while a sweep runs.
+
+    ``roots`` are the folders in which its own modules are found, the first one first.
+    """
+
+    def __init__(self, programs: Sequence[Path], *, roots: Sequence[Path], module: str | None = None) -> None:
+        self._roots, self._module = [root.resolve() for root in roots], module
+        self._programs = [path.resolve() for path in programs]
+        self._seen: dict[Path, tuple[int, int, int]] = {}
+        self._hashes: dict[str, str] = {}
+        self._digest = ""
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """A short hash of each file, by its path relative to the first root."""
+        return self._hashes
+
+    def digest(self) -> str:
+        """Return a short hash of all files as they are now; empty where the program is none of the user's files."""
+        if not self._seen or any(_stamp(path) != stamp for path, stamp in self._seen.items()):
+            self._read()
+        return self._digest
+
+    def _read(self) -> None:
+        contents = dict(self._walk())
+        self._seen = {path: _stamp(path) for path in contents}
+        base = self._roots[0] if self._roots else Path.cwd()
+        self._hashes = {os.path.relpath(path, base): _hash(content) for path, content in sorted(contents.items())}
+        self._digest = _hash(repr(self._hashes).encode("utf-8", "surrogateescape")) if contents else ""
+
+    def _walk(self) -> Iterator[tuple[Path, bytes]]:
+        waiting = list(self._programs)
+        if self._module is not None:
+            waiting += [*self._find(f"{self._module}.__main__"), *self._find(self._module)]
+        waiting = list(dict.fromkeys(waiting))
+        met = set(waiting)
+        while waiting and len(met) <= MAX_FILES:
+            path = waiting.pop(0)
+            try:
+                with path.open("rb") as file:
+                    content = file.read(MAX_FILE_BYTES)
+            except OSError:
+                continue
+            yield path, content
+            for found in self._imported_by(path, content):
+                if found not in met:
+                    met.add(found)
+                    waiting.append(found)
+
+    def _imported_by(self, path: Path, content: bytes) -> Iterator[Path]:
+        if path.suffix != ".py" and path not in self._programs:
+            return
+        try:
+            tree = ast.parse(content)
+        except (SyntaxError, ValueError, RecursionError):  # a shell script, or one that its own run will complain of
+            return
+        for name, level in _imports(tree):
+            roots = [path.parents[level - 1]] if 0 < level <= len(path.parents) else [path.parent, *self._roots]
+            for root in roots:
+                found = _module_files(root, name)
+                if found:
+                    yield from found
+                    break
+
+    def _find(self, name: str) -> list[Path]:
+        return next((found for root in self._roots if (found := _module_files(root, name))), [])
+
+
+def changed_files(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Return the files that differ between two states of a program, those that came or went included."""
+    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+
+
+def _imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Yield the modules that a file imports anywhere, and the dots before their names."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, 0) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            yield from ((f"{base}.{alias.name}".strip("."), node.level) for alias in node.names)
+            if base:
+                yield base, node.level
+
+
+def _module_files(root: Path, name: str) -> list[Path]:
+    """Return the files that importing ``name`` executes, its packages' first; none where it is not below ``root``."""
+    found: list[Path] = []
+    here = root
+    for part in filter(None, name.split(".")):
+        here = here / part
+        package, module = here / "__init__.py", here.with_name(f"{part}.py")
+        if package.is_file():
+            found.append(package.resolve())
+        elif module.is_file():
+            found.append(module.resolve())
+            break  # what follows is a name within it
+        elif not here.is_dir():
+            break
+    return [path for path in found if _INSTALLED.isdisjoint(path.parts)]
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:10]
+
+
+def describe_change(files: Iterable[str], *, n_runs: int, n_ended: int) -> str:
+    """Return the sentence that tells of runs which ended before the program was changed."""
+    names = list(files)
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    what = shown or "the program"
+    verb = "have" if len(names) > 1 else "has"
+    return (
+        f"{what} {verb} changed since {n_runs} of {n_ended} runs ended: their results are kept; --fresh runs all again"
+    )

@@ -1,0 +1,97 @@
+"""Which code a run executed: the program and the modules of its own that it imports, wherever and however."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sweepline.sourcecode import SourceCode, changed_files
+
+FILES = {
+    "train.py": "import helper\ndef main():\n    from pkg.models import net\n    import torch, not_there\n",
+    "helper.py": "from pkg import losses as l\n",
+    "pkg/__init__.py": "",
+    "pkg/models.py": "from . import layers\nfrom .. import outside\n",
+    "pkg/layers.py": "import helper\n",
+    "pkg/losses.py": "",
+    "pkg/unused.py": "",
+    "src/lib/__init__.py": "",
+    "src/lib/train.py": "import lib.data\n",
+    "src/lib/data.py": "",
+    "train.sh": "#!/bin/bash\necho hello\n",
+    "lib/site-packages/installed.py": "",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A user's project."""
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def source(folder: Path, program: str) -> SourceCode:
+    return SourceCode([folder / program], roots=[folder, folder / "src"])
+
+
+def test_a_program_is_made_of_what_it_imports_anywhere_and_they_in_turn(folder: Path) -> None:
+    code = source(folder, "train.py")
+    code.digest()
+    expected = {"train.py", "helper.py", "pkg/__init__.py", "pkg/models.py", "pkg/layers.py", "pkg/losses.py"}
+    assert set(code.files) == expected
+
+
+def test_a_module_of_a_src_layout_is_found(folder: Path) -> None:
+    code = SourceCode([], roots=[folder, folder / "src"], module="lib.train")
+    code.digest()
+    assert set(code.files) == {"src/lib/__init__.py", "src/lib/train.py", "src/lib/data.py"}
+
+
+def test_a_shell_script_is_one_file(folder: Path) -> None:
+    code = source(folder, "train.sh")
+    assert (code.digest() != "", set(code.files)) == (True, {"train.sh"})
+
+
+@pytest.mark.parametrize("name", ["train.py", "helper.py", "pkg/layers.py"])
+def test_an_edit_of_any_of_its_files_changes_the_digest_and_is_named(folder: Path, name: str) -> None:
+    code = source(folder, "train.py")
+    before, files = code.digest(), dict(code.files)
+    (folder / name).write_text(FILES[name] + "# edited\n")
+    assert code.digest() != before
+    assert changed_files(files, code.files) == [name]
+
+
+@pytest.mark.parametrize("name", ["pkg/unused.py", "src/lib/data.py"])
+def test_a_file_that_is_not_imported_changes_nothing(folder: Path, name: str) -> None:
+    code = source(folder, "train.py")
+    before = code.digest()
+    (folder / name).write_text("# edited\n")
+    assert code.digest() == before
+
+
+def test_a_file_that_was_touched_and_not_changed_is_the_same_code(folder: Path) -> None:
+    code = source(folder, "train.py")
+    before = code.digest()
+    os.utime(folder / "helper.py", (1, 1))
+    assert code.digest() == before
+
+
+def test_the_same_project_elsewhere_is_the_same_code(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = tmp_path_factory.mktemp("moved") / "project"
+    digest = source(folder, "train.py").digest()
+    folder.rename(other)
+    assert source(other, "train.py").digest() == digest
+
+
+@pytest.mark.parametrize("text", ["import train\n", "def broken(:\n", "from . import x\n", "\0", "from ... import y\n"])
+def test_files_that_import_each_other_or_cannot_be_read_are_no_obstacle(folder: Path, text: str) -> None:
+    (folder / "helper.py").write_text(text)
+    assert source(folder, "train.py").digest() != ""
+
+
+def test_a_program_that_is_no_file_has_no_code() -> None:
+    assert SourceCode([], roots=[]).digest() == ""
