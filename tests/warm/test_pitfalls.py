@@ -249,6 +249,33 @@ def test_imports_of_branches_not_taken_are_not_done(project: Project) -> None:
     assert logs(project) == ["False\n"] * 4
 
 
+def test_what_a_package_imports_once_it_is_asked_for_is_imported_in_advance(project: Project) -> None:
+    """As transformers does; what is no module and not asked for, or not there, stands in nobody's way."""
+    write_library(project, "heavy", "import os\nSEEN = 'SWEEPLINE_RUN_ID' in os.environ")
+    project.write(
+        "lib/site-packages/lazy/__init__.py",
+        """
+        def __getattr__(name):
+            if name != "Trainer":
+                raise AttributeError(name)
+            import heavy
+            return heavy
+        """,
+    )
+    write_sweep(
+        project,
+        """
+        from lazy import Trainer
+        try:
+            from lazy import Absent
+        except ImportError:
+            print("in a run:", Trainer.SEEN)
+        """,
+    )
+    assert "warm starts: lazy imported once" in run(project)
+    assert logs(project) == ["in a run: False\n"] * 4
+
+
 def test_a_library_that_sets_a_variable_of_the_run_is_left_to_it(project: Project) -> None:
     write_library(project, "grabs", "import os\nos.environ.setdefault('CUDA_VISIBLE_DEVICES', '7')\nSEEN = 1")
     write_sweep(project, "import grabs, os\nprint(repr(os.environ['CUDA_VISIBLE_DEVICES']))")

@@ -55,7 +55,7 @@ def preload(order: dict[str, Any], *, n_fds: int) -> tuple[list[str], list[str],
         if name in order["without"] or name in order["unused"]:
             continue
         try:
-            import_module(name)
+            _import(name)
         except Exception:  # the program will say it better
             missing += [name] if name in names else []
         else:
@@ -64,6 +64,17 @@ def preload(order: dict[str, Any], *, n_fds: int) -> tuple[list[str], list[str],
         if _per_run_variables() != before:
             raise UnfitError("sets a variable that is each run's own", name)
     return missing if named is not None else [], tried, program.stopped_by
+
+
+def _import(name: str) -> None:
+    """Do what ``import`` does with a name; one that is no module may be what a package imports once it is asked for."""
+    try:
+        import_module(name)
+    except ModuleNotFoundError as error:
+        package, _, last = name.rpartition(".")
+        if error.name != name or package not in sys.modules:
+            raise
+        getattr(sys.modules[package], last)
 
 
 @contextmanager
@@ -178,7 +189,7 @@ class Program:
             if self.stopped_by:
                 return
             for name in _imported(statement, package):
-                spec = _find_spec(name, self._folders)
+                spec = _find_spec(name, self._folders) or _find_spec(name.rpartition(".")[0], self._folders)
                 if spec is None or spec.origin in (None, "built-in", "frozen"):
                     continue
                 if _is_installed(spec.origin):
