@@ -26,6 +26,12 @@ SWEEP = """
     max_concurrent: 2
     grace: 1s
 """
+WAITS = """
+    import pathlib, time
+    print("live")
+    while not pathlib.Path("go").exists():
+        time.sleep(0.01)
+"""
 USE = """
     import json, os, sys, threading
     import LIBRARY
@@ -61,6 +67,11 @@ def run(project: Project, *args: str) -> str:
 
 def logs(project: Project, name: str = "stdout.log") -> list[str]:
     return [path.read_text() for path in sorted((project.sweep_dir / "runs").glob(f"*/{name}"))]
+
+
+def n_live(project: Project) -> int:
+    """Return how many runs of ``WAITS`` have begun."""
+    return sum(path.read_text() == "live\n" for path in project.path.glob("outputs/*/runs/*/stdout.log"))
 
 
 def warmths(project: Project) -> list[bool]:
@@ -498,9 +509,9 @@ def test_torch_trains_alike_with_any_number_of_threads_and_with_workers(project:
 
 
 def test_a_warm_parent_that_is_killed_costs_no_run(project: Project) -> None:
-    write_sweep(project, "import pathlib, time\nwhile not pathlib.Path('go').exists(): time.sleep(0.01)", n_runs=6)
+    write_sweep(project, WAITS, n_runs=6)
     process = project.start("run")
-    wait_until(lambda: len(list(project.path.glob("outputs/*/runs/*/stdout.log"))) == 2, "two runs live")
+    wait_until(lambda: n_live(project) == 2, "two runs live")
     os.kill(find_parent(project), signal.SIGKILL)
     (project.path / "go").touch()
     out, _ = process.communicate(timeout=DEADLINE_S)
@@ -510,9 +521,9 @@ def test_a_warm_parent_that_is_killed_costs_no_run(project: Project) -> None:
 
 
 def test_a_process_that_waits_to_be_a_run_and_is_killed_is_replaced(project: Project) -> None:
-    write_sweep(project, "import pathlib, time\nwhile not pathlib.Path('go').exists(): time.sleep(0.01)", n_runs=6)
+    write_sweep(project, WAITS, n_runs=6)
     process = project.start("run")
-    wait_until(lambda: len(list(project.path.glob("outputs/*/runs/*/stdout.log"))) == 2, "two runs live")
+    wait_until(lambda: n_live(project) == 2, "two runs live")
     waiting = find_parent(project, "sweepline-next")
     os.kill(waiting, signal.SIGKILL)
     wait_until(lambda: not Path(f"/proc/{waiting}").exists(), "it is gone")
@@ -551,9 +562,9 @@ def test_a_fork_that_the_system_refuses_once_makes_one_run_cold(project: Project
 
 
 def test_a_warm_parent_that_hangs_is_given_up(project: Project) -> None:
-    write_sweep(project, "import pathlib, time\nwhile not pathlib.Path('go').exists(): time.sleep(0.01)", n_runs=4)
+    write_sweep(project, WAITS, n_runs=4)
     process = project.start("run")
-    wait_until(lambda: len(list(project.path.glob("outputs/*/runs/*/stdout.log"))) == 2, "two runs live")
+    wait_until(lambda: n_live(project) == 2, "two runs live")
     os.kill(find_parent(project), signal.SIGSTOP)
     (project.path / "go").touch()
     out, _ = process.communicate(timeout=DEADLINE_S)
