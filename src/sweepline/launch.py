@@ -27,6 +27,7 @@ _MALLOC_TUNED = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TOP_PAD_": str(64 << 20),
 }
+_STARTUP = str(Path(__file__).resolve().parent / "keeper" / "startup")
 _SOURCE_SUFFIXES = (".py", ".sh", ".bash", ".jl", ".R", ".pl", ".rb", ".js", ".lua")
 _SHOWN = (
     "CUDA_DEVICE_ORDER",
@@ -39,6 +40,15 @@ _SHOWN = (
     "WANDB_MODE",
     "WANDB_SWEEP_PARAM_PATH",
 )
+
+
+def _python_variables(inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return what makes every Python of a run, whichever it is, write out each line as it is printed, in one write."""
+    before = inherited.get("PYTHONPATH", "")
+    variables = {"PYTHONUNBUFFERED": "1"}  # for where the other does nothing: python -S
+    if os.pathsep not in _STARTUP and _STARTUP not in before.split(os.pathsep):
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, (_STARTUP, before)))
+    return variables
 
 
 def inherited_environment() -> dict[str, str]:
@@ -74,7 +84,7 @@ class Launcher:
     @functools.cached_property
     def _fixed(self) -> dict[str, str]:
         """The variables that are the same for every run."""
-        variables = {"PYTHONUNBUFFERED": "1", "SWEEPLINE_SWEEP": self.settings.name}
+        variables = _python_variables(self.inherited) | {"SWEEPLINE_SWEEP": self.settings.name}
         if DATA_VARIABLE in self.inherited:
             variables[DATA_VARIABLE] = self.inherited[DATA_VARIABLE]
         if not self.settings.command.is_native:

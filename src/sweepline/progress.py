@@ -66,7 +66,7 @@ class Progress:
         self.started = time.monotonic()
         self.n_finished = 0  # a run that has finished never goes again
         self.n_warm = 0
-        self._import_s = 0.0
+        self._import_s = self._prepare_s = 0.0
         self._failed: set[str] = set()
         self._plan = plan
         self._counter = plan.count()
@@ -94,15 +94,15 @@ class Progress:
             self.n_session += record.is_ended
             self._count(record)
 
-    def note_warm(self, import_s: float) -> None:
-        """Count an end of a run that was spared ``import_s`` seconds of imports."""
+    def note_warm(self, import_s: float, *, prepare_s: float) -> None:
+        """Count an end of a run that was spared ``import_s`` seconds of imports; all runs waited ``prepare_s`` once."""
         self.n_warm += 1
-        self._import_s = import_s
+        self._import_s, self._prepare_s = import_s, prepare_s
 
     @property
     def saved_s(self) -> float:
-        """Seconds of imports that warm starts have spared, their own taken off."""
-        return max(0, self.n_warm - 1) * self._import_s
+        """Seconds of imports that warm starts have spared, what preparing them took is taken off."""
+        return max(0.0, self.n_warm * self._import_s - self._prepare_s)
 
     def walk_plan(self) -> bool:
         """Walk a slice of the plan for the total; return whether there is more to walk."""

@@ -352,7 +352,7 @@ class Sweep:
         self.book.end(run, active.attempt, outcome, log_tail=log_tail)
         self._uncommitted.append(active.handle)
         if end.exit.is_warm:
-            self.progress.note_warm(self.executor.saved_s)
+            self.progress.note_warm(self.executor.saved_s, prepare_s=self.executor.prepare_s)
         again = self._retries.decide(run, outcome, device=active.slot.device, was_shared=end.was_shared)
         if again is not None:
             self._to_go_again[run.run_id] = again

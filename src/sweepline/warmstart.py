@@ -63,7 +63,7 @@ def plan_warm_start(settings: SweepSettings, mode: str) -> WarmStart | None:
     if program != "-m" and script.suffix != ".py" and zipfile.is_zipfile(script):
         return None
     folder = command.working_dir if program == "-m" else script.resolve().parent
-    return WarmStart(preload=preload, unused=unused, folders=[str(folder)])
+    return WarmStart(preload=preload, unused=unused, folders=[str(folder)], is_asked_for=mode == "warm")
 
 
 def _wandb_mode(settings: SweepSettings) -> object:

@@ -147,6 +147,20 @@ def children():
     print(json.dumps(results))
 
 
+def writes_lines(_=None):
+    return all(stream.line_buffering and stream.write.__name__ == "write_lines" for stream in (sys.stdout, sys.stderr))
+
+
+def streams():
+    """How each process of a run writes out what it prints."""
+    found = [writes_lines()]
+    for method in ("fork", "spawn"):
+        with multiprocessing.get_context(method).Pool(1) as pool:
+            found += pool.map(writes_lines, [None])
+    code = "import observer; print(observer.writes_lines())"
+    print(json.dumps(found), subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE).stdout.decode())
+
+
 def fail(depth=2):
     if depth:
         fail(depth - 1)
@@ -275,6 +289,7 @@ def randoms():
 
 CASES = {
     "children": children,
+    "streams": streams,
     "normal": lambda: print("METRIC loss=1"),
     "exit_none": lambda: sys.exit(),
     "exit_3": lambda: sys.exit(3),

@@ -84,3 +84,9 @@ def test_a_warm_run_sees_what_a_cold_one_sees(project: Project) -> None:
     assert warm.keys() == cold.keys()
     assert cold["main_is_globals"]
     assert len(cold) > 40
+
+
+@pytest.mark.parametrize("start", ["warm", "cold"])
+def test_every_process_of_a_run_writes_whole_lines(project: Project, start: str) -> None:
+    told = outcome(project, start, "streams")[1]["stdout.log"]
+    assert told.split() == ["[true,", "true,", "true]", "True"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
+import textwrap
 import time
 import zipfile
 from pathlib import Path
@@ -23,6 +25,12 @@ SWEEP = """
     devices: cpu
     max_concurrent: 2
     grace: 1s
+"""
+WAITS = """
+    import pathlib, time
+    print("live")
+    while not pathlib.Path("go").exists():
+        time.sleep(0.01)
 """
 USE = """
     import json, os, sys, threading
@@ -59,6 +67,11 @@ def run(project: Project, *args: str) -> str:
 
 def logs(project: Project, name: str = "stdout.log") -> list[str]:
     return [path.read_text() for path in sorted((project.sweep_dir / "runs").glob(f"*/{name}"))]
+
+
+def n_live(project: Project) -> int:
+    """Return how many runs of ``WAITS`` have begun."""
+    return sum(path.read_text() == "live\n" for path in project.path.glob("outputs/*/runs/*/stdout.log"))
 
 
 def warmths(project: Project) -> list[bool]:
@@ -98,6 +111,62 @@ def test_a_library_that_starts_a_thread_is_left_to_the_runs(project: Project) ->
     assert "not imported in advance: threaded (starts 1 thread)" in said
     assert all(warmths(project))
     assert [json.loads(text)["n_threads"] for text in logs(project)] == [2] * 4
+
+
+def test_the_time_before_the_first_run_is_told_and_without_use_nothing_is_forked(project: Project) -> None:
+    """A library that cannot be shared takes longer than all that can; only in the parent, to spare the tests' time."""
+    slow = "import os, threading, time\nSEEN = 2\nif 'SWEEPLINE_RUN_ID' not in os.environ: time.sleep(0.6)\n"
+    write_library(project, "calm", "SEEN = 1")
+    write_library(project, "threaded", slow + "threading.Thread(target=time.sleep, args=(600,), daemon=True).start()")
+    write_sweep(project, "import calm, threaded")
+    said = run(project)
+    assert "cold start: nothing that takes time can be shared: threaded (starts 1 thread)" in said
+    assert "warm starts:" not in said
+    assert warmths(project) == [False] * 4
+    said = run(project, "--start", "warm", "--fresh")
+    (ready_s,) = re.findall(r"warm starts: calm imported once, ready in ([\d.]+) s, runs are forked from there", said)
+    assert float(ready_s) >= 0.6
+    assert all(warmths(project))
+
+
+ALLOCATES = """
+    import os, threading, time
+    SEEN = "of an allocator"
+    if os.environ.get("JE_ARROW_MALLOC_CONF") != "background_thread:false":
+        threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+"""
+
+
+@pytest.mark.parametrize(("set_by_user", "is_shared"), [("", True), ("background_thread:true", False)])
+def test_an_allocator_is_kept_from_threads_in_the_parent_alone(
+    project: Project, set_by_user: str, is_shared: bool
+) -> None:
+    """As jemalloc in pyarrow does; what the user has set stays, and no run sees a variable of ours."""
+    write_library(project, "allocates", textwrap.dedent(ALLOCATES))
+    if set_by_user:
+        project.environ["JE_ARROW_MALLOC_CONF"] = set_by_user
+    write_sweep(project, "import allocates, os\nprint(os.environ.get('JE_ARROW_MALLOC_CONF'))", n_runs=2)
+    said = run(project, "--start", "warm")
+    assert ("warm starts: allocates imported once" in said) == is_shared
+    assert ("not imported in advance: allocates (starts 1 thread)" in said) == (not is_shared)
+    assert logs(project) == [f"{set_by_user or None}\n"] * 2
+
+
+def test_pandas_with_pyarrow_is_shared_and_reads_as_ever(project: Project) -> None:
+    pytest.importorskip("pyarrow", reason="needs pyarrow, which pandas then imports")
+    script = """
+        import pandas
+
+        frame = pandas.read_csv("table.csv", engine="pyarrow")
+        frame.groupby("name").sum().to_parquet(f"{__import__('os').environ['SWEEPLINE_RUN_DIR']}/sums.parquet")
+        print(frame.dtypes.to_dict(), frame.name.str.upper().tolist(), frame.x.sum())
+    """
+    project.write("table.csv", "name,x\n" + "a,1\nb,2\n" * 500)
+    write_sweep(project, script, n_runs=2)
+    assert "warm starts: pandas imported once" in run(project, "--start", "warm")
+    assert all(warmths(project))
+    assert logs(project) == [logs(project)[0]] * 2
+    assert "'A', 'B'" in logs(project)[0]
 
 
 @pytest.mark.parametrize(
@@ -191,6 +260,33 @@ def test_imports_of_branches_not_taken_are_not_done(project: Project) -> None:
     assert logs(project) == ["False\n"] * 4
 
 
+def test_what_a_package_imports_once_it_is_asked_for_is_imported_in_advance(project: Project) -> None:
+    """As transformers does; what is no module and not asked for, or not there, stands in nobody's way."""
+    write_library(project, "heavy", "import os\nSEEN = 'SWEEPLINE_RUN_ID' in os.environ")
+    project.write(
+        "lib/site-packages/lazy/__init__.py",
+        """
+        def __getattr__(name):
+            if name != "Trainer":
+                raise AttributeError(name)
+            import heavy
+            return heavy
+        """,
+    )
+    write_sweep(
+        project,
+        """
+        from lazy import Trainer
+        try:
+            from lazy import Absent
+        except ImportError:
+            print("in a run:", Trainer.SEEN)
+        """,
+    )
+    assert "warm starts: lazy imported once" in run(project)
+    assert logs(project) == ["in a run: False\n"] * 4
+
+
 def test_a_library_that_sets_a_variable_of_the_run_is_left_to_it(project: Project) -> None:
     write_library(project, "grabs", "import os\nos.environ.setdefault('CUDA_VISIBLE_DEVICES', '7')\nSEEN = 1")
     write_sweep(project, "import grabs, os\nprint(repr(os.environ['CUDA_VISIBLE_DEVICES']))")
@@ -263,17 +359,85 @@ def test_what_imports_print_and_set_is_in_every_run(project: Project) -> None:
     assert logs(project, "stderr.log") == ["a warning\n"] * 4
 
 
-def test_a_folder_that_an_import_makes_outlives_the_run_that_ends_first(project: Project) -> None:
-    write_library(
-        project, "scratch", "import tempfile\nFOLDER = tempfile.TemporaryDirectory(prefix='scratch-of-tests-')"
-    )
-    write_sweep(
-        project, "import os, scratch\nprint(scratch.FOLDER.name)\nassert os.path.isdir(scratch.FOLDER.name)", n_runs=6
-    )
-    run(project)
-    assert all(warmths(project))
-    (name,) = set(logs(project))
-    assert not Path(name.strip()).exists()  # the parent has tidied up
+LEAVES = """
+    import atexit, functools, os, pathlib, shutil, socket, tempfile, weakref
+    from os import unlink
+
+    def make(*, is_folder=True):
+        if is_folder:
+            return tempfile.mkdtemp(prefix="made-by-import-")
+        fd, path = tempfile.mkstemp(prefix="made-by-import-")
+        os.close(fd)
+        return path
+
+    class Buffer:
+        pass
+
+    OWN = []
+    BUFFER = Buffer()
+    FOLDER = tempfile.TemporaryDirectory(prefix="made-by-import-")
+    BY_METHOD = tempfile.TemporaryDirectory(prefix="made-by-import-")
+    TREE, QUIET_TREE, LOCK = make(), make(), pathlib.Path(make(), "lock")
+    FILE, FILE_BY_NAME, FINALIZED, MOVED = [make(is_folder=False) for _ in range(4)]
+    LOCK.touch()
+    SOCKET = os.path.join(make(), "socket")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(SOCKET)
+    PATHS = [FOLDER.name, BY_METHOD.name, TREE, QUIET_TREE, str(LOCK), FILE, FILE_BY_NAME, FINALIZED, MOVED, SOCKET]
+
+    @atexit.register
+    def release():
+        LOCK.unlink()
+        LOCK.parent.rmdir()
+        print("released")
+
+    def finish(*, path):
+        print("finished")
+        os.remove(path)
+        os.rmdir(os.path.dirname(path))
+        for own in OWN:
+            os.remove(own)
+        with open("finished.txt", "a") as file:
+            file.write("once a run\\n")
+
+    atexit.register(BY_METHOD.cleanup)
+    atexit.register(shutil.rmtree, TREE)
+    atexit.register(functools.partial(shutil.rmtree, QUIET_TREE, ignore_errors=True))
+    atexit.register(unlink, FILE)
+    atexit.register(lambda: pathlib.Path(FILE_BY_NAME).unlink())
+    atexit.register(finish, path=SOCKET)
+    atexit.register(os.replace, MOVED, "moved.txt")
+    weakref.finalize(BUFFER, print, "the buffer is written")
+    weakref.finalize(BUFFER, os.unlink, FINALIZED)
+    """
+
+
+def test_what_an_import_makes_outlives_all_runs_and_all_else_it_registers_is_done_by_each(project: Project) -> None:
+    write_library(project, "leaves", textwrap.dedent(LEAVES))
+    script = """
+        import atexit, leaves, os, shutil, tempfile
+        assert all(map(os.path.exists, leaves.PATHS)), leaves.PATHS
+        with open(os.path.join(leaves.TREE, os.environ["SWEEPLINE_RUN_ID"]), "w") as file:
+            print("mine", file=file)
+        leaves.OWN += [leaves.make(is_folder=False)]
+        mine = leaves.make()
+        atexit.register(lambda: (shutil.rmtree(mine), print("mine is gone:", not os.path.exists(mine))))
+        print(*leaves.PATHS, *leaves.OWN, sep="\\n")
+    """
+    write_sweep(project, script, n_runs=6)
+    seen = {}
+    for start in ("warm", "cold"):
+        run(project, "--start", start)
+        assert warmths(project) == [start == "warm"] * 6
+        assert logs(project, "stderr.log") == [""] * 6
+        seen[start] = [[line for line in text.splitlines() if not line.startswith("/")] for text in logs(project)]
+        paths = {line for text in logs(project) for line in text.splitlines() if line.startswith("/")}
+        assert [path for path in paths if Path(path).exists()] == []
+        assert (project.path / "finished.txt").read_text() == "once a run\n" * 6
+        (project.path / "finished.txt").unlink()
+        (project.path / "outputs").rename(project.path / start)
+    assert seen["warm"] == seen["cold"]
+    assert seen["cold"][0] == ["mine is gone: True", "finished", "released", "the buffer is written"]
 
 
 def test_edits_between_runs_count(project: Project) -> None:
@@ -345,9 +509,9 @@ def test_torch_trains_alike_with_any_number_of_threads_and_with_workers(project:
 
 
 def test_a_warm_parent_that_is_killed_costs_no_run(project: Project) -> None:
-    write_sweep(project, "import pathlib, time\nwhile not pathlib.Path('go').exists(): time.sleep(0.01)", n_runs=6)
+    write_sweep(project, WAITS, n_runs=6)
     process = project.start("run")
-    wait_until(lambda: len(list(project.path.glob("outputs/*/runs/*/stdout.log"))) == 2, "two runs live")
+    wait_until(lambda: n_live(project) == 2, "two runs live")
     os.kill(find_parent(project), signal.SIGKILL)
     (project.path / "go").touch()
     out, _ = process.communicate(timeout=DEADLINE_S)
@@ -357,9 +521,9 @@ def test_a_warm_parent_that_is_killed_costs_no_run(project: Project) -> None:
 
 
 def test_a_process_that_waits_to_be_a_run_and_is_killed_is_replaced(project: Project) -> None:
-    write_sweep(project, "import pathlib, time\nwhile not pathlib.Path('go').exists(): time.sleep(0.01)", n_runs=6)
+    write_sweep(project, WAITS, n_runs=6)
     process = project.start("run")
-    wait_until(lambda: len(list(project.path.glob("outputs/*/runs/*/stdout.log"))) == 2, "two runs live")
+    wait_until(lambda: n_live(project) == 2, "two runs live")
     waiting = find_parent(project, "sweepline-next")
     os.kill(waiting, signal.SIGKILL)
     wait_until(lambda: not Path(f"/proc/{waiting}").exists(), "it is gone")
@@ -398,9 +562,9 @@ def test_a_fork_that_the_system_refuses_once_makes_one_run_cold(project: Project
 
 
 def test_a_warm_parent_that_hangs_is_given_up(project: Project) -> None:
-    write_sweep(project, "import pathlib, time\nwhile not pathlib.Path('go').exists(): time.sleep(0.01)", n_runs=4)
+    write_sweep(project, WAITS, n_runs=4)
     process = project.start("run")
-    wait_until(lambda: len(list(project.path.glob("outputs/*/runs/*/stdout.log"))) == 2, "two runs live")
+    wait_until(lambda: n_live(project) == 2, "two runs live")
     os.kill(find_parent(project), signal.SIGSTOP)
     (project.path / "go").touch()
     out, _ = process.communicate(timeout=DEADLINE_S)

@@ -102,5 +102,9 @@ class Executor(Protocol):
     def saved_s(self) -> float:
         """Seconds that one warm start saves; 0 while there are none."""
 
+    @property
+    def prepare_s(self) -> float:
+        """Seconds that runs have waited until they could start warm."""
+
     def close(self) -> None:
         """Give up all resources; whatever still runs is ended."""

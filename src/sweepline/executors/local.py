@@ -43,12 +43,13 @@ class WarmStart:
     """That runs shall be forked from a parent which has imported ``preload``; None: what the program itself imports.
 
     ``folders`` are where the program finds modules of its own; ``unused`` modules are left out though a library would
-    import them later.
+    import them later. With ``is_asked_for`` they are forked even where that spares no imports.
     """
 
     preload: Sequence[str] | None = None
     unused: Sequence[str] = ()
     folders: Sequence[str] = ()
+    is_asked_for: bool = False
 
 
 @dataclass
@@ -94,7 +95,7 @@ class LocalExecutor:
         token: str | None = None,
         warm: WarmStart | None = None,
     ) -> None:
-        self.saved_s = 0.0
+        self.saved_s = self.prepare_s = 0.0
         self._warm, self._is_warming = warm, False
         self._notes: list[str] = []
         self.token = token or secrets.token_hex(8)
@@ -162,6 +163,7 @@ class LocalExecutor:
                 "preload": None if self._warm.preload is None else list(self._warm.preload),
                 "unused": list(self._warm.unused),
                 "folders": list(self._warm.folders),
+                "is_asked_for": self._warm.is_asked_for,
                 "without": {},
             }
         )
@@ -267,13 +269,17 @@ class LocalExecutor:
                 run.exit = exit_of(message)
 
     def _note_warm(self, message: Mapping[str, Any]) -> None:
+        left_out = ", ".join(f"{name} ({why})" for name, why in message.get("without", {}).items())
         if "reason" in message:
             self._notes.append(f"cold start: no warm one is possible: {message['reason']}")
             return
-        self.saved_s = message["took_s"]
+        if message["is_in_vain"]:
+            self._notes.append(f"cold start: nothing that takes time can be shared: {left_out}")
+            return
+        self.saved_s, self.prepare_s = message["took_s"], message["prepare_s"]
         tops = dict.fromkeys(name.partition(".")[0] for name in message["preloaded"])
-        imported = f"{', '.join(tops)} imported once in {self.saved_s:.1f} s" if tops else "nothing to import"
-        self._notes.append(f"warm starts: {imported}, runs are forked from there")
+        imported = f"{', '.join(tops)} imported once" if tops else "nothing to import"
+        self._notes.append(f"warm starts: {imported}, ready in {self.prepare_s:.1f} s, runs are forked from there")
         if message["stopped_by"]:
             self._notes.append(
                 f"{message['stopped_by']} changes what later imports find or read: they are left to the runs; "
@@ -281,8 +287,7 @@ class LocalExecutor:
             )
         if message["missing"]:
             self._notes.append(f"preload: cannot be imported: {', '.join(message['missing'])}")
-        if message["without"]:
-            left_out = ", ".join(f"{name} ({why})" for name, why in message["without"].items())
+        if left_out:
             self._notes.append(f"not imported in advance: {left_out}")
 
     def _bury_keeper(self) -> None:

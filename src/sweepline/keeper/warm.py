@@ -20,6 +20,7 @@ from sweepline.keeper.protocol import TOKEN_VARIABLE, WARM, is_per_run
 PREPARE_S = 300.0  # for the imports
 FORK_S = 3.0  # a parent that has not forked by then is stopped, or swapped out; less than the sweep waits for an answer
 TIDY_S = 1.0
+IN_VAIN_S = 0.5  # of imports that cannot be shared, beside which a tenth of that is nothing
 MAX_LEFT_OUT = 4  # modules that cannot be shared, each of which costs a parent
 _TEMPLATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "template")
 _TITLE_BYTES = 4096
@@ -60,7 +61,7 @@ class WarmParent:
             StartError: the interpreter cannot be started.
         """
         self.interpreter: list[str] = order["interpreter"]
-        self.is_ready = False
+        self.is_ready = self._has_told = False
         self.due = time.monotonic() + PREPARE_S
         self._variables = dict(variables)
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -106,6 +107,7 @@ class WarmParent:
         if not data:
             return None
         told: dict[str, Any] = json.loads(data)
+        self._has_told = True
         self.is_ready = "reason" not in told
         return told
 
@@ -185,7 +187,7 @@ class WarmParent:
     def end(self) -> None:
         """End it: it tidies up, or is killed, and what its imports have started too. The runs live on."""
         self._socket.close()
-        if not self.is_ready or not _has_ended(self.pid, within_s=TIDY_S):
+        if not self._has_told or not _has_ended(self.pid, within_s=TIDY_S):
             kill(self.pid)
             _has_ended(self.pid, within_s=TIDY_S)
         _kill_marked(self._mark, but=self.pid)
@@ -228,6 +230,7 @@ class WarmStarts:
         self._order: dict[str, Any] = {}
         self._variables: Mapping[bytes, bytes] = {}
         self._told: set[str] = set()
+        self._began = self._lost_s = 0.0
 
     @property
     def parent(self) -> WarmParent | None:
@@ -251,6 +254,10 @@ class WarmStarts:
 
     def prepare(self, order: dict[str, Any], variables: Mapping[bytes, bytes]) -> None:
         """Start a parent."""
+        self._began, self._lost_s = time.monotonic(), 0.0
+        self._start(order, variables)
+
+    def _start(self, order: dict[str, Any], variables: Mapping[bytes, bytes]) -> None:
         self._order, self._variables = order, variables
         try:
             self._parent = WarmParent(order, variables, nothing=self._nothing, token=self._token)
@@ -264,10 +271,15 @@ class WarmStarts:
         if told is None:
             self._give_up(self._parent.describe_death())
         elif self._parent.is_ready:
-            self._tell({"ev": WARM, "without": left_out, **told})
+            is_in_vain = self._lost_s > max(IN_VAIN_S, 10 * told["took_s"]) and not self._order["is_asked_for"]
+            if is_in_vain:
+                self.end()
+            prepare_s = time.monotonic() - self._began
+            self._tell({"ev": WARM, "without": left_out, "is_in_vain": is_in_vain, "prepare_s": prepare_s, **told})
         elif told["module"] and len(left_out) < MAX_LEFT_OUT:
+            self._lost_s += told["took_s"]
             self.end()
-            self.prepare({**self._order, "without": {**left_out, told["module"]: told["reason"]}}, self._variables)
+            self._start({**self._order, "without": {**left_out, told["module"]: told["reason"]}}, self._variables)
         else:
             self._give_up(f"importing {told['module']} {told['reason']}" if told["module"] else told["reason"])
 

@@ -6,6 +6,7 @@ import ast
 import gc
 import os
 import sys
+from contextlib import contextmanager
 from importlib import import_module, machinery, util
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,10 @@ IMPLIED = {  # what a library imports only when it is first used, at half a seco
     ),
 }
 MAX_FILES_READ = 200
+# jemalloc's variables: of pyarrow (which pandas, scikit-learn, datasets, xgboost ... import), of Rust, the plain one.
+# Some builds of it start a thread when they are loaded, which only gives memory back sooner.
+_ALLOCATORS = ("JE_ARROW_MALLOC_CONF", "_RJEM_MALLOC_CONF", "MALLOC_CONF")
+_NO_THREAD = "background_thread:false"
 
 
 class UnfitError(Exception):
@@ -50,7 +55,7 @@ def preload(order: dict[str, Any], *, n_fds: int) -> tuple[list[str], list[str],
         if name in order["without"] or name in order["unused"]:
             continue
         try:
-            import_module(name)
+            _import(name)
         except Exception:  # the program will say it better
             missing += [name] if name in names else []
         else:
@@ -59,6 +64,30 @@ def preload(order: dict[str, Any], *, n_fds: int) -> tuple[list[str], list[str],
         if _per_run_variables() != before:
             raise UnfitError("sets a variable that is each run's own", name)
     return missing if named is not None else [], tried, program.stopped_by
+
+
+def _import(name: str) -> None:
+    """Do what ``import`` does with a name; one that is no module may be what a package imports once it is asked for."""
+    try:
+        import_module(name)
+    except ModuleNotFoundError as error:
+        package, _, last = name.rpartition(".")
+        if error.name != name or package not in sys.modules:
+            raise
+        getattr(sys.modules[package], last)
+
+
+@contextmanager
+def allocators_without_threads() -> Iterator[None]:
+    """Have allocators that are loaded meanwhile start no thread, unless their variables are set; no run sees these."""
+    added = [name for name in _ALLOCATORS if name not in os.environ]
+    os.environ.update(dict.fromkeys(added, _NO_THREAD))
+    try:
+        yield
+    finally:
+        for name in added:
+            if os.environ.get(name) == _NO_THREAD:
+                del os.environ[name]
 
 
 def check_names(folders: list[str], at_start: set[str]) -> None:
@@ -160,7 +189,7 @@ class Program:
             if self.stopped_by:
                 return
             for name in _imported(statement, package):
-                spec = _find_spec(name, self._folders)
+                spec = _find_spec(name, self._folders) or _find_spec(name.rpartition(".")[0], self._folders)
                 if spec is None or spec.origin in (None, "built-in", "frozen"):
                     continue
                 if _is_installed(spec.origin):

@@ -17,11 +17,13 @@ from contextlib import suppress
 from typing import Any
 
 from .becoming import become, fork_for, make_main, read_whole
-from .imports import UnfitError, check_names, count_fds, preload
+from .imports import UnfitError, allocators_without_threads, check_names, count_fds, preload
 from .label import Label, die_with_parent, name_process
 from .leaving import Leaving, flush
+from .made import Made
 
 _N_REQUEST_FDS, _FAULT = 4, 2
+_TAKES_BACK = ("torch.library",)  # its own registrations, hundreds, at 20 ms a run
 
 
 def serve(fd: int, at_start: set[str]) -> tuple[types.CodeType, dict[str, Any], Leaving]:
@@ -40,17 +42,21 @@ def serve(fd: int, at_start: set[str]) -> tuple[types.CodeType, dict[str, Any], 
         label = Label(order["mark"])
         label.write(None, [f"sweepline: warm parent of {order['title']}"])
         name_process("sweepline-warm")
-        started, before = time.monotonic(), dict(os.environb)
+        started, before, made = time.monotonic(), dict(os.environb), Made()
         has_collector = gc.isenabled()
         gc.disable()  # imports leave little to collect, and looking for it takes a fifth of their time
         sys.modules["__main__"] = make_main(order["words"])
         sys.argv[:] = order["words"]
         try:
-            missing, preloaded, stopped_by = preload(order, n_fds=count_fds())
+            with allocators_without_threads():
+                missing, preloaded, stopped_by = preload(order, n_fds=count_fds())
             check_names(order["folders"], at_start)
         except UnfitError as error:
-            _send(lifeline, {"reason": str(error), "module": error.module})
+            _send(lifeline, {"reason": str(error), "module": error.module, "took_s": time.monotonic() - started})
+            made.tidy()
             os._exit(1)
+        made.seal()
+        _leave_undone()
         flush()
         gc.freeze()  # the collector of a run leaves what is shared alone
         if has_collector:
@@ -58,12 +64,10 @@ def serve(fd: int, at_start: set[str]) -> tuple[types.CodeType, dict[str, Any], 
         printed = [read_whole(number) for number in (1, 2)]
         took_s = time.monotonic() - started
         _send(lifeline, {"took_s": took_s, "missing": missing, "preloaded": preloaded, "stopped_by": stopped_by})
-        finalizers = _take_finalizers()
         known, changes = set(sys.modules), _changes(before, dict(os.environb))
         asked, fds = _fork_until_asked(lifeline, keeper=keeper)
         if not asked:  # the keeper has closed, or is dead
-            for finalizer in finalizers:
-                finalizer()
+            made.tidy()
             os._exit(0)
     return become(fds, label=label, printed=printed, changes=changes, known=known)
 
@@ -171,13 +175,9 @@ def _changes(before: dict[bytes, bytes], after: dict[bytes, bytes]) -> dict[byte
     return {**changed, **dict.fromkeys(before.keys() - after.keys())}
 
 
-def _take_finalizers() -> list[weakref.finalize[Any, Any]]:
-    """Return what imports want done when the interpreter ends, and leave it to this process alone.
-
-    What they have made, a temporary folder say, is shared by all runs, and must outlive the first that ends.
-    """
-    registered: list[weakref.finalize[Any, Any]] = list(getattr(weakref.finalize, "_registry", ()))
-    found = [finalizer for finalizer in registered if finalizer.atexit]
-    for finalizer in found:
-        finalizer.atexit = False
-    return found
+def _leave_undone() -> None:
+    """Spare runs the finalizers that only take back what ends with the process anyway."""
+    for finalizer in list(getattr(weakref.finalize, "_registry", ())):
+        found = finalizer.peek()
+        if found is not None and getattr(found[1], "__module__", "") in _TAKES_BACK:
+            finalizer.atexit = False
