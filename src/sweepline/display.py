@@ -211,13 +211,13 @@ class LiveDisplay:
     def _row(self, active: ActiveRun) -> tuple[RenderableType, ...]:
         from rich.text import Text
 
-        place = active.tail.reader.place
+        place = active.tail.place
         where = " ".join(f"{name} {value}" for name, value in list(place.items())[:1])
         return (
             active.slot.label,
             Text(active.run.name),
             where,
-            Text(format_metrics(active.tail.reader.latest)),
+            Text(format_metrics(active.tail.results)),
             format_seconds(time.monotonic() - active.started),
         )
 

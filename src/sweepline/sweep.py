@@ -17,14 +17,13 @@ from sweepline.errors import DiskFullError, RecordError, record_error
 from sweepline.executors.base import DISK_FULL, Executor, Exit, RunHandle, StopReason
 from sweepline.guards import FailureGuard
 from sweepline.launch import Launcher
-from sweepline.metrics import MetricReader
 from sweepline.progress import ActiveRun, Observer, Progress
 from sweepline.recording.book import RecordBook
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.history import RunRecord
 from sweepline.recording.outcome import find_difference, has_effective_config, read_outcome, read_tail
 from sweepline.recording.room import DiskPause, excuse, has_room
-from sweepline.recording.tail import LogTail
+from sweepline.recording.tail import build_tail
 from sweepline.retries import Again, RetryPolicy
 from sweepline.runs import SUCCESSFUL, UNSUCCESSFUL, Run, State
 from sweepline.space.plan import Plan
@@ -80,6 +79,7 @@ class Sweep:
             sweep=settings.name,
             params=list(settings.space.parameters),
             metrics=settings.logged_metrics,
+            reserved=settings.reserved_metrics,
         )
         self.progress = Progress(plan, settings.objective)
         self.signals = StopSignals()
@@ -112,7 +112,11 @@ class Sweep:
         """
         settings = self.settings
         notes = self.book.open(
-            patterns=settings.patterns, objective=settings.objective, proves_overrides=settings.command.is_native
+            patterns=settings.patterns,
+            objective=settings.objective,
+            proves_overrides=settings.command.is_native,
+            logged=settings.logged_metrics,
+            working_dir=settings.command.working_dir,
         )
         for note in notes:
             self.observer.note(note)
@@ -255,8 +259,13 @@ class Sweep:
             slot=slot,
             handle=self.executor.submit(task),
             run_dir=run_dir,
-            tail=LogTail(run_dir, MetricReader(self.settings.patterns)),
-            asked=command.overrides(told.params, told.seed, slot.told) if command.is_native else None,
+            tail=build_tail(
+                run_dir,
+                patterns=self.settings.patterns,
+                objective=self.settings.objective,
+                logged=self.settings.logged_metrics,
+            ),
+            asked=command.overrides(told.params, told.seed, slot.told) if command.is_native else told.params,
         )
         self._active.append(active)
         self.progress.note_start(run.run_id)
@@ -302,8 +311,11 @@ class Sweep:
             end.exit,
             patterns=self.settings.patterns,
             objective=self.settings.objective,
+            logged=self.settings.logged_metrics,
             asked=active.asked,
-            reader=active.tail.finish(),
+            is_own=self.settings.command.is_native,
+            working_dir=self.settings.command.working_dir,
+            measured=active.tail.finish(),
         )
         if end.exit.is_disk_full and outcome.is_blameless:
             self._bear(DiskFullError(outcome.reason))
@@ -425,5 +437,5 @@ class Sweep:
         if active.asked is None or active.is_proof_settled or not has_effective_config(active.run_dir):
             return
         active.is_proof_settled = True
-        if find_difference(active.run_dir, active.asked):
+        if find_difference(active.run_dir, active.asked, is_own=self.settings.command.is_native):
             active.handle.cancel(StopReason.OVERRIDE_NOT_APPLIED)

@@ -46,6 +46,7 @@ def rebuild_csv_command(args: argparse.Namespace) -> int:
             sweep=str(plan.get("sweep", folder.path.name)),
             params=list(plan.get("parameters", {})),
             metrics=list(plan.get("logged_metrics", ())),
+            reserved=plan.get("reserved_metrics", ()),
         )
         records = fold(read_events(folder.journal))
         note = table.open(records.values())

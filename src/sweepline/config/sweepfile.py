@@ -65,6 +65,12 @@ class SweepSettings:
         return self.space.method != "grid" and self.space.limit is None
 
     @property
+    def reserved_metrics(self) -> list[str]:
+        """The metrics that are named in the file, which are kept however many others a run prints."""
+        named = [*self.logged_metrics, *self.patterns, *([self.objective.name] if self.objective else [])]
+        return list(dict.fromkeys(named))
+
+    @property
     def sweep_dir(self) -> Path:
         """The folder of everything this sweep writes."""
         return self.experiment_dir / "outputs" / self.name
@@ -326,7 +332,7 @@ class _Reader:
     def _objective(self) -> Objective | None:
         metric = self.model.metric
         if metric is not None:
-            return Objective(name=metric.name, goal=metric.goal)
+            return Objective(name=metric.name, goal=metric.goal, summary=metric.summary)
         if "metric" not in self.faults.document.value:
             self.faults.warn((), "no metric: the best run cannot be told; add metric: {name: ..., goal: minimize}")
         return None

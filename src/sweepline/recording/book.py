@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -40,22 +40,43 @@ class RecordBook:
     """Writes a run's end in this order: journal, disk, row. Every later step can be repeated from the earlier one."""
 
     def __init__(
-        self, folder: SweepFolder, *, csv: Path, sweep: str, params: Sequence[str], metrics: Sequence[str]
+        self,
+        folder: SweepFolder,
+        *,
+        csv: Path,
+        sweep: str,
+        params: Sequence[str],
+        metrics: Sequence[str],
+        reserved: Collection[str] = (),
     ) -> None:
         self.folder = folder
         self.records: dict[str, RunRecord] = {}
         self.journal = Journal(folder.journal, take=lambda event: apply_event(self.records, event))
-        self.table = RunTable(csv, sweep=sweep, params=params, metrics=metrics)
+        self.table = RunTable(csv, sweep=sweep, params=params, metrics=metrics, reserved=reserved)
         self._uncommitted: list[CommittedEnd] = []
         self._commit_due = 0.0
 
     def open(
-        self, *, patterns: Mapping[str, re.Pattern[str]], objective: Objective | None, proves_overrides: bool
+        self,
+        *,
+        patterns: Mapping[str, re.Pattern[str]],
+        objective: Objective | None,
+        proves_overrides: bool,
+        logged: Collection[str] = (),
+        working_dir: Path | None = None,
     ) -> list[str]:
         """End what a dead orchestrator left open and bring the table up to date; return sentences worth saying."""
+        read = functools.partial(
+            read_outcome,
+            patterns=patterns,
+            objective=objective,
+            logged=logged,
+            is_own=proves_overrides,
+            working_dir=working_dir,
+        )
         for record in list(self.records.values()):
             if record.state == State.RUNNING:
-                outcome = self._recover(record, patterns, objective, proves_overrides=proves_overrides)
+                outcome = self._recover(record, read)
                 self._append_end(record.run_id, record.attempt, outcome)
         self.journal.sync()
         self._uncommitted.clear()
@@ -136,18 +157,10 @@ class RecordBook:
             self._commit_due = time.monotonic() + COMMIT_INTERVAL_S
         self._uncommitted.append(CommittedEnd(replace(self.records[run_id]), outcome, log_tail))
 
-    def _recover(
-        self,
-        record: RunRecord,
-        patterns: Mapping[str, re.Pattern[str]],
-        objective: Objective | None,
-        *,
-        proves_overrides: bool,
-    ) -> RunOutcome:
+    def _recover(self, record: RunRecord, read: Callable[..., RunOutcome]) -> RunOutcome:
         """Return the end of a run that nobody recorded: by its ``exit.json``, else interrupted."""
         run_dir = self.folder.run_dir(record.run_id)
         found = read_exit(run_dir)
         if found is None or found[0] != record.attempt:
             return RunOutcome(state=State.INTERRUPTED, reason="the sweep ended before this run did")
-        asked = read_asked(run_dir) if proves_overrides else None
-        return read_outcome(run_dir, found[1], patterns=patterns, objective=objective, asked=asked)
+        return read(run_dir, found[1], asked=read_asked(run_dir))

@@ -12,7 +12,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +46,25 @@ class RunTable:
     """The file and what stands in it.
 
     ``fault`` tells that the disk was full at the last flush: rows wait for the next one. ``note`` is a sentence for the
-    user about a file that somebody else has changed.
+    user about a file that somebody else has changed. ``reserved`` metrics always find a column.
     """
 
-    def __init__(self, path: Path, *, sweep: str, params: Sequence[str], metrics: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        sweep: str,
+        params: Sequence[str],
+        metrics: Sequence[str] = (),
+        reserved: Collection[str] = (),
+    ) -> None:
         self.path = path
         self.sweep = sweep
         self.fault: DiskFullError | None = None
         self.note: str | None = None
         self._columns = [("param", name) for name in params if name != "seed"] + [("metric", name) for name in metrics]
         self._known = set(self._columns)
+        self._reserved = {("metric", name) for name in reserved}
         self._n_metrics = len(metrics)
         self._records: Iterable[RunRecord] = ()
         self._n_written_columns = 0
@@ -210,7 +219,8 @@ class RunTable:
         fresh = [column for column in (*params, *metrics) if column not in self._known]
         n_too_many = self._n_metrics + sum(kind == "metric" for kind, _ in fresh) - MAX_METRIC_COLUMNS
         if n_too_many > 0 and fresh:
-            fresh = fresh[: max(0, len(fresh) - n_too_many)]
+            n_kept = max(0, len(fresh) - n_too_many)
+            fresh = [*fresh[:n_kept], *(column for column in fresh[n_kept:] if column in self._reserved)]
             self.note = self.note or (
                 f"{self.path.name}: more than {MAX_METRIC_COLUMNS} metric names; the others are in the journal alone"
             )
