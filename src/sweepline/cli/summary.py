@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ import yaml
 from sweepline.analysis.effects import find_no_effects, primary_metric
 from sweepline.analysis.ranking import RankedConfig, rank_configs
 from sweepline.config.sweepfile import SweepSettings
-from sweepline.display import TerminalLines, format_number
+from sweepline.display import format_number
 from sweepline.files import write_whole
 from sweepline.recording.folders import BEST, SweepFolder
 from sweepline.recording.history import RunRecord
+from sweepline.recording.wandbfile import wandb_folders
 from sweepline.runs import SUCCESSFUL, UNSUCCESSFUL, Objective
+from sweepline.text import printable
 from sweepline.values import display_path
 
 N_BEST = 10
@@ -25,7 +27,13 @@ _MAX_FAILED_SHOWN = 5
 
 
 def print_summary(
-    settings: SweepSettings, records: Sequence[RunRecord], folder: SweepFolder, log_path: Path, *, csv_path: Path
+    settings: SweepSettings,
+    records: Sequence[RunRecord],
+    folder: SweepFolder,
+    log_path: Path,
+    *,
+    csv_path: Path,
+    write_line: Callable[[str], None],
 ) -> None:
     """Print the summary and append it to the sweep's log; write ``best.yaml``."""
     ranked = rank_configs(records, settings.objective)
@@ -52,17 +60,27 @@ def print_summary(
         f"folder  {display_path(folder.path)}",
         f"log     {display_path(log_path)}",
     ]
-    offline = sorted(folder.runs.glob("*/wandb/offline-run-*"))
-    if offline:
-        lines.append(
-            f"W&B     {len(offline)} offline runs; upload: wandb sync {display_path(folder.runs)}/*/wandb/offline-run-*"
-        )
+    lines += _sync_lines(folder, settings.command.working_dir)
     try:
         with log_path.open("a", encoding="utf-8", errors="backslashreplace") as log:
             log.write("\n".join(lines) + "\n")
     except OSError as error:
         lines.append(f"warning: the log could not be written: {error.strerror}")
-    TerminalLines().write_line("\n".join(lines))
+    write_line("\n".join(lines))
+
+
+def _sync_lines(folder: SweepFolder, working_dir: Path) -> Iterator[str]:
+    """Yield what uploads the runs that W&B has kept offline, wherever the scripts had them written."""
+    token = (folder.read_plan() or {}).get("sweep_token")
+    n_runs = sum(1 for _ in folder.runs.glob("*/wandb/offline-run-*"))
+    patterns = [f"{display_path(folder.runs)}/*/wandb/offline-run-*"] if n_runs else []
+    for place in wandb_folders(working_dir, without=folder.path) if token else ():
+        n_here = sum(1 for _ in place.glob(f"offline-run-*-{token}-*"))
+        if n_here:
+            n_runs += n_here
+            patterns.append(f"{display_path(place)}/offline-run-*-{token}-*")
+    if patterns:
+        yield f"W&B     {n_runs} offline runs; upload: wandb sync {' '.join(patterns)}"
 
 
 def build_summary(
@@ -88,7 +106,7 @@ def build_summary(
         lines.append(f"{record.state.value}: {record.name}: {record.reason}{where}")
     if len(failed) > _MAX_FAILED_SHOWN:
         lines.append(f"({len(failed) - _MAX_FAILED_SHOWN} more failures in runs.csv)")
-    return lines + _doubts(records, objective, logged)
+    return [printable(line) for line in [*lines, *_doubts(records, objective, logged)]]
 
 
 def _doubts(records: Sequence[RunRecord], objective: Objective | None, logged: Sequence[str]) -> list[str]:

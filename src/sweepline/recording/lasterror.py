@@ -6,6 +6,7 @@ caught, and gone on from, is not what ended it.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ _CRASH = re.compile(
     r"|: (?:\d+: )?\S+: (?:command )?not found$|: (?:No such file or directory|Permission denied)$|: cannot execute\b"
     r"|can't open file|: syntax error\b|^\S[^:]*: error: |^Error: |^Exception in thread \"main\""
 )
-_ERROR = re.compile(r"\bERROR\b|\b[Ee]rror: |^Error in |^\W*(?:error|failed|fatal)\b:?", re.ASCII)
+_ERROR = re.compile(r"\bERROR\b|^traceback : Signal |\b[Ee]rror: |^Error in |^\W*(?:error|failed|fatal)\b:?", re.ASCII)
 _WENT_ON = re.compile(
     r"\bMETRIC [A-Za-z_]|\b(?:retry(?:ing)?|try(?:ing)? again|halving|halved|reduc(?:e|ing)|skipping|falling back"
     r"|recover(?:ed|ing)|continuing)\b",
@@ -168,7 +169,7 @@ def _place_at(lines: Sequence[str], at: int, earlier: _Place | None) -> _Place |
     if _EXCEPTION.match(line):
         return _Place(_UNCAUGHT, at, at, _end_of_message(lines, at), text)
     if OUT_OF_MEMORY.search(text) or GPU_LOST.search(text) or (_ERROR.search(text) and "Warning" not in text):
-        return _Place(_TOLD, at, at, at + 1, text)
+        return _Place(_TOLD, at, at, at + 1, _with_next(lines, at, text).removeprefix("traceback : "))
     return None
 
 
@@ -230,7 +231,8 @@ def _read_box(lines: Sequence[str], at: int, title: str) -> _Place | None:
         is_traceback = _TRACEBACK.search(title) is not None
         return _Place(_NOTHING, at, end, end + 1, title) if is_traceback else None
     words = [line.strip(_BOX_SIDES) for line in lines[at + 1 : min(end, at + 6)]]
-    return _Place(_UNCAUGHT, at, end, end + 1, " ".join(word for word in words if word) or title)
+    said = itertools.takewhile(lambda word: not word or re.search(r"\w", word), words)  # to a rule across the box
+    return _Place(_UNCAUGHT, at, end, end + 1, " ".join(word for word in said if word) or title)
 
 
 def _is_noise(lines: Sequence[str], at: int) -> bool:

@@ -21,6 +21,7 @@ from sweepline.files import replace_file
 from sweepline.recording.history import RunRecord
 from sweepline.recording.journal import unused_path
 from sweepline.runs import State
+from sweepline.text import printable
 
 LEADING = (
     "sweep",
@@ -253,7 +254,7 @@ class RunTable:
             "run_name": record.name,
             "state": record.state.value,
             "exit_code": record.exit_code,
-            "reason": record.reason,
+            "reason": printable(record.reason),
             "attempt": record.attempt,
             "seed": record.params.get("seed") if record.seed is None else record.seed,
             "device": record.device,
