@@ -86,7 +86,8 @@ def _objective(args: argparse.Namespace, plan: Mapping[str, Any], records: Mappi
     goal = args.goal or (recorded.get("goal") if name == recorded.get("name") else None)
     if goal is None:
         raise ConfigError(f"--metric {name}: add --goal minimize or --goal maximize")
-    return Objective(name=name, goal=goal)
+    is_recorded = (name, goal) == (recorded.get("name"), recorded.get("goal"))
+    return Objective(name=name, goal=goal, summary=recorded.get("summary", "last") if is_recorded else "last")
 
 
 def find_folder(target: Path) -> SweepFolder:

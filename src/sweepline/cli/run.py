@@ -10,12 +10,12 @@ import resource
 import secrets
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from sweepline.cli.dry_run import print_dry_run
 from sweepline.config.command import missing_program
@@ -27,7 +27,7 @@ from sweepline.launch import Launcher
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.history import RunRecord, fold
 from sweepline.recording.journal import read_events
-from sweepline.runs import SUCCESSFUL
+from sweepline.runs import SUCCESSFUL, Objective
 from sweepline.space.plan import Plan, SearchSpace, count_all
 from sweepline.terminal import Terminal, is_dumb
 from sweepline.values import display_path
@@ -249,7 +249,10 @@ def _start(
                 ),
             )
             has_changed = old_plan is not None and old_plan.get("search") != search_hash(settings)
-            for line in describe_resume(sweep.book.records, planned, has_changed=has_changed, options=options):
+            for line in [
+                *note_summary_change(old_plan, settings.objective, n_recorded=len(sweep.book.records)),
+                *describe_resume(sweep.book.records, planned, has_changed=has_changed, options=options),
+            ]:
                 say(line)
             sweep.run()
         if sweep.signals.first is not None:
@@ -293,6 +296,25 @@ def _exit_code(records: Sequence[RunRecord], stop_signal: int | None) -> int:
 def _planned_ids(plan: Plan) -> set[str] | None:
     """Return the ids of all runs; None where making them would take longer than they are worth."""
     return {run.run_id for run in plan.runs()} if plan.is_small else None
+
+
+def note_summary_change(
+    old_plan: Mapping[str, Any] | None, objective: Objective | None, *, n_recorded: int
+) -> list[str]:
+    """Return what to say where runs were recorded by another value of the objective than they would be now."""
+    old = (old_plan or {}).get("objective") or {}
+    if objective is None or old.get("name") != objective.name or not n_recorded:
+        return []
+    before = old.get("summary", "last")
+    if (
+        Objective(name=objective.name, goal=old.get("goal", "minimize"), summary=before).summaries
+        == objective.summaries
+    ):
+        return []
+    return [
+        f"metric.summary is {objective.summary} now, {n_recorded} recorded runs tell their {before} {objective.name}; "
+        "--fresh runs all again"
+    ]
 
 
 def describe_resume(

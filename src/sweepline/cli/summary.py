@@ -15,6 +15,7 @@ from sweepline.analysis.ranking import RankedConfig, rank_configs
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.display import format_number
 from sweepline.files import write_whole
+from sweepline.planfile import describe_objective
 from sweepline.recording.folders import BEST, SweepFolder
 from sweepline.recording.history import RunRecord
 from sweepline.recording.wandbfile import wandb_folders
@@ -126,7 +127,7 @@ def render_ranking(
     found = dict.fromkeys(name for config in ranked for name in config.means)
     metrics = [name for name in dict.fromkeys([*first, *logged, *found]) if name in found][:4]
     params = [name for name in swept if name != "seed" and any(name in config.params for config in ranked)][:8]
-    goal = f" ({objective.goal})" if objective else ""
+    goal = f" ({describe_goal(objective)})" if objective else ""
     header = ["#", *params, *(name + (goal if [name] == first else "") for name in metrics), "runs"]
     rows = [
         [
@@ -144,6 +145,11 @@ def render_ranking(
     ]
 
 
+def describe_goal(objective: Objective) -> str:
+    """Return the goal in words, with the summary where it is not the last value."""
+    return objective.goal if objective.summary == "last" else f"{objective.goal}, {objective.summary} of a run"
+
+
 def _mean_and_spread(config: RankedConfig, name: str) -> str:
     if name not in config.means:
         return "-"
@@ -159,9 +165,10 @@ def _cell(value: Any) -> str:
 def write_best(path: Path, best: RankedConfig, objective: Objective) -> None:
     """Write the best configuration as YAML: its parameters, its metrics, its runs."""
     document = {
-        "objective": {"name": objective.name, "goal": objective.goal},
+        "objective": describe_objective(objective),
         "params": dict(best.params),
         "metrics": {name: {"mean": best.means[name], "std": best.spread[name]} for name in best.means},
         "runs": [{"run_id": run.run_id, "name": run.name, "seed": run.seed} for run in best.runs],
     }
-    write_whole(path, yaml.safe_dump(document, sort_keys=False).encode())
+    text = yaml.dump(document, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False)
+    write_whole(path, text.encode())

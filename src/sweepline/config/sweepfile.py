@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -165,8 +166,8 @@ class _Reader:
             if key[:1] == ("parameters",):
                 faults.warn(key, f"{word} is read as a boolean; quote it if the word is meant")
         found = read_parameters(self.model.parameters, faults, ("parameters",))
-        names = [parameter.name for parameter in found]
-        for name in dict.fromkeys(n for n in names if names.count(n) > 1):
+        counts = Counter(parameter.name for parameter in found)
+        for name in (name for name, n in counts.items() if n > 1):
             faults.error(("parameters",), f"{name} stands both nested and dotted; keep one")
         for text in self.fixed:
             name, value = parse_override(text)

@@ -79,12 +79,12 @@ class RunTable:
     @property
     def header(self) -> list[str]:
         """The columns: fixed ones, parameters by dotted name, metrics by name (with a prefix where a name is taken)."""
-        columns = list(LEADING)
+        columns = dict.fromkeys(LEADING)
         for kind, name in self._columns:
             while name in columns:
                 name = f"{kind}.{name}"  # noqa: PLW2901
-            columns.append(name)
-        return columns
+            columns[name] = None
+        return list(columns)
 
     @property
     def due(self) -> float | None:
