@@ -6,6 +6,7 @@ Needs the ``wandb`` package for the record's definition, and nothing of its priv
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from typing import Any
 from sweepline.files import open_plain
 from sweepline.keeper.child import STDERR, STDOUT
 from sweepline.metrics import Measured, MetricPoint, MetricReader, summarize
+from sweepline.recording.journal import JOURNAL
 from sweepline.text import strip_escapes
 
 _FILE_HEADER_BYTES, _BLOCK_BYTES, _RECORD_HEADER = 7, 32 * 1024, struct.Struct("<IHB")
@@ -141,24 +143,30 @@ def find_wandb_files(run_dir: Path, working_dir: Path | None) -> list[Path]:
 
 
 def wandb_folders(top: Path, *, without: Path) -> Iterator[Path]:
-    """Yield the folders called ``wandb`` near the top of a tree, but for the folder of the sweep; hidden ones not."""
-    level, n_left = [str(top)], _MAX_ENTRIES
+    """Yield the folders called ``wandb`` near the top of a tree; not those of sweeps, nor hidden ones."""
+    level, n_left = [top], _MAX_ENTRIES
     for _ in range(_MAX_DEPTH + 1):
-        found = []
+        found: list[Path] = []
         for folder in level:
-            try:
-                with os.scandir(folder) as entries:
-                    for entry in entries:
-                        n_left -= 1
-                        if n_left < 0:
-                            return
-                        if entry.name == "wandb" and entry.is_dir():
-                            yield Path(entry.path)
-                        elif not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
-                            found.append(entry.path)
-            except OSError:
-                continue
-        level = [folder for folder in found if folder != str(without)]
+            names = _folders_in(folder, n_left)
+            n_left -= len(names)
+            if n_left <= 0:
+                return
+            if "wandb" in names:
+                yield folder / "wandb"
+            found += [folder / name for name in names if name != "wandb"]
+        level = [folder for folder in found if folder != without]
+
+
+def _folders_in(folder: Path, limit: int) -> list[str]:
+    """Return the names of the first folders in a folder; none where it is that of a sweep."""
+    try:
+        with os.scandir(folder) as entries:
+            seen = list(itertools.islice(entries, limit))
+            found = [entry.name for entry in seen if not entry.name.startswith(".") and entry.is_dir()]
+            return [] if (folder / JOURNAL).exists() else found
+    except OSError:
+        return []
 
 
 def _wandb_id(run_dir: Path) -> str:
