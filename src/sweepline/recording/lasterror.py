@@ -16,9 +16,10 @@ from sweepline.files import open_plain
 from sweepline.keeper.child import STDERR, STDOUT
 from sweepline.text import printable, strip_escapes
 
-_TAIL_BYTES = 1 << 20
+_TAIL_BYTES = 1 << 19
 _MAX_LINE_CHARS = 16 * 1024
-_MAX_BLOCK_LINES = 60
+_MAX_READ_CHARS = 1000  # of a line, to tell what it is
+_MAX_BLOCK_LINES, _MAX_FRAME_LINES = 60, 2000
 _N_AFTER = 2  # lines of the tail that follow the error
 
 OUT_OF_MEMORY = re.compile(
@@ -70,13 +71,32 @@ _WENT_ON = re.compile(
 )
 _NOISE = re.compile(
     r"^wandb: |HYDRA_FULL_ERROR|CUDA_LAUNCH_BLOCKING|TORCH_USE_CUDA_DSA|CUDA kernel errors might be|RUST_BACKTRACE"
-    r"|^[\W_]*$|\d+%\|.*\||\bit/s\b|\bs/it\b|^\s+at |^goroutine \d|^exit status \d|^Execution halted|^Stacktrace:"
-    r"|Warning: |resource_tracker|^Try '.*' for help|^Search for `cudaError|^(?:usage|Usage): .*\[",
+    r"|^[\W_]*$|(?<!\d)\d{1,3}%\||\bit/s\b|\bs/it\b|^\s+at |^goroutine \d|^exit status \d|^Execution halted"
+    r"|^Stacktrace:|Warning: |resource_tracker|^Try '.*' for help|^Search for `cudaError|^(?:usage|Usage): .*\[",
 )
-_BOX_TOP = re.compile(r"^\s*[╭┌╔┏+][─═━\-]+\s*(.*?)\s*[─═━\-]*[╮┐╗┓+]\s*$")
-_BOX_BOTTOM = re.compile(r"^\s*[╰└╚┗+][─═━\-]+.*[╯┘╝┛+]\s*$")
+_BOX_TOP = re.compile(r"^\s*+[╭┌╔┏+]([─═━\-]++.*)[╮┐╗┓+]\s*+$")
+_BOX_BOTTOM = re.compile(r"^\s*+[╰└╚┗+][─═━\-]++.*[╯┘╝┛+]\s*+$")
+_BOX_RULE = " ─═━-"
 _BOX_TITLE = re.compile(r"error|required|unrecogni[sz]ed|invalid|missing|fail", re.IGNORECASE)
 _BOX_SIDES = "│┃║| \t"
+
+_WORDS = (  # one of which every line has that one of the expressions takes
+    *(
+        "error",
+        "exce",
+        "traceback",
+        "terminate",
+        "panic",
+        "fatal",
+        "fault",
+        "interrupt",
+        "exit",
+        "instruction",
+        "abort",
+    ),
+    *("critical", "killed", "not found", "no such", "denied", "cannot", "can't", "memory", "oom", "fail", "exhausted"),
+    *("alloc", "cuda", "device", "fallen off", "ecc", "bus", "signal", "floating", "╭", "┌", "╔", "┏"),
+)
 
 _UNCAUGHT, _TOLD, _LAUNCHER, _LAST, _HINT, _NOTHING = 5, 4, 3, 2, 1, 0
 
@@ -145,7 +165,7 @@ def _find_place(lines: Sequence[str]) -> _Place | None:
             if place.rank >= (found.rank if found else _HINT):
                 found = place
             at = max(at, place.at)
-        elif found is not None and _WENT_ON.search(lines[at]) and at >= found.at:
+        elif found is not None and at >= found.at and _WENT_ON.search(lines[at][:_MAX_READ_CHARS]):
             found = None  # the program lived on
         at += 1
     return found
@@ -153,9 +173,12 @@ def _find_place(lines: Sequence[str]) -> _Place | None:
 
 def _place_at(lines: Sequence[str], at: int, earlier: _Place | None) -> _Place | None:
     """Return the error that begins at a line, if one does."""
-    line = lines[at]
+    line = lines[at][:_MAX_READ_CHARS]
+    lowered = line.lower()
+    if not any(word in lowered for word in _WORDS) and not line.lstrip().startswith(("+", "F")):
+        return None
     if (box := _BOX_TOP.match(line)) is not None:
-        return _read_box(lines, at, box.group(1))
+        return _read_box(lines, at, box.group(1).strip(_BOX_RULE))
     if _TRACEBACK.search(line):
         return _read_traceback(lines, at, earlier)
     text = line.strip()
@@ -175,9 +198,9 @@ def _place_at(lines: Sequence[str], at: int, earlier: _Place | None) -> _Place |
 
 def _read_traceback(lines: Sequence[str], at: int, earlier: _Place | None) -> _Place | None:
     """Return the exception of a Python traceback: the first line that is less indented than the frames."""
-    bare = [_GROUP_PREFIX.sub("", line) for line in lines[at + 1 : at + 2000]]
     indent = None
-    for n, line in enumerate(bare):
+    for n, raw in enumerate(lines[at + 1 : at + _MAX_FRAME_LINES]):
+        line = _GROUP_PREFIX.sub("", raw)
         if indent is None:
             frame = _FRAME.match(line)
             indent = len(frame.group(1)) + 2 * ("> File" in line[:9] and not frame.group(1)) if frame else None
@@ -237,4 +260,6 @@ def _read_box(lines: Sequence[str], at: int, title: str) -> _Place | None:
 
 def _is_noise(lines: Sequence[str], at: int) -> bool:
     """Whether a line tells nothing of why a run ended: a hint, a bar, a rule, a warning and the code it stands at."""
-    return bool(_NOISE.search(lines[at])) or (at > 0 and lines[at].startswith("  ") and "Warning: " in lines[at - 1])
+    return bool(_NOISE.search(lines[at][:_MAX_READ_CHARS])) or (
+        at > 0 and lines[at].startswith("  ") and "Warning: " in lines[at - 1]
+    )
