@@ -117,7 +117,7 @@ def test_mended_patterns_are_applied_to_the_logs_that_are_kept(toys: Project) ->
     toys.run()
     edit(toys, "Loss = ", "Loss is ")
     result = toys.run()
-    assert "the patterns have changed: 3 results were read again" in result.stdout
+    assert "what is read from the output has changed: 3 results were read again" in result.stdout
     assert "did not match" not in result.stdout
     assert table(toys)["found"].to_dict() == {"lr1": 1.0, "lr2": 2.0, "lr3": 3.0}
     assert [len(list(toys.sweep_dir.glob("runs/*/attempts"))), toys.command("verify").returncode] == [0, 0]

@@ -116,7 +116,7 @@ def test_a_metric_line_is_found_in_what_terminals_get(output: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["loss=0.5", "metric loss=0.5", "METRICS loss=0.5", "xMETRIC loss=0.5", "the METRIC is loss=0.5 here", ""],
+    ["loss=0.5", "metric loss=0.5", "METRICS loss=0.5", "METRIC_X loss=0.5", "the METRIC is loss=0.5 here", ""],
 )
 def test_a_line_of_something_else_is_passed_over(line: str) -> None:
     assert (parse_metric_line(line), read(line).n_bad_lines) == (None, 0)
@@ -128,8 +128,6 @@ BAD_LINES = [
     "METRIC loss=",
     "METRIC loss=abc",
     "METRIC loss = 1",
-    "METRIC loss=1,acc=2",
-    "METRIC loss=1 and more",
     "METRIC loss=1%",
     "METRIC loss=1_0",
     "METRIC loss=１",
@@ -140,7 +138,6 @@ BAD_LINES = [
     "METRIC 1loss=1",
     "METRIC é=1",
     "METRIC =1",
-    "METRIC a=1 METRIC b=2",
 ]
 
 
@@ -149,6 +146,54 @@ def test_a_bad_line_is_counted_and_kept(line: str) -> None:
     reader = read(f"{line}\nMETRIC good=1\n")
 
     assert (reader.n_bad_lines, reader.bad_lines, reader.latest) == (1, [line], {"good": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        ("doneMETRIC loss=0.5", {"loss": 0.5}),
+        ("ETA 12sMETRIC epoch=1 loss=0.5", {"loss": 0.5}),
+        ("loss: 0.9123METRIC epoch=1 loss=0.5", {"loss": 0.5}),
+        ("INFO:root:METRIC loss=0.5", {"loss": 0.5}),
+        ("2026-01-01 00:00:00.000 | INFO     | __main__:main:3 - METRIC loss=0.5 acc=1", {"loss": 0.5, "acc": 1.0}),
+        ("METRIC a=1METRIC b=2", {"a": 1.0, "b": 2.0}),
+        ("METRIC a=1 METRIC a=2", {"a": 2.0}),
+        ("METRIC epoch=0 a=0.5METRIC epoch=0 a=0.25METRIC epoch=1 b=1e-3", {"a": 0.25, "b": 0.001}),
+        ("METRIC a=infMETRIC b=2", {"a": math.inf, "b": 2.0}),
+        ("METRIC a=1, b=2; c=3", {"a": 1.0, "b": 2.0, "c": 3.0}),
+        ("INFO METRIC a=0.5,b=1", {"a": 0.5, "b": 1.0}),
+    ],
+)
+def test_a_metric_is_read_whatever_stands_before_it_on_its_line(line: str, values: dict[str, float]) -> None:
+    reader = read(f"{line}\n")
+
+    assert (reader.latest, reader.n_bad_lines) == (values, 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "values", "kept"),
+    [
+        ("METRIC loss=0.3 acc@1=0.9", {"loss": 0.3}, "METRIC loss=0.3 acc@1=0.9"),
+        ("METRIC acc=95% loss=0.3", {"loss": 0.3}, "METRIC acc=95% loss=0.3"),
+        ("METRIC loss=0,5 acc=1", {"acc": 1.0}, "METRIC loss=0,5 acc=1"),
+        ("METRIC loss=0.5          train.py:12", {"loss": 0.5}, "METRIC loss=0.5          train.py:12"),
+        ("METRIC a=METRIC b=2", {"b": 2.0}, "METRIC a="),
+        ("METRIC a=1e-METRIC b=2", {"b": 2.0}, "METRIC a=1e-"),
+        ("INFO METRIC loss = 0.5", {}, "METRIC loss = 0.5"),
+        ("MY_METRIC loss=0.5", {}, "_METRIC loss=0.5"),
+    ],
+)
+def test_what_is_not_understood_is_counted_and_costs_no_other_pair(
+    line: str, values: dict[str, float], kept: str
+) -> None:
+    reader = read(f"{line}\n")
+
+    assert (reader.latest, reader.n_bad_lines, reader.bad_lines) == (values, 1, [kept])
+
+
+@pytest.mark.parametrize("line", ['    print(f"METRIC loss={loss}")', 'log.info("METRIC loss=%s", loss)'])
+def test_the_source_of_a_metric_line_is_no_metric_line(line: str) -> None:
+    assert (read(f"{line}\n").latest, read(f"{line}\n").n_bad_lines) == ({}, 0)
 
 
 @pytest.mark.parametrize("line", ["METRIC: loss=1", "METRIC\u00a0loss=1"])
@@ -187,6 +232,15 @@ def test_a_number_cut_by_the_limit_is_not_read_as_a_smaller_one(start: bytes) ->
     assert "loss" not in read(line).latest
 
 
+@pytest.mark.parametrize("cut", [1, 5, 1000, MAX_LINE_BYTES])
+def test_a_metric_beyond_the_limit_of_a_line_is_counted_however_it_is_cut(cut: int) -> None:
+    output = b"." * (MAX_LINE_BYTES - 3) + b"METRIC loss=0.5\nMETRIC acc=1\n"
+
+    reader = read(*(output[start : start + cut] for start in range(0, len(output), cut)))
+
+    assert (reader.latest, reader.n_bad_lines) == ({"acc": 1.0}, 1)
+
+
 def test_output_without_any_line_end_is_held_only_up_to_the_limit() -> None:
     reader = MetricReader()
 
@@ -212,6 +266,41 @@ def test_known_names_go_on_when_the_500_are_full() -> None:
     many = "METRIC " + " ".join(f"m{i}=0" for i in range(500)) + "\n"
 
     assert read(many, "METRIC m7=1 fresh=1\n").latest["m7"] == 1.0
+
+
+def test_reserved_names_are_never_left_out_nor_thinned_away() -> None:
+    reader = MetricReader(reserved=["loss"])
+    for i in range(500):
+        reader.feed(("METRIC " + " ".join(f"m{k}={i}" for k in range(501)) + f" loss={i}\n").encode())
+
+    assert (reader.latest["loss"], reader.n_dropped_names, reader.history.stride > 1) == (499.0, 2, True)
+    assert [point.values["loss"] for point in reader.points] == list(range(500))
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "result"),
+    [
+        ("max", (0.5, 0.9, 0.6), 0.9),
+        ("min", (0.5, 0.4, 0.6), 0.4),
+        ("max", (math.nan, 0.5, math.nan), 0.5),
+        ("min", (0.5, -math.inf, 1), -math.inf),
+        ("last", (0.5, 0.9, 0.6), 0.6),
+    ],
+)
+def test_a_summary_tells_which_value_is_the_result(kind: str, values: Sequence[float], result: float) -> None:
+    reader = MetricReader(summaries={"acc": ("acc", kind), f"acc.{kind}": ("acc", kind)})
+    for value in values:
+        reader.feed(f"METRIC acc={value}\n".encode())
+
+    assert reader.results == {"acc": result, f"acc.{kind}": result}
+    assert len(reader.points) == len(values)
+
+
+def test_a_run_of_nan_alone_has_nan_for_its_best_value() -> None:
+    reader = MetricReader(summaries={"acc": ("acc", "max")})
+    reader.feed(b"METRIC acc=nan\nMETRIC acc=nan\n")
+
+    assert math.isnan(reader.results["acc"])
 
 
 FRAGMENTS = [
@@ -309,6 +398,87 @@ def test_what_a_pattern_cannot_read_is_counted_and_kept(text: str) -> None:
     reader = read(f"loss={text}\n", patterns=LOSS_PATTERN)
 
     assert (reader.n_bad_lines, len(reader.bad_lines)) == (1, 1)
+
+
+DIGITS, WORD = r"Score: ([\d.]+)", r"Score: (\S+)"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "value"),
+    [
+        (DIGITS, "Score: 7.5e-05", 7.5e-05),
+        (DIGITS, "Score: 1e3", 1000.0),
+        (DIGITS, "Score: 1E+3 (best)", 1000.0),
+        (r"Score: (\d+)", "Score: 0.9532", 0.9532),
+        (r"Score: (\d+)", "Score: 1,234.5", 1234.5),
+        (r"Score.*(\d+\.\d+)", "Score is 12.34", 12.34),
+        (r"Score: \D*([\d.]+)", "Score: -0.5", -0.5),
+        (r"Score: \D*([\d.]+)", "Score: \u22120.5", -0.5),
+        (WORD, "Score: \u22120.5", -0.5),
+        (WORD, "Score: 1,234,567", 1234567.0),
+        (WORD, "Score: 0.5, better", 0.5),
+        (DIGITS, "Score: 95%", 95.0),
+        (DIGITS, "Score: 12.5s", 12.5),
+        (DIGITS, "Score: 0.5.", 0.5),
+        (r"loss: -([\d.]+)", "loss: -0.5", 0.5),
+        (r"epoch-(\d+)", "epoch-12", 12.0),
+        (r"x(-\d+)", "x-12", -12.0),
+        (r"^\d+,([\d.]+),", "12,0.5,0.9", 0.5),
+        (r"^(\d+),", "12,13", 12.0),
+        (r"(\d+)/\d+", "9886/10000", 9886.0),
+        (r"at (\d+):", "at 12:30", 12.0),
+    ],
+)
+def test_a_number_of_which_a_pattern_takes_a_part_is_read_whole(pattern: str, text: str, value: float) -> None:
+    reader = read(f"{text}\n", patterns={"score": re.compile(pattern)})
+
+    assert (reader.latest, reader.n_bad_lines) == ({"score": value}, 0)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        (DIGITS, "Score: 0,9532"),
+        (WORD, "Score: 0,9532"),
+        (DIGITS, "Score: 1.2.3"),
+        (DIGITS, "Score: 1_000"),
+        (DIGITS, "Score: 1'000"),
+        (DIGITS, "Score: 0x1f"),
+        (DIGITS, "Score: -0.5"),
+        (r"Score: (0\.\d+)", "Score: 1.0"),
+        (WORD, "Score: 1234,5"),
+    ],
+)
+def test_a_number_in_doubt_is_counted_and_never_shortened(pattern: str, text: str) -> None:
+    reader = read(f"Score: 0.9\n{text}\n", patterns={"score": re.compile(pattern)})
+
+    assert (reader.latest, reader.n_bad_lines, reader.bad_lines) == ({"score": 0.9}, 1, [text])
+
+
+@pytest.mark.parametrize("text", ["nan", "NaN", "-nan", "1.#IND", "-1.#IND00", "1.#QNAN"])
+def test_a_run_that_diverged_does_not_keep_its_last_finite_value(text: str) -> None:
+    reader = read(f"Score: 0.9\nScore: {text}\n", patterns={"score": re.compile(DIGITS)})
+
+    assert math.isnan(reader.latest["score"])
+
+
+@pytest.mark.parametrize(("text", "value"), [("inf", math.inf), ("-inf", -math.inf), ("1.#INF", math.inf)])
+def test_an_infinite_number_is_read_where_the_pattern_wants_digits(text: str, value: float) -> None:
+    patterns = {"score": re.compile(DIGITS + " %")}
+
+    assert read(f"Score: 0.9\nScore: {text} %\n", patterns=patterns).latest == {"score": value}
+
+
+@pytest.mark.parametrize("text", ["Score: info", "Score: none yet", "no Score: yet", "best 0.95"])
+def test_words_where_a_pattern_wants_a_number_are_no_number(text: str) -> None:
+    reader = read(f"Score: 0.9\n{text}\n", patterns={"score": re.compile(DIGITS)})
+
+    assert (reader.latest, reader.n_bad_lines) == ({"score": 0.9}, 0)
+
+
+@pytest.mark.parametrize("source", [r"(?:loss|Score): ([\d.]+)", r"(?i)score: ([\d.]+)", r"[(\]] Score: (?P<x>[^)%]+)"])
+def test_any_expression_with_one_group_is_taken(source: str) -> None:
+    assert read("] Score: 5\n", patterns={"score": re.compile(source)}).latest == {"score": 5.0}
 
 
 def test_an_optional_group_that_is_absent_gives_no_metric() -> None:

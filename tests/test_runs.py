@@ -18,6 +18,23 @@ HOSTILE_TEXTS = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("objective", "summaries"),
+    [
+        (Objective(name="a"), {}),
+        (Objective(name="a", summary="best"), {"a": ("a", "min")}),
+        (Objective(name="a", goal="maximize", summary="best"), {"a": ("a", "max")}),
+        (Objective(name="a", goal="maximize", summary="min"), {"a": ("a", "min")}),
+        (Objective(name="val.loss.min"), {"val.loss.min": ("val.loss", "min")}),
+        (Objective(name="val.loss"), {}),
+    ],
+)
+def test_an_objective_says_which_value_of_a_run_is_its_result(
+    objective: Objective, summaries: dict[str, tuple[str, str]]
+) -> None:
+    assert objective.summaries == summaries
+
+
 def test_a_run_id_is_twelve_hex_digits() -> None:
     assert re.fullmatch("[0-9a-f]{12}", run_id_of({"a": 1}, 0, "identity"))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from sweepline.errors import RecordError
 from sweepline.progress import ActiveRun, Observer, Progress
 from sweepline.recording.history import RunRecord
 from sweepline.runs import UNSUCCESSFUL, Objective, RunOutcome
+from sweepline.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -56,15 +56,17 @@ def describe_end(record: RunRecord, n_ended: int, n_total: int | None) -> str:
     parts.append(f"{format_seconds(record.duration_s or 0.0)} on {where}")
     if record.reason:
         parts.append(f"({record.reason})")
-    return " ".join(parts)
+    return printable(" ".join(parts))
 
 
 class LineDisplay:
     """One line per event, to any text sink; for pipes, and for the log file."""
 
-    def __init__(self, write_line: Callable[[str], None], *, refresh_s: float = 1.0) -> None:
+    def __init__(
+        self, write_line: Callable[[str], None], *, refresh_s: float = 1.0, flush: Callable[[], None] | None = None
+    ) -> None:
         self.refresh_s = refresh_s
-        self._write = write_line
+        self._write, self._flush = write_line, flush
         self._progress: Progress | None = None
 
     def note(self, text: str) -> None:
@@ -82,25 +84,8 @@ class LineDisplay:
 
     def refresh(self, progress: Progress) -> None:
         self._progress = progress
-
-
-class TerminalLines:
-    """Standard output, line by line. When its reader goes away (``| head``) or its disk is full, the sweep goes on."""
-
-    def __init__(self) -> None:
-        self._is_open = True
-
-    def write_line(self, text: str) -> None:
-        """Print one line."""
-        if not self._is_open:
-            return
-        try:
-            print(text, flush=True)
-        except BrokenPipeError:
-            self._is_open = False
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except OSError:
-            return  # the log has the line, and the journal what it tells
+        if self._flush is not None:
+            self._flush()
 
 
 class LogFile:
@@ -120,7 +105,7 @@ class LogFile:
         """Write one line, with the time of day; what a full disk does not take is counted and told later."""
         lost = f"({self._n_lost} lines could not be written)\n" if self._n_lost else ""
         try:
-            self._file.write(f"{lost}{datetime.now():%H:%M:%S} {text}\n".encode(errors="backslashreplace"))
+            self._file.write(f"{lost}{datetime.now():%H:%M:%S} {printable(text)}\n".encode(errors="backslashreplace"))
         except OSError:
             self._n_lost += 1
         else:
@@ -168,6 +153,8 @@ class LiveDisplay:
             self._print(f"    | {line}", "dim")
 
     def refresh(self, progress: Progress) -> None:
+        if getattr(self.console.file, "is_blocked", False):
+            return  # half a picture would spoil the next one
         with suppress(OSError):
             self._live.update(self.render(progress), refresh=True)
 
@@ -175,7 +162,7 @@ class LiveDisplay:
         from rich.text import Text
 
         with suppress(OSError):
-            self.console.print(Text(text, style=style), highlight=False)
+            self.console.print(Text(printable(text), style=style), highlight=False)
 
     def render(self, progress: Progress) -> RenderableType:
         """Return the whole picture."""
@@ -211,13 +198,13 @@ class LiveDisplay:
     def _row(self, active: ActiveRun) -> tuple[RenderableType, ...]:
         from rich.text import Text
 
-        place = active.tail.reader.place
+        place = active.tail.place
         where = " ".join(f"{name} {value}" for name, value in list(place.items())[:1])
         return (
             active.slot.label,
             Text(active.run.name),
             where,
-            Text(format_metrics(active.tail.reader.latest)),
+            Text(format_metrics(active.tail.results)),
             format_seconds(time.monotonic() - active.started),
         )
 

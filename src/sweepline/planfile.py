@@ -16,6 +16,7 @@ from typing import Any
 from sweepline import __version__
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.devices import Slots
+from sweepline.runs import Objective
 from sweepline.space.plan import Plan, count_all
 
 VERSION = 1
@@ -60,14 +61,21 @@ def build_plan_record(
         "sampler_seed": space.sampler_seed,
         "parameters": {name: repr(parameter) for name, parameter in space.parameters.items()},
         "constraints": [rule.text for rule in space.rules],
-        "objective": None if objective is None else {"name": objective.name, "goal": objective.goal},
+        "objective": None if objective is None else describe_objective(objective),
         "slots": None if slots is None else [slot.label for slot in slots.all],
         "max_concurrent": None if slots is None else slots.n_max,
         "threads": threads,
         "logged_metrics": list(settings.logged_metrics),
+        "reserved_metrics": settings.reserved_metrics,
         "csv": os.path.relpath(settings.csv_path or settings.sweep_dir / "runs.csv", settings.sweep_dir),
         "starts": [*((old or {}).get("starts") or []), start],
     }
+
+
+def describe_objective(objective: Objective) -> dict[str, str]:
+    """Return an objective as records tell it; the summary where it is not the last value."""
+    summary = {} if objective.summary == "last" else {"summary": objective.summary}
+    return {"name": objective.name, "goal": objective.goal, **summary}
 
 
 def search_hash(settings: SweepSettings) -> str:

@@ -46,10 +46,24 @@ UNSUCCESSFUL = frozenset(State) - SUCCESSFUL - UNENDED
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """The metric by which runs are ranked."""
+    """The metric by which runs are ranked. ``summary`` says which of a run's values is its result."""
 
     name: str
     goal: str = "minimize"
+    summary: str = "last"
+
+    @property
+    def summaries(self) -> dict[str, tuple[str, str]]:
+        """The results that are not a metric's last value: result name to metric name and ``min``, ``max`` or ``last``.
+
+        ``loss.min`` is W&B's name for the least value of ``loss``.
+        """
+        best = "max" if self.goal == "maximize" else "min"
+        if self.summary != "last":
+            return {self.name: (self.name, best if self.summary == "best" else self.summary)}
+        metric, _, kind = self.name.rpartition(".")
+        kind = best if kind == "best" else kind
+        return {self.name: (metric, kind)} if metric and kind in ("min", "max", "last") else {}
 
     def is_better(self, value: float, than: float | None) -> bool:
         """Whether ``value`` beats ``than``; a nan never does, anything beats None."""

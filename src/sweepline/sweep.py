@@ -17,7 +17,6 @@ from sweepline.errors import DiskFullError, RecordError, record_error
 from sweepline.executors.base import DISK_FULL, Executor, Exit, RunHandle, StopReason
 from sweepline.guards import FailureGuard
 from sweepline.launch import Launcher
-from sweepline.metrics import MetricReader
 from sweepline.progress import ActiveRun, Observer, Progress
 from sweepline.recording.book import RecordBook, reading_of
 from sweepline.recording.folders import SweepFolder
@@ -25,7 +24,7 @@ from sweepline.recording.history import EXTRA, IN_SWEEP, REMOVED, RunRecord
 from sweepline.recording.outcome import find_difference, has_effective_config, read_outcome, read_tail
 from sweepline.recording.recovery import format_start
 from sweepline.recording.room import DiskPause, excuse, has_room
-from sweepline.recording.tail import LogTail
+from sweepline.recording.tail import build_tail
 from sweepline.retries import Again, RetryPolicy
 from sweepline.runs import SUCCESSFUL, UNSUCCESSFUL, Run, State
 from sweepline.sourcecode import SourceCode, changed_files
@@ -86,6 +85,7 @@ class Sweep:
             params=list(dict.fromkeys([*settings.whole.parameters, *settings.space.parameters])),
             metrics=settings.logged_metrics,
             reading=reading_of(settings),
+            reserved=settings.reserved_metrics,
         )
         self.progress = Progress(plan, settings.objective)
         self.signals = StopSignals()
@@ -115,7 +115,7 @@ class Sweep:
         notes = book.recover(planned=lambda: {run.run_id: run for run in plan.runs()} if plan.is_small else {})
         if reads_again:
             n_changed = book.read_again()
-            notes.append(f"the patterns have changed: {n_changed} results were read again from the logs that are kept")
+            notes.append(f"what is read from the output has changed: {n_changed} results were read again from the logs")
         if self.whole is not None:
             book.mark_membership(self.whole)
         for note in [*notes, *book.open_table()]:
@@ -283,8 +283,13 @@ class Sweep:
             slot=slot,
             handle=self.executor.submit(task),
             run_dir=run_dir,
-            tail=LogTail(run_dir, MetricReader(self.settings.patterns)),
-            asked=command.overrides(told.params, told.seed, slot.told) if command.is_native else None,
+            tail=build_tail(
+                run_dir,
+                patterns=self.settings.patterns,
+                objective=self.settings.objective,
+                logged=self.settings.logged_metrics,
+            ),
+            asked=command.overrides(told.params, told.seed, slot.told) if command.is_native else told.params,
         )
         self._active.append(active)
         self.observer.run_started(active)
@@ -339,8 +344,11 @@ class Sweep:
             end.exit,
             patterns=self.settings.patterns,
             objective=self.settings.objective,
+            logged=self.settings.logged_metrics,
             asked=active.asked,
-            reader=active.tail.finish(),
+            is_own=self.settings.command.is_native,
+            working_dir=self.settings.command.working_dir,
+            measured=active.tail.finish(),
         )
         if end.exit.is_disk_full and outcome.is_blameless:
             self._bear(DiskFullError(outcome.reason))
@@ -463,5 +471,5 @@ class Sweep:
         if active.asked is None or active.is_proof_settled or not has_effective_config(active.run_dir):
             return
         active.is_proof_settled = True
-        if find_difference(active.run_dir, active.asked):
+        if find_difference(active.run_dir, active.asked, is_own=self.settings.command.is_native):
             active.handle.cancel(StopReason.OVERRIDE_NOT_APPLIED)

@@ -315,6 +315,10 @@ WARNINGS: dict[str, tuple[str, str]] = {
         "program: t.py\nname: x\nmetric: {name: loss, goal: up}\n" + LIST,
         r"sweep.yaml:3: metric.goal: unknown goal 'up', read as minimize; .*",
     ),
+    "senseless summary": (
+        "program: t.py\nname: x\nmetric: {name: loss, summary: mean}\n" + LIST,
+        r"sweep.yaml:3: metric.summary: unknown value 'mean'; there are 'last', 'min', 'max' or 'best'; ignored",
+    ),
     "metric as text": ("program: t.py\nname: x\nmetric: loss\n" + LIST, r"sweep.yaml:3: metric: .*'loss'.*"),
     "metric without name": (
         "program: t.py\nname: x\nmetric: {goal: minimize}\n" + LIST,

@@ -237,6 +237,40 @@ def test_a_run_stopped_because_of_its_overrides_is_failed_with_the_difference(tm
     assert (outcome.state, outcome.reason) == (State.FAILED, "override not applied (seed: asked 1, got 2)")
 
 
+@pytest.mark.parametrize(
+    ("got", "reason"),
+    [
+        ({"lr": 0.5}, "override not applied (lr: asked 0.1, got 0.5)"),
+        ({"optimizer": {"name": "sgd"}}, "override not applied (optimizer.name: asked 'adam', got 'sgd')"),
+        ({"lr": 0.1, "other": 7}, ""),
+        ({"lr": "0.1", "flag": "True", "optimizer.name": "adam"}, ""),
+        ({"epochs": 3}, ""),
+        ("no mapping", ""),
+    ],
+)
+def test_another_program_proves_the_parameters_that_it_writes_down(tmp_path: Path, got: Any, reason: str) -> None:
+    write_config(tmp_path, got)
+    asked = {"lr": 0.1, "flag": True, "optimizer.name": "adam"}
+    outcome = outcome_of(tmp_path, ended(0), out="METRIC loss=1\n", asked=asked, is_own=False)
+    assert (outcome.state, outcome.reason) == (State.FAILED if reason else State.FINISHED, reason)
+
+
+def test_another_program_need_not_prove_anything(tmp_path: Path) -> None:
+    assert outcome_of(tmp_path, ended(0), out="METRIC loss=1\n", asked={"lr": 0.1}, is_own=False).reason == ""
+
+
+@pytest.mark.parametrize(("code", "state"), [(0, State.INTERRUPTED), (1, State.INTERRUPTED)])
+def test_a_run_whose_log_vanished_goes_again_and_says_why(tmp_path: Path, code: int, state: State) -> None:
+    outcome = outcome_of(tmp_path, Exit(exit_code=code, is_log_lost=True), objective=Objective(name="loss"))
+    assert (outcome.state, outcome.is_blameless, "vanished while it ran" in outcome.reason) == (state, True, True)
+
+
+def test_a_run_that_told_its_objective_before_its_log_vanished_is_finished(tmp_path: Path) -> None:
+    (tmp_path / "stdout.log").write_text("METRIC loss=1\n")
+    outcome = read_outcome(tmp_path, Exit(exit_code=0, is_log_lost=True), patterns={}, objective=Objective(name="loss"))
+    assert outcome.state == State.FINISHED
+
+
 def test_a_run_that_failed_by_itself_keeps_its_own_reason(tmp_path: Path) -> None:
     write_config(tmp_path, {"seed": 2})
     outcome = outcome_of(tmp_path, ended(1), err="RuntimeError: broke\n", asked={"seed": 1})

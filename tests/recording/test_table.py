@@ -77,6 +77,16 @@ def cells_of(path: Path) -> list[dict[str, str]]:
 # rows
 
 
+def test_a_reserved_metric_finds_a_column_when_five_hundred_are_taken(tmp_path: Path) -> None:
+    table = RunTable(tmp_path / "runs.csv", sweep="toys", params=[], reserved=["loss"])
+    table.open([])
+    for name, metrics in (("a", {f"m{i}": 1.0 for i in range(500)}), ("b", {"more": 1.0, "loss": 0.25})):
+        table.put(RunRecord(name, name=name, state=State.FINISHED, attempt=1, metrics=metrics))
+    table.close()
+
+    assert ("loss" in table.header, "more" in table.header) == (True, False)
+
+
 def test_the_file_can_be_read_before_the_first_row(table: RunTable) -> None:
     assert list(pd.read_csv(table.path).columns) == [*LEADING, "lr", "loss"]
 

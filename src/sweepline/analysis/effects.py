@@ -11,6 +11,7 @@ from sweepline.recording.history import RunRecord
 from sweepline.runs import SUCCESSFUL, canonical_json
 
 MAX_RUNS_COMPARED = 20_000
+_ABSENT = "null"  # a parameter that a run lacks counts as one that is null
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +41,19 @@ def find_no_effects(records: Iterable[RunRecord], metric: str) -> list[NoEffect]
         if record.state in SUCCESSFUL and math.isfinite(record.metrics.get(metric, math.nan))
     )
     runs = list(itertools.islice(found_runs, MAX_RUNS_COMPARED))
-    settings = [{**run.params, "seed": run.seed} for run in runs]
-    names = list(dict.fromkeys(name for setting in settings for name in setting))
+    settings = [
+        {name: canonical_json(value) for name, value in [*run.params.items(), ("seed", run.seed)]} for run in runs
+    ]
+    names = dict.fromkeys(name for setting in settings for name in setting)
+    varying = [name for name in names if len({setting.get(name, _ABSENT) for setting in settings}) > 1]
     found = []
-    for name in names:
-        groups: dict[str, tuple[set[str], set[str]]] = {}
+    for name in varying:
+        groups: dict[tuple[str, ...], tuple[set[str], set[str]]] = {}
+        rest = [other for other in varying if other != name]
         for run, setting in zip(runs, settings, strict=True):
-            rest = {key: value for key, value in setting.items() if key != name}
-            values, results = groups.setdefault(canonical_json(rest), (set(), set()))
-            values.add(canonical_json(setting.get(name)))
+            key = tuple(setting.get(other, "") for other in rest)
+            values, results = groups.setdefault(key, (set(), set()))
+            values.add(setting.get(name, _ABSENT))
             results.add(repr(run.metrics[metric]))
         compared = [group for group in groups.values() if len(group[0]) > 1]
         if compared and all(len(results) == 1 for _, results in compared):

@@ -52,7 +52,7 @@ def rebuild_csv_command(args: argparse.Namespace) -> int:
         notes = book.recover()
         if settings is not None and found.plan.get("reading") not in (None, reading_hash(settings)):
             n_changed = book.read_again()
-            notes.append(f"the patterns have changed: {n_changed} results were read again from the logs that are kept")
+            notes.append(f"what is read from the output has changed: {n_changed} results were read again from the logs")
             found.folder.write_plan({**found.plan, "reading": reading_hash(settings)})
         notes += book.open_table()
         book.close()
@@ -105,6 +105,7 @@ def _open_book(found: RecordedSweep) -> RecordBook:
         sweep=str(plan.get("sweep", found.folder.path.name)),
         params=list(plan.get("parameters", {})),
         metrics=list(plan.get("logged_metrics", ())),
+        reserved=plan.get("reserved_metrics", ()),
         reading=Reading() if settings is None else reading_of(settings),
     )
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from sweepline import __version__
 from sweepline.errors import SweeplineError, SweepLockedError
+from sweepline.terminal import prepare_streams
+from sweepline.text import printable
 
 EXIT_UNUSABLE, EXIT_LOCKED = 2, 75
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -22,6 +24,7 @@ _DISK_ERRORS = (*_FULL, errno.EROFS, errno.EIO)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the ``sweepline`` command; return its exit code."""
+    prepare_streams()
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv[:1] == ["train"]:
         os.execv(sys.executable, [sys.executable, "-m", "sweepline.training", *argv[1:]])
@@ -36,6 +39,7 @@ def orchestrate(argv: Sequence[str] | None, *, default_sweep: Path) -> int:
     """Run ``orchestrate_sweep.py``: the command ``run`` with a sweep file of its own; return the exit code."""
     from sweepline.cli.run import add_arguments, run_command
 
+    prepare_streams()
     parser = argparse.ArgumentParser(description="Run a sweep of train_single.py.", allow_abbrev=False)
     add_arguments(parser, default_sweep=default_sweep)
     args = parser.parse_args(argv)
@@ -98,7 +102,9 @@ def _guard(command: Callable[[], int]) -> int:
     """Turn the errors that a user can cause into sentences and exit codes; a bug keeps its traceback."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs with it ignored
     try:
-        return command()
+        code = command()
+        sys.stdout.flush()
+        return code
     except SweepLockedError as error:
         _tell(str(error))
         return EXIT_LOCKED
@@ -106,9 +112,10 @@ def _guard(command: Callable[[], int]) -> int:
         _tell(str(error))
         return EXIT_UNUSABLE
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_output()
         return 128 + 13
     except OSError as error:
+        _leave_output()
         if error.errno not in _DISK_ERRORS and not error.filename:
             raise
         where = f"{error.filename}: " if error.filename else ""
@@ -121,9 +128,14 @@ def _guard(command: Callable[[], int]) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done; a Ctrl-C held down shall not break the last steps
 
 
+def _leave_output() -> None:
+    """Let what cannot be written any more go nowhere, so that Python's own last words do not fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _tell(text: str) -> None:
     with suppress(OSError):  # no terminal any more, or no room for what it writes to
-        print(f"sweepline: {text}", file=sys.stderr)
+        print(f"sweepline: {printable(text)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

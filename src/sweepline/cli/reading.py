@@ -104,7 +104,8 @@ def _objective(args: argparse.Namespace, plan: Mapping[str, Any], records: Seque
     goal = args.goal or (recorded.get("goal") if name == recorded.get("name") else None)
     if goal is None:
         raise ConfigError(f"--metric {name}: add --goal minimize or --goal maximize")
-    return Objective(name=name, goal=goal)
+    is_recorded = (name, goal) == (recorded.get("name"), recorded.get("goal"))
+    return Objective(name=name, goal=goal, summary=recorded.get("summary", "last") if is_recorded else "last")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,12 +131,26 @@ def find_sweep(target: Path, *, needs_journal: bool = True) -> RecordedSweep:
     if not folder.journal.exists() and (needs_journal or not folder.runs.is_dir()):
         raise ConfigError(f"{display_path(folder.path)}: no sweep has been run here; start one with sweepline run")
     plan = folder.read_plan()
-    if settings is not None:
+    if settings is None:
+        settings = _load_told(folder, plan or {})
+    else:
         check_owner(settings.path, folder.path, plan or {})
     if plan is None:
         source = settings or _load_frozen(folder)
         plan = {} if source is None else build_plan_record(source, Plan(source.whole), old=None, sweep_token="")
     return RecordedSweep(folder=folder, plan=plan, settings=settings)
+
+
+def _load_told(folder: SweepFolder, plan: Mapping[str, Any]) -> SweepSettings | None:
+    """Return the settings of the file that a plan names, where it is still there and still this sweep's."""
+    told = plan.get("sweep_file")
+    if not isinstance(told, str):
+        return None
+    try:
+        settings = load_sweep(folder.path / told)
+    except ConfigError:
+        return None
+    return settings if settings.sweep_dir.resolve() == folder.path.resolve() else None
 
 
 def _load_frozen(folder: SweepFolder) -> SweepSettings | None:

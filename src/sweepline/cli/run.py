@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from sweepline.cli.dry_run import print_dry_run
 from sweepline.config.command import missing_program
@@ -31,6 +31,7 @@ from sweepline.recording.journal import read_events
 from sweepline.runs import SUCCESSFUL
 from sweepline.sourcecode import SourceCode, changed_files, describe_change
 from sweepline.space.plan import Plan, SearchSpace, count_all
+from sweepline.terminal import Terminal, is_dumb
 from sweepline.values import display_path
 
 if TYPE_CHECKING:
@@ -133,9 +134,19 @@ def run_command(args: argparse.Namespace) -> int:
         )
         return 0
     whole = Plan(_bounded(settings, settings.whole, args.count, records)) if args.fixed else plan
-    return _start(
-        args, settings, plan=plan, whole=whole, slots=slots, gpus=gpus, folder=folder, launcher=launcher, notes=notes
-    )
+    with Terminal(sys.stdout) as terminal:
+        return _start(
+            args,
+            settings,
+            plan=plan,
+            whole=whole,
+            slots=slots,
+            gpus=gpus,
+            folder=folder,
+            launcher=launcher,
+            notes=notes,
+            terminal=terminal,
+        )
 
 
 def _sweep_token(folder: SweepFolder, plan: Mapping[str, Any] | None) -> str:
@@ -186,6 +197,7 @@ def _start(
     folder: SweepFolder,
     launcher: Launcher,
     notes: Sequence[str],
+    terminal: Terminal,
 ) -> int:
     from sweepline.admission import build_admission
     from sweepline.executors.local import LocalExecutor
@@ -202,7 +214,7 @@ def _start(
     doubt = folder.lock(take_over=args.take_over)
     try:
         token = secrets.token_hex(8)
-        folder.keeper_lock.take(token, say=lambda text: print(text, flush=True))
+        folder.keeper_lock.take(token, say=terminal.write_line)
         folder.keeper_lock.write(token, grace_s=settings.grace_s)
         check_with_trainer(settings, plan, launcher.inherited)
         if folder.finished_archive is not None:
@@ -217,7 +229,7 @@ def _start(
         source = source_of(settings)
         new_plan = _write_inputs(settings, whole, folder=folder, slots=slots, launcher=launcher, source=source)
         log_path = _unused_log(settings.experiment_dir / "outputs")
-        with _observers(args, settings, slots, log_path) as (observer, say):
+        with _observers(args, settings, slots, log_path, terminal) as (observer, say):
             for note in [*([doubt] if doubt else []), *notes]:
                 say(note)
             options = SweepOptions(
@@ -255,7 +267,9 @@ def _start(
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C held down shall not cut off the summary
         from sweepline.cli.summary import print_summary
 
-        print_summary(settings, sweep.records, folder, log_path, csv_path=sweep.book.table.path)
+        print_summary(
+            settings, sweep.records, folder, log_path, csv_path=sweep.book.table.path, write_line=terminal.write_line
+        )
         return _exit_code(sweep.started_records, sweep.signals.first)
     finally:
         if admission is not None:
@@ -396,23 +410,25 @@ def describe_code(
 
 @contextmanager
 def _observers(
-    args: argparse.Namespace, settings: SweepSettings, slots: Slots, log_path: Path
+    args: argparse.Namespace, settings: SweepSettings, slots: Slots, log_path: Path, terminal: Terminal
 ) -> Iterator[tuple[Observers, Callable[[str], None]]]:
     """Yield what watches the sweep, and a function that says a line everywhere."""
-    from sweepline.display import LineDisplay, LiveDisplay, LogFile, Observers, TerminalLines
+    from sweepline.display import LineDisplay, LiveDisplay, LogFile, Observers
 
     log = LogFile(log_path)
     to_log = LineDisplay(log.write_line)
     try:
-        if sys.stdout.isatty() and not args.plain:
+        if terminal.isatty() and not args.plain and not is_dumb():
             from rich.console import Console
 
             title = f"{settings.name} · {slots.n_max} slots"
-            with LiveDisplay(Console(), title=title, n_slots=slots.n_max, objective=settings.objective) as live:
+            with LiveDisplay(
+                Console(file=cast(IO[str], terminal)), title=title, n_slots=slots.n_max, objective=settings.objective
+            ) as live:
                 observers = Observers([live, to_log])
                 yield observers, observers.note
         else:
-            observers = Observers([LineDisplay(TerminalLines().write_line), to_log])
+            observers = Observers([LineDisplay(terminal.write_line, flush=terminal.flush), to_log])
             yield observers, observers.note
     finally:
         log.close()

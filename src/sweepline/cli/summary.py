@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,14 @@ import yaml
 from sweepline.analysis.effects import find_no_effects, primary_metric
 from sweepline.analysis.ranking import RankedConfig, rank_configs
 from sweepline.config.sweepfile import SweepSettings
-from sweepline.display import TerminalLines, format_number
+from sweepline.display import format_number
 from sweepline.files import write_whole
+from sweepline.planfile import describe_objective
 from sweepline.recording.folders import BEST, SweepFolder
 from sweepline.recording.history import RunRecord
+from sweepline.recording.wandbfile import wandb_folders
 from sweepline.runs import SUCCESSFUL, UNSUCCESSFUL, Objective
+from sweepline.text import printable
 from sweepline.values import display_path
 
 N_BEST = 10
@@ -26,7 +29,13 @@ USED_SIZE = "run_batch_size"  # a metric that our trainer prints
 
 
 def print_summary(
-    settings: SweepSettings, records: Sequence[RunRecord], folder: SweepFolder, log_path: Path, *, csv_path: Path
+    settings: SweepSettings,
+    records: Sequence[RunRecord],
+    folder: SweepFolder,
+    log_path: Path,
+    *,
+    csv_path: Path,
+    write_line: Callable[[str], None],
 ) -> None:
     """Print the summary and append it to the sweep's log; write ``best.yaml``."""
     belonging = [record for record in records if record.belongs]
@@ -55,17 +64,27 @@ def print_summary(
         f"folder  {display_path(folder.path)}",
         f"log     {display_path(log_path)}",
     ]
-    offline = sorted(folder.runs.glob("*/wandb/offline-run-*"))
-    if offline:
-        lines.append(
-            f"W&B     {len(offline)} offline runs; upload: wandb sync {display_path(folder.runs)}/*/wandb/offline-run-*"
-        )
+    lines += _sync_lines(folder, settings.command.working_dir)
     try:
         with log_path.open("a", encoding="utf-8", errors="backslashreplace") as log:
             log.write("\n".join(lines) + "\n")
     except OSError as error:
         lines.append(f"warning: the log could not be written: {error.strerror}")
-    TerminalLines().write_line("\n".join(lines))
+    write_line("\n".join(lines))
+
+
+def _sync_lines(folder: SweepFolder, working_dir: Path) -> Iterator[str]:
+    """Yield what uploads the runs that W&B has kept offline, wherever the scripts had them written."""
+    token = (folder.read_plan() or {}).get("sweep_token")
+    n_runs = sum(1 for _ in folder.runs.glob("*/wandb/offline-run-*"))
+    patterns = [f"{display_path(folder.runs)}/*/wandb/offline-run-*"] if n_runs else []
+    for place in wandb_folders(working_dir, without=folder.path) if token else ():
+        n_here = sum(1 for _ in place.glob(f"offline-run-*-{token}-*"))
+        if n_here:
+            n_runs += n_here
+            patterns.append(f"{display_path(place)}/offline-run-*-{token}-*")
+    if patterns:
+        yield f"W&B     {n_runs} offline runs; upload: wandb sync {' '.join(patterns)}"
 
 
 def _describe_extras(records: Sequence[RunRecord], settings: SweepSettings) -> list[str]:
@@ -100,7 +119,7 @@ def build_summary(
         lines.append(f"{record.state.value}: {record.name}: {record.reason}{where}")
     if len(failed) > _MAX_FAILED_SHOWN:
         lines.append(f"({len(failed) - _MAX_FAILED_SHOWN} more failures in runs.csv)")
-    return lines + _doubts(records, objective, logged)
+    return [printable(line) for line in [*lines, *_doubts(records, objective, logged)]]
 
 
 def _doubts(records: Sequence[RunRecord], objective: Objective | None, logged: Sequence[str]) -> list[str]:
@@ -127,7 +146,7 @@ def render_ranking(
     found = dict.fromkeys(name for config in ranked for name in config.means)
     metrics = [name for name in dict.fromkeys([*first, *logged, *found]) if name in found][:4]
     params = [name for name in swept if name != "seed" and any(name in config.params for config in ranked)][:8]
-    goal = f" ({objective.goal})" if objective else ""
+    goal = f" ({describe_goal(objective)})" if objective else ""
     header = ["#", *params, *(name + (goal if [name] == first else "") for name in metrics), "runs"]
     rows = [
         [
@@ -145,6 +164,11 @@ def render_ranking(
     ]
 
 
+def describe_goal(objective: Objective) -> str:
+    """Return the goal in words, with the summary where it is not the last value."""
+    return objective.goal if objective.summary == "last" else f"{objective.goal}, {objective.summary} of a run"
+
+
 def _mean_and_spread(config: RankedConfig, name: str) -> str:
     if name not in config.means:
         return "-"
@@ -160,9 +184,10 @@ def _cell(value: Any) -> str:
 def write_best(path: Path, best: RankedConfig, objective: Objective) -> None:
     """Write the best configuration as YAML: its parameters, its metrics, its runs."""
     document = {
-        "objective": {"name": objective.name, "goal": objective.goal},
+        "objective": describe_objective(objective),
         "params": dict(best.params),
         "metrics": {name: {"mean": best.means[name], "std": best.spread[name]} for name in best.means},
         "runs": [{"run_id": run.run_id, "name": run.name, "seed": run.seed} for run in best.runs],
     }
-    write_whole(path, yaml.safe_dump(document, sort_keys=False).encode())
+    text = yaml.dump(document, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False)
+    write_whole(path, text.encode())

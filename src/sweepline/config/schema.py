@@ -96,6 +96,9 @@ class MetricModel(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
     name: str
     goal: Literal["minimize", "maximize"] = "minimize"
+    summary: Literal["last", "min", "max", "best"] = Field(
+        "last", description="which of a run's values is its result; best: the least or greatest, as goal says"
+    )
 
 
 class LocalLoggingModel(_Strict):

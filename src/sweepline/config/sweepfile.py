@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -65,6 +66,12 @@ class SweepSettings:
     def needs_limit(self) -> bool:
         """Whether the search never ends by itself and the file does not bound it."""
         return self.space.method != "grid" and self.space.limit is None
+
+    @property
+    def reserved_metrics(self) -> list[str]:
+        """The metrics that are named in the file, which are kept however many others a run prints."""
+        named = [*self.logged_metrics, *self.patterns, *([self.objective.name] if self.objective else [])]
+        return list(dict.fromkeys(named))
 
     @property
     def sweep_dir(self) -> Path:
@@ -164,8 +171,8 @@ class _Reader:
             if key[:1] == ("parameters",):
                 faults.warn(key, f"{word} is read as a boolean; quote it if the word is meant")
         found = read_parameters(self.model.parameters, faults, ("parameters",))
-        names = [parameter.name for parameter in found]
-        for name in dict.fromkeys(n for n in names if names.count(n) > 1):
+        counts = Counter(parameter.name for parameter in found)
+        for name in (name for name, n in counts.items() if n > 1):
             faults.error(("parameters",), f"{name} stands both nested and dotted; keep one")
         return found
 
@@ -370,7 +377,7 @@ class _Reader:
     def _objective(self) -> Objective | None:
         metric = self.model.metric
         if metric is not None:
-            return Objective(name=metric.name, goal=metric.goal)
+            return Objective(name=metric.name, goal=metric.goal, summary=metric.summary)
         if "metric" not in self.faults.document.value:
             self.faults.warn((), "no metric: the best run cannot be told; add metric: {name: ..., goal: minimize}")
         return None

@@ -325,6 +325,7 @@ def exit_of(record: Mapping[str, Any]) -> Exit:
         n_left_behind=record.get("n_left_behind", 0),
         is_unkillable=record.get("is_unkillable", False),
         is_disk_full=record.get("is_disk_full", False),
+        is_log_lost=record.get("is_log_lost", False),
         is_warm=record.get("is_warm", False),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -45,17 +45,23 @@ class CommittedEnd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """How a run's output is read for its result."""
+    """How a run's result is read out of its folder: see :func:`read_outcome`."""
 
     patterns: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
     objective: Objective | None = None
-    proves_overrides: bool = False
+    logged: Collection[str] = ()
+    is_own: bool = False
+    working_dir: Path | None = None
 
 
 def reading_of(settings: SweepSettings) -> Reading:
     """Return how the output of a sweep's runs is read."""
     return Reading(
-        patterns=settings.patterns, objective=settings.objective, proves_overrides=settings.command.is_native
+        patterns=settings.patterns,
+        objective=settings.objective,
+        logged=settings.logged_metrics,
+        is_own=settings.command.is_native,
+        working_dir=settings.command.working_dir,
     )
 
 
@@ -71,6 +77,7 @@ class RecordBook:
         params: Sequence[str],
         metrics: Sequence[str],
         reading: Reading,
+        reserved: Collection[str] = (),
     ) -> None:
         self.folder, self.reading = folder, reading
         self.records: dict[str, RunRecord] = {}
@@ -78,7 +85,14 @@ class RecordBook:
         """The files of every state of the program that runs were started with, by the hash that records carry."""
         self._reread: set[str] = set()
         self.journal = Journal(folder.journal, take=self._take)
-        self.table = RunTable(csv or folder.csv, sweep=sweep, params=params, metrics=metrics, is_shared=csv is not None)
+        self.table = RunTable(
+            csv or folder.csv,
+            sweep=sweep,
+            params=params,
+            metrics=metrics,
+            reserved=reserved,
+            is_shared=csv is not None,
+        )
         self._uncommitted: list[CommittedEnd] = []
         self._commit_due = 0.0
 
@@ -246,5 +260,13 @@ class RecordBook:
 
     def _read(self, run_dir: Path, end: Exit) -> RunOutcome:
         reading = self.reading
-        asked = read_asked(run_dir) if reading.proves_overrides else None
-        return read_outcome(run_dir, end, patterns=reading.patterns, objective=reading.objective, asked=asked)
+        return read_outcome(
+            run_dir,
+            end,
+            patterns=reading.patterns,
+            objective=reading.objective,
+            logged=reading.logged,
+            asked=read_asked(run_dir),
+            is_own=reading.is_own,
+            working_dir=reading.working_dir,
+        )

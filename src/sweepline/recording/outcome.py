@@ -5,36 +5,28 @@ from __future__ import annotations
 import errno
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sweepline.errors import ConfigError, DiskFullError, record_error
 from sweepline.executors.base import Exit, StopReason
-from sweepline.files import open_plain, write_whole
-from sweepline.keeper.child import STDERR, STDOUT
+from sweepline.files import write_whole
 from sweepline.keeper.exitfile import EXIT_FILE
-from sweepline.metrics import MetricReader, format_history
-from sweepline.recording.room import excuse
-from sweepline.recording.tail import LogTail
+from sweepline.metrics import Measured, MetricReader, format_history
+from sweepline.recording.lasterror import GPU_LOST, OUT_OF_MEMORY, LoggedError, find_error
+from sweepline.recording.room import excuse, is_excusable
+from sweepline.recording.tail import build_tail
+from sweepline.recording.wandbfile import find_wandb_files, read_wandb_metrics
 from sweepline.runs import Objective, RunOutcome, State
+from sweepline.text import one_line
 from sweepline.values import flatten, read_yaml, same_value
 
 METRICS_CSV = "metrics.csv"
 EFFECTIVE_CONFIG, CONFIG_HASH, OVERRIDES = "config.yaml", "config.sha256", "overrides.yaml"
 OVERRIDE_NOT_APPLIED = "override not applied"
-_TAIL_BYTES = 16 * 1024
-_OUT_OF_MEMORY = re.compile(
-    r"OutOfMemoryError|CUDA out of memory|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED"
-    r"|DefaultCPUAllocator: can't allocate memory|std::bad_alloc|^train_single: out of memory"
-    r"|^(?:[\w.]*\.)?_?(?:Array)?MemoryError",
-    re.MULTILINE,
-)
-_GPU_LOST = re.compile(
-    r"CUDA error: (?:unspecified launch failure|an illegal instruction|unknown error)|fallen off the bus"
-    r"|CUDA-capable device\(s\) is/are busy or unavailable|uncorrectable ECC error"
-    r"|Unable to determine the device handle"
-)
+_LOG_LOST = "the run's log vanished while it ran: what it printed is lost"
 
 
 def read_outcome(
@@ -43,8 +35,11 @@ def read_outcome(
     *,
     patterns: Mapping[str, re.Pattern[str]],
     objective: Objective | None = None,
+    logged: Collection[str] = (),
     asked: Mapping[str, Any] | None = None,
-    reader: MetricReader | None = None,
+    is_own: bool = True,
+    working_dir: Path | None = None,
+    measured: Measured | None = None,
 ) -> RunOutcome:
     """Return how an attempt ended and what it measured.
 
@@ -53,35 +48,27 @@ def read_outcome(
         ended: the exit of the process.
         patterns: metric name to expression, for scripts without METRIC lines.
         objective: a run that finished without this metric says so in its reason.
-        asked: the overrides to be proved by the effective config; None for programs that write none.
-        reader: what was read of the output so far, to its end; read from the files when None.
+        logged: metrics that are kept however many others there are.
+        asked: the overrides to be proved by the effective config; None where they are not known.
+        is_own: whether the program is our trainer, which has to prove all of them.
+        working_dir: where the program was started.
+        measured: what its output says; read from the files when None.
 
     Raises:
         RecordError: the disk does not take ``metrics.csv``; when it is full, a later call may succeed.
     """
-    reader = reader or LogTail(run_dir, MetricReader(patterns)).finish()
-    unread = ""
-    if not reader.latest:
-        try:
-            reader = _read_wandb(run_dir) or reader
-        except ImportError:
-            unread = "what it logged to W&B is not read: pip install 'sweepline[wandb]'"
-        except (OSError, ValueError) as error:
-            unread = f"what it logged to W&B cannot be read: {error}"
-    if reader.points and not (run_dir / METRICS_CSV).exists():
-        try:
-            write_whole(run_dir / METRICS_CSV, format_history(reader.points).encode(), is_durable=False)
-        except OSError as error:
-            fault = record_error(run_dir / METRICS_CSV, "cannot be written", error)
-            if isinstance(fault, DiskFullError) or error.errno in (errno.EIO, errno.EROFS):
-                raise fault from None
-            reader.fault = f"{METRICS_CSV} cannot be written: {error.strerror}"
+    measured = measured or build_tail(run_dir, patterns=patterns, objective=objective, logged=logged).finish()
+    remark = ""
+    if not measured.results or (objective is not None and objective.name not in measured.results):
+        remark = _add_wandb(measured, run_dir, working_dir, objective=objective, logged=logged)
+    _write_history(run_dir, measured)
     state, reason = _state_of(run_dir, ended)
-    difference = find_difference(run_dir, asked) if asked is not None else None
+    difference = find_difference(run_dir, asked, is_own=is_own) if asked is not None else None
     if difference and (state == State.FINISHED or ended.stopped == StopReason.OVERRIDE_NOT_APPLIED):
         state, reason = State.FAILED, difference
     elif state == State.FINISHED:
-        reason = _remarks(reader, objective, unread, is_proved=asked is None or has_effective_config(run_dir))
+        is_proved = asked is None or not is_own or has_effective_config(run_dir)
+        reason = _remarks(measured, objective, remark, is_proved=is_proved)
     if ended.n_left_behind:
         left = f"left {ended.n_left_behind} process{'es' if ended.n_left_behind > 1 else ''} behind, killed"
         reason = f"{reason}; {left}" if reason else left
@@ -91,11 +78,13 @@ def read_outcome(
         signal=ended.signal,
         reason=reason,
         duration_s=ended.duration_s,
-        metrics=dict(reader.latest),
-        n_bad_metric_lines=reader.n_bad_lines,
+        metrics=measured.results,
+        n_bad_metric_lines=measured.n_bad_lines,
         max_rss_kib=ended.max_rss_kib,
         is_blameless=state == State.GPU_LOST or ended.stopped == StopReason.KEEPER_DIED,
     )
+    if ended.is_log_lost and is_excusable(outcome, objective):
+        outcome = replace(outcome, state=State.INTERRUPTED, reason=_LOG_LOST, is_blameless=True)
     return excuse(outcome, objective) if ended.is_disk_full else outcome
 
 
@@ -108,13 +97,56 @@ def discard_own_history(run_dir: Path) -> None:
         return
 
 
+def _add_wandb(
+    measured: Measured,
+    run_dir: Path,
+    working_dir: Path | None,
+    *,
+    objective: Objective | None,
+    logged: Collection[str],
+) -> str:
+    """Add what a run logged to W&B and did not print; return what is worth saying of that."""
+    files = find_wandb_files(run_dir, working_dir)
+    if not files:
+        return ""
+    summaries = objective.summaries if objective else {}
+    reserved = [*logged, *([objective.name] if objective else [])]
+    try:
+        found = read_wandb_metrics(files, MetricReader(reserved=reserved, summaries=summaries))
+    except ImportError:
+        return "what it logged to W&B is not read: pip install 'sweepline[wandb]'"
+    except (OSError, ValueError) as error:
+        return f"what it logged to W&B cannot be read: {error}"
+    is_mixed = bool(measured.results)
+    missing = found.results.keys() - measured.results.keys()
+    points = [replace(p, values={k: v for k, v in p.values.items() if k in missing}) for p in found.points]
+    measured.points += [point for point in points if point.values]
+    measured.results |= {name: value for name, value in found.results.items() if name in missing}
+    measured.stride = max(measured.stride, found.stride)
+    measured.n_dropped_names += found.n_dropped_names
+    is_told = is_mixed and objective is not None and objective.name in missing
+    return f"{objective.name} is read from what it logged to W&B" if is_told and objective else ""
+
+
+def _write_history(run_dir: Path, measured: Measured) -> None:
+    if not measured.points or (run_dir / METRICS_CSV).exists():
+        return
+    try:
+        write_whole(run_dir / METRICS_CSV, format_history(measured.points).encode(), is_durable=False)
+    except OSError as error:
+        fault = record_error(run_dir / METRICS_CSV, "cannot be written", error)
+        if isinstance(fault, DiskFullError) or error.errno in (errno.EIO, errno.EROFS):
+            raise fault from None
+        measured.fault = f"{METRICS_CSV} cannot be written: {error.strerror}"
+
+
 def _state_of(run_dir: Path, ended: Exit) -> tuple[State, str]:
     if ended.is_unkillable:
         return State.UNKILLABLE, "survived SIGKILL: it hangs in the kernel, and its device with it"
     if ended.stopped == StopReason.INTERRUPTED:
         return State.INTERRUPTED, "stopped with the sweep; goes on at the next start"
     if ended.not_started is not None:
-        return State.SPAWN_ERROR, _one_line(ended.not_started)
+        return State.SPAWN_ERROR, one_line(ended.not_started)
     if ended.stopped == StopReason.KEEPER_DIED:
         return State.KILLED, "keeper died, and its runs with it"
     if ended.stopped == StopReason.TIMEOUT:
@@ -123,32 +155,37 @@ def _state_of(run_dir: Path, ended: Exit) -> tuple[State, str]:
         return State.STALLED, f"stopped after {ended.duration_s:.0f} s: it had fallen silent"
     if ended.exit_code == 0:
         return State.FINISHED, ""
-    tail = read_tail(run_dir)
-    last = next((line.strip() for line in reversed(tail) if line.strip()), "no output")
-    if _OUT_OF_MEMORY.search("\n".join(tail)):
-        return State.OUT_OF_MEMORY, _one_line(last)
-    if _GPU_LOST.search("\n".join(tail)):
-        return State.GPU_LOST, _one_line(last)
+    error = find_error(run_dir)
+    if OUT_OF_MEMORY.search(error.block):
+        return State.OUT_OF_MEMORY, one_line(_naming_line(error, OUT_OF_MEMORY))
+    if GPU_LOST.search(error.block):
+        return State.GPU_LOST, one_line(_naming_line(error, GPU_LOST))
     if ended.signal is not None:
         name = signal.Signals(ended.signal).name if ended.signal in set(signal.Signals) else str(ended.signal)
         hint = " (out-of-memory kill possible)" if ended.signal == signal.SIGKILL else ""
         return State.KILLED, f"{name}{hint}"
-    return State.FAILED, _one_line(last)
+    return State.FAILED, one_line(error.text or "no output")
 
 
-def _remarks(reader: MetricReader, objective: Objective | None, unread: str, *, is_proved: bool) -> str:
-    remarks = [text for text in (unread, reader.fault) if text]
-    if objective is not None and objective.name not in reader.latest:
+def _naming_line(error: LoggedError, kind: re.Pattern[str]) -> str:
+    """Return the line of an error that says what kind it is: its own, or that of its cause."""
+    lines = [line for line in error.block.splitlines() if kind.search(line)]
+    return error.text if kind.search(error.text) or not lines else lines[-1]
+
+
+def _remarks(measured: Measured, objective: Objective | None, remark: str, *, is_proved: bool) -> str:
+    remarks = [text for text in (remark, measured.fault) if text]
+    if objective is not None and objective.name not in measured.results:
         remarks.append(f"no METRIC {objective.name}")
-    if reader.n_bad_lines:
-        remarks.append(f"{reader.n_bad_lines} METRIC lines not understood (first: {reader.bad_lines[0][:80]})")
-    if reader.n_dropped_names:
-        remarks.append(f"{reader.n_dropped_names} metrics beyond the first 500 left out")
-    if reader.history.stride > 1:
-        remarks.append(f"very many METRIC lines: {METRICS_CSV} holds one of {reader.history.stride}")
+    if measured.n_bad_lines:
+        remarks.append(f"{measured.n_bad_lines} METRIC lines not understood (first: {measured.bad_lines[0][:80]})")
+    if measured.n_dropped_names:
+        remarks.append(f"{measured.n_dropped_names} metrics beyond the first 500 left out")
+    if measured.stride > 1:
+        remarks.append(f"very many METRIC lines: {METRICS_CSV} holds one of {measured.stride}")
     if not is_proved:
         remarks.append(f"overrides not proved: no {EFFECTIVE_CONFIG} in the run folder")
-    return _one_line("; ".join(remarks))
+    return one_line("; ".join(remarks))
 
 
 def has_effective_config(run_dir: Path) -> bool:
@@ -165,52 +202,39 @@ def read_asked(run_dir: Path) -> Mapping[str, Any] | None:
     return value if isinstance(value, Mapping) else None
 
 
-def find_difference(run_dir: Path, asked: Mapping[str, Any]) -> str | None:
+def find_difference(run_dir: Path, asked: Mapping[str, Any], *, is_own: bool = True) -> str | None:
     """Return a sentence when the run's effective config differs from what it was asked; None when it agrees.
 
-    A run that has not (yet) written its effective config differs in nothing.
+    A run that has not (yet) written its effective config differs in nothing. Our own trainer has to name everything it
+    was asked; of another program the names count that it writes down, and values as it got them, as text.
     """
     if not has_effective_config(run_dir):
         return None
     try:
         effective = read_yaml(run_dir / EFFECTIVE_CONFIG).value
     except ConfigError as error:
-        return f"{OVERRIDE_NOT_APPLIED} ({error})"
+        return f"{OVERRIDE_NOT_APPLIED} ({error})" if is_own else None
     got = flatten(effective) if isinstance(effective, Mapping) else {}
     nested = got | (dict(effective) if isinstance(effective, Mapping) else {})
+    is_same = same_value if is_own else _same_text
     wrong = [
         f"{name}: asked {value!r}, got {nested[name]!r}" if name in nested else f"{name}: asked {value!r}, not there"
         for name, value in flatten(asked).items()
-        if name not in nested or not same_value(value, nested[name])
+        if (is_own or name in nested) and (name not in nested or not is_same(value, nested[name]))
     ]
     return f"{OVERRIDE_NOT_APPLIED} ({'; '.join(wrong)})" if wrong else None
 
 
-def read_tail(run_dir: Path, n_lines: int = 20) -> list[str]:
-    """Return the last lines of a run's error output, or of its standard output where it wrote no errors."""
-    for name in (STDERR, STDOUT):
-        try:
-            with open_plain(run_dir / name) as file:
-                file.seek(0, 2)
-                file.seek(max(0, file.tell() - _TAIL_BYTES))
-                text = file.read().decode("utf-8", "replace")
-        except OSError:  # gone, or made unreadable by the run itself
-            continue
-        if text.strip():
-            return re.split(r"[\r\n]+", text.rstrip())[-n_lines:]
-    return []
+def _same_text(asked: Any, got: Any) -> bool:
+    """Whether two values are the same setting for a program that is given text."""
+    if same_value(asked, got) or str(asked) == str(got):
+        return True
+    try:
+        return not isinstance(asked, bool) and not isinstance(got, bool) and float(asked) == float(got)
+    except (TypeError, ValueError):
+        return False
 
 
-def _one_line(text: str, limit: int = 300) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
-
-
-def _read_wandb(run_dir: Path) -> MetricReader | None:
-    """Return what a script logged to W&B, for scripts that print no metrics."""
-    files = sorted((run_dir / "wandb").glob("*run-*/run-*.wandb"))
-    if not files:
-        return None
-    from sweepline.recording.wandbfile import read_wandb_metrics
-
-    return read_wandb_metrics(files[-1])
+def read_tail(run_dir: Path, n_lines: int = 20) -> Sequence[str]:
+    """Return the lines of a run's log that lead to the error that ended it, or its last ones."""
+    return find_error(run_dir, n_lines).tail

@@ -63,12 +63,18 @@ class DiskPause:
 
 def excuse(outcome: RunOutcome, objective: Objective | None) -> RunOutcome:
     """Return how a run ended that met a full disk: what it failed at, or could not tell, is not held against it."""
-    has_failed = outcome.state in (State.FAILED, State.SPAWN_ERROR)
-    is_mute = outcome.state in SUCCESSFUL and objective is not None and objective.name not in outcome.metrics
-    if not has_failed and not is_mute:
+    if not is_excusable(outcome, objective):
         return outcome
     reason = f"the disk was full: {outcome.reason}"
     return replace(outcome, state=State.INTERRUPTED, reason=reason, is_blameless=True)
+
+
+def is_excusable(outcome: RunOutcome, objective: Objective | None) -> bool:
+    """Whether a run failed, or finished without its objective: what a lost record may be to blame for."""
+    has_failed = outcome.state in (State.FAILED, State.SPAWN_ERROR)
+    return has_failed or (
+        outcome.state in SUCCESSFUL and objective is not None and objective.name not in outcome.metrics
+    )
 
 
 def has_room(folder: Path) -> bool:

@@ -11,7 +11,7 @@ import csv
 import fcntl
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from sweepline.recording.cells import csv_line, format_cell, format_parameter, g
 from sweepline.recording.history import RunRecord
 from sweepline.recording.journal import unused_path
 from sweepline.runs import State
+from sweepline.text import printable
 
 LEADING = (
     "sweep",
@@ -58,7 +59,8 @@ class RunTable:
 
     ``fault`` tells that the disk was full at the last flush: rows wait for the next one. ``note`` is a sentence for the
     user about a file that somebody else has changed, or that cannot be written: the journal has every run, so a sweep
-    goes on without its table. With ``is_shared`` other sweeps may write the same file.
+    goes on without its table. ``reserved`` metrics always find a column. With ``is_shared`` other sweeps may write the
+    same file.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class RunTable:
         sweep: str,
         params: Sequence[str],
         metrics: Sequence[str] = (),
+        reserved: Collection[str] = (),
         is_shared: bool = False,
     ) -> None:
         self.path, self.sweep, self.is_shared = path, sweep, is_shared
@@ -77,6 +80,7 @@ class RunTable:
         self.note: str | None = None
         self._columns = [("param", name) for name in params if name != "seed"] + [("metric", name) for name in metrics]
         self._known = set(self._columns)
+        self._reserved = {("metric", name) for name in reserved}
         self._n_metrics = len(metrics)
         self._records: Mapping[str, RunRecord] = {}
         self._reread: Set[str] = frozenset()
@@ -93,14 +97,12 @@ class RunTable:
     @property
     def header(self) -> list[str]:
         """The columns: fixed ones, parameters by dotted name, metrics by name (with a prefix where a name is taken)."""
-        columns = list(LEADING)
-        taken = set(columns)
+        columns = dict.fromkeys(LEADING)
         for kind, name in self._columns:
-            while name in taken:
+            while name in columns:
                 name = f"{kind}.{name}"  # noqa: PLW2901
-            columns.append(name)
-            taken.add(name)
-        return columns
+            columns[name] = None
+        return list(columns)
 
     @property
     def _whole_header(self) -> list[str]:
@@ -344,7 +346,8 @@ class RunTable:
         fresh = [column for column in (*params, *metrics) if column not in self._known]
         n_too_many = self._n_metrics + sum(kind == "metric" for kind, _ in fresh) - MAX_METRIC_COLUMNS
         if n_too_many > 0 and fresh:
-            fresh = fresh[: max(0, len(fresh) - n_too_many)]
+            n_kept = max(0, len(fresh) - n_too_many)
+            fresh = [*fresh[:n_kept], *(column for column in fresh[n_kept:] if column in self._reserved)]
             self.note = self.note or (
                 f"{self.path.name}: more than {MAX_METRIC_COLUMNS} metric names; the others are in the journal alone"
             )
@@ -382,7 +385,7 @@ class RunTable:
             "run_name": record.name,
             "state": record.state.value,
             "exit_code": record.exit_code,
-            "reason": record.reason,
+            "reason": printable(record.reason),
             "attempt": record.attempt,
             "seed": record.params.get("seed") if record.seed is None else record.seed,
             "device": record.device,

@@ -1,4 +1,4 @@
-"""Reads the file that the W&B client writes beside every run (``run-*.wandb``), offline or online.
+"""Finds and reads the files that the W&B client writes of every run (``run-*.wandb``), offline or online.
 
 The file is a LevelDB log (7-byte file header, 32 KiB blocks, records with CRC, length and type) of protobuf records.
 Needs the ``wandb`` package for the record's definition, and nothing of its private modules.
@@ -6,18 +6,27 @@ Needs the ``wandb`` package for the record's definition, and nothing of its priv
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sweepline.files import open_plain
-from sweepline.metrics import MetricPoint, MetricReader
+from sweepline.keeper.child import STDERR, STDOUT
+from sweepline.metrics import Measured, MetricPoint, MetricReader, summarize
+from sweepline.recording.journal import JOURNAL
+from sweepline.text import strip_escapes
 
 _FILE_HEADER_BYTES, _BLOCK_BYTES, _RECORD_HEADER = 7, 32 * 1024, struct.Struct("<IHB")
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+_MAX_DEPTH, _MAX_ENTRIES = 3, 20_000  # of a search below the working directory
+_LOG_BYTES = 64 * 1024
+_TOLD = re.compile(r"^wandb: .*?(?:saved locally in|wandb sync|Find logs at:)\s+(.+?)(?:/logs)?\s*$", re.MULTILINE)
 
 
 @dataclass
@@ -33,6 +42,8 @@ class WandbRun:
     config: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
+    last: dict[str, Any] = field(default_factory=dict)
+    """What the summary and the history said last of each name, whichever of them that was."""
     exit_code: int | None = None
 
 
@@ -66,28 +77,117 @@ def read_wandb_run(path: Path) -> WandbRun:
             row: dict[str, Any] = {}
             _update(row, record.history.item)
             run.history.append(row)
+            run.last.update(row)
         elif kind == "summary":
             _update(run.summary, record.summary.update)
+            _update(run.last, record.summary.update)
         elif kind == "exit":
             run.exit_code = record.exit.exit_code
     return run
 
 
-def read_wandb_metrics(path: Path) -> MetricReader:
-    """Return a run's logged numbers as if they had been METRIC lines."""
-    reader = MetricReader()
-    run = read_wandb_run(path)
-    logged = {name for row in run.history for name in row}
-    alone = {name: value for name, value in run.summary.items() if name not in logged}
-    for row in [*run.history, alone]:
-        numbers = {k: float(v) for k, v in row.items() if _is_number(v) and not k.startswith("_")}
-        if numbers:
-            reader.add(MetricPoint(numbers, {"step": row["_step"]} if "_step" in row else {}))
-    return reader
+def read_wandb_metrics(paths: Sequence[Path], reader: MetricReader) -> Measured:
+    """Return what a run logged to W&B, in the order of its files, as if it had been METRIC lines.
+
+    A value that the script put into W&B's summary counts more than the last one that it logged, as it does there.
+
+    Args:
+        paths: the run's files.
+        reader: takes the points; it has read nothing yet.
+    """
+    last: dict[str, float] = {}
+    for path in paths:
+        run = read_wandb_run(path)
+        for row in run.history:
+            numbers = dict(_numbers(row))
+            if numbers:
+                reader.add(MetricPoint(numbers, {"step": row["_step"]} if "_step" in row else {}))
+        last.update(_numbers(run.last))
+    alone = {name: value for name, value in last.items() if name not in reader.latest}
+    if alone:
+        reader.add(MetricPoint(alone))
+    latest = {name: last.get(name, value) for name, value in reader.latest.items()}
+    return Measured(
+        results=summarize(latest, reader.extremes, reader.summaries),
+        points=reader.points,
+        n_dropped_names=reader.n_dropped_names,
+        stride=reader.history.stride,
+    )
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _numbers(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Yield the numbers of a row by dotted name; names that begin with ``_`` are W&B's own."""
+    for name, value in values.items():
+        if name.startswith("_"):
+            continue
+        if isinstance(value, Mapping) and "_type" not in value:
+            yield from _numbers(value, f"{prefix}{name}.")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield f"{prefix}{name}", float(value)
+
+
+def find_wandb_files(run_dir: Path, working_dir: Path | None) -> list[Path]:
+    """Return the files of a run, in the order in which they were begun, wherever its script had them written.
+
+    They are looked for in the run's folder, by the run's id below its working directory, and where its output says.
+    """
+    folders = {folder.resolve() for folder in run_dir.glob("wandb/*run-*")}
+    folders |= {folder.resolve() for folder in run_dir.glob("*/wandb/*run-*")}
+    if working_dir is not None:
+        run_id = _wandb_id(run_dir)
+        for place in wandb_folders(working_dir, without=run_dir.parent.parent) if run_id else ():
+            folders |= {folder.resolve() for folder in place.glob(f"*run-*-{run_id}")}
+        folders |= {(working_dir / told).resolve() for told in _told_folders(run_dir)}
+    files = {file for folder in folders for file in folder.glob("run-*.wandb")}
+    return sorted(files, key=lambda file: (file.parent.name.partition("run-")[2], str(file)))
+
+
+def wandb_folders(top: Path, *, without: Path) -> Iterator[Path]:
+    """Yield the folders called ``wandb`` near the top of a tree; not those of sweeps, nor hidden ones."""
+    level, n_left = [top], _MAX_ENTRIES
+    for _ in range(_MAX_DEPTH + 1):
+        found: list[Path] = []
+        for folder in level:
+            names = _folders_in(folder, n_left)
+            n_left -= len(names)
+            if n_left <= 0:
+                return
+            if "wandb" in names:
+                yield folder / "wandb"
+            found += [folder / name for name in names if name != "wandb"]
+        level = [folder for folder in found if folder != without]
+
+
+def _folders_in(folder: Path, limit: int) -> list[str]:
+    """Return the names of the first folders in a folder; none where it is that of a sweep."""
+    try:
+        with os.scandir(folder) as entries:
+            seen = list(itertools.islice(entries, limit))
+            found = [entry.name for entry in seen if not entry.name.startswith(".") and entry.is_dir()]
+            return [] if (folder / JOURNAL).exists() else found
+    except OSError:
+        return []
+
+
+def _wandb_id(run_dir: Path) -> str:
+    """Return the id that the run was given, as its ``env.json`` tells it."""
+    try:
+        return str(json.loads((run_dir / "env.json").read_bytes())["set"]["WANDB_RUN_ID"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _told_folders(run_dir: Path) -> Iterator[str]:
+    """Yield the folders that the W&B client names in what it prints."""
+    for name in (STDERR, STDOUT):
+        try:
+            with open_plain(run_dir / name) as file:
+                begin = file.read(_LOG_BYTES)
+                file.seek(max(file.tell(), file.seek(0, 2) - _LOG_BYTES))
+                text = (begin + file.read()).decode("utf-8", "replace")
+        except OSError:
+            continue
+        yield from _TOLD.findall(strip_escapes(text).replace("\r", "\n"))
 
 
 def _update(target: dict[str, Any], items: Any) -> None:
