@@ -259,7 +259,10 @@ def _unused_log(folder: Path) -> Path:
 
 
 def _check_limits(slots: Slots) -> None:
-    """Say before anything starts that there are too few file descriptors."""
+    """Say before anything starts that runs cannot be watched here, or that there are too few file descriptors."""
+    from sweepline.executors.local import check_available
+
+    check_available()
     needed = _N_DESCRIPTORS + 2 * len(slots.all)  # at most one lease per slot, and what starting a run takes
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit < needed:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 PREPARE, START, STOP, KEPT, CLOSE = "prepare", "start", "stop", "kept", "close"  # from the sweep
-ENDED, WARM = "ended", "warm"  # from the keeper
+ENDED, WARM, ALIVE, STOPPING = "ended", "warm", "alive", "stopping"  # from the keeper
 
 TOKEN_VARIABLE = "SWEEPLINE_TOKEN"
 """In the environment of every run and of the keeper itself, so that none of them can be taken for a stranger."""
