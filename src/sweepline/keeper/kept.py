@@ -164,7 +164,8 @@ class KeptRun:
             ended |= zombies  # what they had started became a child of ours before that, and may not be in the list
 
     def _has_started(self, pid: int) -> bool:
-        return mark_of(pid) == self.mark or session_of(pid) == self.pid or token_of(pid) == self.token
+        is_marked = self.mark is not None and mark_of(pid) == self.mark
+        return is_marked or session_of(pid) == self.pid or token_of(pid) == self.token
 
     @property
     def is_given_up(self) -> bool:

@@ -51,6 +51,8 @@ class Keeper:
 
     def __init__(self, lifeline: socket.socket, token: str) -> None:
         self.token, self._clock = token, AwakeClock()
+        mark = mark_for(token)
+        self._can_mark = mark is not None and set_mark(mark)
         self.runs: dict[int, KeptRun] = {}
         self._by_pid: dict[int, KeptRun] = {}
         self._given_up: set[int] = set()
@@ -211,7 +213,7 @@ class Keeper:
 
     def _start(self, message: Mapping[str, Any], *, n_tries: int = 0) -> None:
         key, run_dir, started = message["key"], message["run_dir"], time.monotonic()
-        token, mark = f"{self.token}.{key}", mark_for(self.token, key)
+        token, mark = f"{self.token}.{key}", mark_for(self.token, key) if self._can_mark else None
         if self._told_to_end is not None:
             self._refuse(key)
         if not self._is_wanted:
@@ -224,7 +226,7 @@ class Keeper:
             exitfile.reserve(run_dir)
             variables = self._environment(message, token)
             logs = RunLogs(run_dir)
-            found = self._warm.fork(message, variables, logs.fds)
+            found = self._warm.fork(message, variables, logs=logs.fds, mark=mark)
             pid, fault_fd = found or start_process(
                 message["argv"],
                 variables,
@@ -238,8 +240,6 @@ class Keeper:
                 logs.close()
             self._note_fault(message, error, n_tries=n_tries)
             return
-        if found is not None and mark is not None:
-            set_mark(mark, pid)
         self.runs[key] = self._by_pid[pid] = KeptRun(
             message,
             n_tries=n_tries,
@@ -379,8 +379,4 @@ def main() -> None:
     os.chdir("/")
     set_name(b"sweepline-keep")
     become_subreaper()
-    token = os.environ[TOKEN_VARIABLE]
-    mark = mark_for(token)
-    if mark is not None:
-        set_mark(mark)
-    Keeper(socket.socket(fileno=lifeline_fd), token).run()
+    Keeper(socket.socket(fileno=lifeline_fd), os.environ[TOKEN_VARIABLE]).run()

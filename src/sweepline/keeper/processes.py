@@ -96,20 +96,24 @@ def mark_for(token: str, key: int = 0) -> int | None:
     return _MARK | (number % (1 << _TOKEN_BITS)) << _KEY_BITS | of_run
 
 
-def set_mark(mark: int, pid: int = 0) -> bool:
-    """Mark a process and whatever it starts from now on; return whether the system takes it.
+def set_mark(mark: int) -> bool:
+    """Mark this process and whatever it starts from now on; return whether the system takes it.
 
     The mark is a soft limit of real-time processor time (microseconds, beyond 100,000 years), which is handed on by
     every fork and exec: an emptied environment, a new session or an overwritten title leave it as it is.
     """
+    if not can_mark():
+        return False
     try:
-        _, hard = resource.prlimit(pid, resource.RLIMIT_RTTIME)
-        if hard != resource.RLIM_INFINITY:  # an administrator's, which is lower
-            return False
-        resource.prlimit(pid, resource.RLIMIT_RTTIME, (mark, hard))
+        resource.setrlimit(resource.RLIMIT_RTTIME, (mark, resource.RLIM_INFINITY))
     except (OSError, ValueError):
         return False
     return True
+
+
+def can_mark() -> bool:
+    """Whether processes can be marked here: an administrator may have set a limit of his own, which is lower."""
+    return resource.getrlimit(resource.RLIMIT_RTTIME)[1] == resource.RLIM_INFINITY
 
 
 def mark_of(pid: int) -> int:

@@ -16,7 +16,7 @@ from sweepline.keeper.processes import find_by_token
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.history import RUN_END, RUN_START, RunRecord, apply_event
 from sweepline.recording.journal import read_events
-from sweepline.recording.locks import read_keeper_token
+from sweepline.recording.locks import read_keeper_token, why_unseen
 from sweepline.recording.table import LEADING, MAX_METRIC_COLUMNS, format_cell, has_row
 from sweepline.runs import SUCCESSFUL, State
 
@@ -124,8 +124,12 @@ def _row_faults(row: Mapping[str, str], record: RunRecord) -> Iterator[str]:
 
 def _survivors(folder: SweepFolder) -> Iterator[str]:
     token = read_keeper_token(folder.path)
-    if token and not folder.is_locked():
-        yield from (f"process {pid} still lives; the next start ends it" for pid in find_by_token(token))
+    if folder.is_locked():
+        return
+    yield from (f"process {pid} still lives; the next start ends it" for pid in find_by_token(token))
+    doubt = why_unseen(folder.path)
+    if doubt is not None:
+        yield doubt
 
 
 def _run_twice(events: list[dict[str, Any]]) -> Iterator[str]:
