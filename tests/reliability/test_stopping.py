@@ -14,6 +14,7 @@ from contextlib import suppress
 
 import pytest
 
+from sweepline.stopping import StopSignals
 from tests.conftest import DEADLINE_S, Project, wait_until
 from tests.reliability import SEED, scaled
 from tests.reliability.test_kills import (
@@ -24,6 +25,7 @@ from tests.reliability.test_kills import (
     invocations,
     kill,
     left_by,
+    lines_of,
     start_quietly,
     stat_of,
     terminal_of,
@@ -218,17 +220,50 @@ def test_a_stop_signal_to_a_sweep_on_a_terminal_is_told_and_is_its_exit_code(
     go_on(project, n_runs=3)
 
 
-def test_different_stop_signals_together_count_as_two_and_the_first_names_the_exit(project: Project) -> None:
-    write_sweep(project, mode=["deaf"], x=[1, 2], until=["go"])
-    project.write("sweep.yaml", (project.path / "sweep.yaml").read_text().replace("grace: 1s", "grace: 600s"))
+@pytest.mark.parametrize("whom", ["keeper", "runs, keeper, sweep", "sweep, and again with SIGHUP"])
+def test_whoever_is_told_to_end_by_a_signal_every_run_has_its_grace(project: Project, whom: str) -> None:
+    write_sweep(project, mode=["saves"], x=[1, 2, 3], until=["never"])
+    project.write("sweep.yaml", (project.path / "sweep.yaml").read_text().replace("grace: 1s", "grace: 60s"))
     process = start_quietly(project)
     wait_for_runs(project)
-    process.send_signal(signal.SIGTERM)
-    wait_until(lambda: "SIGTERM: stopping" in terminal_of(project), "the first is heeded")
-    process.send_signal(signal.SIGHUP)
-    assert process.wait(DEADLINE_S) == 143
-    assert not TRACE.search(terminal_of(project))
-    assert project.survivors() == []
+    keeper, runs = wait_for_keeper(project), [int(words[1]) for words in lines_of(project, "invocations")]
+    told = {"keeper": [keeper], "runs, keeper, sweep": [*runs, keeper, process.pid]}.get(whom, [process.pid])
+    for pid in told:
+        os.kill(pid, signal.SIGTERM)
+    if len(told) == 1 and keeper not in told:
+        process.send_signal(signal.SIGHUP)
+    assert process.wait(DEADLINE_S) in ((143, 129) if "SIGHUP" in whom else (143,)), terminal_of(project)
+    assert {words[0] for words in lines_of(project, "saved")} == {"1", "2"}
+    assert [(end["state"], end["exit_code"]) for end in ends(project)] == [("interrupted", 0)] * 2
+    assert ": stopping: SIGTERM sent to 2 runs, 60 s grace" in terminal_of(project)
+    assert (project.survivors(), faults(project)) == ([], [])
+
+
+def test_a_run_that_reacts_at_once_to_a_signal_to_all_is_interrupted_whoever_gets_it_first(project: Project) -> None:
+    write_sweep(project, mode=["hang"], x=[1, 2, 3])
+    process = start_quietly(project)
+    wait_for_runs(project)
+    keeper, runs = wait_for_keeper(project), [int(words[1]) for words in lines_of(project, "invocations")]
+    for pid in runs:
+        os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: {stat_of(pid)[0] for pid in runs if stat_of(pid)} <= {"Z"}, "the runs have ended")
+    os.kill(keeper, signal.SIGTERM)
+    assert process.wait(DEADLINE_S) == 143, terminal_of(project)
+    assert [(end["state"], end["signal"]) for end in ends(project)] == [("interrupted", 15)] * 2
+
+
+def test_signals_in_a_moment_are_one_wish_unless_a_person_presses_ctrl_c_again() -> None:
+    counts = []
+    for first, second in [(15, 15), (15, 1), (1, 15), (2, 15), (2, 2), (15, 2)]:
+        with StopSignals() as signals:
+            os.kill(os.getpid(), first)
+            os.kill(os.getpid(), second)
+            counts.append((signals.first, signals.n_received))
+    with StopSignals() as signals:
+        signals.note_elsewhere(signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        counts.append((signals.first, signals.n_received))
+    assert counts == [(15, 1), (15, 1), (1, 1), (2, 1), (2, 2), (15, 2), (2, 1)]
 
 
 # a drain

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -123,6 +124,8 @@ class KeeperLock:
             grace_s = earlier.get("grace_s")
             limit_s = (grace_s if isinstance(grace_s, (int, float)) else 20.0) + _AFTER_GRACE_S
             say(f"runs of an earlier start are still being stopped; waiting up to {limit_s:.0f} s for them")
+            for pid in processes.find_by_token(old_token):
+                processes.kill(pid, signal.SIGCONT)  # a keeper that is suspended could not stop them
             if not _try_flock(fd, tries=round(limit_s / _POLL_S)):
                 processes.kill_by_token(old_token)
         n_killed = end_strays(old_token) if old_token else 0
