@@ -326,7 +326,7 @@ class TestExecutor:
         for number in (signal.SIGSTOP, signal.SIGCONT):
             for each in frozen:
                 os.kill(each, number)
-            time.sleep(2 if number == signal.SIGSTOP else 0)
+            time.sleep(1.5 if number == signal.SIGSTOP else 0)
         assert wait_for_end(executor, handle).stopped is None
 
     def test_a_run_that_ends_takes_its_group_with_it(self, executor: Executor, run_dir: Path) -> None:

@@ -571,6 +571,18 @@ def test_a_sweep_whose_keeper_finds_no_process_free_says_so_in_a_sentence(as_nob
     assert "Resource temporarily unavailable" in result.stderr
 
 
+@pytest.mark.parametrize("mount", ["true", "mount -t tmpfs none /proc"], ids=["the host's", "none"])
+def test_a_sweep_that_cannot_watch_its_runs_says_so_in_a_sentence_and_starts_none(project: Project, mount: str) -> None:
+    unshared = ["unshare", "--pid", "--fork", "--kill-child", "--mount"]
+    if subprocess.run([*unshared, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("needs the right to unshare")
+    write_sweep(project, mode=["instant"], x=[1])
+    process = start_quietly(project, wrapper=[*unshared, "sh", "-c", f'{mount}; exec "$@"', "sh"])
+    assert process.wait(DEADLINE_S) == 2
+    assert terminal_of(project).startswith("sweepline: /proc is not mounted, or is that of another pid namespace")
+    assert (len(terminal_of(project).splitlines()), invocations(project)) == (1, {})
+
+
 # strangers
 
 

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -349,6 +350,41 @@ def test_a_second_ctrl_c_ends_a_sweep_whose_keeper_does_not_answer(project: Proj
     assert process.wait(DEADLINE_S / 2) == 130
     assert project.survivors() == []
     go_on(project, n_runs=2)
+
+
+@pytest.fixture
+def freeze() -> Iterator[Callable[[int], None]]:
+    """Freeze a process, so that neither SIGCONT nor SIGKILL reach it; needs root and a freezer."""
+    folder = Path("/sys/fs/cgroup/freezer") / f"test-{os.getpid()}"
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("needs root and the freezer of cgroup v1")
+
+    def do(pid: int) -> None:
+        (folder / "cgroup.procs").write_text(str(pid))
+        (folder / "freezer.state").write_text("FROZEN")
+
+    yield do
+    (folder / "freezer.state").write_text("THAWED")
+    wait_until(lambda: not (folder / "cgroup.procs").read_text(), "what was killed is dead")
+    folder.rmdir()
+
+
+def test_one_ctrl_c_ends_a_sweep_whose_keeper_hangs_and_its_runs_are_interrupted(
+    project: Project, freeze: Callable[[int], None]
+) -> None:
+    write_sweep(project, mode=["family", "saves"], x=[1], until=["go"])
+    process = start_quietly(project)
+    wait_for_runs(project)
+    wait_until(lambda: len(left_by(project)) == 2, "the grandchildren live")
+    keeper = wait_for_keeper(project)
+    freeze(keeper)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(DEADLINE_S) == 130, terminal_of(project)
+    assert [end["state"] for end in ends(project)] == ["interrupted"] * 2
+    assert [pid for pid in project.survivors() if pid != keeper] == []
+    assert f"the keeper (pid {keeper}) survives SIGKILL" in terminal_of(project)
 
 
 @pytest.mark.parametrize("wrapper", [(), ("sh", "-c", 'trap "" INT; exec "$0" "$@"')], ids=["", "in_background"])

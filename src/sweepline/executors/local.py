@@ -338,11 +338,13 @@ class LocalExecutor:
         try:
             keeper.wait(_DEATH_S)
         except subprocess.TimeoutExpired:  # it hangs in the kernel, and what it kept is not ours yet
-            processes.kill_by_token(self.token)
+            until = self._clock.now() + _DEATH_S
+            while processes.kill_by_token(self.token) - {keeper.pid} and self._clock.now() < until:
+                pass
             self._notes.append(
                 f"the keeper (pid {keeper.pid}) survives SIGKILL: it hangs in the kernel, on a disk perhaps"
             )
-        processes.kill_children(self._is_of_keeper, within_s=_BURIAL_S)
+        processes.kill_children(lambda pid: pid != keeper.pid and self._is_of_keeper(pid), within_s=_BURIAL_S)
         runs, self._runs = self._runs, {}
         why = StopReason.KEEPER_DIED if self.ended_by is None else StopReason.INTERRUPTED
         for run in runs.values():
