@@ -10,8 +10,9 @@ from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Self
 
+from sweepline.keeper.protocol import STOP_SIGNALS
+
 SAME_WISH_S = 1.0
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _heeded(numbers: Sequence[signal.Signals]) -> list[signal.Signals]:

@@ -263,7 +263,7 @@ def _check_limits(slots: Slots) -> None:
     from sweepline.executors.local import check_available
 
     check_available()
-    needed = _N_DESCRIPTORS + 2 * len(slots.all)  # at most one lease per slot, and what starting a run takes
+    needed = _N_DESCRIPTORS + 3 * len(slots.all)  # of each slot a lease and two logs, which the keeper holds
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit < needed:
         raise ExecutorUnavailableError(

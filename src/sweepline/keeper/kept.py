@@ -13,14 +13,13 @@ from typing import Any
 from sweepline.keeper.clock import AwakeClock
 from sweepline.keeper.logs import RunLogs
 from sweepline.keeper.processes import children, is_zombie, kill, mark_of, session_of, token_of
-from sweepline.keeper.protocol import INTERRUPTED, STALLED, TIMEOUT
+from sweepline.keeper.protocol import INTERRUPTED, STALLED, STOP_SIGNALS, TIMEOUT
 
 PATIENCE_S = 0.5  # for what a run that ended by itself has left, and that may be about to end too
 UNKILLABLE_S = 5.0  # how long a SIGKILL is given; beyond it the process hangs in the kernel
 DOUBT_S = 0.25  # for the keeper or its sweep to be told to stop as well, by whoever has told the run
 FULL_BYTES = 64 * 1024
 _STALL_CHECKS = 4
-_ASKS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _LOOK = os.WEXITED | os.WNOWAIT | os.WNOHANG
 
 
@@ -140,7 +139,8 @@ class KeptRun:
         self.ended_at = time.monotonic()
         if self.kill_at is None:
             self.kill_at = self.clock.now() + PATIENCE_S
-        if found.si_status in (_ASKS if found.si_code == os.CLD_KILLED else [128 + number for number in _ASKS]):
+        number = found.si_status - (0 if found.si_code == os.CLD_KILLED else 128)
+        if number in STOP_SIGNALS:
             self._doubt_until = self.clock.now() + DOUBT_S
 
     @property

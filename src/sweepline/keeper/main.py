@@ -32,6 +32,7 @@ from sweepline.keeper.protocol import (
     PREPARE,
     START,
     STOP,
+    STOP_SIGNALS,
     STOPPING,
     TOKEN_VARIABLE,
     Messages,
@@ -75,7 +76,7 @@ class Keeper:
         signal.set_wakeup_fd(waking.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGUSR1, lambda *_: None)  # a handler, so that an exec restores the default
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in STOP_SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:
                 signal.signal(number, self._note_signal)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,6 +12,9 @@ ENDED, WARM, ALIVE, STOPPING = "ended", "warm", "alive", "stopping"  # from the 
 
 TOKEN_VARIABLE = "SWEEPLINE_TOKEN"
 """In the environment of every run and of the keeper itself, so that none of them can be taken for a stranger."""
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What asks any of these processes to end."""
 
 INTERRUPTED, TIMEOUT, STALLED = "interrupted", "timeout", "stalled"
 """Why the keeper stops a run by itself: its sweep is gone, its time is over, it is silent."""
