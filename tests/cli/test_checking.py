@@ -179,6 +179,15 @@ def test_a_process_breaks_i3_however_it_hides(done: Project) -> None:
     assert found == dict.fromkeys(found, True)
 
 
+def test_a_process_without_marks_that_writes_to_a_runs_log_breaks_i3(done: Project) -> None:
+    log = next(done.sweep_dir.glob("runs/*/stdout.log"))
+    with log.open("ab") as file, subprocess.Popen(["sleep", "600"], env={}, stdout=file) as stray:
+        result = command(done, "verify")
+        stray.kill()
+    assert "BROKEN I3" in result.stdout
+    assert f"process {stray.pid} writes to a run's log without the marks" in result.stdout
+
+
 def test_i3_says_when_it_cannot_tell(done: Project) -> None:
     path = done.sweep_dir / "keeper.lock"
     record = json.loads(path.read_bytes())

@@ -78,6 +78,9 @@ def _copy_to(path: str, fd: int) -> None:
             offset = 0
             while offset < n_bytes and (n := os.sendfile(target, source, offset, n_bytes - offset)):
                 offset += n
+        except OSError:
+            os.unlink(restored)
+            raise
         finally:
             os.close(target)
     finally:

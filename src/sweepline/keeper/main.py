@@ -104,7 +104,7 @@ class Keeper:
     @property
     def _is_wanted(self) -> bool:
         """Whether there may be more to start."""
-        return self._lifeline is not None and not self._is_closing and self._told_to_end is None
+        return self._lifeline is not None and not self._is_closing and not self._is_ending
 
     @property
     def _known_pids(self) -> Set[int]:

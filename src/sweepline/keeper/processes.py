@@ -151,6 +151,18 @@ def find_by_token(token: str) -> list[int]:
     return [pid for pid in _pids() if belongs_to(pid, token) and not is_zombie(pid) and pid != os.getpid()]
 
 
+def find_printing_into(folder: str) -> list[int]:
+    """Return the living processes whose standard output or error is a file in ``folder`` or deeper."""
+    return [pid for pid in _pids() if any(_target_of(pid, fd).startswith(f"{folder}/") for fd in (1, 2))]
+
+
+def _target_of(pid: int, fd: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/fd/{fd}")
+    except OSError:
+        return ""
+
+
 def _pids() -> Iterator[int]:
     try:
         return (int(name) for name in os.listdir("/proc") if name.isdecimal())

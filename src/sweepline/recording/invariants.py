@@ -12,7 +12,7 @@ from typing import Any
 
 from sweepline.errors import RecordError
 from sweepline.executors.local import read_exit
-from sweepline.keeper.processes import find_by_token
+from sweepline.keeper.processes import find_by_token, find_printing_into
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.history import RUN_END, RUN_START, RunRecord, apply_event
 from sweepline.recording.journal import read_events
@@ -126,7 +126,11 @@ def _survivors(folder: SweepFolder) -> Iterator[str]:
     token = read_keeper_token(folder.path)
     if folder.is_locked():
         return
-    yield from (f"process {pid} still lives; the next start ends it" for pid in find_by_token(token))
+    found = find_by_token(token)
+    yield from (f"process {pid} still lives; the next start ends it" for pid in found)
+    for pid in find_printing_into(str(folder.runs.resolve())):
+        if pid not in found:
+            yield f"process {pid} writes to a run's log without the marks of one: end it if a run has started it"
     doubt = why_unseen(folder.path)
     if doubt is not None:
         yield doubt
