@@ -106,6 +106,7 @@ class Campaign:
         self.project, self.chance = project, chance
         self.counts: Counter[str] = Counter()
         self.attacks: list[str] = []
+        self.n_saved = 0
         self._promised: dict[str, int] = {}
 
     def fight(self, n_attacks: int) -> None:
@@ -141,6 +142,7 @@ class Campaign:
         if "SIGKILL of both" not in self.attacks[-1:]:
             wait_until(lambda: not self.project.survivors(), f"nothing is left alive: {self.attacks[-3:]}, {SEEDED}")
         told, saved = (set(map(tuple, lines_of(self.project, name))) for name in ("told", "saved"))
+        self.n_saved += len(saved)
         self.counts["told without grace"] += len(told - saved) if is_gentle else 0
         for name in ("told", "saved"):
             (self.project.path / name).unlink(missing_ok=True)
@@ -166,5 +168,7 @@ def test_no_attack_loses_doubles_or_leaves_anything_or_takes_a_grace(
     campaign.fight(N_ATTACKS)
     lost = {what: n for what, n in campaign.counts.items() if n}
     with capsys.disabled():
-        print(f"\ncampaign {number}: {', '.join(campaign.attacks)}: {lost or 'nothing lost, doubled or left alive'}")
+        print(
+            f"\nsweep {number}: {', '.join(campaign.attacks)}: {campaign.n_saved} runs saved, lost: {lost or 'nothing'}"
+        )
     assert lost == {}, f"after {campaign.attacks} ({SEEDED})"
