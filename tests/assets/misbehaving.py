@@ -77,6 +77,7 @@ LEAVES = {
 
 if mode == "saves":
     signal.signal(signal.SIGTERM, save)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 note("invocations", f"{os.environ['SWEEPLINE_RUN_ID']} {os.getpid()} {mode} {x}")
 if mode == "family":
     spawn(is_deaf=True)
