@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Self
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from sweepline.keeper.protocol import STOP_SIGNALS
+
+SAME_WISH_S = 1.0
 
 
 def _heeded(numbers: Sequence[signal.Signals]) -> list[signal.Signals]:
@@ -33,11 +36,17 @@ def stop_as_exit() -> Iterator[None]:
 
 
 class StopSignals:
-    """While entered, stop signals are counted instead of acted on, and SIGUSR1 asks for a drain. Main thread only."""
+    """While entered, stop signals are counted instead of acted on, and SIGUSR1 asks for a drain. Main thread only.
+
+    Who ends a whole machine, job or session says so more than once, in a moment (SIGTERM and SIGHUP, or one of them to
+    the process, to its group and to the keeper): that is one wish. Only Ctrl-C is always a person's, who is in earnest.
+    """
 
     def __init__(self) -> None:
         self.first: int | None = None
         self.n_received = 0
+        self._same_until: float | None = None
+        self._is_from_elsewhere = False
         self.is_draining = False
         self._reading, self._writing = socket.socketpair()
         self._reading.setblocking(False)
@@ -69,8 +78,19 @@ class StopSignals:
         self._writing.close()
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self._same_until is None:
+            self._same_until = now + SAME_WISH_S
+        elif now < self._same_until and (number != signal.SIGINT or self._is_from_elsewhere):
+            return
         self.first = self.first or number
         self.n_received += 1
+
+    def note_elsewhere(self, number: int) -> None:
+        """Count a stop signal that another process of the sweep was sent, and this one perhaps is just now as well."""
+        if self.first is None:
+            self._is_from_elsewhere = True
+            self._receive(number, None)
 
     def _drain(self, number: int, frame: FrameType | None) -> None:
         self.is_draining = True

@@ -423,6 +423,8 @@ class Sweep:
 
     def _heed_signals(self) -> None:
         self.signals.clear()
+        if self.executor.ended_by is not None:
+            self.signals.note_elsewhere(self.executor.ended_by)
         if self.signals.is_draining and not self._is_drain_told:
             self._is_drain_told = True
             self.observer.note(f"SIGUSR1: nothing more is launched; waiting for {len(self._active)} runs")

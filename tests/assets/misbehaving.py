@@ -26,14 +26,22 @@ def be_deaf():
         signal.signal(number, signal.SIG_IGN)
 
 
+def save(*_):
+    """Do what a trainer does on SIGTERM: save, which takes a while, and leave."""
+    note("told", f"{x} {os.getpid()}")
+    time.sleep(0.2)
+    note("saved", f"{x} {os.getpid()}")
+    sys.exit(0)
+
+
 def wait_for_ever():
     """Live until somebody kills this process."""
     while True:
         signal.pause()
 
 
-def spawn(*, is_deaf=False, has_session=False, is_double=False, is_scrubbed=False):
-    """Leave a process behind that never ends by itself; return once its pid is in the file ``left``."""
+def spawn(*, is_deaf=False, has_session=False, is_double=False, is_scrubbed=False, is_late=False):
+    """Leave a process behind that never ends by itself; return once its pid is in the file ``left``, unless late."""
     reading, writing = os.pipe()
     if os.fork() == 0:
         if has_session:
@@ -50,9 +58,10 @@ def spawn(*, is_deaf=False, has_session=False, is_double=False, is_scrubbed=Fals
         os.close(writing)
         wait_for_ever()
     os.close(writing)
-    os.read(reading, 1)
+    if not is_late:
+        os.read(reading, 1)
     os.close(reading)
-    if is_double:
+    if is_double and not is_late:
         os.wait()
 
 
@@ -61,10 +70,14 @@ LEAVES = {
     "deaf-child": {"is_deaf": True},
     "session": {"has_session": True},
     "daemon": {"has_session": True, "is_double": True, "is_deaf": True},
+    "late-daemon": {"has_session": True, "is_double": True, "is_late": True},
     "scrubbed-child": {"is_scrubbed": True},
     "scrubbed-daemon": {"has_session": True, "is_double": True, "is_scrubbed": True},
 }
 
+if mode == "saves":
+    signal.signal(signal.SIGTERM, save)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 note("invocations", f"{os.environ['SWEEPLINE_RUN_ID']} {os.getpid()} {mode} {x}")
 if mode == "family":
     spawn(is_deaf=True)
@@ -85,6 +98,6 @@ elif mode == "code":
 if "until" in options:
     while not os.access(options["until"], os.F_OK):
         time.sleep(0.005)
-elif mode != "instant":
+elif mode not in ("instant", "late-daemon"):
     time.sleep(random.uniform(float(options.get("low", "0.05")), float(options.get("high", "0.3"))))
 print(f"METRIC took={time.monotonic() - began}")

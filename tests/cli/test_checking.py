@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from contextlib import chdir, redirect_stderr, redirect_stdout
 import pytest
 
 from sweepline.cli.main import main
+from sweepline.keeper.processes import mark_for
 from sweepline.keeper.protocol import TOKEN_VARIABLE
 from sweepline.recording.journal import Journal
 from sweepline.recording.locks import read_keeper_token
@@ -161,6 +163,46 @@ def test_a_process_of_the_sweep_that_still_lives_breaks_i3(done: Project) -> Non
     assert result.returncode == 1
     assert "BROKEN I3" in result.stdout
     assert f"process {stray.pid} still lives" in result.stdout
+
+
+def test_a_process_breaks_i3_however_it_hides(done: Project) -> None:
+    mark = mark_for(read_keeper_token(done.sweep_dir), 7)
+    found = {}
+    for hides in ("env -i", "env -i setsid", "env -i setsid setsid --fork"):
+        words = ["prlimit", f"--rttime={mark}:unlimited", *hides.split(), "sh", "-c", "sleep 600 & echo $! > stray"]
+        (done.path / "stray").write_text("")
+        subprocess.run(words, cwd=done.path, check=True)
+        wait_until(lambda: (done.path / "stray").read_text().endswith("\n"), "it lives")
+        stray = int((done.path / "stray").read_text())
+        found[hides] = f"process {stray} still lives" in command(done, "verify").stdout
+        os.kill(stray, signal.SIGKILL)
+    assert found == dict.fromkeys(found, True)
+
+
+def test_a_process_without_marks_that_writes_to_a_runs_log_breaks_i3(done: Project) -> None:
+    log = next(done.sweep_dir.glob("runs/*/stdout.log"))
+    with log.open("ab") as file, subprocess.Popen(["sleep", "600"], env={}, stdout=file) as stray:
+        result = command(done, "verify")
+        stray.kill()
+    assert "BROKEN I3" in result.stdout
+    assert f"process {stray.pid} writes to a run's log without the marks" in result.stdout
+
+
+def test_i3_says_when_it_cannot_tell(done: Project) -> None:
+    path = done.sweep_dir / "keeper.lock"
+    record = json.loads(path.read_bytes())
+    said = {
+        "host": "the last start was on another: whether a process is left there cannot be told",
+        "pid_namespace": "the last start was in another container",
+        "is_marked": "where processes cannot be marked",
+        "boot_id": "ok     I3",
+        "is_over": "ok     I3",
+    }
+    other = {"host": "another", "pid_namespace": 1, "is_marked": False, "boot_id": "earlier", "is_over": True}
+    for name, sentence in said.items():
+        path.write_text(json.dumps(record | {"is_over": False, name: other[name]}))
+        assert sentence in command(done, "verify").stdout
+    assert record["is_over"]
 
 
 def test_a_process_of_another_sweep_breaks_nothing(done: Project) -> None:

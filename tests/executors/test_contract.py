@@ -30,9 +30,19 @@ MakeExecutor = Callable[..., Executor]
 
 ANNOUNCE = "import os, signal, sys; print(os.getpid(), flush=True); "
 HOLD = ANNOUNCE + "signal.pause()"
+HOLD_FOR = ANNOUNCE + "import time; time.sleep(float(sys.argv[1]))"
 IGNORE_SIGTERM = (
     "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + ANNOUNCE + "\nwhile True: signal.pause()"
 )
+REMOVE_LOGS = "[os.unlink(f'{sys.argv[1]}/{name}') for name in os.listdir(sys.argv[1])]"
+LOG_FATES = {
+    "emptied": REMOVE_LOGS,
+    "removed": "shutil.rmtree(sys.argv[1])",
+    "removed with all others": "shutil.rmtree(os.path.dirname(sys.argv[1]))",
+    "renamed": "os.rename(sys.argv[1], sys.argv[1] + '.old')",
+    "taken": REMOVE_LOGS + "; open(f'{sys.argv[1]}/stdout.log', 'w').write('mine')",
+    "made anew": "shutil.rmtree(sys.argv[1]); os.mkdir(sys.argv[1])",
+}
 LEAVE_POLITELY = (
     ANNOUNCE.replace("print", "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); print") + "signal.pause()"
 )
@@ -219,6 +229,26 @@ class TestExecutor:
         executor.close()
         assert json.loads((run_dir / "stdout.log").read_text()) == values
 
+    @pytest.mark.parametrize("fate", ["emptied", "removed", "removed with all others", "renamed", "taken", "made anew"])
+    def test_what_a_run_prints_outlives_the_names_of_its_logs(
+        self, executor: Executor, run_dir: Path, fate: str
+    ) -> None:
+        run_dir = run_dir / "runs" / "run"
+        run_dir.mkdir(parents=True)
+        script = "import os, shutil, sys, time; print('early', flush=True);" + LOG_FATES[fate] + ";print('late')"
+        ended = run(executor, python(run_dir, script, str(run_dir), working_dir="/"))
+        found = read_exit(run_dir)
+        assert (run_dir / "stdout.log").read_text() == "early\nlate\n"
+        assert (run_dir / "stderr.log").read_text() == ""
+        assert found is not None
+        assert (found[1].exit_code, found[1].is_log_lost, ended.is_log_lost) == (0, False, False)
+
+    def test_a_log_that_cannot_be_restored_is_told(self, executor: Executor, run_dir: Path) -> None:
+        (run_dir / "gone" / "runs" / "run").mkdir(parents=True)
+        script = "import shutil, sys; shutil.rmtree(sys.argv[1]); print('lost')"
+        ended = run(executor, python(run_dir / "gone" / "runs" / "run", script, str(run_dir / "gone"), working_dir="/"))
+        assert ended.is_log_lost
+
     # being stopped
 
     def test_cancel_sends_sigterm(self, executor: Executor, run_dir: Path) -> None:
@@ -285,8 +315,19 @@ class TestExecutor:
         ended = wait_for_end(executor, handle)
         assert (ended.signal, ended.stopped) == (signal.SIGKILL, StopReason.TIMEOUT)
 
-    def test_a_run_within_its_time_is_left_alone(self, executor: Executor, run_dir: Path) -> None:
-        assert run(executor, task_of(run_dir, "/bin/true", timeout_s=60.0)).stopped is None
+    @pytest.mark.parametrize("limit_s", [60.0, 2.0**31 / 1000, 1e10, 1e300])
+    def test_a_run_within_its_time_is_left_alone(self, executor: Executor, run_dir: Path, limit_s: float) -> None:
+        ended = run(executor, task_of(run_dir, "/bin/true", timeout_s=limit_s, stall_s=limit_s, grace_s=limit_s))
+        assert (ended.stopped, ended.exit_code) == (None, 0)
+
+    def test_time_for_which_everything_is_frozen_is_not_the_runs(self, executor: Executor, run_dir: Path) -> None:
+        handle, pid = start(executor, python(run_dir, HOLD_FOR, "0.6", timeout_s=1.2, stall_s=1.2))
+        frozen = [int(Path(f"/proc/{pid}/stat").read_text().split()[3]), pid]
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for each in frozen:
+                os.kill(each, number)
+            time.sleep(1.5 if number == signal.SIGSTOP else 0)
+        assert wait_for_end(executor, handle).stopped is None
 
     def test_a_run_that_ends_takes_its_group_with_it(self, executor: Executor, run_dir: Path) -> None:
         handle, grandchild = start(executor, python(run_dir, LEAVE_A_GRANDCHILD))
@@ -471,6 +512,13 @@ def test_an_exit_whose_log_lost_its_end_in_a_power_cut_is_not_believed(tmp_path:
     whole = read_exit(tmp_path)
     (tmp_path / "stdout.log").write_bytes(b"METRIC l")
     assert (whole, read_exit(tmp_path)) == ((2, ENDED), None)
+
+
+def test_an_exit_is_written_though_the_run_has_removed_its_room(tmp_path: Path) -> None:
+    exitfile.reserve(str(tmp_path))
+    (tmp_path / ".exit.json").unlink()
+    exitfile.write(str(tmp_path), RECORD)
+    assert (read_exit(tmp_path), (tmp_path / "exit.json").stat().st_size) == ((2, ENDED), 512)
 
 
 def test_writing_an_exit_leaves_nothing_beside_it(tmp_path: Path) -> None:

@@ -334,21 +334,11 @@ def test_a_run_whose_keeper_died_as_the_sweep_stopped_goes_on_at_the_next_start(
     assert (list(project.rows().state), faults(project)) == (["finished"] * 3, [])
 
 
-def test_a_keeper_that_is_told_to_end_is_replaced_and_its_runs_go_again(project: Project) -> None:
-    write_sweep(project, mode=["deaf"], x=[1], until=["go"])
-    process = start_quietly(project)
-    wait_until(lambda: invocations(project), "a run is under way")
-    os.kill(wait_for_keeper(project), signal.SIGTERM)
-    wait_until(lambda: sum(invocations(project).values()) == 2, "it goes again")
-    (project.path / "go").touch()
-    assert process.wait(DEADLINE_S) == 0
-    assert list(project.rows().state) == ["finished"]
-
-
 def test_strays_of_a_keeper_and_an_orchestrator_killed_at_once_are_killed_at_the_next_start(project: Project) -> None:
-    write_sweep(project, mode=["family", "daemon"], x=[1], until=["go"])
+    modes = ["family", "daemon", "scrubbed-child", "scrubbed-daemon"]
+    write_sweep(project, mode=modes, x=[1], until=["go"], n_slots=4)
     process = start_quietly(project)
-    wait_until(lambda: len(left_by(project)) == 3, "the grandchildren live")
+    wait_until(lambda: len(left_by(project)) == 5, "the grandchildren live")
     both = (wait_for_keeper(project), process.pid)
     strays = left_by(project)
     for number, pid in itertools.product((signal.SIGSTOP, signal.SIGKILL), both):
@@ -362,7 +352,7 @@ def test_strays_of_a_keeper_and_an_orchestrator_killed_at_once_are_killed_at_the
     assert result.returncode == 0, result.stdout + result.stderr
     assert f"{len(strays)} processes of an earlier start were still alive, killed" in result.stdout
     assert [pid for pid in strays if is_alive(pid)] == []
-    assert (list(project.rows().state), faults(project), project.survivors()) == (["finished"] * 2, [], [])
+    assert (list(project.rows().state), faults(project), project.survivors()) == (["finished"] * 4, [], [])
 
 
 def test_a_stopped_keeper_whose_orchestrator_was_killed_does_not_block_the_next_start(project: Project) -> None:
@@ -416,7 +406,7 @@ def test_every_exit_code_arrives_in_its_row(project: Project) -> None:
     assert dict(zip(rows.x, rows.exit_code, strict=True)) == {code: code for code in codes}
 
 
-@pytest.mark.parametrize("mode", ["child", "deaf-child", "session", "daemon", "scrubbed-child"])
+@pytest.mark.parametrize("mode", ["child", "daemon", "late-daemon", "scrubbed-child", "scrubbed-daemon"])
 def test_what_a_finished_run_leaves_behind_is_killed_and_told_every_time(project: Project, mode: str) -> None:
     write_sweep(project, n_slots=4, mode=[mode], x=list(range(scaled(120))), high=[0.06])
     result = project.run()
@@ -579,6 +569,18 @@ def test_a_sweep_whose_keeper_finds_no_process_free_says_so_in_a_sentence(as_nob
     assert result.returncode == 2
     assert "Traceback" not in result.stdout + result.stderr
     assert "Resource temporarily unavailable" in result.stderr
+
+
+@pytest.mark.parametrize("mount", ["true", "mount -t tmpfs none /proc"], ids=["the host's", "none"])
+def test_a_sweep_that_cannot_watch_its_runs_says_so_in_a_sentence_and_starts_none(project: Project, mount: str) -> None:
+    unshared = ["unshare", "--pid", "--fork", "--kill-child", "--mount"]
+    if subprocess.run([*unshared, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("needs the right to unshare")
+    write_sweep(project, mode=["instant"], x=[1])
+    process = start_quietly(project, wrapper=[*unshared, "sh", "-c", f'{mount}; exec "$@"', "sh"])
+    assert process.wait(DEADLINE_S) == 2
+    assert terminal_of(project).startswith("sweepline: /proc is not mounted, or is that of another pid namespace")
+    assert (len(terminal_of(project).splitlines()), invocations(project)) == (1, {})
 
 
 # strangers

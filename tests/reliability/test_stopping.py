@@ -11,9 +11,11 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
+from sweepline.stopping import StopSignals
 from tests.conftest import DEADLINE_S, Project, wait_until
 from tests.reliability import SEED, scaled
 from tests.reliability.test_kills import (
@@ -24,6 +26,7 @@ from tests.reliability.test_kills import (
     invocations,
     kill,
     left_by,
+    lines_of,
     start_quietly,
     stat_of,
     terminal_of,
@@ -218,17 +221,50 @@ def test_a_stop_signal_to_a_sweep_on_a_terminal_is_told_and_is_its_exit_code(
     go_on(project, n_runs=3)
 
 
-def test_different_stop_signals_together_count_as_two_and_the_first_names_the_exit(project: Project) -> None:
-    write_sweep(project, mode=["deaf"], x=[1, 2], until=["go"])
-    project.write("sweep.yaml", (project.path / "sweep.yaml").read_text().replace("grace: 1s", "grace: 600s"))
+@pytest.mark.parametrize("whom", ["keeper", "runs, keeper, sweep", "sweep, and again with SIGHUP"])
+def test_whoever_is_told_to_end_by_a_signal_every_run_has_its_grace(project: Project, whom: str) -> None:
+    write_sweep(project, mode=["saves"], x=[1, 2, 3], until=["never"])
+    project.write("sweep.yaml", (project.path / "sweep.yaml").read_text().replace("grace: 1s", "grace: 60s"))
     process = start_quietly(project)
     wait_for_runs(project)
-    process.send_signal(signal.SIGTERM)
-    wait_until(lambda: "SIGTERM: stopping" in terminal_of(project), "the first is heeded")
-    process.send_signal(signal.SIGHUP)
-    assert process.wait(DEADLINE_S) == 143
-    assert not TRACE.search(terminal_of(project))
-    assert project.survivors() == []
+    keeper, runs = wait_for_keeper(project), [int(words[1]) for words in lines_of(project, "invocations")]
+    told = {"keeper": [keeper], "runs, keeper, sweep": [*runs, keeper, process.pid]}.get(whom, [process.pid])
+    for pid in told:
+        os.kill(pid, signal.SIGTERM)
+    if len(told) == 1 and keeper not in told:
+        process.send_signal(signal.SIGHUP)
+    assert process.wait(DEADLINE_S) in ((143, 129) if "SIGHUP" in whom else (143,)), terminal_of(project)
+    assert {words[0] for words in lines_of(project, "saved")} == {"1", "2"}
+    assert [(end["state"], end["exit_code"]) for end in ends(project)] == [("interrupted", 0)] * 2
+    assert ": stopping: SIGTERM sent to 2 runs, 60 s grace" in terminal_of(project)
+    assert (project.survivors(), faults(project)) == ([], [])
+
+
+def test_a_run_that_reacts_at_once_to_a_signal_to_all_is_interrupted_whoever_gets_it_first(project: Project) -> None:
+    write_sweep(project, mode=["hang"], x=[1, 2, 3])
+    process = start_quietly(project)
+    wait_for_runs(project)
+    keeper, runs = wait_for_keeper(project), [int(words[1]) for words in lines_of(project, "invocations")]
+    for pid in runs:
+        os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: {stat_of(pid)[0] for pid in runs if stat_of(pid)} <= {"Z"}, "the runs have ended")
+    os.kill(keeper, signal.SIGTERM)
+    assert process.wait(DEADLINE_S) == 143, terminal_of(project)
+    assert [(end["state"], end["signal"]) for end in ends(project)] == [("interrupted", 15)] * 2
+
+
+def test_signals_in_a_moment_are_one_wish_unless_a_person_presses_ctrl_c_again() -> None:
+    counts = []
+    for first, second in [(15, 15), (15, 1), (1, 15), (2, 15), (2, 2), (15, 2)]:
+        with StopSignals() as signals:
+            os.kill(os.getpid(), first)
+            os.kill(os.getpid(), second)
+            counts.append((signals.first, signals.n_received))
+    with StopSignals() as signals:
+        signals.note_elsewhere(signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        counts.append((signals.first, signals.n_received))
+    assert counts == [(15, 1), (15, 1), (1, 1), (2, 1), (2, 2), (15, 2), (2, 1)]
 
 
 # a drain
@@ -314,6 +350,41 @@ def test_a_second_ctrl_c_ends_a_sweep_whose_keeper_does_not_answer(project: Proj
     assert process.wait(DEADLINE_S / 2) == 130
     assert project.survivors() == []
     go_on(project, n_runs=2)
+
+
+@pytest.fixture
+def freeze() -> Iterator[Callable[[int], None]]:
+    """Freeze a process, so that neither SIGCONT nor SIGKILL reach it; needs root and a freezer."""
+    folder = Path("/sys/fs/cgroup/freezer") / f"test-{os.getpid()}"
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("needs root and the freezer of cgroup v1")
+
+    def do(pid: int) -> None:
+        (folder / "cgroup.procs").write_text(str(pid))
+        (folder / "freezer.state").write_text("FROZEN")
+
+    yield do
+    (folder / "freezer.state").write_text("THAWED")
+    wait_until(lambda: not (folder / "cgroup.procs").read_text(), "what was killed is dead")
+    folder.rmdir()
+
+
+def test_one_ctrl_c_ends_a_sweep_whose_keeper_hangs_and_its_runs_are_interrupted(
+    project: Project, freeze: Callable[[int], None]
+) -> None:
+    write_sweep(project, mode=["family", "saves"], x=[1], until=["go"])
+    process = start_quietly(project)
+    wait_for_runs(project)
+    wait_until(lambda: len(left_by(project)) == 2, "the grandchildren live")
+    keeper = wait_for_keeper(project)
+    freeze(keeper)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(DEADLINE_S) == 130, terminal_of(project)
+    assert [end["state"] for end in ends(project)] == ["interrupted"] * 2
+    assert [pid for pid in project.survivors() if pid != keeper] == []
+    assert f"the keeper (pid {keeper}) survives SIGKILL" in terminal_of(project)
 
 
 @pytest.mark.parametrize("wrapper", [(), ("sh", "-c", 'trap "" INT; exec "$0" "$@"')], ids=["", "in_background"])

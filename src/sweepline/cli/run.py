@@ -348,8 +348,11 @@ def _check_startable(settings: SweepSettings, plan: Plan, *, count: int | None) 
 
 
 def _check_limits(slots: Slots) -> None:
-    """Say before anything starts that there are too few file descriptors."""
-    needed = _N_DESCRIPTORS + 2 * len(slots.all)  # at most one lease per slot, and what starting a run takes
+    """Say before anything starts that runs cannot be watched here, or that there are too few file descriptors."""
+    from sweepline.executors.local import check_available
+
+    check_available()
+    needed = _N_DESCRIPTORS + 3 * len(slots.all)  # of each slot a lease and two logs, which the keeper holds
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit < needed:
         raise ExecutorUnavailableError(

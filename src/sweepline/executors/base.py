@@ -52,8 +52,8 @@ class Exit:
     ``exit_code`` is None when a signal ended it, ``stopped`` says who asked for that. ``not_started`` says why there
     never was a process, ``errno`` with which error. ``n_left_behind`` counts processes that outlived the run and were
     killed; a run that ``is_unkillable`` survived SIGKILL itself, so that its device cannot be used any more. At its end
-    the disk of its folder may have been full (``is_disk_full``), or its log gone (``is_log_lost``).
-    A run that ``is_warm`` was spared its imports.
+    the disk of its folder may have been full (``is_disk_full``), or what it printed gone with its folder
+    (``is_log_lost``). A run that ``is_warm`` was spared its imports.
     """
 
     exit_code: int | None = None
@@ -89,7 +89,13 @@ class RunHandle(Protocol):
 
 
 class Executor(Protocol):
-    """A place to run."""
+    """A place to run.
+
+    ``ended_by`` is the signal by which the place itself was told to end, None while it goes on: what runs there has its
+    grace, nothing more is started.
+    """
+
+    ended_by: int | None
 
     def submit(self, task: Task) -> RunHandle:
         """Start a run; one that cannot be started ends with ``Exit.not_started``."""

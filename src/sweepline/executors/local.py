@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import select
+import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +18,15 @@ from sweepline.errors import ExecutorUnavailableError
 from sweepline.executors.base import Exit, StopReason, Task
 from sweepline.keeper import exitfile, processes
 from sweepline.keeper.child import STDERR, STDOUT
+from sweepline.keeper.clock import AwakeClock
 from sweepline.keeper.protocol import (
     CLOSE,
+    ENDED,
     KEPT,
     PREPARE,
     START,
     STOP,
+    STOPPING,
     TOKEN_VARIABLE,
     WARM,
     Messages,
@@ -33,9 +36,23 @@ from sweepline.keeper.protocol import (
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 _MAIN = "import sys; sys.path.append(sys.argv[1]); from sweepline.keeper.main import main; main()"
-_ANSWER_S = 30.0  # a keeper that takes nothing for so long is as good as dead
-_KILL_ANSWER_S = 8.0
+_CLOSE_S = 10.0  # for a keeper that has nothing more to keep
+_SILENT_S = 1.0  # a keeper that ends runs tells twice a second that it lives
+_DEATH_S = 0.7  # for its own death by SIGKILL, which a disk that hangs may prevent
 _BURIAL_S = 5.0
+
+
+def check_available() -> None:
+    """Make sure that processes can be watched here.
+
+    Raises:
+        ExecutorUnavailableError: they cannot: no end of a run would be noticed.
+    """
+    if not processes.can_see_itself():
+        raise ExecutorUnavailableError(
+            "/proc is not mounted, or is that of another pid namespace, so that no run could be watched: mount it "
+            "(mount -t proc proc /proc, or unshare --mount-proc)"
+        )
 
 
 @dataclass(frozen=True)
@@ -70,8 +87,8 @@ class LocalRun:
         """Have the keeper send SIGTERM to the run's process group, and SIGKILL when the grace is over."""
         if self.exit is None and (now or self.stopped is None):
             self.stopped = self.stopped or reason
-            if now:
-                self.executor.expect_end()
+            if now or reason == StopReason.INTERRUPTED:
+                self.executor.expect_end(0.0 if now else self.task.grace_s)
             self.executor.tell({"do": STOP, "key": self.key, "reason": reason, "now": now})
 
     def release(self) -> None:
@@ -96,22 +113,34 @@ class LocalExecutor:
         warm: WarmStart | None = None,
     ) -> None:
         self.saved_s = self.prepare_s = 0.0
+        self.ended_by: int | None = None
+        self._clock = AwakeClock()
         self._warm, self._is_warming = warm, False
         self._notes: list[str] = []
         self.token = token or secrets.token_hex(8)
         self._watched, self._held = watched, tuple(held)
         self._runs: dict[int, LocalRun] = {}
         self._outbox = b""
-        self._answer_due: float | None = None
+        self._end_due: float | None = None  # when runs that are being stopped ought to have ended
+        self._heard_at = 0.0
         self._last_key = 0
         self._keeper: subprocess.Popen[bytes] | None = None
         processes.become_subreaper()  # should the keeper die, what it kept becomes ours to end
         self._start_keeper()
 
-    def expect_end(self) -> None:
-        """Give the keeper as long as a SIGKILL may take to tell of an end; one that does not answer is ended itself."""
-        if self._answer_due is None:
-            self._answer_due = time.monotonic() + _KILL_ANSWER_S
+    def expect_end(self, within_s: float) -> None:
+        """Bury the keeper, should it be silent once ``within_s`` is over; one that was suspended goes on first."""
+        due = self._clock.now() + within_s
+        self._end_due = due if self._end_due is None else min(due, self._end_due)
+        self._heard_at = self._clock.now()
+        if self._keeper is not None:
+            self._keeper.send_signal(signal.SIGCONT)
+
+    @property
+    def _burial_due(self) -> float | None:
+        if self._end_due is None or self._keeper is None:
+            return None
+        return max(self._end_due, self._heard_at) + _SILENT_S
 
     def submit(self, task: Task) -> LocalRun:
         """Start a process; one that cannot be started ends with ``Exit.not_started``.
@@ -179,21 +208,27 @@ class LocalExecutor:
 
     def wait(self, timeout_s: float | None) -> None:
         """Block until a process ended, a watched descriptor is readable, or the time is over."""
+        until = None if timeout_s is None else self._clock.now() + timeout_s
+        while not self._has_news(until) and (until is None or self._clock.now() < until):
+            pass
+
+    def _has_news(self, until: float | None) -> bool:
+        """Wait once, for a moment at most; return whether that has changed anything."""
         self._send()
-        until = None if timeout_s is None else time.monotonic() + timeout_s
         poll = select.poll()
         for fd in self._watched():
             poll.register(fd, select.POLLIN)
         if self._keeper is not None:
-            poll.register(self._lifeline, select.POLLIN)
-        due = min((at for at in (until, self._answer_due) if at is not None), default=None)
-        left_ms = None if due is None else max(0.0, due - time.monotonic()) * 1000
-        ready = [fd for fd, _ in poll.poll(left_ms)]
+            poll.register(self._lifeline, select.POLLIN | (select.POLLOUT if self._outbox else 0))
+        due = min((at for at in (until, self._burial_due) if at is not None), default=None)
+        ready = [fd for fd, _ in self._clock.poll(poll, due)]
         if self._keeper is not None and self._lifeline.fileno() in ready:
-            self._answer_due = None
             self._receive()
-        if self._keeper is not None and self._answer_due is not None and time.monotonic() >= self._answer_due:
+        due = self._burial_due
+        if due is not None and self._clock.now() >= due:
             self._bury_keeper()
+            return True
+        return bool(ready)
 
     def close(self) -> None:
         """End the keeper, and at once whatever it still keeps."""
@@ -205,8 +240,9 @@ class LocalExecutor:
         if self._keeper is None:
             return
         self._lifeline.close()
+        self._keeper.send_signal(signal.SIGCONT)
         try:
-            self._keeper.wait(_ANSWER_S)
+            self._keeper.wait(_CLOSE_S)
         except subprocess.TimeoutExpired:
             self._bury_keeper()
         self._keeper = None
@@ -221,13 +257,16 @@ class LocalExecutor:
         self._outbox += encode(message)
 
     def _send(self) -> None:
-        """Hand over what was said; a keeper that does not take it is replaced at the next start."""
-        said, self._outbox = self._outbox, b""
-        if not said or self._keeper is None:
+        """Hand over what was said, as far as the keeper takes it; one that is dead is replaced at the next start."""
+        if self._keeper is None:
+            self._outbox = b""
+        if not self._outbox:
             return
         try:
-            self._lifeline.sendall(said)
-        except OSError:  # it is dead, or stuck: the time given to it is over
+            self._outbox = self._outbox[self._lifeline.send(self._outbox) :]
+        except BlockingIOError:
+            return
+        except OSError:
             self._bury_keeper()
 
     def _start_keeper(self) -> None:
@@ -235,7 +274,7 @@ class LocalExecutor:
         self._children_before = set(processes.children())
         self._is_warming = False
         self._lifeline, theirs = socket.socketpair()
-        self._lifeline.settimeout(_ANSWER_S)
+        self._lifeline.setblocking(False)
         self._messages = Messages()
         with theirs:
             handed = (theirs.fileno(), *self._held)
@@ -255,18 +294,23 @@ class LocalExecutor:
     def _receive(self) -> None:
         try:
             data = self._lifeline.recv(1 << 20)
+        except BlockingIOError:
+            return
         except OSError:
             data = b""
         if not data:
             self._bury_keeper()
             return
+        self._heard_at = self._clock.now()
         for message in self._messages.feed(data):
             if message["ev"] == WARM:
                 self._note_warm(message)
-                continue
-            run = self._runs.pop(message["key"], None)
-            if run is not None:
+            elif message["ev"] == STOPPING:
+                self.ended_by = message["signal"]
+            elif message["ev"] == ENDED and (run := self._runs.pop(message["key"], None)) is not None:
                 run.exit = exit_of(message)
+        if not any(run.stopped for run in self._runs.values()):
+            self._end_due = None
 
     def _note_warm(self, message: Mapping[str, Any]) -> None:
         left_out = ", ".join(f"{name} ({why})" for name, why in message.get("without", {}).items())
@@ -293,20 +337,29 @@ class LocalExecutor:
     def _bury_keeper(self) -> None:
         """The keeper is dead or must die: end what it kept, and with it every run that it has not told of."""
         assert self._keeper is not None
-        keeper, self._keeper, self._answer_due = self._keeper, None, None
+        keeper, self._keeper, self._end_due, self._outbox = self._keeper, None, None, b""
         self._lifeline.close()
         keeper.kill()
-        keeper.wait()
-        processes.kill_children(self._is_of_keeper, within_s=_BURIAL_S)
+        try:
+            keeper.wait(_DEATH_S)
+        except subprocess.TimeoutExpired:  # it hangs in the kernel, and what it kept is not ours yet
+            until = self._clock.now() + _DEATH_S
+            while processes.kill_by_token(self.token) - {keeper.pid} and self._clock.now() < until:
+                pass
+            self._notes.append(
+                f"the keeper (pid {keeper.pid}) survives SIGKILL: it hangs in the kernel, on a disk perhaps"
+            )
+        processes.kill_children(lambda pid: pid != keeper.pid and self._is_of_keeper(pid), within_s=_BURIAL_S)
         runs, self._runs = self._runs, {}
+        why = StopReason.KEEPER_DIED if self.ended_by is None else StopReason.INTERRUPTED
         for run in runs.values():
             known = read_exit(run.task.run_dir)
             is_known = known is not None and known[0] == run.task.attempt
-            run.exit = known[1] if known and is_known else Exit(stopped=StopReason.KEEPER_DIED)
+            run.exit = known[1] if known and is_known else Exit(stopped=run.stopped or why)
 
     def _is_of_keeper(self, pid: int) -> bool:
-        """Whether a child of ours came to us by the keeper's death: it carries the token, or was not there before."""
-        if processes.token_of(pid).partition(".")[0] == self.token or processes.is_zombie(pid):
+        """Whether a child of ours came to us by the keeper's death: it is marked, or was not there before."""
+        if processes.belongs_to(pid, self.token) or processes.is_zombie(pid):
             return True
         return pid not in self._children_before and processes.session_of(pid) != os.getsid(0)
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import NoReturn
 
-from sweepline.keeper.processes import die_with_parent
+from sweepline.keeper.processes import die_with_parent, set_mark
 
 STDOUT, STDERR = "stdout.log", "stderr.log"
 _RESET = (signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores them, and an exec would hand that on
-_LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class StartError(Exception):
@@ -23,24 +22,6 @@ class StartError(Exception):
         self.number = number
 
 
-@contextmanager
-def open_logs(run_dir: str) -> Iterator[list[int]]:
-    """Open what takes a run's standard output and standard error, for as long as its start takes.
-
-    Raises:
-        StartError: they cannot be made.
-    """
-    opened: list[int] = []
-    try:
-        opened += [os.open(os.path.join(run_dir, name), _LOG_FLAGS, 0o644) for name in (STDOUT, STDERR)]
-        yield opened
-    except OSError as error:
-        raise StartError(error.errno or 0, f"{error.strerror}: '{error.filename}'") from None
-    finally:
-        for fd in opened:
-            os.close(fd)
-
-
 def start_process(
     argv: Sequence[str],
     variables: Mapping[bytes, bytes],
@@ -49,11 +30,13 @@ def start_process(
     working_dir: str,
     cpus: Sequence[int] = (),
     handed: Sequence[int] = (),
+    mark: int | None = None,
 ) -> tuple[int, int]:
     """Fork a child that becomes a program; return its pid, and a descriptor for :func:`read_fault`.
 
     ``files`` become its descriptors 0, 1 and 2, ``handed`` keep their numbers; it runs on ``cpus``, all where there are
-    none. Until the descriptor has answered, SIGTERM may be lost on the child.
+    none. ``mark`` tells it and all its descendants from others (see :func:`set_mark`). Until the descriptor has
+    answered, SIGTERM may be lost on the child.
 
     Raises:
         StartError: there is nothing to fork: the words, the files or the system's limits do not allow it.
@@ -80,6 +63,7 @@ def start_process(
                 cpus=cpus,
                 handed=handed,
                 fault=writing,
+                mark=mark,
             )
         opened.remove(reading)
     except OSError as error:
@@ -108,6 +92,7 @@ def _become(
     cpus: Sequence[int],
     handed: Sequence[int],
     fault: int,
+    mark: int | None,
 ) -> NoReturn:
     """Turn this forked child into the program; what goes wrong is told through ``fault``."""
     where = working_dir
@@ -120,6 +105,8 @@ def _become(
             os.dup2(fd, number)
         for fd in handed:
             os.set_inheritable(fd, True)
+        if mark is not None:
+            set_mark(mark)
         if cpus:
             os.sched_setaffinity(0, cpus)
         for signal_number in _RESET:

@@ -35,12 +35,21 @@ def write(run_dir: str, record: Mapping[str, Any]) -> None:
         OSError: the folder is gone, or the disk is broken.
     """
     reserved = os.path.join(run_dir, _RESERVED)
-    fd = os.open(reserved, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)  # not: wait for a pipe's reader
+    fd = _open_reserved(reserved)
     try:
         os.pwrite(fd, json.dumps(record).encode().ljust(_SIZE - 1) + b"\n", 0)
         os.rename(reserved, os.path.join(run_dir, EXIT_FILE))
     finally:
         os.close(fd)
+
+
+def _open_reserved(path: str) -> int:
+    """Open the reserved file; where the run has removed it, it is made anew, as the disk allows."""
+    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # not: wait for a pipe's reader
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError:
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644)
 
 
 def sync(run_dir: str, names: Sequence[str]) -> None:

@@ -1,14 +1,13 @@
 """The keeper's loop. Single-threaded; waits for its sweep, for its children and for the clock, and never polls.
 
-When its sweep dies (end-of-file on the lifeline) or SIGTERM comes, it ends every run as a person would: SIGTERM, a
-grace, SIGKILL, and then whatever has hidden. When it dies itself, the kernel kills the runs.
+When its sweep dies (end-of-file on the lifeline) or a signal asks it to end, it ends every run as a person would:
+SIGTERM, a grace, SIGKILL, and then whatever has hidden. When it dies itself, the kernel kills the runs.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import resource
 import select
 import signal
 import socket
@@ -19,10 +18,13 @@ from contextlib import suppress
 from typing import Any
 
 from sweepline.keeper import exitfile
-from sweepline.keeper.child import STDERR, STDOUT, StartError, open_logs, read_fault, start_process
+from sweepline.keeper.child import STDERR, STDOUT, StartError, read_fault, start_process
+from sweepline.keeper.clock import AwakeClock
 from sweepline.keeper.kept import UNKILLABLE_S, KeptRun
-from sweepline.keeper.processes import become_subreaper, children, kill_children, reap, set_name
+from sweepline.keeper.logs import RunLogs
+from sweepline.keeper.processes import become_subreaper, children, kill_children, mark_for, reap, set_mark, set_name
 from sweepline.keeper.protocol import (
+    ALIVE,
     CLOSE,
     ENDED,
     INTERRUPTED,
@@ -30,6 +32,8 @@ from sweepline.keeper.protocol import (
     PREPARE,
     START,
     STOP,
+    STOP_SIGNALS,
+    STOPPING,
     TOKEN_VARIABLE,
     Messages,
     encode,
@@ -38,8 +42,8 @@ from sweepline.keeper.warm import WarmStarts
 
 MAX_START_TRIES = 8
 FIRST_RETRY_S = 0.05  # doubled with every try: 6 s in all
-FULL_BYTES = 64 * 1024
 WHEN_WARM = float("inf")  # due once the warm parent is ready, or given up
+ALIVE_S = 0.5  # how often the sweep is told, while it waits for runs to be ended, that this is under way
 SYNC_AFTER_S = 0.25  # an end that the sweep's journal has not taken by then is made durable here
 
 
@@ -47,7 +51,9 @@ class Keeper:
     """Runs by key, from a start message to the ended message that follows a durable ``exit.json``."""
 
     def __init__(self, lifeline: socket.socket, token: str) -> None:
-        self.token = token
+        self.token, self._clock = token, AwakeClock()
+        mark = mark_for(token)
+        self._can_mark = mark is not None and set_mark(mark)
         self.runs: dict[int, KeptRun] = {}
         self._by_pid: dict[int, KeptRun] = {}
         self._given_up: set[int] = set()
@@ -58,8 +64,10 @@ class Keeper:
         self._messages = Messages()
         self._nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._outbox = b""
-        self._warm = WarmStarts(nothing=self._nothing, token=token, tell=lambda told: self._send(encode(told)))
-        self._is_closing = self._is_told_to_end = self._has_child_news = False
+        self._warm = WarmStarts(nothing=self._nothing, token=token, tell=self._tell_of_warm)
+        self._is_closing = self._is_ending = self._has_child_news = False
+        self._told_to_end: int | None = None  # by which signal
+        self._alive_due = 0.0
         lifeline.setblocking(False)
         self._wakeup, waking = socket.socketpair()
         self._waking = waking
@@ -67,22 +75,23 @@ class Keeper:
             end.setblocking(False)
         signal.set_wakeup_fd(waking.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGTERM, self._note_sigterm)
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
-            if signal.getsignal(number) != signal.SIG_IGN or number == signal.SIGINT:
-                signal.signal(number, lambda *_: None)  # a handler, so that an exec restores the default
+        signal.signal(signal.SIGUSR1, lambda *_: None)  # a handler, so that an exec restores the default
+        for number in STOP_SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:
+                signal.signal(number, self._note_signal)
 
     def run(self) -> None:
-        """Serve until the sweep closes or dies and every run has ended."""
-        while self.runs or self._waiting or (self._lifeline is not None and not self._is_closing) or self._outbox:
+        """Serve until the sweep closes or dies, or a signal asks for an end, and every run has ended."""
+        while self.runs or self._waiting or self._is_wanted or self._outbox:
             self._wait()
-            self._sync_ends(time.monotonic())
+            self._sync_ends(self._clock.now())
             if self._has_child_news:
                 self._note_ends()
-            now = time.monotonic()
             for run in list(self.runs.values()):
-                run.attend(now, others=self._known_pids)
+                run.attend(others=self._known_pids)
                 self._finish_when_clean(run)
+            self._tell_of_life()
+            now = self._clock.now()
             self._warm.attend(now)
             for entry in [entry for entry in self._waiting if entry[0] <= now or self._is_warm_due(entry[0])]:
                 if entry in self._waiting:  # not dropped meanwhile
@@ -91,6 +100,11 @@ class Keeper:
         self._warm.end()
         self._sync_ends(float("inf"))
         kill_children(lambda pid: pid not in self._given_up, within_s=UNKILLABLE_S)
+
+    @property
+    def _is_wanted(self) -> bool:
+        """Whether there may be more to start."""
+        return self._lifeline is not None and not self._is_closing and not self._is_ending
 
     @property
     def _known_pids(self) -> Set[int]:
@@ -103,8 +117,8 @@ class Keeper:
 
     # waiting
 
-    def _note_sigterm(self, *_: object) -> None:
-        self._is_told_to_end = True
+    def _note_signal(self, number: int, _frame: object) -> None:
+        self._told_to_end = self._told_to_end or number
 
     def _wait(self) -> None:
         poll = select.poll()
@@ -120,8 +134,7 @@ class Keeper:
         due += [at for at, _ in self._unsynced.values()]
         due.append(self._warm.due)
         deadline = min((at for at in due if at is not None and at != WHEN_WARM), default=None)
-        timeout_ms = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000 + 1
-        for fd, events in poll.poll(timeout_ms):
+        for fd, events in self._clock.poll(poll, deadline):
             if fd == self._wakeup.fileno():
                 self._wakeup.recv(4096)
                 self._has_child_news = True
@@ -131,8 +144,9 @@ class Keeper:
                 self._warm.hear()
             elif self._lifeline is not None and fd == self._lifeline.fileno() and events & ~select.POLLOUT:
                 self._receive()
-        if self._is_told_to_end:
-            self._lose_sweep()
+        if self._told_to_end is not None and not self._is_ending:
+            self._is_ending = True
+            self._end_runs(self._told_to_end)
         self._send(b"")
 
     def _receive(self) -> None:
@@ -172,6 +186,18 @@ class Keeper:
         for run in self.runs.values():
             run.stop(INTERRUPTED, others=self._known_pids)
 
+    def _end_runs(self, number: int) -> None:
+        """Stop every run, and start none any more: this process was told to end, and perhaps all others as well."""
+        self._send(encode({"ev": STOPPING, "signal": number}))
+        for run in self.runs.values():
+            run.stop_with_all(others=self._known_pids)
+        waiting, self._waiting = self._waiting, []
+        for _, _, message in waiting:
+            self._refuse(message["key"])
+
+    def _refuse(self, key: int) -> None:
+        self._tell_not_started(key, "stopped before it could be started", 0, INTERRUPTED)
+
     # the sweep's wishes
 
     def _obey(self, message: dict[str, Any]) -> None:
@@ -188,42 +214,56 @@ class Keeper:
 
     def _start(self, message: Mapping[str, Any], *, n_tries: int = 0) -> None:
         key, run_dir, started = message["key"], message["run_dir"], time.monotonic()
-        token = f"{self.token}.{key}"
-        if self._lifeline is None:  # nobody wants it any more
+        token, mark = f"{self.token}.{key}", mark_for(self.token, key) if self._can_mark else None
+        if self._told_to_end is not None:
+            self._refuse(key)
+        if not self._is_wanted:
             return
         if message["warm"] and not self._warm.is_settled:
             self._waiting.append((WHEN_WARM, n_tries, message))
             return
+        logs = None
         try:
             exitfile.reserve(run_dir)
             variables = self._environment(message, token)
-            with open_logs(run_dir) as logs:
-                found = self._warm.fork(message, variables, logs)
-                pid, fault_fd = found or start_process(
-                    message["argv"],
-                    variables,
-                    files=[self._nothing, *logs],
-                    working_dir=message["working_dir"],
-                    cpus=message["cpus"],
-                )
-        except StartError as error:
-            self._give_up_start(message, error, n_tries=n_tries)
-        except OSError as error:
-            self._tell_not_started(key, f"{error.strerror}: '{run_dir}'", error.errno or 0)
-        except ValueError as error:  # a variable that the system's encoding cannot hold
-            self._tell_not_started(key, str(error), 0)
-        else:
-            self.runs[key] = self._by_pid[pid] = KeptRun(
-                message,
-                n_tries=n_tries,
-                token=token,
-                pid=pid,
-                fault_fd=fault_fd,
-                started=started,
-                is_warm=found is not None,
+            logs = RunLogs(run_dir)
+            found = self._warm.fork(message, variables, logs=logs.fds, mark=mark)
+            pid, fault_fd = found or start_process(
+                message["argv"],
+                variables,
+                files=[self._nothing, *logs.fds],
+                working_dir=message["working_dir"],
+                cpus=message["cpus"],
+                mark=mark,
             )
-            if self._lifeline is None:  # lost while this was being started
-                self.runs[key].stop(INTERRUPTED, others=self._known_pids)
+        except (StartError, OSError, ValueError) as error:
+            if logs is not None:
+                logs.close()
+            self._note_fault(message, error, n_tries=n_tries)
+            return
+        self.runs[key] = self._by_pid[pid] = KeptRun(
+            message,
+            n_tries=n_tries,
+            token=token,
+            mark=mark,
+            pid=pid,
+            logs=logs,
+            clock=self._clock,
+            fault_fd=fault_fd,
+            started=started,
+            is_warm=found is not None,
+        )
+        if self._lifeline is None:  # lost while this was being started
+            self.runs[key].stop(INTERRUPTED, others=self._known_pids)
+
+    def _note_fault(self, message: Mapping[str, Any], error: Exception, *, n_tries: int) -> None:
+        """A run could not be started."""
+        if isinstance(error, StartError):
+            self._give_up_start(message, error, n_tries=n_tries)
+        elif isinstance(error, OSError):
+            self._tell_not_started(message["key"], f"{error.strerror}: '{message['run_dir']}'", error.errno or 0)
+        else:  # a variable that the system's encoding cannot hold
+            self._tell_not_started(message["key"], str(error), 0)
 
     def _environment(self, message: Mapping[str, Any], token: str) -> dict[bytes, bytes]:
         changed = {os.fsencode(name): os.fsencode(value) for name, value in message["set"].items()}
@@ -242,6 +282,7 @@ class Keeper:
             run.note_started()
         else:
             del self.runs[run.key], self._by_pid[run.pid]
+            run.logs.close()
             os.waitpid(run.pid, 0)
             if run.stopped is not None:
                 self._tell_not_started(run.key, str(error), error.number, run.stopped)
@@ -250,13 +291,24 @@ class Keeper:
 
     def _give_up_start(self, message: Mapping[str, Any], error: StartError, *, n_tries: int) -> None:
         if error.number in (errno.EAGAIN, errno.ENOMEM) and n_tries + 1 < MAX_START_TRIES:
-            due = time.monotonic() + FIRST_RETRY_S * 2**n_tries
+            due = self._clock.now() + FIRST_RETRY_S * 2**n_tries
             self._waiting.append((due, n_tries + 1, message))
         else:
             self._tell_not_started(message["key"], str(error), error.number)
 
     def _tell_not_started(self, key: int, why: str, number: int, stopped: str | None = None) -> None:
         self._send(encode({"ev": ENDED, "key": key, "not_started": why, "errno": number, "stopped": stopped}))
+
+    def _tell_of_warm(self, told: Mapping[str, Any]) -> None:
+        if self._told_to_end is None:  # else its end is no news
+            self._send(encode(told))
+
+    def _tell_of_life(self) -> None:
+        """Have the sweep know that runs are being ended; one that does not listen has enough to read already."""
+        now = self._clock.now()
+        if now >= self._alive_due and not self._outbox and any(run.stopped for run in self.runs.values()):
+            self._alive_due = now + ALIVE_S
+            self._send(encode({"ev": ALIVE}))
 
     def _stop(self, key: int, reason: str, *, now: bool) -> None:
         run = self.runs.get(key)
@@ -292,6 +344,8 @@ class Keeper:
             if run.killed_at is not None:
                 run.kill(self._known_pids)  # what the killed ones had hidden behind them
             return
+        if run.is_in_doubt:
+            return
         self._given_up.update(left)
         _, status, usage = os.wait4(run.pid, 0)
         code = os.waitstatus_to_exitcode(status)
@@ -299,28 +353,15 @@ class Keeper:
 
     def _finish(self, run: KeptRun, code: int | None, max_rss_kib: int | None, *, is_unkillable: bool) -> None:
         """Write the end down, and then tell it."""
-        own_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # a child starts out with our pages
-        ended_at = time.monotonic() if run.ended_at is None else run.ended_at
-        record = {
-            "attempt": run.message["attempt"],
-            "exit_code": code if code is not None and code >= 0 else None,
-            "signal": -code if code is not None and code < 0 else None,
-            "duration_s": round(ended_at - run.started, 6),
-            "max_rss_kib": max_rss_kib if max_rss_kib is not None and max_rss_kib > own_kib else None,
-            "stopped": run.stopped,
-            "n_left_behind": len(run.left_behind),
-            "is_unkillable": is_unkillable,
-            "n_log_bytes": run.count_output(),
-            "is_disk_full": _is_disk_full(run.run_dir),
-            "is_warm": run.is_warm,
-        }
+        record = run.describe_end(code, max_rss_kib, is_unkillable=is_unkillable)
         del self.runs[run.key], self._by_pid[run.pid]
+        run.logs.close()
         try:
             exitfile.write(run.run_dir, record)
         except OSError as error:  # no disk, no folder: the sweep that listens is all there is to tell
             record["disk_error"] = error.strerror
         else:
-            self._unsynced[run.key] = time.monotonic() + SYNC_AFTER_S, run.run_dir
+            self._unsynced[run.key] = self._clock.now() + SYNC_AFTER_S, run.run_dir
         self._send(encode({"ev": ENDED, "key": run.key, **record}))
 
     def _sync_ends(self, now: float) -> None:
@@ -329,15 +370,6 @@ class Keeper:
             _, run_dir = self._unsynced.pop(key)
             with suppress(OSError):  # what cannot be synced was told, and the sweep's own sync fails as well
                 exitfile.sync(run_dir, (STDOUT, STDERR))
-
-
-def _is_disk_full(path: str) -> bool:
-    """Whether a run that ends now may have found no room for what it wanted to write."""
-    try:
-        status = os.statvfs(path)
-    except OSError:
-        return False
-    return status.f_bavail * status.f_frsize < FULL_BYTES
 
 
 def main() -> None:

@@ -1,9 +1,10 @@
-"""Processes as /proc tells of them: whose child, whose session, which token. And their ends."""
+"""Processes as /proc tells of them: whose child, whose session, which token, which mark. And their ends."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from sweepline.keeper.protocol import TOKEN_VARIABLE
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NAME = 1, 36, 15  # prctl(2)
+_MARK, _TOKEN_BITS, _KEY_BITS = 1 << 62, 42, 20
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -76,21 +78,100 @@ def token_of(pid: int) -> str:
     return found[len(prefix) :].decode("utf-8", "replace")
 
 
+def can_see_itself() -> bool:
+    """Whether /proc is there and of this process's pid namespace, without which nothing can be told of any other."""
+    try:
+        return os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        return False
+
+
+def mark_for(token: str, key: int = 0) -> int | None:
+    """Return the mark of run ``key`` of a token, 0 for what belongs to none; None where the token is no number."""
+    try:
+        number = int(token, 16)
+    except ValueError:
+        return None
+    of_run = 1 + key % ((1 << _KEY_BITS) - 1) if key else 0
+    return _MARK | (number % (1 << _TOKEN_BITS)) << _KEY_BITS | of_run
+
+
+def set_mark(mark: int) -> bool:
+    """Mark this process and whatever it starts from now on; return whether the system takes it.
+
+    The mark is a soft limit of real-time processor time (microseconds, beyond 100,000 years), which is handed on by
+    every fork and exec: an emptied environment, a new session or an overwritten title leave it as it is.
+    """
+    if not can_mark():
+        return False
+    try:
+        resource.setrlimit(resource.RLIMIT_RTTIME, (mark, resource.RLIM_INFINITY))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def can_mark() -> bool:
+    """Whether processes can be marked here: an administrator may have set a limit of his own, which is lower."""
+    return resource.getrlimit(resource.RLIMIT_RTTIME)[1] == resource.RLIM_INFINITY
+
+
+def mark_of(pid: int) -> int:
+    """Return a process's mark; 0 when it has none, or there is no such process."""
+    try:
+        found = resource.prlimit(pid, resource.RLIMIT_RTTIME)[0]
+    except PermissionError:  # somebody else's: everybody may read it
+        found = _read_limit(pid)
+    except OSError:
+        return 0
+    return found if found & _MARK and found > 0 else 0
+
+
+def _read_limit(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/limits", "rb") as file:
+            words = next((line.split() for line in file if line.startswith(b"Max realtime timeout")), [])
+    except OSError:
+        return 0
+    return int(words[3]) if len(words) > 3 and words[3].isdigit() else 0
+
+
+def belongs_to(pid: int, token: str) -> bool:
+    """Whether a process was started by the keeper of a token, or by anything that was."""
+    if token_of(pid).partition(".")[0] == token:
+        return True
+    mark = mark_for(token)
+    return mark is not None and mark_of(pid) >> _KEY_BITS == mark >> _KEY_BITS
+
+
 def find_by_token(token: str) -> list[int]:
-    """Return all living processes that carry a token: a keeper, its runs and whatever they started."""
+    """Return all living processes that carry a token or its mark: a keeper, its runs and whatever they started."""
     if not token:
         return []  # not: all that carry none
-    return [
-        pid for pid in _pids() if token_of(pid).partition(".")[0] == token and not is_zombie(pid) and pid != os.getpid()
-    ]
+    return [pid for pid in _pids() if belongs_to(pid, token) and not is_zombie(pid) and pid != os.getpid()]
+
+
+def find_printing_into(folder: str) -> list[int]:
+    """Return the living processes whose standard output or error is a file in ``folder`` or deeper."""
+    return [pid for pid in _pids() if any(_target_of(pid, fd).startswith(f"{folder}/") for fd in (1, 2))]
+
+
+def _target_of(pid: int, fd: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/fd/{fd}")
+    except OSError:
+        return ""
 
 
 def _pids() -> Iterator[int]:
-    return (int(name) for name in os.listdir("/proc") if name.isdecimal())
+    try:
+        return (int(name) for name in os.listdir("/proc") if name.isdecimal())
+    except OSError:  # there is none
+        return iter(())
 
 
 def kill_by_token(token: str) -> set[int]:
-    """Kill all processes that carry a token, whoever's children they are, and return their pids.
+    """Kill all processes that carry a token or its mark, whoever's children they are, and return their pids.
 
     A pidfd is held between the look and the blow, so that the number cannot come to mean somebody else; where Python
     or the kernel knows none, the two are as near as can be.
@@ -98,7 +179,7 @@ def kill_by_token(token: str) -> set[int]:
     killed: set[int] = set()
     for pid in find_by_token(token):
         if not hasattr(os, "pidfd_open"):
-            if token_of(pid).partition(".")[0] == token:
+            if belongs_to(pid, token):
                 kill(pid)
                 killed.add(pid)
             continue
@@ -107,7 +188,7 @@ def kill_by_token(token: str) -> set[int]:
         except OSError:
             continue
         try:
-            if token_of(pid).partition(".")[0] == token:
+            if belongs_to(pid, token):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
                 killed.add(pid)
         except OSError:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 PREPARE, START, STOP, KEPT, CLOSE = "prepare", "start", "stop", "kept", "close"  # from the sweep
-ENDED, WARM = "ended", "warm"  # from the keeper
+ENDED, WARM, ALIVE, STOPPING = "ended", "warm", "alive", "stopping"  # from the keeper
 
 TOKEN_VARIABLE = "SWEEPLINE_TOKEN"
 """In the environment of every run and of the keeper itself, so that none of them can be taken for a stranger."""
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What asks any of these processes to end."""
 
 INTERRUPTED, TIMEOUT, STALLED = "interrupted", "timeout", "stalled"
 """Why the keeper stops a run by itself: its sweep is gone, its time is over, it is silent."""

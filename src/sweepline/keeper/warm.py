@@ -125,7 +125,7 @@ class WarmParent:
         return changed + [name for name in own if name not in variables]
 
     def start(
-        self, message: Mapping[str, Any], variables: Mapping[bytes, bytes], *, logs: Sequence[int]
+        self, message: Mapping[str, Any], variables: Mapping[bytes, bytes], *, logs: Sequence[int], mark: int | None
     ) -> tuple[int, int]:
         """Have a run forked; return its pid, and a descriptor that tells like that of a process which is executed.
 
@@ -143,6 +143,7 @@ class WarmParent:
             "set": {os.fsdecode(name): os.fsdecode(variables[name]) for name in differences if name in variables},
             "unset": [os.fsdecode(name) for name in differences if name not in variables],
             "token": os.fsdecode(variables[TOKEN_VARIABLE.encode()]),
+            "mark": mark,
             "working_dir": message["working_dir"],
             "cpus": message["cpus"],
         }
@@ -289,7 +290,7 @@ class WarmStarts:
             self._give_up("its imports take too long")
 
     def fork(
-        self, message: Mapping[str, Any], variables: Mapping[bytes, bytes], logs: Sequence[int]
+        self, message: Mapping[str, Any], variables: Mapping[bytes, bytes], *, logs: Sequence[int], mark: int | None
     ) -> tuple[int, int] | None:
         """Return what starting a process returns; None where the run must start cold.
 
@@ -303,7 +304,7 @@ class WarmStarts:
             self._tell_cold(why)
             return None
         try:
-            return self._parent.start(message, variables, logs=logs)
+            return self._parent.start(message, variables, logs=logs, mark=mark)
         except WarmLostError as error:
             self._give_up(str(error))
             _kill_marked(os.fsdecode(variables[TOKEN_VARIABLE.encode()]))  # it may become the run too late

@@ -13,12 +13,12 @@ from typing import Any
 from sweepline.errors import RecordError
 from sweepline.executors.local import read_exit
 from sweepline.keeper.child import STDOUT
-from sweepline.keeper.processes import find_by_token
+from sweepline.keeper.processes import find_by_token, find_printing_into
 from sweepline.recording.cells import format_cell, says
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.history import RUN_END, RUN_START, RunRecord, apply_event
 from sweepline.recording.journal import read_events
-from sweepline.recording.locks import read_keeper_token
+from sweepline.recording.locks import read_keeper_token, why_unseen
 from sweepline.recording.table import LEADING, MAX_METRIC_COLUMNS, VIEWED, has_row
 from sweepline.runs import SUCCESSFUL, State
 
@@ -143,8 +143,16 @@ def _row_faults(row: Mapping[str, str], record: RunRecord) -> Iterator[str]:
 
 def _survivors(folder: SweepFolder) -> Iterator[str]:
     token = read_keeper_token(folder.path)
-    if token and not folder.is_locked():
-        yield from (f"process {pid} still lives; the next start ends it" for pid in find_by_token(token))
+    if folder.is_locked():
+        return
+    found = find_by_token(token)
+    yield from (f"process {pid} still lives; the next start ends it" for pid in found)
+    for pid in find_printing_into(str(folder.runs.resolve())):
+        if pid not in found:
+            yield f"process {pid} writes to a run's log without the marks of one: end it if a run has started it"
+    doubt = why_unseen(folder.path)
+    if doubt is not None:
+        yield doubt
 
 
 def _run_twice(events: list[dict[str, Any]]) -> Iterator[str]:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -125,6 +126,7 @@ class KeeperLock:
     def __init__(self, folder: Path) -> None:
         self.path = folder / KEEPER_LOCK
         self.fd: int | None = None
+        self._record: dict[str, object] = {}
 
     def take(self, token: str, *, say: Callable[[str], None]) -> None:
         """Wait until an earlier start's processes have ended, end what hides, and write down the new ``token``.
@@ -144,11 +146,15 @@ class KeeperLock:
             grace_s = earlier.get("grace_s")
             limit_s = (grace_s if isinstance(grace_s, (int, float)) else 20.0) + _AFTER_GRACE_S
             say(f"runs of an earlier start are still being stopped; waiting up to {limit_s:.0f} s for them")
+            for pid in processes.find_by_token(old_token):
+                processes.kill(pid, signal.SIGCONT)  # a keeper that is suspended could not stop them
             if not _try_flock(fd, tries=round(limit_s / _POLL_S)):
                 processes.kill_by_token(old_token)
         n_killed = end_strays(old_token) if old_token else 0
         if n_killed:
             say(f"{n_killed} processes of an earlier start were still alive, killed")
+        for pid in processes.find_by_token(old_token):
+            say(f"process {pid} of an earlier start cannot be ended: it is another user's, or hangs in the kernel")
         if not _try_flock(fd, tries=round(_AFTER_GRACE_S / _POLL_S)):
             os.close(fd)
             raise RecordError(f"{display_path(self.path)}: processes of an earlier start cannot be ended")
@@ -156,19 +162,28 @@ class KeeperLock:
         self.write(token, grace_s=0.0)
 
     def write(self, token: str, *, grace_s: float) -> None:
-        """Write down what marks the processes of this start, and how long they may take to end."""
-        assert self.fd is not None
+        """Write down what marks the processes of this start, where they are, and how long they may take to end."""
+        self._record = {"token": token, "grace_s": grace_s, **_place(), "is_marked": processes.can_mark()}
         try:
-            os.ftruncate(self.fd, 0)
-            os.pwrite(self.fd, json.dumps({"token": token, "grace_s": grace_s}).encode(), 0)
+            self._write_record()
         except OSError as error:
             raise record_error(self.path, "cannot be written", error) from None
 
     def give_back(self) -> None:
-        """Close the lock; it is free once the keeper has ended too."""
+        """Close the lock, which is free once the keeper has ended too; write down when nothing of it is left."""
         if self.fd is not None:
+            token = str(self._record.get("token", ""))
+            if token and not processes.find_by_token(token):
+                self._record["is_over"] = True
+                with suppress(OSError):  # then the next start looks again
+                    self._write_record()
             os.close(self.fd)
             self.fd = None
+
+    def _write_record(self) -> None:
+        assert self.fd is not None
+        os.ftruncate(self.fd, 0)
+        os.pwrite(self.fd, json.dumps(self._record).encode(), 0)
 
 
 def end_strays(token: str) -> int:
@@ -195,6 +210,51 @@ def _describe_holder(written: str, path: Path) -> str:
             f"gone): lslocks tells which"
         )
     return f"this sweep is being run by {written or 'another process'} (lock {display_path(path)})"
+
+
+def why_unseen(folder: Path) -> str | None:
+    """Return why processes of a sweep's last start may live that are not found from here; None when none can."""
+    told = _read_json(folder / KEEPER_LOCK)
+    here = _place()
+    if told.get("is_over") or "host" not in told:  # an older version's, which did not tell
+        return None
+    if told["host"] != here["host"]:
+        return (
+            f"the last start was on {told['host']}: whether a process is left there cannot be told from {here['host']}"
+        )
+    if told["boot_id"] != here["boot_id"]:
+        return None  # whatever lived then is gone
+    if told["pid_namespace"] != here["pid_namespace"] or not processes.can_see_itself():
+        return "the last start was in another container: whether a process is left there cannot be told from here"
+    if not told.get("is_marked"):
+        return (
+            "the last start was killed, keeper and all, where processes cannot be marked (by a limit of real-time "
+            "processor time): whether one is left that changed its environment cannot be told"
+        )
+    return None
+
+
+def _place() -> dict[str, object]:
+    """Return where processes can be told apart by what /proc says of them."""
+    return {
+        "host": socket.gethostname(),
+        "boot_id": _read_line("/proc/sys/kernel/random/boot_id"),
+        "pid_namespace": _inode("/proc/self/ns/pid"),
+    }
+
+
+def _inode(path: str) -> int:
+    try:
+        return Path(path).stat().st_ino
+    except OSError:
+        return 0
+
+
+def _read_line(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
 
 
 def is_held(path: Path) -> bool | None:

@@ -11,7 +11,7 @@ import types
 from importlib import machinery
 from typing import Any
 
-from .label import Label, die_with_parent, name_process
+from .label import Label, die_with_parent, mark_process, name_process
 from .leaving import Leaving
 
 
@@ -31,6 +31,8 @@ def become(
         argv[0] = sys.orig_argv[0]  # the interpreter itself, where the command names a script that starts it
         sys.orig_argv[:] = argv
     label.write(request["token"], argv)
+    if request["mark"] is not None:
+        mark_process(request["mark"])
     try:
         os.write(fault, b"%d\n" % os.getpid())  # now that it is marked as this run
     except OSError:  # which waits no more

@@ -7,6 +7,7 @@ import os
 import signal
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # prctl(2)
+_RLIMIT_RTTIME = 15
 libc = ctypes.CDLL(None)
 
 
@@ -43,3 +44,9 @@ def die_with_parent() -> None:
 
 def name_process(name: str) -> None:
     libc.prctl(_PR_SET_NAME, ctypes.c_char_p(os.fsencode(name)[:15]), 0, 0, 0)
+
+
+def mark_process(mark: int) -> None:
+    """Mark this process and all that it will start, as the keeper marks those that it starts itself."""
+    limit = (ctypes.c_uint64 * 2)(mark, 2**64 - 1)
+    libc.prlimit(0, _RLIMIT_RTTIME, limit, None)
