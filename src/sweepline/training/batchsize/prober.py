@@ -91,14 +91,26 @@ class Prober:
         self._tell(f"{_describe(probe)}\n")
         return probe.status == OK
 
+    def time_size(self, size: int, n_steps: int) -> Probe:
+        """Return how long a step takes, the least of ``n_steps``; this is no trial of whether the size fits."""
+        request = Request(size, n_steps, self.evaluation_batch_size, is_timing=True)
+        probe = self._run(request)
+        self.probes.append(probe)
+        return probe
+
     def _probe(self, size: int, is_confirmation: bool) -> Probe:
-        request = Request(
-            batch_size=size,
-            n_steps=self._n_steps * (2 if is_confirmation else 1),
-            evaluation_batch_size=self.evaluation_batch_size,
-            drop_last=self._drop_last,
-            budget_bytes=self._budget_bytes,
+        return self._run(
+            Request(
+                batch_size=size,
+                n_steps=self._n_steps * (2 if is_confirmation else 1),
+                evaluation_batch_size=self.evaluation_batch_size,
+                drop_last=self._drop_last,
+                budget_bytes=self._budget_bytes,
+                is_confirmation=is_confirmation,
+            )
         )
+
+    def _run(self, request: Request) -> Probe:
         began = time.perf_counter()
         with tempfile.TemporaryFile() as errors:
             child = self._start(request, errors)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
+from sweepline.training.batchsize.noise import NoiseMeter
 from sweepline.training.batchsize.policy import accumulates
 from sweepline.training.building import build_training
 from sweepline.training.config import TrainConfig
@@ -23,6 +24,7 @@ class TrainerSetup:
         self.model, self.optimizer, _ = build_training(config, training)
         self.training = training.to(self.device)
         self.held_out = held_out.to(self.device) if held_out is not None else None
+        self.meter = NoiseMeter(self.model, self.training, every=min(1, config.noise_every))
         self.n_examples, self.n_evaluated = len(training), len(held_out) if held_out is not None else 0
 
     def step(self, index: torch.Tensor) -> None:
@@ -30,6 +32,7 @@ class TrainerSetup:
         self.model.train()
         if not accumulates(self.config):  # else a batch finds the gradients of the one before it
             self.optimizer.zero_grad(set_to_none=True)
+        self.meter.measure(0, index, n_at_once=len(index))
         gradients(self.model, self.training, index, n_at_once=len(index))
         if self.config.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
