@@ -20,6 +20,7 @@ _TEXT = re.compile(
     re.IGNORECASE,
 )
 _UNMAPPED = re.compile(r"cannot map zero-fill pages|failed to map segment")  # a library that finds no room
+_NO_PRIMITIVE = "could not create a primitive"
 _UNSUPPORTED = re.compile(r"CUDNN_STATUS_NOT_SUPPORTED|CUDNN_STATUS_EXECUTION_FAILED|could not create a primitive")
 _SHARE_OF_FREE = 0.9
 _RUNS_PER_DEVICE = "SWEEPLINE_RUNS_PER_DEVICE"
@@ -50,6 +51,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 def is_unsupported(error: BaseException) -> bool:
     """Whether a library could not do its work at this size, which it tells for want of memory too."""
     return any(_UNSUPPORTED.search(str(link)) for link in _chain(error))
+
+
+def is_refused_by_limit(error: BaseException) -> bool:
+    """Whether a CPU library could not do its work in a process whose memory is limited, which is for want of it."""
+    return is_limited() and any(_NO_PRIMITIVE in str(link) for link in _chain(error))
 
 
 def tells_out_of_memory(text: str) -> bool:

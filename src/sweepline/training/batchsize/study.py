@@ -29,7 +29,7 @@ from sweepline.training.seeding import set_up_process
 from sweepline.training.single import device_name, resolve_device
 
 N_MEASUREMENTS = 40
-TIMED_SIZES, N_TIMED_STEPS = (1, 4, 16, 64, 256), 10
+TIMED_STEPS = {1: 400, 4: 100, 16: 30, 64: 8, 256: 6}  # batch size and how many steps of it
 UNKNOWN = "not identifiable"
 
 
@@ -87,8 +87,7 @@ def time_steps(config: TrainConfig, build: Callable[[], Setup], *, usable: int) 
     """
     start = forking(build) if can_fork(config.device.partition(":")[0]) else spawning(config)
     prober = Prober(start, drop_last=True)
-    sizes = [size for size in TIMED_SIZES if size <= usable]
-    return [prober.time_size(size, N_TIMED_STEPS) for size in sizes or [1]]
+    return [prober.time_size(size, n_steps) for size, n_steps in TIMED_STEPS.items() if size <= usable]
 
 
 def _describe_fit(record: TuningRecord) -> str:
