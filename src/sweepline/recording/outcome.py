@@ -22,6 +22,7 @@ from sweepline.values import flatten, read_yaml, same_value
 METRICS_CSV = "metrics.csv"
 EFFECTIVE_CONFIG, CONFIG_HASH, OVERRIDES = "config.yaml", "config.sha256", "overrides.yaml"
 OVERRIDE_NOT_APPLIED = "override not applied"
+_SEARCH, _FOUND = "batch_size_config.optimize_batch_size", "batch_size_config.tuned_batch_size"
 _TAIL_BYTES = 16 * 1024
 _OUT_OF_MEMORY = re.compile(
     r"OutOfMemoryError|CUDA out of memory|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED"
@@ -168,12 +169,19 @@ def find_difference(run_dir: Path, asked: Mapping[str, Any]) -> str | None:
         return f"{OVERRIDE_NOT_APPLIED} ({error})"
     got = flatten(effective) if isinstance(effective, Mapping) else {}
     nested = got | (dict(effective) if isinstance(effective, Mapping) else {})
+    asked = flatten(asked)
     wrong = [
         f"{name}: asked {value!r}, got {nested[name]!r}" if name in nested else f"{name}: asked {value!r}, not there"
-        for name, value in flatten(asked).items()
-        if name not in nested or not same_value(value, nested[name])
+        for name, value in asked.items()
+        if (name not in nested or not same_value(value, nested[name])) and not _is_answered(name, asked, nested)
     ]
     return f"{OVERRIDE_NOT_APPLIED} ({'; '.join(wrong)})" if wrong else None
+
+
+def _is_answered(name: str, asked: Mapping[str, Any], got: Mapping[str, Any]) -> bool:
+    """Whether a key asked our trainer to search a batch size, and its effective config holds what was found."""
+    is_found = got.get(_SEARCH) is False and got.get(_FOUND) is not None
+    return name in (_SEARCH, _FOUND) and asked.get(_SEARCH) in (True, "once") and is_found
 
 
 def read_tail(run_dir: Path, n_lines: int = 20) -> list[str]:

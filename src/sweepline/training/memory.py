@@ -164,7 +164,7 @@ def cgroup_free_bytes(root: Path = _CGROUPS, listing: Path = Path("/proc/self/cg
     no limit, it tells nothing.
     """
     paths = {_CGROUP_V2: ["/"], _CGROUP_V1: ["/"]}
-    with suppress(OSError):
+    with suppress(OSError, ValueError):
         for line in listing.read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             if controllers == "" or "memory" in controllers.split(","):

@@ -139,7 +139,7 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
     Raises:
         ConfigError: the device or the data cannot be had.
     """
-    from sweepline.training.batchsize.trial import make_trial
+    from sweepline.training.batchsize.trial import Trial
     from sweepline.training.numbered import begin, is_numbered, limited
     from sweepline.training.seeding import set_up_process
 
@@ -160,7 +160,7 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
             run_dir=run_dir,
             n_examples=len(data[0]),
             device_name=device_name(resolve_device(config.device)),
-            build=make_trial(config, data),
+            build=Trial(config, data),
             tell=tell_piece,
         )
     used = numbered.config if numbered else limited(config)

@@ -15,8 +15,8 @@ from sweepline.training.batchsize.advice import Advice, advise, fit_step_time
 from sweepline.training.batchsize.noise import Course, NoiseMeter, summarize
 from sweepline.training.batchsize.policy import default_size, limit_size, scaled_step_size
 from sweepline.training.batchsize.probe import OK, Probe, Setup
-from sweepline.training.batchsize.prober import Prober, can_fork, forking, spawning
-from sweepline.training.batchsize.trial import make_trial
+from sweepline.training.batchsize.prober import Prober, starting
+from sweepline.training.batchsize.trial import Trial
 from sweepline.training.batchsize.tuninglog import TuningRecord
 from sweepline.training.building import build_training
 from sweepline.training.config import TrainConfig, load_config
@@ -45,7 +45,7 @@ def study(path: Path | None, overrides: Sequence[str], *, n_steps: int) -> dict[
     config = config.model_copy(update={"device": str(device)})
     memory.runs_per_device()  # what it cannot use is said before a number is taken
     data = load_data(config)
-    build = make_trial(config, data)
+    build = Trial(config, data)
     run = begin(
         config,
         outputs=experiment_dir(path) / "outputs",
@@ -85,8 +85,7 @@ def time_steps(config: TrainConfig, build: Callable[[], Setup], *, usable: int) 
 
     Small ones tell the part of a step that does not depend on its size.
     """
-    start = forking(build) if can_fork(config.device.partition(":")[0]) else spawning(config)
-    prober = Prober(start, drop_last=True)
+    prober = Prober(starting(build, config.device.partition(":")[0]))
     return [prober.time_size(size, n_steps) for size, n_steps in TIMED_STEPS.items() if size <= usable]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
@@ -47,12 +47,19 @@ class TrainerSetup:
         functional.cross_entropy(self.model(inputs), labels, reduction="sum").item()
 
 
-def load_trial(config: TrainConfig) -> Callable[[], TrainerSetup]:
+def load_trial(config: TrainConfig) -> Trial:
     """Set up the process and load the data of a run; return what builds the rest, on which a memory limit is set."""
     set_up_process(config)
-    return make_trial(config, load_data(config))
+    return Trial(config, load_data(config))
 
 
-def make_trial(config: TrainConfig, data: tuple[Examples, Examples | None, Examples]) -> Callable[[], TrainerSetup]:
-    """Return what builds the set-up from data that are there."""
-    return lambda: TrainerSetup(config, data[0], pick_held_out(config, data))
+@dataclass(frozen=True)
+class Trial:
+    """Builds the set-up of a run from its data. A process from nothing needs the config alone."""
+
+    config: TrainConfig
+    data: tuple[Examples, Examples | None, Examples]
+
+    def __call__(self) -> TrainerSetup:
+        """Return a fresh set-up."""
+        return TrainerSetup(self.config, self.data[0], pick_held_out(self.config, self.data))

@@ -10,7 +10,7 @@ from fractions import Fraction
 from sweepline.training import memory
 from sweepline.training.batchsize.policy import default_size, first_size, size_cap
 from sweepline.training.batchsize.probe import OK, Probe, Setup
-from sweepline.training.batchsize.prober import Prober, can_fork, describe_probes, forking, spawning
+from sweepline.training.batchsize.prober import Prober, describe_probes, starting
 from sweepline.training.batchsize.search import Found, search
 from sweepline.training.building import device_bytes, device_share
 from sweepline.training.config import TrainConfig
@@ -54,7 +54,7 @@ def tune(
     is_cpu = config.device == "cpu"
     cap = size_cap(config, n_examples)
     prober = Prober(
-        forking(build) if can_fork(config.device.partition(":")[0]) else spawning(config),
+        starting(build, config.device.partition(":")[0]),
         n_steps=sizes.steps_per_probe,
         evaluation_batch_size=config.evaluate.batch_size,
         drop_last=config.drop_last,
