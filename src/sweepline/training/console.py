@@ -1,4 +1,4 @@
-"""What a run prints: lines on standard output, remarks on standard error. Not what it writes into files.
+"""What a run prints: lines on standard output, remarks on standard error, both in a log where one is kept.
 
 A reader that has gone (``| head``) never fails a run: that is said once, and the run goes on.
 """
@@ -7,11 +7,21 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import TextIO
+
+_log: list[Path] = []
+
+
+def keep_log(path: Path | None) -> None:
+    """Write what is printed from now on into a file too; None: into none."""
+    _log[:] = [path] if path is not None else []
 
 
 def tell(text: str, *, end: str = "\n") -> None:
     """Print on standard output, at once."""
+    _write_log(text + end)
     try:
         print(text, end=end, flush=True)
     except BrokenPipeError:
@@ -26,10 +36,17 @@ def tell_piece(text: str) -> None:
 
 def say(text: str) -> None:
     """Print a remark where METRIC lines are not looked for."""
+    _write_log(f"train_single: {text}\n")
     try:
         print(f"train_single: {text}", file=sys.stderr, flush=True)
     except BrokenPipeError:
         _discard(sys.stderr)
+
+
+def _write_log(text: str) -> None:
+    for path in _log:
+        with suppress(OSError), path.open("a", encoding="utf-8") as file:
+            file.write(text)
 
 
 def _discard(stream: TextIO) -> None:

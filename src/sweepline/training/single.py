@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 from sweepline.errors import ConfigError, SweeplineError
 from sweepline.training import memory
-from sweepline.training.batchsize.policy import effective_step_size, examples_per_step
+from sweepline.training.batchsize.lessons import keep_size, recommend_size
+from sweepline.training.batchsize.policy import effective_step_size, examples_per_step, tuning_key
 from sweepline.training.config import OPTIMIZERS, TrainConfig, load_config
-from sweepline.training.console import say, tell, tell_piece
+from sweepline.training.console import keep_log, say, tell, tell_piece
 from sweepline.training.data import Examples, load_data, pick_held_out, prepare_data
+from sweepline.training.device import device_name, resolve_device
 from sweepline.training.environment import is_in_sweep, write_environment
-from sweepline.training.experiment import SHRINK
+from sweepline.training.experiment import find_experiment_dir
 from sweepline.training.folder import experiment_dir, make_run_dir
 from sweepline.training.frozen import as_decided, load_frozen
 from sweepline.training.identity import marks_of, report_sizes, result_identity
@@ -120,12 +122,16 @@ def prepare(path: Path | None, overrides: Sequence[str]) -> None:
 
 def _check_optimizers(names: Collection[str]) -> None:
     """Refuse what torch does not offer; it is imported for names alone that are its own."""
-    unknown = sorted(name for name in names if name.lower() not in OPTIMIZERS)
-    if unknown:
+    faults: list[str] = []
+    for name in sorted(name for name in names if name.lower() not in OPTIMIZERS):
         from sweepline.training.optimizers import find_class
 
-        for name in unknown:
+        try:
             find_class(name)
+        except ConfigError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(*faults)
 
 
 def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, float] | None:
@@ -145,8 +151,9 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
 
     memory.runs_per_device()  # what it cannot use is said before a number is taken
     set_up_process(config)
-    config = _in_sweep(config.model_copy(update={"device": str(resolve_device(config.device))}))
+    config = in_sweep(config.model_copy(update={"device": str(resolve_device(config.device))}))
     run_dir = make_run_dir(config, outputs)
+    keep_log(None if is_in_sweep() else run_dir / "log.txt")  # a sweep keeps its own
     if not is_in_sweep():
         write_environment(run_dir)
     if not config.batch_size_config.is_deciding:  # the size stays as asked for, its bounds beside it
@@ -167,7 +174,10 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
     _write_config(config, used, run_dir, n_examples=len(data[0]))
     try:
         check_batch_size(used, len(data[0]))
-        return _train(used, data, run_dir=run_dir, numbered=numbered)
+        metrics = _train(used, data, run_dir=run_dir, numbered=numbered)
+        if metrics is not None and not numbered and _is_learning(config):
+            keep_size(*_set_up(config, outputs), used.batch_size)
+        return metrics
     except memory.BatchTooLargeError as error:
         too_large = error
     except (Exception, KeyboardInterrupt) as error:
@@ -176,14 +186,24 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
                 numbered.fail(memory.describe(error, 1000))
             raise
         too_large = memory.BatchTooLargeError(used.batch_size, memory.describe(error))
-    shrunk = numbered.fail(str(too_large), ran_out_at=too_large.batch_size) if numbered else None
-    size = (shrunk and shrunk.recommended_batch_size) or max(1, int(too_large.batch_size * SHRINK))
+    size = numbered.fail(str(too_large), ran_out_at=too_large.batch_size).recommended_batch_size if numbered else None
+    size = size or recommend_size(*_set_up(config, outputs), too_large.batch_size)
     tell(f"METRIC run_batch_size={too_large.batch_size} recommended_batch_size={size}")
     say(f"a batch size of {size} is recommended")
     raise too_large
 
 
-def _in_sweep(config: TrainConfig) -> TrainConfig:
+def _is_learning(config: TrainConfig) -> bool:
+    """Whether the size was bounded, as it is after memory had run out, and others may be told that it trains."""
+    return config.batch_size_config.max_batch_size is not None and config.run_numbers != "never"
+
+
+def _set_up(config: TrainConfig, outputs: Path) -> tuple[Path, str]:
+    """Return the folder of the run's experiment, and what it shares with set-ups that need the same memory."""
+    return find_experiment_dir(config, outputs), tuning_key(config, device_name(resolve_device(config.device)))
+
+
+def in_sweep(config: TrainConfig) -> TrainConfig:
     """Return a config that searches once for all runs of a sweep, which are compared and shall have one size."""
     sizes = config.batch_size_config
     if not is_in_sweep() or sizes.optimize_batch_size is not True:
@@ -216,15 +236,6 @@ def check_batch_size(config: TrainConfig, n_examples: int) -> None:
         raise ConfigError(
             f"drop_last drops all of {n_examples} examples with {n_per_step} in a step: use a smaller batch size"
         )
-
-
-def device_name(device: torch.device) -> str:
-    """Return which kind of device this is, to tell what fits on it from what fits on others."""
-    if device.type != "cuda":
-        return device.type
-    import torch
-
-    return torch.cuda.get_device_name(device)
 
 
 def _train(
@@ -369,21 +380,3 @@ class Flag:
 
     def __call__(self) -> bool:
         return self._is_set
-
-
-def resolve_device(wanted: str) -> torch.device:
-    """Return the torch device, ``auto`` being a GPU where there is one.
-
-    Raises:
-        ConfigError: the device is not there.
-    """
-    import torch
-
-    name = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
-    device = torch.device(name)
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError(f"device {wanted}: this machine has no Metal GPU; use device=cpu")
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
-        raise ConfigError(f"device {wanted}: no such GPU (CUDA_VISIBLE_DEVICES: {visible or 'none'}); use device=cpu")
-    return device

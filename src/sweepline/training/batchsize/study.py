@@ -22,11 +22,11 @@ from sweepline.training.building import build_training
 from sweepline.training.config import TrainConfig, load_config
 from sweepline.training.console import tell, tell_piece
 from sweepline.training.data import Examples, load_data
+from sweepline.training.device import device_name, resolve_device
 from sweepline.training.folder import experiment_dir
 from sweepline.training.loop import TrainingStoppedError, Watcher, train
 from sweepline.training.numbered import begin
 from sweepline.training.seeding import set_up_process
-from sweepline.training.single import device_name, resolve_device
 
 N_MEASUREMENTS = 40
 TIMED_STEPS = {1: 400, 4: 100, 16: 30, 64: 8, 256: 6}  # batch size and how many steps of it
