@@ -11,7 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
+from sweepline.errors import SweeplineError
+
 _log: list[Path] = []
+
+
+class OutputError(SweeplineError):
+    """Standard output takes nothing more, though somebody reads it."""
 
 
 def keep_log(path: Path | None) -> None:
@@ -20,13 +26,19 @@ def keep_log(path: Path | None) -> None:
 
 
 def tell(text: str, *, end: str = "\n") -> None:
-    """Print on standard output, at once."""
+    """Print on standard output, at once.
+
+    Raises:
+        OutputError: it cannot be written, as on a full disk.
+    """
     _write_log(text + end)
     try:
         print(text, end=end, flush=True)
     except BrokenPipeError:
         _discard(sys.stdout)
         say("nobody reads the output any more: the run goes on, its metrics are in metrics.csv")
+    except OSError as error:
+        raise OutputError(f"output cannot be written: {error.strerror}") from None
 
 
 def tell_piece(text: str) -> None:

@@ -19,7 +19,7 @@ from sweepline.training import memory
 from sweepline.training.batchsize.lessons import keep_size, recommend_size
 from sweepline.training.batchsize.policy import effective_step_size, examples_per_step, tuning_key
 from sweepline.training.config import OPTIMIZERS, TrainConfig, load_config
-from sweepline.training.console import keep_log, say, tell, tell_piece
+from sweepline.training.console import OutputError, keep_log, say, tell, tell_piece
 from sweepline.training.data import Examples, load_data, pick_held_out, prepare_data
 from sweepline.training.device import device_name, resolve_device
 from sweepline.training.environment import is_in_sweep, write_environment
@@ -78,6 +78,9 @@ def main(argv: Sequence[str] | None = None, *, default_config: Path | None = Non
         for note in notes:
             say(note)
         return EXIT_STOPPED if run(config, outputs=experiment_dir(args.config) / "outputs") is None else 0
+    except OutputError as error:
+        say(str(error))
+        return EXIT_UNWRITTEN
     except SweeplineError as error:
         say(str(error))
         return EXIT_OUT_OF_MEMORY if isinstance(error, memory.BatchTooLargeError) else EXIT_UNUSABLE
