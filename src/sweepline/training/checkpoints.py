@@ -60,7 +60,7 @@ class Checkpoints:
         content = {
             "version": VERSION,
             "config_hash": self.config_hash,
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),  # its own type is nothing that weights_only reads
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
             "state": state.to_dict(),
@@ -101,8 +101,8 @@ class Checkpoints:
             ]
             state = LoopState.from_dict(content["state"])
             _set_random_states(content["random"])
-            written_by = content.get("torch", torch.__version__)
-            if written_by != torch.__version__:
+            written_by = content.get("torch", str(torch.__version__))
+            if written_by != str(torch.__version__):
                 self.say(f"{path.name} is of torch {written_by}, this is {torch.__version__}: results may differ")
             self.say(f"goes on from {path.name}: epoch {state.epoch}, step {state.step}")
             return state, history
