@@ -83,3 +83,8 @@ def test_what_trained_is_told_where_it_was_not_simply_asked_for(
     config = load_config(None, overrides)
     assert report_sizes(config, N_EXAMPLES, n_splits=1) == metrics
     assert marks_of(config, config, N_EXAMPLES) == marks
+
+
+def test_which_of_several_gpus_a_run_gets_decides_nothing() -> None:
+    configs = [load_config(None, [f"device={name}"]) for name in ("cuda", "cuda:0", "cuda:3", "cpu")]
+    assert len({result_identity(config, N_EXAMPLES) for config in configs}) == 2

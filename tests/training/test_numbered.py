@@ -70,6 +70,13 @@ def test_another_config_in_the_folder_of_a_stopped_run_is_another_run(tmp_path: 
     assert (other.number, other.config.batch_size, other.record.run_batch_size) == (2, size, size)
 
 
+def test_a_run_that_goes_on_with_another_output_dir_searches_no_size_again(tmp_path: Path) -> None:
+    first = start(tmp_path, TUNED)
+    again = start(tmp_path, TUNED, f"output_dir={tmp_path / 'elsewhere'}")
+    assert again.experiment_dir != first.experiment_dir
+    assert (again.number, again.record.run_batch_size, again.record.notes) == (1, 50, "went on, elsewhere, with 50")
+
+
 def test_a_run_that_has_ended_well_stays_so(tmp_path: Path) -> None:
     run = start(tmp_path, TUNED)
     run.succeed(nn.Linear(1, 1), n_splits=1)

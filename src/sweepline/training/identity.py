@@ -58,7 +58,7 @@ def report_sizes(config: TrainConfig, n_examples: int, *, n_splits: int) -> dict
 
 
 def _deciding(config: TrainConfig, *, without: Collection[str]) -> dict[str, Any]:
-    keys = flatten(config.model_dump(mode="json"))
+    keys = flatten(config.model_dump(mode="json")) | {"device": config.device.partition(":")[0]}
     return {name: value for name, value in keys.items() if not {name, name.partition(".")[0]} & set(without)}
 
 

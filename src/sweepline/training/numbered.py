@@ -189,7 +189,7 @@ def begin(
         SweeplineError: no batch size runs, or the experiment's folder cannot be used; the record says so too.
     """
     experiment_dir = find_experiment_dir(config, outputs).absolute()
-    state = _read_state(run_dir, experiment_dir)
+    state = _read_state(run_dir)
     record = _find_stopped(config, experiment_dir, state)
     if record is not None:
         tell(f"Run number: {record.run_number:03d}, going on\n")
@@ -209,7 +209,7 @@ def begin(
             device_name=device_name,
             build=build,
             tell=tell,
-            recommended=_recommended(config, state),
+            settled=_settled(config, state),
         )
         record = decider.decide(number)
         if not is_study:
@@ -228,31 +228,39 @@ def begin(
     return run
 
 
-def _read_state(run_dir: Path | None, experiment_dir: Path) -> dict[str, Any]:
+def _read_state(run_dir: Path | None) -> dict[str, Any]:
     """Return what an earlier attempt of this very run has left; nothing where there was none."""
     if run_dir is None:
         return {}
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        state: dict[str, Any] = json.loads((run_dir / STATE_FILE).read_text(encoding="utf-8"))
-        if state["experiment_dir"] == str(experiment_dir):
-            return state
+    with suppress(OSError, ValueError):
+        state = json.loads((run_dir / STATE_FILE).read_text(encoding="utf-8"))
+        return state if isinstance(state, dict) else {}
     return {}
 
 
+def _goes_on(config: TrainConfig, state: Mapping[str, Any]) -> bool:
+    """Whether an attempt was stopped in this folder, and the same is asked for; an older version did not tell."""
+    return state.get("state") == RUN and state.get("asked") in (asked_identity(config), None)
+
+
 def _find_stopped(config: TrainConfig, experiment_dir: Path, state: Mapping[str, Any]) -> TuningRecord | None:
-    """Return the record of the run that goes on in this folder; None where another was asked for, or it has ended."""
-    is_same = state.get("asked") in (asked_identity(config), None)  # an older version did not tell
-    if state.get("state") != RUN or not is_same or not isinstance(state.get("run_number"), int):
+    """Return the record of the run that goes on in this folder; None where none does, or it has ended."""
+    is_here = state.get("experiment_dir") == str(experiment_dir)
+    if not _goes_on(config, state) or not is_here or not isinstance(state.get("run_number"), int):
         return None
     record = find_record(experiment_dir, state["run_number"])
     return None if record is None or record.training_succeeded else record
 
 
-def _recommended(config: TrainConfig, state: Mapping[str, Any]) -> int | None:
-    """Return what an attempt that ran out of memory recommends, where whoever starts this one has taken that up."""
-    size = state.get("recommended_batch_size")
-    is_taken_up = state.get("state") == OUT_OF_MEMORY and size == config.batch_size_config.max_batch_size
-    return size if is_taken_up else None
+def _settled(config: TrainConfig, state: Mapping[str, Any]) -> tuple[int, str] | None:
+    """Return the size that an earlier attempt has settled, and how; None where it is to be decided."""
+    size = state.get("run_batch_size")
+    if _goes_on(config, state) and isinstance(size, int):
+        return size, "went on, elsewhere, with"
+    recommended = state.get("recommended_batch_size")
+    if state.get("state") == OUT_OF_MEMORY and recommended == config.batch_size_config.max_batch_size and recommended:
+        return recommended, "memory ran out before; recommended was"
+    return None
 
 
 def run_limit(config: TrainConfig) -> int | None:

@@ -37,8 +37,8 @@ FEW_STEPS = 20
 class Decider:
     """Decides the batch size of a run of an experiment.
 
-    ``build`` makes what probes run, ``tell`` takes pieces of lines for a person. ``recommended`` is what an earlier
-    attempt of this run recommends and its caller has made its bound.
+    ``build`` makes what probes run, ``tell`` takes pieces of lines for a person. ``settled`` is a size that an earlier
+    attempt of this run has settled, and how it came to it.
     """
 
     config: TrainConfig
@@ -47,7 +47,7 @@ class Decider:
     device_name: str
     build: Callable[[], Setup]
     tell: Callable[[str], None]
-    recommended: int | None = None
+    settled: tuple[int, str] | None = None
 
     def decide(self, number: int) -> TuningRecord:
         """Decide, write the run's record and return it.
@@ -58,7 +58,7 @@ class Decider:
         sizes, record = self.config.batch_size_config, self._new_record(number)
         if record.notes and policy.is_tuned(self.config):
             self.tell(f"{record.notes}\n")
-        if not policy.is_tuned(self.config) or self.recommended is not None:
+        if not policy.is_tuned(self.config) or self.settled is not None:
             record = self._take_given(record)
         elif sizes.optimize_batch_size == "once":
             record = self._find_once(record)
@@ -111,9 +111,7 @@ class Decider:
         )
 
     def _take_given(self, record: TuningRecord) -> TuningRecord:
-        size, source = policy.size_without_tuning(self.config)
-        if self.recommended is not None:
-            size, source = self.recommended, "memory ran out before; recommended was"
+        size, source = self.settled or policy.size_without_tuning(self.config)
         sizes = self.config.batch_size_config
         is_limited = sizes.is_used or sizes.max_batch_size is not None
         used = policy.limit_size(self.config, size, self.n_examples) if is_limited else size
