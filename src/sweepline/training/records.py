@@ -23,6 +23,7 @@ from sweepline.training.experiment import RECORDS, TUNING_LOG, write_whole
 Record = Mapping[str, Any]
 _NAME = re.compile(r"run_(\d+)\.json")
 _RUNNING = re.compile(r"run_(\d+)\.running")
+_HEAD = '{"records": {\n'
 _TAIL = '\n}}, "last_updated": "{:26}"}}\n'
 _TAIL_LENGTH = len(_TAIL.format(""))
 _TAIL_PATTERN = re.compile(rb'\n}, "last_updated": "[0-9T:.-]{26}"}\n')
@@ -88,7 +89,7 @@ def make_log(experiment_dir: Path) -> None:
     """Write ``batch_size_tuning.json`` anew; the caller holds the experiment's lock."""
     records = sorted(read_newest_first(experiment_dir), key=lambda item: item[0])
     lines = [_line(number, record) for number, record in records if _ended(record)]
-    write_whole(experiment_dir / TUNING_LOG, '{"records": {\n' + ",\n".join(lines) + _tail())
+    write_whole(experiment_dir / TUNING_LOG, _HEAD + ",\n".join(lines) + _tail())
 
 
 def _ended(record: Record) -> bool:
@@ -102,7 +103,8 @@ def _append(path: Path, number: int, record: Record) -> bool:
             file.seek(-_TAIL_LENGTH, os.SEEK_END)
             if not _TAIL_PATTERN.fullmatch(file.read()):
                 raise ValueError("another end")
-            file.seek(-_TAIL_LENGTH, os.SEEK_END)
+            if file.seek(-_TAIL_LENGTH, os.SEEK_END) == len(_HEAD):
+                return False  # it holds no record that a comma could follow
             file.write(f",\n{_line(number, record)}{_tail()}".encode())
     except FileNotFoundError:
         return False

@@ -179,8 +179,10 @@ def test_what_a_run_writes_does_not_grow_with_the_number_of_runs(tmp_path: Path)
     assert list(json.loads(log.read_text())["records"]) == ["1", "2"]
 
 
-def test_a_run_that_was_stopped_and_goes_on_stands_once_in_the_log(tmp_path: Path) -> None:
-    finish_record(tmp_path, record(1))
+@pytest.mark.parametrize("n_others", [0, 1])
+def test_a_run_that_was_stopped_and_goes_on_stands_once_in_the_log(tmp_path: Path, n_others: int) -> None:
+    for _ in range(n_others):
+        finish_record(tmp_path, record(1))
     write_record(tmp_path, record(2, training_error="stopped"))
     write_record(tmp_path, record(2, process=this_process()))
     finish_record(tmp_path, record(2))
