@@ -34,10 +34,12 @@ def build_training(
 
 
 def device_share(config: TrainConfig) -> float | None:
-    """Return the share of a GPU's memory that the run may take; None where it may take all.
+    """Return the share of a GPU's memory that the run may take; None where it may take all, or there is no such GPU.
 
     The config's budget says it, else the number of runs that the device is shared by.
     """
+    if torch.device(config.device).type != "cuda":
+        return None
     budget, n_runs = config.batch_size_config.memory_budget_gib, memory.runs_per_device()
     if budget is not None:
         return min(1.0, budget * memory.GIB / device_bytes(config))
@@ -51,7 +53,6 @@ def device_bytes(config: TrainConfig) -> int:
 
 def _limit_gpu(config: TrainConfig) -> None:
     """Have torch refuse more of a GPU's memory than the run may take."""
-    device = torch.device(config.device)
-    share = device_share(config) if device.type == "cuda" else None
+    share = device_share(config)
     if share is not None:
-        torch.cuda.set_per_process_memory_fraction(share, device.index or 0)
+        torch.cuda.set_per_process_memory_fraction(share, torch.device(config.device).index or 0)
