@@ -158,11 +158,26 @@ class Decider:
         write_record(self.experiment_dir, record)
         return record
 
+    def _first_size(self, record: TuningRecord) -> int:
+        """Return where the search begins: no higher than recommended where memory ran out in the latest such run."""
+        first = policy.first_size(self.config)
+        alike = (other for other in newest_first(self.experiment_dir) if other.tuning_key == record.tuning_key)
+        latest = next((other for other in alike if other.run_number != record.run_number), None)
+        has_run_out = latest is not None and (latest.training_error or "").startswith(OUT_OF_MEMORY)
+        return min(first, latest.recommended_batch_size or first) if latest and has_run_out else first
+
     def _search(self, record: TuningRecord) -> TuningRecord:
         write_record(self.experiment_dir, replace(record, tuner_status=RUNNING))
         probes: list[Probe] = []
         try:
-            tuned = tune(self.config, n_examples=self.n_examples, build=self.build, tell=self.tell, keep=probes.extend)
+            tuned = tune(
+                self.config,
+                n_examples=self.n_examples,
+                build=self.build,
+                tell=self.tell,
+                keep=probes.extend,
+                first=self._first_size(record),
+            )
         except SweeplineError as error:
             told = [probe.to_dict() for probe in probes]
             failed = replace(record, tuner_status=FAILED, tuner_trials=len(probes), probes=told)

@@ -36,6 +36,7 @@ def tune(
     build: Callable[[], Setup],
     tell: Callable[[str], None],
     keep: Callable[[list[Probe]], None] = lambda _: None,
+    first: int | None = None,
 ) -> Tuned:
     """Search the largest size that fits, with the set-up of this config. ``device`` of the config is resolved.
 
@@ -44,6 +45,7 @@ def tune(
         build: makes the set-up, in a fork of this process where that is possible.
         tell: takes pieces of lines for a person.
         keep: takes the probes, also those of a search that fails.
+        first: where to begin; None: where the config says.
 
     Raises:
         NothingFitsError: no size runs.
@@ -66,7 +68,7 @@ def tune(
     try:
         found = search(
             prober.try_size,
-            first=first_size(config),
+            first=first or first_size(config),
             cap=cap,
             is_bisecting=sizes.batch_size_mode == "binsearch",
             granularity=sizes.granularity or default_size(config),
