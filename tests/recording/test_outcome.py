@@ -387,3 +387,17 @@ def test_a_tail_of_a_progress_bar_holds_its_last_states(tmp_path: Path) -> None:
 def test_a_tail_of_one_endless_line_is_bounded(tmp_path: Path) -> None:
     (tmp_path / "stderr.log").write_text("x" * 1_000_000)
     assert len("".join(read_tail(tmp_path))) == 16 * 1024
+
+
+@pytest.mark.parametrize("asked", [True, "once"])
+def test_a_search_is_proved_by_the_size_that_it_found(tmp_path: Path, asked: Any) -> None:
+    write_config(tmp_path, {"batch_size_config": {"optimize_batch_size": False, "tuned_batch_size": 140}})
+    assert find_difference(tmp_path, {"batch_size_config.optimize_batch_size": asked}) is None
+    also = {"batch_size_config": {"optimize_batch_size": asked, "tuned_batch_size": 64}}
+    assert find_difference(tmp_path, also) is None
+    assert find_difference(tmp_path, {"batch_size_config.tuned_batch_size": 64}) is not None
+
+
+def test_a_search_that_found_nothing_is_not_proved(tmp_path: Path) -> None:
+    write_config(tmp_path, {"batch_size_config": {"optimize_batch_size": False, "tuned_batch_size": None}})
+    assert find_difference(tmp_path, {"batch_size_config.optimize_batch_size": True}) is not None

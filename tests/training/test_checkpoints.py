@@ -16,7 +16,9 @@ import pytest
 import torch
 
 from sweepline.training.checkpoints import Checkpoints
+from sweepline.training.config import load_config
 from sweepline.training.loop import EpochResult, LoopState
+from sweepline.training.single import run
 from tests.conftest import DEADLINE_S, EXPERIMENT, wait_until
 from tests.reliability import SEED, scaled
 
@@ -203,3 +205,29 @@ def test_a_folder_that_cannot_be_written_stops_no_run(run_dir: Path) -> None:
     kept = Checkpoints(run_dir, config_hash="x", keep=2, interval_s=0.0, say=said.append)
     kept.save(model, torch.optim.SGD(model.parameters(), lr=0.1), LoopState(step=1), [])
     assert said[0].startswith("ckpt_000001.pt could not be saved: ")
+
+
+def test_a_run_goes_on_from_between_two_steps_and_for_more_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def end_of(folder: str, *overrides: str) -> dict[str, float] | None:
+        monkeypatch.setenv("SWEEPLINE_RUN_DIR", str(tmp_path / folder))
+        return run(load_config(None, [*COMMON, "noise_every=3", *overrides]))
+
+    end_of("run", "epochs=1", "checkpoint.interval_s=1e-9")
+    names = sorted(path.name for path in (tmp_path / "run" / "ckpt").iterdir())
+    assert names == ["ckpt_000011.pt", "ckpt_000012.pt"]  # of the 13 steps of its only epoch
+    longer = end_of("run", "epochs=2", "wandb.tags=[late]", "checkpoint.keep=3", "checkpoint.interval_s=60")
+    assert "goes on from ckpt_000012.pt: epoch 1, step 12" in capsys.readouterr().err
+    assert longer == end_of("whole", "epochs=2")
+
+
+def test_a_checkpoint_of_a_later_epoch_than_the_last_is_passed_over(run_dir: Path) -> None:
+    save_steps(run_dir, 1)
+    model = torch.nn.Linear(8, 4)
+    kept = Checkpoints(run_dir, config_hash="x", keep=2, interval_s=0.0, say=print)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5)
+    kept.save(model, optimizer, LoopState(epoch=4, step=9), [])
+    found = kept.restore(model, optimizer, n_epochs=3)
+    assert found is not None
+    assert found[0].step == 1

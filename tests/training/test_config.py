@@ -331,3 +331,52 @@ def test_reading_a_config_imports_no_torch(tmp_path: Path) -> None:
     )
     result = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
+
+
+# What a file contradicts itself in
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("seed: 1\nseed: 2\n", "config.yaml:2: seed is given twice; keep one of them"),
+        ("learner: {opt: sgd, opt: adam}\n", "config.yaml:1: learner.opt is given twice; keep one of them"),
+        ("learner: {opt: sgd}\nlearner.opt: adam\n", "config.yaml: learner.opt is given twice; keep one of them"),
+        ("learner: {opt: sgd}\nlearner: {step_size: 0.1}\n", "config.yaml:2: learner is given twice"),
+        ("learner: 3\nlearner.opt: adam\n", "config.yaml: learner is given twice"),
+        ("learner: {lr: 0.1}\n", "config.yaml: unknown key 'learner.lr'; did you mean 'learner.step_size'?"),
+        ("learning_rate: 0.1\n", "config.yaml: unknown key 'learning_rate'; did you mean 'learner.step_size'?"),
+        ("gradient_clip: None\n", "got 'None'; for no value write null"),
+        ("data: {limit: none}\n", "got 'none'; for no value write null"),
+        (
+            "batch_size: 128\nbatch_size_config: {default_batch_size: 32}\n",
+            "config.yaml: batch_size 128 is ignored, batch_size_config.default_batch_size 32 decides; keep one of them",
+        ),
+        ("batch_size_config: {tuned_batch_size: 32}\nbatch_size: 128\n", "tuned_batch_size 32 decides"),
+        ("base: base.yaml\nbatch_size: 128\n", "batch_size 128 is ignored, batch_size_config.tuned_batch_size 16"),
+    ],
+)
+def test_what_a_file_says_twice_or_in_vain_is_refused(tmp_path: Path, text: str, fault: str) -> None:
+    (tmp_path / "base.yaml").write_text("batch_size: 16\nbatch_size_config: {tuned_batch_size: 16}\n")
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path / "config.yaml")
+    assert fault in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides"),
+    [
+        ("batch_size: 64\n", ["batch_size_config.tuned_batch_size=32"]),
+        ("batch_size: 64\nbatch_size_config: {optimize_batch_size: true}\n", []),
+        ("batch_size: 32\nbatch_size_config: {default_batch_size: 32}\n", []),
+        ("base: plain.yaml\nbatch_size_config: {default_batch_size: 32}\n", []),
+        ("batch_size: 400\nbatch_size_config: {tuned_batch_size: 5000}\n_run_batch_size: 400\n", []),
+    ],
+)
+def test_a_size_that_is_where_a_search_begins_or_that_another_file_has_set_is_no_contradiction(
+    tmp_path: Path, text: str, overrides: list[str]
+) -> None:
+    (tmp_path / "plain.yaml").write_text("batch_size: 64\n")
+    (tmp_path / "config.yaml").write_text(text)
+    assert load_config(tmp_path / "config.yaml", overrides).batch_size_config.is_deciding or text == "batch_size: 64\n"

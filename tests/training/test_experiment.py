@@ -16,7 +16,6 @@ from sweepline.training.experiment import (
     find_experiment_dir,
     frozen_path,
     reserve_run_number,
-    slurm_log_pattern,
     weights_path,
 )
 from sweepline.training.frozen import freeze, load_frozen, propose
@@ -82,7 +81,6 @@ def test_the_names_of_an_experiment(tmp_path: Path) -> None:
     assert folder == tmp_path / "experimentruns/digits/simple_cnn/width_16/no_distillation/normal"
     assert weights_path(folder, config, 1).name == "simple_cnn_width_16_normal_run_001.pth"
     assert frozen_path(folder, 12).name == "frozen_config_run_012.json"
-    assert slurm_log_pattern(folder, config, 1000).name == "simple_cnn_width_16_digits_normal_run_1000.out"
     elsewhere = load_config(None, [f"output_dir={tmp_path / 'there'}"])
     assert (tmp_path / "there") in find_experiment_dir(elsewhere, tmp_path).parents
 

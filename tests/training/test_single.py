@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import shutil
@@ -20,7 +21,7 @@ from filelock import FileLock
 from sweepline.errors import ConfigError
 from sweepline.metrics import parse_metric_line
 from sweepline.training.config import known_keys, load_config
-from sweepline.training.single import resolve_device, run
+from sweepline.training.single import in_sweep, prepare, resolve_device, run
 from sweepline.values import flatten, read_yaml
 from tests.conftest import DEADLINE_S, EXPERIMENT, Project
 
@@ -210,7 +211,7 @@ def test_a_run_without_a_given_folder_ends_with_exit_code_0(alone: Alone) -> Non
 
 def test_a_run_without_a_given_folder_makes_one_with_the_same_files(alone: Alone) -> None:
     names = sorted(path.name for path in alone.run_dir.iterdir())
-    assert names == ["batch_size.json", "config.sha256", "config.yaml", "metrics.csv"]
+    assert names == ["batch_size.json", "config.sha256", "config.yaml", "env.json", "log.txt", "metrics.csv"]
 
 
 def test_a_run_without_a_given_folder_writes_below_the_experiments_outputs(alone: Alone) -> None:
@@ -332,6 +333,15 @@ def test_prepare_accepts_sound_variations_and_writes_nothing(tmp_path: Path) -> 
     assert not list(tmp_path.iterdir())
 
 
+def test_prepare_refuses_an_optimizer_that_torch_does_not_offer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        sys, "stdin", io.StringIO('["learner.opt=SGD"]\n["learner.opt=Adamm"]\n["learner.opt=Optimizer"]\n')
+    )
+    with pytest.raises(ConfigError, match=r"unknown learner.opt 'Adamm'; did you mean 'adam'\?") as caught:
+        prepare(None, DIGITS)
+    assert "unknown learner.opt 'Optimizer'" in str(caught.value)
+
+
 # In this process
 
 
@@ -370,3 +380,30 @@ def test_two_runs_alone_in_one_second_have_two_folders(tmp_path: Path, monkeypat
     run(config)
     run(config)
     assert len(list((tmp_path / "single").iterdir())) == 2
+
+
+def test_the_effective_config_of_a_scaled_step_size_tells_it_and_trains_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = ["batch_size_config.lr_rule=linear", "batch_size_config.reference_batch_size=20"]
+    monkeypatch.setenv("SWEEPLINE_RUN_DIR", str(tmp_path / "first"))
+    first = run(load_config(None, [*DIGITS, "batch_size=256", "learner.step_size=0.01", *rule]))
+    written = read_yaml(tmp_path / "first" / "config.yaml").value
+    assert (written["learner"]["step_size"], written["_effective_step_size"], written["_run_batch_size"]) == (
+        0.01,
+        0.05,
+        100,
+    )
+    assert first is not None
+    assert (first["effective_step_size"], first["run_batch_size"]) == (0.05, 100)
+    monkeypatch.setenv("SWEEPLINE_RUN_DIR", str(tmp_path / "again"))
+    assert run(load_config(tmp_path / "first" / "config.yaml")) == first
+
+
+def test_a_search_is_one_for_all_runs_of_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = load_config(None, ["batch_size_config.optimize_batch_size=true"])
+    monkeypatch.delenv("SWEEPLINE_RUN_DIR", raising=False)
+    assert in_sweep(asked).batch_size_config.optimize_batch_size is True
+    monkeypatch.setenv("SWEEPLINE_RUN_DIR", "/runs/1")
+    assert in_sweep(asked).batch_size_config.optimize_batch_size == "once"
+    assert in_sweep(load_config(None)) == load_config(None)

@@ -27,6 +27,7 @@ METRICS_CSV = "metrics.csv"
 EFFECTIVE_CONFIG, CONFIG_HASH, OVERRIDES = "config.yaml", "config.sha256", "overrides.yaml"
 OVERRIDE_NOT_APPLIED = "override not applied"
 _LOG_LOST = "the run's log vanished while it ran: what it printed is lost"
+_SEARCH, _FOUND = "batch_size_config.optimize_batch_size", "batch_size_config.tuned_batch_size"
 
 
 def read_outcome(
@@ -217,10 +218,13 @@ def find_difference(run_dir: Path, asked: Mapping[str, Any], *, is_own: bool = T
     got = flatten(effective) if isinstance(effective, Mapping) else {}
     nested = got | (dict(effective) if isinstance(effective, Mapping) else {})
     is_same = same_value if is_own else _same_text
+    asked = flatten(asked)
     wrong = [
         f"{name}: asked {value!r}, got {nested[name]!r}" if name in nested else f"{name}: asked {value!r}, not there"
-        for name, value in flatten(asked).items()
-        if (is_own or name in nested) and (name not in nested or not is_same(value, nested[name]))
+        for name, value in asked.items()
+        if (is_own or name in nested)
+        and (name not in nested or not is_same(value, nested[name]))
+        and not _is_answered(name, asked, nested)
     ]
     return f"{OVERRIDE_NOT_APPLIED} ({'; '.join(wrong)})" if wrong else None
 
@@ -233,6 +237,12 @@ def _same_text(asked: Any, got: Any) -> bool:
         return not isinstance(asked, bool) and not isinstance(got, bool) and float(asked) == float(got)
     except (TypeError, ValueError):
         return False
+
+
+def _is_answered(name: str, asked: Mapping[str, Any], got: Mapping[str, Any]) -> bool:
+    """Whether a key asked our trainer to search a batch size, and its effective config holds what was found."""
+    is_found = got.get(_SEARCH) is False and got.get(_FOUND) is not None
+    return name in (_SEARCH, _FOUND) and asked.get(_SEARCH) in (True, "once") and is_found
 
 
 def read_tail(run_dir: Path, n_lines: int = 20) -> Sequence[str]:

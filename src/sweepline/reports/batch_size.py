@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,28 +15,41 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TUNING_LOG = "batch_size_tuning.json"
+TUNING_LOG, RECORDS = "batch_size_tuning.json", "tuning"  # of the training side, which nothing here imports
 PLOTS = "plots"
 _MIB = 2**20
 _GOOD, _BAD, _LINE, _CHOSEN = "#2b7a5d", "#c0392b", "#7f8c8d", "#1f4e79"
 
 
 def read_log(experiment_dir: Path) -> dict[int, dict[str, Any]]:
-    """Return the records of a tuning log by run number.
+    """Return the records of an experiment's runs by number: from the log, or where it is damaged from its parts.
 
     Raises:
-        ConfigError: there is none, or it is damaged.
+        ConfigError: there is none, or it is damaged and has no parts.
     """
     path = experiment_dir / TUNING_LOG
     try:
         records = json.loads(path.read_text(encoding="utf-8"))["records"]
         return {int(number): dict(record) for number, record in sorted(records.items(), key=lambda item: int(item[0]))}
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: not there; a run with batch_size_config, or sweepline batch-size, writes it"
-        ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        parts = _read_parts(experiment_dir / RECORDS)
+        if parts:
+            return parts
+        if isinstance(error, FileNotFoundError):
+            raise ConfigError(
+                f"{path}: not there; a run with batch_size_config, or sweepline batch-size, writes it"
+            ) from None
         raise ConfigError(f"{path}: is no tuning log ({error})") from None
+
+
+def _read_parts(folder: Path) -> dict[int, dict[str, Any]]:
+    """Return the records that have a file each, as far as they can be read."""
+    records = {}
+    for path in sorted(folder.glob("run_*.json")):
+        with suppress(OSError, ValueError, TypeError):
+            record = dict(json.loads(path.read_text(encoding="utf-8")))
+            records[int(path.stem.removeprefix("run_"))] = record
+    return dict(sorted(records.items()))
 
 
 def write_plots(experiment_dir: Path, *, number: int | None = None) -> list[Path]:

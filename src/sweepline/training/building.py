@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from sweepline.training import memory
 from sweepline.training.config import LearnerConfig, TrainConfig
 from sweepline.training.data import N_CLASSES, Examples
-from sweepline.training.memory import GIB
 from sweepline.training.models import build_model
 from sweepline.training.optimizers import build_optimizer
 from sweepline.training.seeding import seed_everything
+
+_SHARE_OF_GPU = 0.9  # of its memory for all runs that share it; the rest is what each process needs beside tensors
 
 
 def build_training(
@@ -31,10 +33,26 @@ def build_training(
     return model, optimizer, ignored
 
 
+def device_share(config: TrainConfig) -> float | None:
+    """Return the share of a GPU's memory that the run may take; None where it may take all, or there is no such GPU.
+
+    The config's budget says it, else the number of runs that the device is shared by.
+    """
+    if torch.device(config.device).type != "cuda":
+        return None
+    budget, n_runs = config.batch_size_config.memory_budget_gib, memory.runs_per_device()
+    if budget is not None:
+        return min(1.0, budget * memory.GIB / device_bytes(config))
+    return _SHARE_OF_GPU / n_runs if n_runs > 1 else None
+
+
+def device_bytes(config: TrainConfig) -> int:
+    """Return the memory of the config's GPU."""
+    return int(torch.cuda.get_device_properties(torch.device(config.device).index or 0).total_memory)
+
+
 def _limit_gpu(config: TrainConfig) -> None:
-    """Have torch refuse more of a GPU's memory than the config allows."""
-    budget, device = config.batch_size_config.memory_budget_gib, torch.device(config.device)
-    if budget is not None and device.type == "cuda":
-        index = device.index or 0
-        share = budget * GIB / torch.cuda.get_device_properties(index).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, share), index)
+    """Have torch refuse more of a GPU's memory than the run may take."""
+    share = device_share(config)
+    if share is not None:
+        torch.cuda.set_per_process_memory_fraction(share, torch.device(config.device).index or 0)

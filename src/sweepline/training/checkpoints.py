@@ -60,6 +60,7 @@ class Checkpoints:
         content = {
             "version": VERSION,
             "config_hash": self.config_hash,
+            "torch": str(torch.__version__),  # its own type is nothing that weights_only reads
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
             "state": state.to_dict(),
@@ -71,7 +72,7 @@ class Checkpoints:
         try:
             self.folder.mkdir(exist_ok=True)
             _write_durably(path, content)
-        except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
+        except (OSError, RuntimeError, MemoryError) as error:  # torch tells a full disk as a RuntimeError
             with suppress(OSError):
                 path.with_suffix(".tmp").unlink()
             self.say(f"{path.name} could not be saved: {error}")
@@ -79,11 +80,19 @@ class Checkpoints:
         for old in [known for known in self._paths() if known != path][self.keep - 1 :]:
             old.unlink()
 
-    def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[LoopState, list[EpochResult]] | None:
-        """Put the newest usable checkpoint into model, optimizer and random states; None when there is none."""
+    def restore(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, *, n_epochs: int | None = None
+    ) -> tuple[LoopState, list[EpochResult]] | None:
+        """Put the newest usable checkpoint into model, optimizer and random states; None when there is none.
+
+        ``n_epochs`` is how long the run shall be: a checkpoint of one that has gone on for longer is of no use.
+        """
         for path in self._paths():
             content = self._read(path)
             if content is None:
+                continue
+            if n_epochs is not None and content["state"]["epoch"] > n_epochs:
+                self.say(f"{path.name} is of a later epoch than {n_epochs}: passed over")
                 continue
             model.load_state_dict(content["model"])
             optimizer.load_state_dict(content["optimizer"])
@@ -92,6 +101,9 @@ class Checkpoints:
             ]
             state = LoopState.from_dict(content["state"])
             _set_random_states(content["random"])
+            written_by = content.get("torch", str(torch.__version__))
+            if written_by != str(torch.__version__):
+                self.say(f"{path.name} is of torch {written_by}, this is {torch.__version__}: results may differ")
             self.say(f"goes on from {path.name}: epoch {state.epoch}, step {state.step}")
             return state, history
         return None

@@ -6,18 +6,17 @@ Reading a config needs no torch, so that a typing error costs a tenth of a secon
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sweepline.errors import ConfigError, did_you_mean
-from sweepline.values import display_path, flatten, parse_override, read_yaml
+from sweepline.training.configchecks import OVERRIDE, check_together, describe_fault
+from sweepline.training.configfile import move_key, read_with_bases, set_dotted
+from sweepline.values import display_path, flatten, parse_override
 
-BASE_KEY = "base"
-OVERRIDE = "override "
-MAX_BASES = 20
 MOVED_KEYS = {"training.optimize_batch_size": "batch_size_config.optimize_batch_size"}
 OPTIMIZERS = (
     "sgd",
@@ -163,6 +162,7 @@ class BatchSizeConfig(_Section):
     granularity: Positive | None = None
     steps_per_probe: Annotated[int, Field(ge=2)] = 3
     probe_timeout_s: Annotated[float, Field(gt=0.0)] = 300.0
+    tuning_timeout_s: Annotated[float, Field(gt=0.0)] = 300.0
     memory_budget_gib: Annotated[float, Field(gt=0.0)] | None = None
     target_batch_size: Positive | None = None
     lr_rule: Literal["none", "linear", "sqrt"] = "none"
@@ -220,7 +220,7 @@ def load_config(path: Path | None, overrides: Sequence[str] = (), *, notes: list
     Raises:
         ConfigError: with every fault found: unknown keys with the nearest known one, wrong types, values out of range.
     """
-    tree, origin = _read_with_bases(path) if path is not None else ({}, {})
+    tree, origin = read_with_bases(path) if path is not None else ({}, {})
     label = display_path(path) if path is not None else "config"
     return check_config(tree, origin, overrides, label=label, notes=notes)
 
@@ -248,16 +248,17 @@ def check_config(
             faults += error.faults
             continue
         for name, leaf in flatten({key: value}).items():  # a mapping changes what it names, no more
-            _set_dotted(tree, name, leaf)
+            set_dotted(tree, name, leaf)
+            origin.pop(name, None)  # what comes last stands last
             origin[name] = f"{OVERRIDE}{text}"
-    moved = [_move_key(tree, origin, old, new, label) for old, new in MOVED_KEYS.items()]
+    moved = [move_key(tree, origin, old, new, label) for old, new in MOVED_KEYS.items()]
     if notes is not None:
         notes += [note for note in moved if note]
     try:
         config = TrainConfig.model_validate(tree)
-        faults += _check_together(config, label, origin)
+        faults += check_together(config, label, origin)
     except ValidationError as error:
-        faults += [_sentence(detail, label, origin) for detail in error.errors()]
+        faults += [describe_fault(detail, label, origin, known_keys()) for detail in error.errors()]
     if faults:
         raise ConfigError(*dict.fromkeys(faults))
     return config
@@ -273,143 +274,6 @@ def known_keys(model: type[BaseModel] = TrainConfig, prefix: str = "") -> list[s
         else:
             keys.append(f"{prefix}{name}")
     return keys
-
-
-def _read_with_bases(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return a config file merged over the file it names in ``base``, and so on; and which file each key is from."""
-    layers: list[tuple[str, dict[str, Any]]] = []
-    seen: list[Path] = []
-    current: Path | None = path
-    while current is not None:
-        resolved = current.resolve()
-        if resolved in seen or len(seen) >= MAX_BASES:
-            raise ConfigError(f"{display_path(path)}: base: inherits from itself through {display_path(current)}")
-        seen.append(resolved)
-        document = read_yaml(current)
-        value = {} if document.value is None else document.value
-        if not isinstance(value, dict):
-            raise ConfigError(f"{document.path}:1: a config is a mapping of keys, got {type(value).__name__}")
-        base = value.pop(BASE_KEY, None)
-        if base is not None and not isinstance(base, str):
-            raise ConfigError(f"{document.where((BASE_KEY,))}: base must be a file name, got {base!r}")
-        layers.append((document.path, _nested(value)))
-        current = current.parent / base if base else None
-    merged: dict[str, Any] = {}
-    origin: dict[str, str] = {}
-    for label, layer in reversed(layers):
-        for key, value in flatten(layer).items():
-            if value == {}:
-                continue  # an empty section says nothing
-            _set_dotted(merged, key, value)
-            origin[key] = label
-    return merged, origin
-
-
-def _nested(tree: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return a tree whose dotted keys have become levels."""
-    nested: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            for name, leaf in flatten(value, f"{key}.").items():
-                _set_dotted(nested, name, leaf)
-        else:
-            _set_dotted(nested, str(key), value)
-    return nested
-
-
-def _set_dotted(tree: dict[str, Any], dotted: str, value: Any) -> None:
-    *parents, last = dotted.split(".")
-    node = tree
-    for parent in parents:
-        child = node.get(parent)
-        if not isinstance(child, dict):
-            child = node[parent] = {}
-        node = child
-    node[last] = value
-
-
-def _move_key(tree: dict[str, Any], origin: dict[str, str], old: str, new: str, label: str) -> str | None:
-    """Take the value of a key that has moved to where it belongs now, unless one is there; return what to say."""
-    section, _, name = old.partition(".")
-    parent = tree.get(section)
-    if not isinstance(parent, dict) or name not in parent:
-        return None
-    value, where = parent.pop(name), origin.pop(old, label)
-    if new not in flatten(tree):
-        _set_dotted(tree, new, value)
-        origin[new] = where
-    return f"{where}: {old} is now {new}"
-
-
-def _sentence(detail: Any, label: str, origin: Mapping[str, str]) -> str:
-    key = ".".join(str(part) for part in detail["loc"] if part != "function-after")
-    where = _origin_of(key, origin, label)
-    if detail["type"] == "extra_forbidden":
-        leaves = (
-            flatten(detail["input"], f"{key}.")
-            if isinstance(detail["input"], Mapping) and detail["input"]
-            else {key: 0}
-        )
-        name = next(iter(leaves))
-        hint = did_you_mean(name, known_keys()) or f"; there are {', '.join(known_keys())}"
-        return f"{where}: unknown key {name!r}{hint}"
-    if detail["type"] == "value_error":
-        return f"{where}: {str(detail['msg']).removeprefix('Value error, ')}"
-    if key == "device":
-        return f"{where}: device should be auto, cpu, cuda or cuda:N, got {detail.get('input')!r}"
-    message = str(detail["msg"]).replace("Input should be", "should be")
-    return f"{where}: {key} {message}, got {detail.get('input')!r}"
-
-
-def _origin_of(key: str, origin: Mapping[str, str], label: str) -> str:
-    """Return where a key's value came from, the latest source of the key, its parents or its children."""
-    related = [text for name, text in origin.items() if f"{name}.".startswith(f"{key}.") or key.startswith(f"{name}.")]
-    return related[-1] if related else label
-
-
-def _check_together(config: TrainConfig, label: str, origin: Mapping[str, str]) -> list[str]:
-    """Return what a single field cannot tell."""
-
-    def where(key: str) -> str:
-        return origin.get(key, label)
-
-    faults = []
-    if config.evaluate.every and config.evaluate.split == "valid" and config.data.valid_fraction == 0:
-        faults.append(
-            f"{where('evaluate.split')}: evaluate.split is valid, but data.valid_fraction is 0; set it, or use test"
-        )
-    sizes = config.batch_size_config
-    names = ("optimize_batch_size", "tuned_batch_size", "default_batch_size")
-    decides = next((name for name in names if getattr(sizes, name)), None)
-    given = origin.get("batch_size", "")
-    if decides and given.startswith(OVERRIDE):
-        faults.append(
-            f"{given}: batch_size_config.{decides} decides the batch size; to begin a search elsewhere set "
-            "batch_size_config.default_batch_size instead"
-        )
-    if sizes.is_used and config.run_numbers == "never":
-        faults.append(
-            f"{where('run_numbers')}: run_numbers is never, but batch_size_config decides the batch size, which is "
-            "recorded by number; use auto"
-        )
-    if sizes.lr_rule != "none" and sizes.reference_batch_size is None:
-        faults.append(
-            f"{where('batch_size_config.lr_rule')}: batch_size_config.lr_rule {sizes.lr_rule} scales from "
-            "batch_size_config.reference_batch_size; set it to the size that learner.step_size was chosen for"
-        )
-    if sizes.target_batch_size is not None and config.accumulate not in (1, "auto"):
-        faults.append(
-            f"{where('accumulate')}: accumulate follows from batch_size_config.target_batch_size; set only one of them"
-        )
-    if config.training.mode != "normal" or config.training.use_knowledge_distillation:
-        key = "mode" if config.training.mode != "normal" else "use_knowledge_distillation"
-        faults.append(
-            f"{where(f'training.{key}')}: training.{key} {getattr(config.training, key)} cannot be trained yet; "
-            "there is training.mode normal"
-        )
-    if (config.learner.beta1 is None) != (config.learner.beta2 is None):
-        faults.append(f"{where('learner.beta1')}: learner.beta1 and learner.beta2 come together; set both or neither")
-    return faults
 
 
 def data_root(config: TrainConfig) -> Path:

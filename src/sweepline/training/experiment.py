@@ -1,7 +1,7 @@
 """The folder of an experiment, where runs of one set-up are numbered and keep what the next ones learn from.
 
 ``<outputs>/experimentruns/<data>/<model>/<size>/<distillation|no_distillation>/<mode>/`` holds ``run_counter.txt`` (the
-next number), frozen configs, weights, the tuning log and room for Slurm's logs.
+next number), frozen configs, weights, the tuning records and room for Slurm's logs.
 """
 
 from __future__ import annotations
@@ -17,19 +17,18 @@ from sweepline.errors import ConfigError
 from sweepline.training.config import TrainConfig
 
 COUNTER, TUNING_LOG, LOCK = "run_counter.txt", "batch_size_tuning.json", ".lock"
-CONFIGS, MODELS, SLURM_LOGS = "configs", "models", "slurm_logs"
+CONFIGS, MODELS, RECORDS, SLURM_LOGS = "configs", "models", "tuning", "slurm_logs"
 PROPOSED_BY = "_proposed_by_run"  # marks a frozen config whose run has not begun
 SHRINK = 0.8  # of a size that ran out of memory, where no smaller one is known to work
 _POLL_S = 0.002
-_NUMBERED = re.compile(r"_run_(\d+)\.")
+_NUMBERED = re.compile(r"(?:^|_)run_(\d+)\.")
 
 
 def reserve_run_number(experiment_dir: Path) -> int:
     """Return a number, from 1 on, that no other run of this experiment has or will have.
 
     Any number of processes may ask at once, also on a shared file system. ``run_counter.txt`` tells the next number;
-    where it is unreadable, lost, or tells one that has a frozen config, numbers continue after the highest that any
-    file there carries.
+    where it is unreadable, lost or behind (from a backup), numbers continue after the highest that any file carries.
 
     Raises:
         ConfigError: the folder cannot be written.
@@ -42,13 +41,10 @@ def reserve_run_number(experiment_dir: Path) -> int:
 
 def next_run_number(experiment_dir: Path) -> int:
     """Return the number that the next run will get; only the holder of the lock can rely on it."""
-    counter = experiment_dir / COUNTER
     told = 0
     with suppress(OSError, ValueError):
-        told = int(counter.read_text(encoding="utf-8"))
-    if told >= 1 and not is_taken(experiment_dir, told):
-        return told
-    return max(_numbers_in_use(experiment_dir), default=0) + 1
+        told = int((experiment_dir / COUNTER).read_text(encoding="utf-8"))
+    return max(told, highest_number_in_use(experiment_dir) + 1)
 
 
 def is_taken(experiment_dir: Path, number: int) -> bool:
@@ -60,15 +56,29 @@ def is_taken(experiment_dir: Path, number: int) -> bool:
     return f'"{PROPOSED_BY}"' not in text
 
 
-def _numbers_in_use(experiment_dir: Path) -> Iterator[int]:
-    """Yield the numbers that files and the tuning log carry."""
-    for path in experiment_dir.glob("*/*_run_*"):
+def highest_number_in_use(experiment_dir: Path) -> int:
+    """Return the highest number that a file of a run carries, 0 where there is none."""
+    in_configs = set(_numbers_in_names(experiment_dir / CONFIGS))
+    folders = (path for path in _entries(experiment_dir) if path.name != CONFIGS and path.is_dir())
+    highest = max((number for folder in folders for number in _numbers_in_names(folder)), default=0)
+    if not (experiment_dir / RECORDS).exists():  # the log of an older version, which knows runs by number alone
+        with suppress(OSError):
+            text = (experiment_dir / TUNING_LOG).read_text(encoding="utf-8", errors="replace")
+            highest = max(highest, *map(int, re.findall(r'"run_number":\s*(\d+)', text)), 0)
+    later = sorted((number for number in in_configs if number > highest), reverse=True)
+    return next((number for number in later if is_taken(experiment_dir, number)), highest)
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    with suppress(OSError):
+        yield from folder.iterdir()
+
+
+def _numbers_in_names(folder: Path) -> Iterator[int]:
+    for path in _entries(folder):
         match = _NUMBERED.search(path.name)
         if match:
             yield int(match[1])
-    with suppress(OSError):
-        text = (experiment_dir / TUNING_LOG).read_text(encoding="utf-8", errors="replace")
-        yield from map(int, re.findall(r'"run_number":\s*(\d+)', text))
 
 
 @contextmanager
@@ -131,9 +141,3 @@ def weights_path(experiment_dir: Path, config: TrainConfig, number: int) -> Path
 def frozen_path(experiment_dir: Path, number: int) -> Path:
     """Return where the config of a run is kept."""
     return experiment_dir / CONFIGS / f"frozen_config_run_{number:03d}.json"
-
-
-def slurm_log_pattern(experiment_dir: Path, config: TrainConfig, number: int) -> Path:
-    """Return where a Slurm job of a run would log."""
-    name = f"{config.model.name}_{_size(config)}_{config.data.name}_{config.training.mode}_run_{number:03d}.out"
-    return experiment_dir / SLURM_LOGS / name

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from sweepline.training import memory
+from sweepline.training.batchsize.policy import examples_per_step
 from sweepline.training.config import TrainConfig
 from sweepline.training.data import Examples
 from sweepline.training.memory import BatchTooLargeError
@@ -67,12 +68,6 @@ class Watcher:
     say: Callable[[str], None] = lambda _: None
 
 
-def examples_per_step(config: TrainConfig) -> int:
-    """Return how many examples an optimizer step sees."""
-    once = config.accumulate if isinstance(config.accumulate, int) else 1
-    return config.batch_size_config.target_batch_size or config.batch_size * once
-
-
 def train(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -104,6 +99,7 @@ def train(
         for index in torch.split(order, n_per_step)[state.batch :]:
             if watcher.should_stop():
                 raise TrainingStoppedError
+            optimizer.zero_grad(set_to_none=True)  # nothing that is looked at now shall find less memory for it
             watcher.before_step(state.step, index, _n_at_once(config, state))
             loss_sum, n_right = _gradients_that_fit(
                 model, optimizer, config, examples, index, state=state, watcher=watcher

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from sweepline.errors import SweeplineError
+from sweepline.errors import ConfigError, SweeplineError
 
 GIB = 1 << 30
 _TEXT = re.compile(
@@ -20,8 +20,14 @@ _TEXT = re.compile(
     re.IGNORECASE,
 )
 _UNMAPPED = re.compile(r"cannot map zero-fill pages|failed to map segment")  # a library that finds no room
+_NO_PRIMITIVE = "could not create a primitive"
 _UNSUPPORTED = re.compile(r"CUDNN_STATUS_NOT_SUPPORTED|CUDNN_STATUS_EXECUTION_FAILED|could not create a primitive")
 _SHARE_OF_FREE = 0.9
+_RUNS_PER_DEVICE = "SWEEPLINE_RUNS_PER_DEVICE"
+_CGROUPS = Path("/sys/fs/cgroup")
+# Below it: the folder, the files of limits and the file of what is used.
+_CGROUP_V2 = ("", ("memory.max", "memory.high"), "memory.current")
+_CGROUP_V1 = ("memory", ("memory.limit_in_bytes",), "memory.usage_in_bytes")
 
 
 class BatchTooLargeError(SweeplineError):
@@ -45,6 +51,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 def is_unsupported(error: BaseException) -> bool:
     """Whether a library could not do its work at this size, which it tells for want of memory too."""
     return any(_UNSUPPORTED.search(str(link)) for link in _chain(error))
+
+
+def is_refused_by_limit(error: BaseException) -> bool:
+    """Whether a CPU library could not do its work in a process whose memory is limited, which is for want of it."""
+    return is_limited() and any(_NO_PRIMITIVE in str(link) for link in _chain(error))
 
 
 def tells_out_of_memory(text: str) -> bool:
@@ -103,6 +114,11 @@ def resident_bytes() -> int:
     return _status("VmRSS")
 
 
+def anonymous_bytes() -> int:
+    """Return the memory of this process that is really there and in no file: what it has allocated and used."""
+    return _status("RssAnon")
+
+
 def peak_resident_bytes() -> int:
     """Return the most there ever was since :func:`forget_peak`."""
     return _status("VmHWM")
@@ -123,19 +139,55 @@ def _status(name: str) -> int:
     return 0
 
 
+def runs_per_device() -> int:
+    """Return how many runs share this run's device, or this machine's memory on a CPU; a sweep tells it.
+
+    Raises:
+        ConfigError: it is no whole number above zero.
+    """
+    text = os.environ.get(_RUNS_PER_DEVICE, "").strip() or "1"
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"{_RUNS_PER_DEVICE}: needs a whole number above zero, got {text!r}")
+    return int(text)
+
+
 def usable_bytes() -> int:
-    """Return nine tenths of the memory that this process can have before the machine, or its cgroup, is full."""
-    free = [_meminfo("MemAvailable")]
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
-        try:
-            cached = _field(Path(used).with_name("memory.stat"), "inactive_file")
-            free.append(int(Path(limit).read_text()) - int(Path(used).read_text()) + cached)
-        except (OSError, ValueError):  # no such group, or "max"
-            continue
-    return int(max(0, min(free)) * _SHARE_OF_FREE)
+    """Return nine tenths of what is free on the machine and in this process's cgroups, shared with its neighbours."""
+    free = [_meminfo("MemAvailable"), *cgroup_free_bytes()]
+    return int(max(0, min(free)) * _SHARE_OF_FREE / runs_per_device())
+
+
+def cgroup_free_bytes(root: Path = _CGROUPS, listing: Path = Path("/proc/self/cgroup")) -> list[int]:
+    """Return what is free in each control group that this process is in, from its own up to the root.
+
+    Slurm and systemd nest them, and the least of their limits holds. Of both versions: where one is not there, or has
+    no limit, it tells nothing.
+    """
+    paths = {_CGROUP_V2: ["/"], _CGROUP_V1: ["/"]}
+    with suppress(OSError, ValueError):
+        for line in listing.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers == "" or "memory" in controllers.split(","):
+                paths[_CGROUP_V1 if controllers else _CGROUP_V2].append(path)
+    free = []
+    for (top, limits, usage), own_paths in paths.items():
+        for folder in {parent for path in own_paths for parent in _up_to(root / top, path)}:
+            free += [_free_below(folder / name, folder / usage) for name in limits]
+    return [n_bytes for n_bytes in free if n_bytes is not None]
+
+
+def _up_to(root: Path, path: str) -> Iterator[Path]:
+    """Yield the folder of a control group and those above it, within ``root``."""
+    own = Path(os.path.normpath(f"{root}/{path}"))
+    yield from (folder for folder in (own, *own.parents) if folder == root or root in folder.parents)
+
+
+def _free_below(limit: Path, usage: Path) -> int | None:
+    try:
+        cached = _field(usage.with_name("memory.stat"), "inactive_file")
+        return int(limit.read_text()) - int(usage.read_text()) + cached
+    except (OSError, ValueError):  # no such group, or "max"
+        return None
 
 
 def _field(path: Path, name: str) -> int:

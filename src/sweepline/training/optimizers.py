@@ -22,7 +22,7 @@ def build_optimizer(
     Raises:
         ConfigError: torch has no such optimizer, or it refuses the values.
     """
-    kind = _find_class(config.opt)
+    kind = find_class(config.opt)
     accepted = inspect.signature(kind).parameters
     wanted: dict[str, Any] = {"lr": config.step_size, "weight_decay": config.weight_decay, "momentum": config.momentum}
     if config.beta1 is not None and config.beta2 is not None:
@@ -67,7 +67,12 @@ def _spare_dynamo(kind: type[torch.optim.Optimizer]) -> None:
     kind.step = plain_step  # type: ignore[method-assign]
 
 
-def _find_class(name: str) -> type[Any]:
+def find_class(name: str) -> type[Any]:
+    """Return torch's optimizer of a name, whatever its case.
+
+    Raises:
+        ConfigError: torch has none of that name.
+    """
     by_name = {
         key.lower(): value
         for key, value in vars(torch.optim).items()

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import netrc
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,18 +16,21 @@ import yaml
 
 from sweepline.metrics import format_metric_line
 from sweepline.training.config import TrainConfig
+from sweepline.training.console import say, tell
 from sweepline.training.loop import EpochResult
 
 ONLINE_TIMEOUT_S = 5
 
 
-def write_effective_config(config: TrainConfig, run_dir: Path) -> str:
-    """Write the config that is really used, and last its hash, by which readers know it is whole; return the hash."""
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+def write_effective_config(config: TrainConfig, run_dir: Path, marks: Mapping[str, Any] | None = None) -> None:
+    """Write the config that is really used, and last its hash, by which readers know it is whole.
+
+    ``marks`` are keys that tell what trained where it differs from what was asked for; no config is made of them.
+    """
+    text = yaml.safe_dump({**config.model_dump(mode="json"), **(marks or {})}, sort_keys=False)
     _write_whole(run_dir / "config.yaml", text)
     digest = hashlib.sha256(text.encode()).hexdigest()
     _write_whole(run_dir / "config.sha256", f"{digest}  config.yaml\n")
-    return digest
 
 
 def _write_whole(path: Path, text: str) -> None:
@@ -40,15 +42,16 @@ def _write_whole(path: Path, text: str) -> None:
 class Reporter:
     """Reports epochs as they end, and the last one's metrics as the run's result."""
 
-    def __init__(self, config: TrainConfig, run_dir: Path) -> None:
+    def __init__(self, config: TrainConfig, run_dir: Path, *, told: Mapping[str, Any] | None = None) -> None:
+        """Start the trackers; ``told`` goes beside the config into W&B."""
         self._history = run_dir / "metrics.csv"
         self._columns: list[str] = []
-        self._trackers = [t for t in (start_wandb(config, run_dir), start_tensorboard(config, run_dir)) if t]
+        self._trackers = [t for t in (start_wandb(config, run_dir, told), start_tensorboard(config, run_dir)) if t]
 
     def epoch(self, result: EpochResult) -> None:
         """Report one epoch."""
         place = {"epoch": result.epoch, "step": result.step, "samples": result.samples}
-        print(format_metric_line(result.metrics, **place), flush=True)
+        tell(format_metric_line(result.metrics, **place))
         self._append({**place, **result.metrics})
         for tracker in self._trackers:
             tracker.log(result.metrics, place)
@@ -57,8 +60,7 @@ class Reporter:
         """Report the run's result and close the trackers."""
         self.close()
         for name, value in metrics.items():
-            print(format_metric_line({name: value}))
-        sys.stdout.flush()
+            tell(format_metric_line({name: value}))
 
     def close(self) -> None:
         """Close the trackers of a run that has ended or goes on later."""
@@ -110,12 +112,7 @@ class Tracker:
             say(f"{self.name} failed and is left out from here on: {type(error).__name__}: {error}")
 
 
-def say(text: str) -> None:
-    """Print a remark where METRIC lines are not looked for."""
-    print(f"train_single: {text}", file=sys.stderr, flush=True)
-
-
-def start_wandb(config: TrainConfig, run_dir: Path) -> Tracker | None:
+def start_wandb(config: TrainConfig, run_dir: Path, told: Mapping[str, Any] | None = None) -> Tracker | None:
     """Start a W&B run: online with a key (waiting at most 5 s), else offline; None when disabled or not installed."""
     settings = config.wandb
     mode = os.environ.get("WANDB_MODE", settings.mode) if settings.mode == "auto" else settings.mode
@@ -139,7 +136,7 @@ def start_wandb(config: TrainConfig, run_dir: Path) -> Tracker | None:
         "tags": [tag for tag in environ.get("WANDB_TAGS", "").split(",") if tag] or list(settings.tags),
         "resume": "allow",
         "dir": str(run_dir),
-        "config": config.model_dump(mode="json"),
+        "config": {**config.model_dump(mode="json"), **(told or {})},
     }
     quiet = {"silent": True, "console": "off"}
     _shorten_wait()

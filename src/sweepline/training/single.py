@@ -9,24 +9,31 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from sweepline.errors import ConfigError, SweeplineError
 from sweepline.training import memory
-from sweepline.training.config import LearnerConfig, TrainConfig, load_config
+from sweepline.training.batchsize.lessons import keep_size, recommend_size
+from sweepline.training.batchsize.policy import effective_step_size, examples_per_step, tuning_key
+from sweepline.training.config import OPTIMIZERS, TrainConfig, load_config
+from sweepline.training.console import OutputError, keep_log, say, tell, tell_piece
 from sweepline.training.data import Examples, load_data, pick_held_out, prepare_data
-from sweepline.training.experiment import SHRINK
-from sweepline.training.frozen import load_frozen
+from sweepline.training.device import device_name, resolve_device
+from sweepline.training.environment import is_in_sweep, write_environment
+from sweepline.training.experiment import find_experiment_dir
+from sweepline.training.folder import experiment_dir, make_run_dir
+from sweepline.training.frozen import as_decided, load_frozen
+from sweepline.training.identity import marks_of, report_sizes, result_identity
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
     from sweepline.training.batchsize.noise import NoiseMeter
+    from sweepline.training.checkpoints import Checkpoints
     from sweepline.training.loop import LoopState, Watcher
     from sweepline.training.numbered import NumberedRun
 
@@ -48,10 +55,17 @@ def main(argv: Sequence[str] | None = None, *, default_config: Path | None = Non
         help="check the config, fetch the data, and end; variations come as JSON lists on standard input",
     )
     parser.add_argument("--seed", metavar="N", help="the same as seed=N")
+    parser.add_argument(
+        "--tune", action="store_true", help="search the batch size (again): batch_size_config.optimize_batch_size=true"
+    )
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     args = parser.parse_args(argv)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start threads that nothing here uses
-    overrides = [*args.overrides, *([f"seed={args.seed}"] if args.seed is not None else [])]
+    overrides = [
+        *args.overrides,
+        *([f"seed={args.seed}"] if args.seed is not None else []),
+        *(["batch_size_config.optimize_batch_size=true"] if args.tune else []),
+    ]
     try:
         if args.prepare:
             prepare(args.config, overrides)
@@ -62,13 +76,16 @@ def main(argv: Sequence[str] | None = None, *, default_config: Path | None = Non
         else:
             config = load_config(args.config, overrides, notes=notes)
         for note in notes:
-            print(f"train_single: {note}", file=sys.stderr)
+            say(note)
         return EXIT_STOPPED if run(config, outputs=experiment_dir(args.config) / "outputs") is None else 0
+    except OutputError as error:
+        say(str(error))
+        return EXIT_UNWRITTEN
     except SweeplineError as error:
-        print(f"train_single: {error}", file=sys.stderr)
+        say(str(error))
         return EXIT_OUT_OF_MEMORY if isinstance(error, memory.BatchTooLargeError) else EXIT_UNUSABLE
     except KeyboardInterrupt:
-        print("train_single: interrupted", file=sys.stderr)
+        say("interrupted")
         return EXIT_INTERRUPTED
 
 
@@ -76,8 +93,8 @@ def leave(code: int) -> NoReturn:
     """End this process, everything written out: taking down torch's modules would take longer than many a run."""
     atexit._run_exitfuncs()
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # a closed one is None
+            stream.flush()
     except OSError as error:  # the interpreter's own code for it
         with suppress(OSError):
             print(f"train_single: output cannot be written: {error.strerror}", file=sys.stderr, flush=True)
@@ -101,14 +118,23 @@ def prepare(path: Path | None, overrides: Sequence[str]) -> None:
             faults += error.faults
     if faults:
         raise ConfigError(*dict.fromkeys(faults))
+    _check_optimizers({config.learner.opt for config in configs})
     for config in {(config.data.name, config.data.root): config for config in configs}.values():
         prepare_data(config)
 
 
-def experiment_dir(config: Path | None) -> Path:
-    """Return the config file's folder, or its parent when that folder is called ``cfg``."""
-    folder = config.parent if config is not None else Path.cwd()
-    return folder.parent if folder.name == "cfg" else folder
+def _check_optimizers(names: Collection[str]) -> None:
+    """Refuse what torch does not offer; it is imported for names alone that are its own."""
+    faults: list[str] = []
+    for name in sorted(name for name in names if name.lower() not in OPTIMIZERS):
+        from sweepline.training.optimizers import find_class
+
+        try:
+            find_class(name)
+        except ConfigError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(*faults)
 
 
 def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, float] | None:
@@ -122,17 +148,19 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
     Raises:
         ConfigError: the device or the data cannot be had.
     """
-    from sweepline.training.batchsize.trial import make_trial
+    from sweepline.training.batchsize.trial import Trial
     from sweepline.training.numbered import begin, is_numbered, limited
-    from sweepline.training.reporting import say, write_effective_config
     from sweepline.training.seeding import set_up_process
 
+    memory.runs_per_device()  # what it cannot use is said before a number is taken
     set_up_process(config)
-    device = resolve_device(config.device)
-    config = config.model_copy(update={"device": str(device)})
+    config = in_sweep(config.model_copy(update={"device": str(resolve_device(config.device))}))
     run_dir = make_run_dir(config, outputs)
-    is_decided = config.batch_size_config.is_deciding  # else the size stays as asked for, its bounds beside it
-    config_hash = "" if is_decided else write_effective_config(config, run_dir)
+    keep_log(None if is_in_sweep() else run_dir / "log.txt")  # a sweep keeps its own
+    if not is_in_sweep():
+        write_environment(run_dir)
+    if not config.batch_size_config.is_deciding:  # the size stays as asked for, its bounds beside it
+        _write_config(config, config, run_dir, n_examples=None)
     data = load_data(config)
     numbered = None
     if is_numbered(config):
@@ -141,17 +169,18 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
             outputs=outputs,
             run_dir=run_dir,
             n_examples=len(data[0]),
-            device_name=device_name(device),
-            build=make_trial(config, data),
-            tell=lambda text: print(text, end="", flush=True),
+            device_name=device_name(resolve_device(config.device)),
+            build=Trial(config, data),
+            tell=tell_piece,
         )
     used = numbered.config if numbered else limited(config)
-    if is_decided:
-        config_hash = write_effective_config(config.model_copy(update={"batch_size": used.batch_size}), run_dir)
-    too_large = None
+    _write_config(config, used, run_dir, n_examples=len(data[0]))
     try:
         check_batch_size(used, len(data[0]))
-        return _train(used, data, run_dir=run_dir, config_hash=config_hash, numbered=numbered)
+        metrics = _train(used, data, run_dir=run_dir, numbered=numbered)
+        if metrics is not None and not numbered and _is_learning(config):
+            keep_size(*_set_up(config, outputs), used.batch_size)
+        return metrics
     except memory.BatchTooLargeError as error:
         too_large = error
     except (Exception, KeyboardInterrupt) as error:
@@ -160,11 +189,43 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
                 numbered.fail(memory.describe(error, 1000))
             raise
         too_large = memory.BatchTooLargeError(used.batch_size, memory.describe(error))
-    shrunk = numbered.fail(str(too_large), ran_out_at=too_large.batch_size) if numbered else None
-    size = shrunk.recommended_batch_size if shrunk else max(1, int(too_large.batch_size * SHRINK))
-    print(f"METRIC run_batch_size={too_large.batch_size} recommended_batch_size={size}", flush=True)
+    size = numbered.fail(str(too_large), ran_out_at=too_large.batch_size).recommended_batch_size if numbered else None
+    size = size or recommend_size(*_set_up(config, outputs), too_large.batch_size)
+    tell(f"METRIC run_batch_size={too_large.batch_size} recommended_batch_size={size}")
     say(f"a batch size of {size} is recommended")
     raise too_large
+
+
+def _is_learning(config: TrainConfig) -> bool:
+    """Whether the size was bounded, as it is after memory had run out, and others may be told that it trains."""
+    return config.batch_size_config.max_batch_size is not None and config.run_numbers != "never"
+
+
+def _set_up(config: TrainConfig, outputs: Path) -> tuple[Path, str]:
+    """Return the folder of the run's experiment, and what it shares with set-ups that need the same memory."""
+    return find_experiment_dir(config, outputs), tuning_key(config, device_name(resolve_device(config.device)))
+
+
+def in_sweep(config: TrainConfig) -> TrainConfig:
+    """Return a config that searches once for all runs of a sweep, which are compared and shall have one size."""
+    sizes = config.batch_size_config
+    if not is_in_sweep() or sizes.optimize_batch_size is not True:
+        return config
+    once = sizes.model_copy(update={"optimize_batch_size": "once"})
+    return config.model_copy(update={"batch_size_config": once})
+
+
+def _write_config(asked: TrainConfig, used: TrainConfig, run_dir: Path, *, n_examples: int | None) -> None:
+    """Write the effective config: run again, it trains the same, and searches and scales nothing a second time.
+
+    What trained is told beside the keys that it follows from. Without ``n_examples`` it is not known yet.
+    """
+    from sweepline.training.reporting import write_effective_config
+
+    config = as_decided(asked, used.batch_size)
+    if config.batch_size_config.is_deciding:
+        config = config.model_copy(update={"batch_size": used.batch_size})
+    write_effective_config(config, run_dir, marks_of(config, used, n_examples) if n_examples is not None else {})
 
 
 def check_batch_size(config: TrainConfig, n_examples: int) -> None:
@@ -173,8 +234,6 @@ def check_batch_size(config: TrainConfig, n_examples: int) -> None:
     Raises:
         ConfigError: no epoch would have a step.
     """
-    from sweepline.training.loop import examples_per_step
-
     n_per_step = examples_per_step(config)
     if config.drop_last and n_per_step > n_examples:
         raise ConfigError(
@@ -182,30 +241,19 @@ def check_batch_size(config: TrainConfig, n_examples: int) -> None:
         )
 
 
-def device_name(device: torch.device) -> str:
-    """Return which kind of device this is, to tell what fits on it from what fits on others."""
-    if device.type != "cuda":
-        return device.type
-    import torch
-
-    return torch.cuda.get_device_name(device)
-
-
 def _train(
     config: TrainConfig,
     data: tuple[Examples, Examples | None, Examples],
     *,
     run_dir: Path,
-    config_hash: str,
     numbered: NumberedRun | None,
 ) -> dict[str, float] | None:
     import torch
 
     from sweepline.training.batchsize.noise import NoiseMeter
-    from sweepline.training.checkpoints import Checkpoints
     from sweepline.training.loop import LoopState, TrainingStoppedError, train
-    from sweepline.training.numbered import report_size, run_limit
-    from sweepline.training.reporting import Reporter, say
+    from sweepline.training.numbered import run_limit
+    from sweepline.training.reporting import Reporter
 
     limit = run_limit(config)
     if limit is not None:
@@ -214,89 +262,112 @@ def _train(
     model, optimizer = _build(config, data[0])
     held_by_model = memory.data_bytes() - held_before
     device = torch.device(config.device)
-    reporter = Reporter(config, run_dir)
-    checkpoints = None
-    if config.checkpoint.enabled:
-        keep, interval_s = config.checkpoint.keep, config.checkpoint.interval_s
-        checkpoints = Checkpoints(run_dir, config_hash=config_hash, keep=keep, interval_s=interval_s, say=say)
-    found = checkpoints.restore(model, optimizer) if checkpoints else None
+    reporter = Reporter(config, run_dir, told=marks_of(config, config, len(data[0])))
+    checkpoints = _open_checkpoints(config, run_dir, n_examples=len(data[0]))
+    found = checkpoints.restore(model, optimizer, n_epochs=config.epochs) if checkpoints else None
     state, history = found or (LoopState(), [])
-    metrics: dict[str, float] = {}
     for result in history:
         reporter.epoch(result)
-        metrics = metrics | result.metrics
     examples, held_out = data[0].to(device), pick_held_out(config, data)
     on_device = held_out.to(device) if held_out else None
     if limit is not None and device.type == "cpu":
         memory.limit_data(limit - held_by_model)
     meter = NoiseMeter(model, examples, every=config.noise_every, kept=state.noise)
-    watcher = _watch(state, meter, numbered)
+
+    def save() -> None:
+        if checkpoints:
+            checkpoints.save(model, optimizer, state, history)
+
+    def save_if_due() -> None:
+        if checkpoints and checkpoints.is_due and checkpoints.interval_s > 0:  # else after every epoch
+            save()
+
+    watcher = _watch(state, model, meter, numbered=numbered, save_if_due=save_if_due)
     try:
         for result in train(model, optimizer, config, examples, on_device, state=state, watcher=watcher):
             reporter.epoch(result)
-            metrics = metrics | result.metrics
             history.append(result)
             if checkpoints and checkpoints.is_due and state.epoch <= config.epochs:
-                checkpoints.save(model, optimizer, state, history)
+                save()
     except TrainingStoppedError:
         say(f"asked to end: stopped after step {state.step}")
-        if checkpoints:
-            checkpoints.save(model, optimizer, state, history)
+        save()
         reporter.close()
         if numbered:
             numbered.stop()
         return None
     if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
         say("the weights are no longer finite: the step size is likely too large")
-    metrics |= meter.report(say) | report_size(config, n_splits=state.n_splits)
+    metrics = {name: value for result in history for name, value in result.metrics.items()}
+    metrics |= meter.report(say) | report_sizes(config, len(data[0]), n_splits=state.n_splits)
+    reporter.finish(metrics)
     if numbered:
         numbered.succeed(model, n_splits=state.n_splits)
-    reporter.finish(metrics)
     return metrics
 
 
-def _build(config: TrainConfig, training: Examples) -> tuple[nn.Module, torch.optim.Optimizer]:
-    """Return the model and its optimizer, drawn from the config's seed."""
-    from sweepline.training.building import build_training
-    from sweepline.training.loop import examples_per_step
-    from sweepline.training.reporting import say
+def _open_checkpoints(config: TrainConfig, run_dir: Path, *, n_examples: int) -> Checkpoints | None:
+    """Return the checkpoints of this run's folder; None where it shall have none."""
+    from sweepline.training.checkpoints import Checkpoints
 
-    learner = scaled_learner(config, examples_per_step(config))
-    model, optimizer, ignored = build_training(config, training, learner)
+    if not config.checkpoint.enabled:
+        return None
+    return Checkpoints(
+        run_dir,
+        config_hash=result_identity(config, n_examples),
+        keep=config.checkpoint.keep,
+        interval_s=config.checkpoint.interval_s,
+        say=say,
+    )
+
+
+def _build(config: TrainConfig, training: Examples) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """Return the model and its optimizer, drawn from the config's seed, with the step size that ``lr_rule`` makes."""
+    from sweepline.training.building import build_training
+
+    rate = effective_step_size(config, len(training))
+    if rate != config.learner.step_size:
+        sizes, n_per_step = config.batch_size_config, min(examples_per_step(config), len(training))
+        say(
+            f"step size {config.learner.step_size} becomes {rate:.6g}: lr_rule {sizes.lr_rule}, "
+            f"{sizes.reference_batch_size} -> {n_per_step} examples a step"
+        )
+    model, optimizer, ignored = build_training(config, training, config.learner.model_copy(update={"step_size": rate}))
     if ignored:
         say(f"{config.learner.opt} ignores {', '.join(ignored)}")
     return model, optimizer
 
 
-def _watch(state: LoopState, meter: NoiseMeter, numbered: NumberedRun | None) -> Watcher:
-    """Return what looks at training: the first batch against its record, the noise scale, SIGTERM."""
+def _watch(
+    state: LoopState,
+    model: nn.Module,
+    meter: NoiseMeter,
+    *,
+    numbered: NumberedRun | None,
+    save_if_due: Callable[[], None],
+) -> Watcher:
+    """Return what looks at training: checkpoints, the noise scale, the first batch against its record, SIGTERM."""
     from sweepline.training.loop import Watcher
-    from sweepline.training.reporting import say
 
     unchecked = [numbered] if numbered is not None and state.n_splits == 1 else []
 
     def before_step(step: int, index: torch.Tensor, n_at_once: int) -> None:
-        while unchecked:
-            unchecked.pop().check_first_batch(min(n_at_once, len(index)), len(index))
+        save_if_due()
         meter.measure(step, index, n_at_once=n_at_once)
+        while unchecked:
+            _check_next_batch(model, unchecked.pop(), len(index))
 
     return Watcher(should_stop=Flag(signal.SIGTERM), before_step=before_step, say=say)
 
 
-def scaled_learner(config: TrainConfig, n_per_step: int) -> LearnerConfig:
-    """Return the learner with the step size that ``lr_rule`` makes of it, which is said."""
-    from sweepline.training.batchsize.policy import scaled_step_size
-    from sweepline.training.reporting import say
+def _check_next_batch(model: nn.Module, numbered: NumberedRun, n_in_step: int) -> None:
+    """Have the next batch that enters the network compared with the run's record, and no other."""
 
-    rate = scaled_step_size(config, n_per_step)
-    if rate == config.learner.step_size:
-        return config.learner
-    sizes = config.batch_size_config
-    say(
-        f"step size {config.learner.step_size} becomes {rate:.6g}: lr_rule {sizes.lr_rule}, "
-        f"{sizes.reference_batch_size} -> {n_per_step} examples a step"
-    )
-    return config.learner.model_copy(update={"step_size": rate})
+    def check(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        hook.remove()
+        numbered.check_first_batch(inputs[0], n_in_step)
+
+    hook = model.register_forward_pre_hook(check)
 
 
 class Flag:
@@ -312,41 +383,3 @@ class Flag:
 
     def __call__(self) -> bool:
         return self._is_set
-
-
-def resolve_device(wanted: str) -> torch.device:
-    """Return the torch device, ``auto`` being a GPU where there is one.
-
-    Raises:
-        ConfigError: the device is not there.
-    """
-    import torch
-
-    name = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
-    device = torch.device(name)
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError(f"device {wanted}: this machine has no Metal GPU; use device=cpu")
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
-        raise ConfigError(f"device {wanted}: no such GPU (CUDA_VISIBLE_DEVICES: {visible or 'none'}); use device=cpu")
-    return device
-
-
-def make_run_dir(config: TrainConfig, outputs: Path) -> Path:
-    """Return this run's folder: ``$SWEEPLINE_RUN_DIR``, else a new one under ``single/`` in the outputs."""
-    given = os.environ.get("SWEEPLINE_RUN_DIR")
-    if given:
-        path = Path(given)
-        path.mkdir(parents=True, exist_ok=True)
-        return path
-    parent = (Path(config.output_dir) if config.output_dir else outputs) / "single"
-    stamp = datetime.now().strftime("%Y%m%d_%H%M%S")
-    parent.mkdir(parents=True, exist_ok=True)
-    for suffix in ("", *(f"_{i}" for i in range(1, 1000))):
-        path = parent / f"{stamp}_s{config.seed}{suffix}"
-        try:
-            path.mkdir()
-        except FileExistsError:
-            continue
-        return path
-    raise ConfigError(f"{parent}: cannot make a folder for this run")

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from sweepline.training.batchsize.advice import StepTime, advise, fastest_size, fit_step_time
+from sweepline.training.batchsize.noise import Estimate
 from sweepline.training.batchsize.probe import Probe
 
 
@@ -46,27 +47,41 @@ def test_the_fastest_size_has_the_least_time_to_a_target() -> None:
     assert best == round(math.sqrt(noise * line.fixed_s / line.per_example_s))
 
 
-def test_what_is_fastest_is_chosen_where_it_fits() -> None:
-    advice = advise(fits=1000, usable=500, smallest=32, critical=500.0, step_time=StepTime(0.004, 0.00002))
-    assert (advice.chosen, advice.reason) == (316, "the fastest; 500 could be used")
+CRITICAL, LINE = Estimate(500.0, 300.0, 900.0), StepTime(0.004, 0.00002)
+
+
+def test_what_is_fastest_is_chosen_as_a_power_of_two_with_its_interval() -> None:
+    advice = advise(fits=1000, usable=500, default=64, critical=CRITICAL, step_time=LINE)
+    assert (advice.fastest, advice.fastest_low, advice.fastest_high) == (316, 245, 424)
+    assert (advice.chosen, advice.reason) == (256, "the fastest, as a power of two; 500 could be used")
+
+
+@pytest.mark.parametrize("fixed_s", [0.00090, 0.00091, 0.00099, 0.00167])
+def test_times_that_scatter_change_no_choice(fixed_s: float) -> None:
+    line = StepTime(fixed_s, 0.00036)
+    assert advise(fits=768, usable=384, default=64, critical=Estimate(75, 50, 110), step_time=line).chosen == 16
 
 
 def test_what_fits_is_chosen_where_the_fastest_does_not() -> None:
-    advice = advise(fits=200, usable=100, smallest=32, critical=500.0, step_time=StepTime(0.004, 0.00002))
+    advice = advise(fits=200, usable=100, default=64, critical=CRITICAL, step_time=LINE)
     assert advice.chosen == 100
     assert "316 would be faster, but does not fit safely" in advice.reason
 
 
 @pytest.mark.parametrize(
-    ("critical", "line", "why"), [(None, StepTime(1, 1), "no noise scale"), (5.0, None, "no step time")]
+    ("critical", "line", "chosen", "why"),
+    [
+        (None, LINE, 64, "no noise scale"),
+        (None, None, 64, "no noise scale"),
+        (Estimate(75, 50, 110), None, 64, "no more than the critical size; no step time"),
+        (Estimate(5, 1, math.inf), None, 4, "no step time"),
+        (Estimate(0.2, 0.1, 1), None, 1, "no step time"),
+        (Estimate(9000, 1, math.inf), None, 384, "no step time"),
+    ],
 )
-def test_without_knowing_better_what_fits_is_chosen(critical: float | None, line: StepTime | None, why: str) -> None:
-    advice = advise(fits=200, usable=100, smallest=32, critical=critical, step_time=line)
-    assert (advice.chosen, advice.fastest) == (100, None)
+def test_nothing_above_the_critical_size_is_chosen_where_the_fastest_is_not_known(
+    critical: Estimate | None, line: StepTime | None, chosen: int, why: str
+) -> None:
+    advice = advise(fits=768, usable=384, default=64, critical=critical, step_time=line)
+    assert (advice.chosen, advice.fastest) == (chosen, None)
     assert why in advice.reason
-
-
-def test_below_the_smallest_size_that_was_tried_nothing_is_chosen() -> None:
-    advice = advise(fits=200, usable=100, smallest=64, critical=4.0, step_time=StepTime(0.004, 0.00002))
-    assert (advice.fastest, advice.chosen) == (28, 64)
-    assert "the smallest that was tried; the fastest may be as low as 28" in advice.reason

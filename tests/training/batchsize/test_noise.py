@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import random
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from sweepline.training.batchsize.noise import Measurement, NoiseMeter, noise_scale, summarize
+from sweepline.training.batchsize.noise import Measurement, NoiseMeter, estimate, noise_scale, summarize
 from sweepline.training.data import Examples
 
 
@@ -52,18 +54,34 @@ def test_a_single_negative_estimate_does_not_spoil_the_average() -> None:
     )
 
 
-def test_the_course_has_a_start_a_median_and_an_end() -> None:
-    growing = [Measurement(1, 1.0 + i, 2, 1.0 + i / 2) for i in range(40)]
-    course = summarize(growing)
-    assert None not in course.values()
-    assert course["start"] < course["median"] < course["end"]  # type: ignore[operator]
+def test_the_course_has_a_start_an_end_and_all_of_it_between() -> None:
+    course = summarize([Measurement(1, 1.0 + i, 2, 1.0 + i / 2) for i in range(40)])
+    assert course.start is not None
+    assert course.pooled is not None
+    assert course.end is not None
+    assert course.start.value < course.pooled.value < course.end.value
 
 
-def test_a_few_windows_that_look_well_are_no_median_where_noise_hides_the_gradient() -> None:
+def test_the_interval_holds_the_estimate_and_is_the_same_every_time() -> None:
+    rng = random.Random(3)
+    found = [Measurement(4, rng.uniform(1.5, 2.5), 8, rng.uniform(1.2, 1.8)) for _ in range(30)]
+    first, again = estimate(found), estimate(found)
+    assert first == again
+    assert first is not None
+    assert first.low < first.value < first.high
+
+
+def test_of_noise_that_hides_the_gradient_in_some_resamplings_the_interval_is_open() -> None:
+    found = estimate([Measurement(4, 2.0, 8, 1.5), Measurement(4, 2.0, 8, 0.9)])
+    assert found is not None
+    assert found.high == math.inf
+
+
+def test_a_few_windows_that_look_well_are_no_estimate_where_noise_hides_the_gradient() -> None:
     good, hidden = Measurement(4, 2.0, 8, 1.5), Measurement(4, 2.0, 8, 0.5)
     course = summarize([*[good] * 10, *[hidden] * 30])
-    assert (course["median"], course["end"]) == (None, None)
-    assert course["start"] is not None
+    assert (course.pooled, course.end) == (None, None)
+    assert course.start is not None
 
 
 def make_examples(n: int) -> Examples:
@@ -108,4 +126,36 @@ def test_what_is_not_identifiable_is_said_and_not_reported() -> None:
     meter._kept.append([4, 10.0, 8, 1.0])
     said: list[str] = []
     assert meter.report(said.append) == {}
-    assert said[0] == "the gradient noise scale is not identifiable (start, 1 measurements)"
+    assert said[:2] == [
+        "the gradient noise scale is not identifiable (all, 1 measurements)",
+        "the gradient noise scale is not identifiable (start, 1 measurements)",
+    ]
+
+
+class Drawing(nn.Module):
+    """Draws from every generator and counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("n_calls", torch.zeros(()))
+        self.register_buffer("last", torch.zeros(1))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.n_calls += 1
+        self.last = inputs.mean().reshape(1)
+        return inputs * (1 + random.random() + np.random.rand() + torch.rand(1))
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.BatchNorm1d(16), nn.BatchNorm1d(16, momentum=None), nn.Dropout(0.5), nn.RReLU(), Drawing()]
+)
+def test_the_meter_changes_no_buffer_no_gradient_and_no_generator(layer: nn.Module) -> None:
+    model = nn.Sequential(nn.Flatten(), layer, nn.Linear(16, 3)).train()
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    states = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+    NoiseMeter(model, make_examples(64), every=1).measure(0, torch.arange(64), n_at_once=64)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is not None and bool((parameter.grad == 1).all()) for parameter in model.parameters())
+    assert states == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())

@@ -35,7 +35,7 @@ class Lab(Project):
         self, *words: str, overrides: tuple[str, ...] = DIGITS, **environ: str
     ) -> subprocess.CompletedProcess[str]:
         """Run ``train_single.py`` to its end; words before ``--`` are options."""
-        options = [word for word in words if word.startswith("--") or word.endswith(".json")]
+        options = [word for word in words if word.startswith("--") or word.endswith((".json", ".yaml"))]
         rest = [word for word in words if word not in options]
         return subprocess.run(
             [*TRAINER, *options, "--", f"output_dir={self.path}", *overrides, *rest],
@@ -95,8 +95,10 @@ def test_a_run_tunes_and_the_next_one_uses_what_it_found(lab: Lab) -> None:
     assert (record["tuner_max_batch_size"], record["tuner_status"], record["run_batch_size"]) == (400, "success", 140)
     assert (record["training_succeeded"], record["recommended_batch_size"], record["process"]) == (True, 140, None)
     assert [probe["batch_size"] for probe in record["probes"]] == [64, 128, 256, 400, 400]
-    effective = read_yaml(next(lab.path.glob("single/*/config.yaml"))).value
-    assert effective["batch_size"] == 140
+    effective = next(lab.path.glob("single/*/config.yaml"))
+    sizes = read_yaml(effective).value["batch_size_config"]
+    assert (sizes["default_batch_size"], sizes["tuned_batch_size"], sizes["optimize_batch_size"]) == (64, 140, False)
+    assert "torch" in json.loads(effective.with_name("env.json").read_text())
     asked = json.loads(lab.frozen(1).read_text())["batch_size_config"]
     following = json.loads(lab.frozen(2).read_text())["batch_size_config"]
     assert (asked["tuned_batch_size"], asked["optimize_batch_size"]) == (None, True)
@@ -110,6 +112,12 @@ def test_a_run_tunes_and_the_next_one_uses_what_it_found(lab: Lab) -> None:
     assert lab.record(2)["tuner_status"] == "skipped"
     assert json.loads(lab.frozen(2).read_text())["seed"] == 123
     assert not same_weights(lab.weights(1), lab.weights(2))
+
+    for replay in (("--frozen-config", str(lab.frozen(1))), ("--config", str(effective))):
+        assert lab.train(*replay, overrides=()).returncode == 0
+    assert [lab.record(number)["run_batch_size"] for number in (3, 4)] == [140, 140]
+    assert same_weights(lab.weights(1), lab.weights(3))
+    assert same_weights(lab.weights(1), lab.weights(4))
 
 
 def test_tuning_leaves_no_trace_in_the_training(lab: Lab) -> None:
@@ -274,6 +282,27 @@ def test_evaluation_that_does_not_fit_goes_on_in_smaller_parts(lab: Lab) -> None
     assert metrics_of(small.stdout)["test_accuracy"] == metrics_of(whole.stdout)["test_accuracy"]
 
 
+# Ends
+
+
+def test_a_run_whose_reader_has_gone_trains_to_its_end(lab: Lab) -> None:
+    reading, writing = os.pipe()
+    run = subprocess.Popen(
+        [*TRAINER, "--", f"output_dir={lab.path}", *DIGITS],
+        cwd=lab.path,
+        env=lab.environment({"CUDA_VISIBLE_DEVICES": ""}),
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(reading)
+    os.close(writing)
+    _, said = run.communicate(timeout=DEADLINE_S)
+    assert (run.returncode, said.count("nobody reads the output any more"), said.count("Traceback")) == (0, 1, 0)
+    assert lab.record(1)["training_succeeded"] is True
+    assert lab.weights(1)
+
+
 # Stops and kills
 
 
@@ -358,7 +387,7 @@ def test_a_first_batch_that_differs_from_the_record_ends_the_run(lab: Lab) -> No
     planted = (
         "import sys\nfrom sweepline.training import numbered, single\n"
         "old = numbered.NumberedRun.check_first_batch\n"
-        "def spoil(self, n_at_once, n_examples):\n    old(self, n_at_once - 1, n_examples)\n"
+        "def spoil(self, inputs, n_examples):\n    old(self, inputs[1:], n_examples)\n"
         "numbered.NumberedRun.check_first_batch = spoil\nsys.exit(single.main())\n"
     )
     done = subprocess.run(
@@ -378,7 +407,7 @@ def test_the_noise_scale_is_reported_and_training_is_not_changed_by_it(lab: Lab)
     plain = lab.train("batch_size=50", "epochs=4")
     measured = lab.train("batch_size=50", "epochs=4", "noise_every=1")
     scales = {name: value for name, value in metrics_of(measured.stdout).items() if name.startswith("noise")}
-    assert set(scales) <= {"noise_scale_start", "noise_scale_median", "noise_scale_end"}
+    assert {name.removeprefix("noise_scale") for name in scales} <= {"", "_low", "_high", "_start", "_end"}
     assert scales or "not identifiable" in measured.stderr
     assert all(value >= 0 for value in scales.values())
     assert same_weights(lab.weights(1), lab.weights(2))
@@ -396,7 +425,11 @@ def test_a_rule_for_the_step_size_is_said(lab: Lab) -> None:
 
 @pytest.mark.skipif(not HAS_MNIST, reason="SWEEPLINE_DATA names no folder with MNIST")
 def test_the_design_notes_trace_with_real_allocation_failures(lab: Lab) -> None:
-    budget = ("batch_size_config.memory_budget_gib=0.085", "batch_size_config.safety_factor=0.55")
+    budget = (
+        "batch_size_config.memory_budget_gib=0.085",
+        "batch_size_config.safety_factor=0.55",
+        "batch_size_config.granularity=64",
+    )
     mnist = ("data.limit=1000", "wandb.mode=disabled", "checkpoint.enabled=false")
     done = lab.train(TUNING[0], *budget, overrides=mnist, SWEEPLINE_DATA=DATA)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -45,6 +46,19 @@ def test_a_finer_granularity_comes_nearer() -> None:
     found = search(machine, first=64, cap=60_000, granularity=8, max_trials=20)
     assert found.batch_size == 200
     assert all(int(asked.rstrip("*")) % 8 == 0 for asked in machine.asked)
+
+
+@pytest.mark.parametrize("first", [64, 105, 190, 232, 500])
+def test_the_answer_hardly_depends_on_where_the_search_begins(first: int) -> None:
+    found = search(Machine(232), first=first, cap=60_000, granularity=64, coarsest=Fraction(1, 8))
+    assert 232 * 7 / 8 <= found.batch_size <= 232
+
+
+def test_sizes_grow_no_further_than_is_enough() -> None:
+    machine = Machine(10**9)
+    found = search(machine, first=64, cap=60_000, is_enough=lambda is_growing: is_growing and len(machine.asked) == 3)
+    assert machine.asked == ["64", "128", "256", "256*"]
+    assert found.batch_size == 256
 
 
 def test_a_first_size_above_the_data_begins_with_the_data() -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from sweepline.errors import ConfigError
 from sweepline.training.batchsize.tuninglog import (
     KILLED,
     TuningRecord,
@@ -143,11 +142,56 @@ def test_old_records_are_read_silently(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"records": [1]}', '{"records": {"x": {}}}', '{"records": {"1": 2}}']
+    "text", ["", "[]", "{}", '{"records": [1]}', '{"records": {"x": {}}}', '{"records": {"1": 2, "3": {}}}', '{"rec']
 )
-def test_a_damaged_log_is_refused_with_a_sentence(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("is_old", [True, False])
+def test_a_damaged_log_is_moved_away_once_and_hinders_no_run(
+    tmp_path: Path, text: str, is_old: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not is_old:
+        finish_record(tmp_path, record(7))
     path = tmp_path / "batch_size_tuning.json"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=r"is no tuning log .* move it away, and the next run begins a new one"):
-        write_record(tmp_path, record())
-    assert path.read_text() == text
+    finish_record(tmp_path, record(8))
+    kept = [known.read_text() for known in tmp_path.glob("batch_size_tuning.json.damaged-*")]
+    assert kept in ([text], [])
+    assert capsys.readouterr().err.count("damaged-1") == len(kept)
+    assert {8} <= set(read_records(tmp_path)) <= {3, 7, 8}
+    assert set(json.loads(path.read_text())["records"]) == {str(number) for number in read_records(tmp_path)}
+
+
+def test_one_damaged_record_hides_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in (1, 2, 3):
+        finish_record(tmp_path, record(number))
+    (tmp_path / "tuning" / "run_002.json").write_text("{")
+    (tmp_path / "tuning" / "run_003.json").write_text('{"run_number": 3, "run_batch_size": "many"}')
+    assert list(read_records(tmp_path)) == list(read_records(tmp_path)) == [1]
+    assert capsys.readouterr().err.count("moved to") == 2
+
+
+def test_what_a_run_writes_does_not_grow_with_the_number_of_runs(tmp_path: Path) -> None:
+    log = tmp_path / "batch_size_tuning.json"
+    finish_record(tmp_path, record(1))
+    inode = log.stat().st_ino
+    write_record(tmp_path, record(2, process=this_process()))
+    finish_record(tmp_path, record(2))
+    assert log.stat().st_ino == inode, "the log was written anew"
+    assert list(json.loads(log.read_text())["records"]) == ["1", "2"]
+
+
+@pytest.mark.parametrize("n_others", [0, 1])
+def test_a_run_that_was_stopped_and_goes_on_stands_once_in_the_log(tmp_path: Path, n_others: int) -> None:
+    for _ in range(n_others):
+        finish_record(tmp_path, record(1))
+    write_record(tmp_path, record(2, training_error="stopped"))
+    write_record(tmp_path, record(2, process=this_process()))
+    finish_record(tmp_path, record(2))
+    text = (tmp_path / "batch_size_tuning.json").read_text()
+    assert text.count('"2": {') == 1
+    assert json.loads(text)["records"]["2"]["training_succeeded"] is True
+
+
+def test_a_success_is_never_made_a_failure(tmp_path: Path) -> None:
+    finish_record(tmp_path, record())
+    assert finish_record(tmp_path, record(), error="BrokenPipeError").training_succeeded
+    assert read_records(tmp_path)[1].training_error is None

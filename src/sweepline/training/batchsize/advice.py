@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sweepline.training.batchsize.noise import Estimate
 from sweepline.training.batchsize.probe import OK, Probe
 
 
@@ -46,33 +47,55 @@ def fastest_size(noise_scale: float, step_time: StepTime) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """The size to use, and why. ``critical`` and ``fastest`` are None where they are not identifiable."""
+    """The size to use, and why. ``critical`` and ``fastest`` are None where they are not identifiable.
+
+    ``fastest_low`` and ``fastest_high`` are the fastest sizes for the ends of the critical size's interval.
+    """
 
     fits: int
     usable: int
-    critical: float | None
+    critical: Estimate | None
     step_time: StepTime | None
     fastest: int | None
+    fastest_low: int | None
+    fastest_high: int | None
     chosen: int
     reason: str
 
 
-def advise(*, fits: int, usable: int, smallest: int, critical: float | None, step_time: StepTime | None) -> Advice:
-    """Choose a size: the fastest, within ``usable``, which is what fits times the safety factor.
+def advise(*, fits: int, usable: int, default: int, critical: Estimate | None, step_time: StepTime | None) -> Advice:
+    """Choose a size: the fastest as a power of two, within ``usable``, which is what fits times the safety factor.
 
-    Below ``smallest``, the smallest size that was tried, the line of step times is not known to hold.
+    Around the fastest the time to a target hardly changes, so that a nearer size would only tell how measurements
+    scatter. Where the fastest is not known nothing above the critical size is chosen, and where that is not known
+    either, nothing above ``default``.
     """
-    fastest = fastest_size(critical, step_time) if critical is not None and step_time is not None else None
-    if fastest is None:
-        why = "no noise scale" if critical is None else "no step time"
-        chosen, reason = usable, f"what fits times the safety factor; {why}, so nothing tells what is fastest"
-    elif fastest < smallest <= usable:
-        chosen, reason = smallest, f"the smallest that was tried; the fastest may be as low as {fastest}"
-    elif fastest <= usable:
-        chosen, reason = fastest, f"the fastest; {usable} could be used"
-    else:
+    low = high = fastest = None
+    if critical is not None and step_time is not None:
+        fastest = fastest_size(critical.value, step_time)
+        low = fastest_size(critical.low, step_time)
+        high = fastest_size(critical.high, step_time) if math.isfinite(critical.high) else None
+    if fastest is not None and round_size(fastest) <= usable:
+        chosen, reason = round_size(fastest), f"the fastest, as a power of two; {usable} could be used"
+    elif fastest is not None:
         chosen, reason = (
             usable,
             f"what fits times the safety factor; {fastest} would be faster, but does not fit safely",
         )
-    return Advice(fits, usable, critical, step_time, fastest, chosen, reason)
+    elif critical is not None:
+        chosen = min(usable, lower_size(critical.value))
+        reason = "no more than the critical size; no step time, so nothing tells what is fastest"
+    else:
+        chosen = min(usable, default)
+        reason = "the default size; no noise scale, so nothing tells what is fastest"
+    return Advice(fits, usable, critical, step_time, fastest, low, high, max(1, chosen), reason)
+
+
+def round_size(size: float) -> int:
+    """Return the power of two that is nearest in ratio."""
+    return 1 << max(0, round(math.log2(max(1.0, size))))
+
+
+def lower_size(size: float) -> int:
+    """Return the largest power of two that is no larger."""
+    return 1 << int(math.log2(max(1.0, size)))

@@ -8,17 +8,21 @@ is the noise scale. Both are averaged before they are divided.
 from __future__ import annotations
 
 import math
+import random
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.func import functional_call
 from torch.nn import functional
 
 from sweepline.training.data import Examples
+from sweepline.training.seeding import unchanged_randomness
 
-WINDOW = 8  # measurements that are averaged for an estimate of the start, the end, and between
+WINDOW = 8  # measurements that an estimate of the start or the end is made of
+N_RESAMPLINGS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,58 @@ def noise_scale(measurements: Sequence[Measurement]) -> float | None:
     return noise / gradient_sq
 
 
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A noise scale in examples, and the interval that 90 of 100 resamplings of its measurements lie in."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:,.0f} ({self.low:,.0f}..{self.high:,.0f})"
+
+
+def estimate(measurements: Sequence[Measurement]) -> Estimate | None:
+    """Return the noise scale of all measurements with its interval; None where it is not identifiable.
+
+    The upper end is infinite where noise hides the gradient in some resamplings. The same measurements always give the
+    same interval.
+    """
+    value = noise_scale(measurements)
+    if value is None:
+        return None
+    rng = random.Random(0)
+    parts = [(m.noise, m.gradient_sq) for m in measurements]
+    found = []
+    for _ in range(N_RESAMPLINGS):
+        drawn = rng.choices(parts, k=len(parts))
+        noise, gradient_sq = sum(part[0] for part in drawn), sum(part[1] for part in drawn)
+        found.append(max(0.0, noise) / gradient_sq if gradient_sq > 0 else math.inf)
+    found.sort()
+    return Estimate(value, min(value, found[N_RESAMPLINGS // 20]), max(value, found[-N_RESAMPLINGS // 20]))
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """The noise scale of a whole training, of its first measurements and of its last; None: not identifiable."""
+
+    pooled: Estimate | None
+    start: Estimate | None
+    end: Estimate | None
+
+
+def summarize(measurements: Sequence[Measurement]) -> Course:
+    """Return the noise scale over all measurements, at the start and at the end."""
+    return Course(estimate(measurements), estimate(measurements[:WINDOW]), estimate(measurements[-WINDOW:]))
+
+
 class NoiseMeter:
-    """Measures every so many steps, on the two halves of what the next step uses; training itself is not changed."""
+    """Measures every so many steps, on the two halves of what the next step uses; training itself is not changed.
+
+    Random generators, buffers (of batch normalisation) and gradients are afterwards what they were. Beside the model
+    it takes one set of gradients, as a step does.
+    """
 
     def __init__(
         self, model: nn.Module, examples: Examples, *, every: int, kept: list[list[float]] | None = None
@@ -72,40 +126,60 @@ class NoiseMeter:
 
     def measure(self, step: int, index: torch.Tensor, *, n_at_once: int) -> None:
         """Measure before this step if it is time; ``n_at_once`` examples fit into memory."""
-        half = min(len(index) // 2, max(1, n_at_once // 2))  # two sets of gradients take memory too
+        half = min(len(index) // 2, max(1, n_at_once // 2))
         if self._every == 0 or step % self._every or half < 1:
             return
-        first = self._gradients(index[:half])
-        second = self._gradients(index[half : 2 * half])
-        small_sq = sum((a.square().sum() + b.square().sum()) / 2 for a, b in zip(first, second, strict=True))
-        big_sq = sum(((a + b) / 2).square().sum() for a, b in zip(first, second, strict=True))
-        self._kept.append([half, float(small_sq), 2 * half, float(big_sq)])
+        trained = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
+        held = [parameter.grad for parameter in trained]
+        try:
+            small_sq, big_sq = self._squared_norms(trained, index[:half], index[half : 2 * half])
+        finally:
+            for parameter, gradient in zip(trained, held, strict=True):
+                parameter.grad = gradient
+        self._kept.append([half, small_sq, 2 * half, big_sq])
 
-    def _gradients(self, index: torch.Tensor) -> Sequence[torch.Tensor]:
+    def _squared_norms(
+        self, trained: Sequence[nn.Parameter], first: torch.Tensor, second: torch.Tensor
+    ) -> tuple[float, float]:
+        """Return the mean squared norm of the gradients of both halves, and that of the gradient of the whole."""
+        norms: list[torch.Tensor] = []
+
+        def note(gradient: torch.Tensor) -> None:
+            norms.append(gradient.square().sum())
+
+        hooks = [parameter.register_hook(note) for parameter in trained]  # type: ignore[no-untyped-call]
+        try:
+            for parameter in trained:
+                parameter.grad = None
+            for part in (first, second):  # the second adds to what the first has left
+                self._backward(part)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        both = sum(parameter.grad.square().sum() for parameter in trained if parameter.grad is not None)
+        return float(sum(norms)) / 2, float(both) / 4
+
+    def _backward(self, index: torch.Tensor) -> None:
         inputs, labels = self._examples.batch(index)
-        loss = functional.cross_entropy(self._model(inputs), labels)
-        return torch.autograd.grad(loss, [p for p in self._model.parameters() if p.requires_grad])
+        buffers = {name: buffer.clone() for name, buffer in self._model.named_buffers()}
+        with unchanged_randomness(index.device):
+            logits = functional_call(self._model, buffers, (inputs,)) if buffers else self._model(inputs)
+            functional.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
 
     def report(self, say: Callable[[str], None]) -> dict[str, float]:
-        """Return the noise scale at the start, in the median and at the end; say where it is not identifiable."""
+        """Return the noise scale over the training with its interval, at the start and the end, as metrics.
+
+        Where it is not identifiable that is said.
+        """
         if not self._kept:
             return {}
-        parts = summarize(self.measurements)
-        for name, value in parts.items():
-            if value is None:
-                say(f"the gradient noise scale is not identifiable ({name}, {len(self._kept)} measurements)")
-        return {f"noise_scale_{name}": value for name, value in parts.items() if value is not None}
-
-
-def summarize(measurements: Sequence[Measurement]) -> dict[str, float | None]:
-    """Return the noise scale of the first and the last measurements, and the median over all windows between."""
-    if not measurements:
-        return {"start": None, "median": None, "end": None}
-    windows = [measurements[i : i + WINDOW] for i in range(max(1, len(measurements) - WINDOW + 1))]
-    found = [noise_scale(window) for window in windows]
-    median = statistics.median(math.inf if value is None else value for value in found)  # hidden: larger than any
-    return {
-        "start": noise_scale(windows[0]),
-        "median": median if math.isfinite(median) and noise_scale(measurements) is not None else None,
-        "end": noise_scale(windows[-1]),
-    }
+        course = summarize(self.measurements)
+        parts = {"noise_scale": course.pooled, "noise_scale_start": course.start, "noise_scale_end": course.end}
+        for name, found in parts.items():
+            if found is None:
+                place = name.removeprefix("noise_scale").strip("_") or "all"
+                say(f"the gradient noise scale is not identifiable ({place}, {len(self._kept)} measurements)")
+        metrics = {name: found.value for name, found in parts.items() if found is not None}
+        if course.pooled is not None:
+            metrics |= {"noise_scale_low": course.pooled.low, "noise_scale_high": course.pooled.high}
+        return metrics

@@ -7,6 +7,7 @@ import json
 import math
 from decimal import ROUND_FLOOR, Decimal
 
+from sweepline.training import memory
 from sweepline.training.config import TrainConfig
 
 
@@ -41,9 +42,27 @@ def size_without_tuning(config: TrainConfig) -> tuple[int, str]:
 
 
 def first_size(config: TrainConfig) -> int:
-    """Return where a search begins."""
+    """Return where a search begins: where an earlier run has found its limit, of which it used a share."""
     sizes = config.batch_size_config
-    return sizes.tuned_batch_size or sizes.default_batch_size or config.batch_size
+    if sizes.tuned_batch_size is not None:
+        return math.ceil(sizes.tuned_batch_size / safety_factor(config)[0])
+    return default_size(config)
+
+
+def default_size(config: TrainConfig) -> int:
+    """Return the size that nothing was searched for: a first search begins there, and every one is as fine."""
+    return config.batch_size_config.default_batch_size or config.batch_size
+
+
+def examples_per_step(config: TrainConfig) -> int:
+    """Return how many examples an optimizer step sees, where there are as many."""
+    once = config.accumulate if isinstance(config.accumulate, int) else 1
+    return config.batch_size_config.target_batch_size or config.batch_size * once
+
+
+def effective_step_size(config: TrainConfig, n_examples: int) -> float:
+    """Return the learning rate that trains, for steps of as many examples as there are."""
+    return scaled_step_size(config, min(examples_per_step(config), n_examples))
 
 
 def is_tuned(config: TrainConfig) -> bool:
@@ -84,12 +103,13 @@ def tuning_key(config: TrainConfig, device_name: str) -> str:
         "training": config.training.model_dump(mode="json"),
         "evaluates": bool(config.evaluate.every) and [config.evaluate.split, config.evaluate.batch_size],
         "clips": config.gradient_clip is not None,
+        "measures_noise": config.noise_every > 0,
         "accumulates": accumulates(config),
         "drop_last": config.drop_last,
         "threads": config.threads,
         "deterministic": config.deterministic,
         "device": device_name,
-        "budget": sizes.memory_budget_gib,
+        "budget": sizes.memory_budget_gib or f"1/{memory.runs_per_device()} of the device",
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -7,10 +7,12 @@ input and answers on standard output. Where memory can be shared safely a probe 
 from __future__ import annotations
 
 import ctypes
+import importlib
+import importlib.util
 import json
+import operator
 import os
 import signal
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -31,20 +33,26 @@ BUILD, TRAIN, LAST_BATCH, EVALUATE = "build", "train", "last batch", "evaluate"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What one probe shall do. ``budget_bytes`` None: whatever there is."""
+    """What one probe shall do. ``budget_bytes`` None: whatever there is.
+
+    A confirmation takes full and last batches in turn, as epochs do; ``is_timing`` takes full ones alone, with memory
+    as a process has it that nothing limits.
+    """
 
     batch_size: int
     n_steps: int
     evaluation_batch_size: int
     drop_last: bool = False
     budget_bytes: int | None = None
+    is_confirmation: bool = False
+    is_timing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
     """How a size went: ok, oom, error, timeout or unsupported, and in which phase.
 
-    ``peak_bytes`` is what training took beyond torch and its data (on a GPU, with its data), ``step_s`` the median of
+    ``peak_bytes`` is what training took beyond torch and its data (on a GPU, with its data), ``step_s`` the least of
     its steps, ``seconds`` what the whole probe cost.
     """
 
@@ -83,9 +91,13 @@ def run_probe(build: Callable[[], Setup], request: Request) -> Probe:
     """Do what is asked and return how it went; what has no memory for that is killed instead."""
     import torch
 
-    probe = Probe(request.batch_size, request.n_steps, OK)
+    from sweepline.training.seeding import keep_freed_memory
+
+    probe = Probe(request.batch_size, request.n_steps, OK, is_confirmation=request.is_confirmation)
+    if request.is_timing:
+        keep_freed_memory(is_scarce=False)
     memory.give_back()
-    held_before = memory.data_bytes()
+    held_before = memory.anonymous_bytes()
     base: int | None = None
     times: list[float] = []
     phase = BUILD
@@ -97,19 +109,21 @@ def run_probe(build: Callable[[], Setup], request: Request) -> Probe:
         setup = build()
         device, phase = setup.device, TRAIN
         setup.step(torch.arange(min(2, request.batch_size)).to(device))  # loads kernels, which are not measured
-        base = memory.resident_bytes() - (memory.data_bytes() - held_before)
+        base = memory.resident_bytes() - (memory.anonymous_bytes() - held_before)
         memory.forget_peak()
+        last, clock = _last_batch(request, setup.n_examples), _clock(device)
         for index in _batches(request.batch_size, request.n_steps, setup.n_examples):
-            began = time.perf_counter()
+            began = clock()
             setup.step(index.to(device))
             _synchronize(device)
-            times.append(time.perf_counter() - began)
+            times.append(clock() - began)
+            if last is not None and request.is_confirmation:
+                setup.step(last.to(device))
         phase = LAST_BATCH
-        n_rest = setup.n_examples % request.batch_size
-        if n_rest and not request.drop_last:
-            setup.step(torch.arange(setup.n_examples - n_rest, setup.n_examples).to(device))
+        if last is not None:
+            setup.step(last.to(device))
         phase = EVALUATE
-        if setup.n_evaluated:
+        if setup.n_evaluated and not request.is_timing:
             evaluation_size = min(evaluation_size, setup.n_evaluated)
             setup.evaluate(torch.arange(evaluation_size).to(device))
         _synchronize(device)
@@ -119,10 +133,27 @@ def run_probe(build: Callable[[], Setup], request: Request) -> Probe:
         probe,
         phase=phase,
         peak_bytes=_peak_bytes(device, base),
-        step_s=statistics.median(times) if times else None,
+        step_s=min(times, default=None),
         evaluation_batch_size=evaluation_size,
         n_alloc_retries=_n_alloc_retries(device),
     )
+
+
+def _clock(device: torch.device) -> Callable[[], float]:
+    """Return what tells how long steps take: where one thread does them its own time, whatever else is running."""
+    import torch
+
+    is_alone = device.type == "cpu" and torch.get_num_threads() == 1
+    return time.thread_time if is_alone else time.perf_counter
+
+
+def _last_batch(request: Request, n_examples: int) -> torch.Tensor | None:
+    """Return the examples that are left for an epoch's last batch; None where there is none of its own size."""
+    import torch
+
+    n_rest = n_examples % request.batch_size
+    is_tried = n_rest and not request.drop_last and not request.is_timing
+    return torch.arange(n_examples - n_rest, n_examples) if is_tried else None
 
 
 def _batches(size: int, n_steps: int, n_examples: int) -> list[torch.Tensor]:
@@ -157,7 +188,7 @@ def _n_alloc_retries(device: torch.device | None) -> int:
 
 
 def _judge(error: BaseException) -> str:
-    if memory.is_out_of_memory(error):
+    if memory.is_out_of_memory(error) or memory.is_refused_by_limit(error):
         return OOM
     return UNSUPPORTED if memory.is_unsupported(error) else ERROR
 
@@ -172,19 +203,42 @@ def end_with(parent: int) -> None:
 
 
 def main() -> None:
-    """Be a probe of our trainer, from nothing."""
-    from sweepline.training.batchsize.trial import load_trial
-    from sweepline.training.config import TrainConfig
-
+    """Be a probe from nothing: of our trainer, or of what another program builds."""
     order = json.load(sys.stdin)
     end_with(order["parent"])
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever libraries print is no answer
-    config = TrainConfig.model_validate_json(json.dumps(order["config"]))
-    probe = run_probe(load_trial(config), Request(**order["request"]))
+    request = Request(**order["request"])
+    if "config" in order:
+        from sweepline.training.batchsize.trial import load_trial
+        from sweepline.training.config import TrainConfig
+
+        build: Callable[[], Setup] = load_trial(TrainConfig.model_validate_json(json.dumps(order["config"])))
+    else:
+        from sweepline.training.seeding import keep_freed_memory
+
+        sys.path[:] = order["sys_path"]
+        keep_freed_memory(is_scarce=request.budget_bytes is not None)
+        build = load_build(order["file"], order["module"], order["name"])
+    probe = run_probe(build, request)
     json.dump(probe.to_dict(), answer)
     answer.flush()
     os._exit(0)
+
+
+def load_build(file: str | None, module: str, name: str) -> Callable[[], Setup]:
+    """Return a function of a module, or of a script by its file, whose main part is not run."""
+    if file is None:
+        loaded = importlib.import_module(module)
+    else:
+        spec = importlib.util.spec_from_file_location("__probed_main__", file)
+        assert spec is not None
+        assert spec.loader is not None
+        loaded = importlib.util.module_from_spec(spec)
+        sys.modules["__probed_main__"] = loaded
+        spec.loader.exec_module(loaded)
+    build: Callable[[], Setup] = operator.attrgetter(name)(loaded)
+    return build
 
 
 if __name__ == "__main__":

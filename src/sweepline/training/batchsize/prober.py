@@ -10,13 +10,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, Any, NoReturn
 
-from sweepline.errors import SweeplineError
+from sweepline.errors import ConfigError, SweeplineError
 from sweepline.training import memory
 from sweepline.training.batchsize.probe import (
     ERROR,
@@ -91,14 +91,26 @@ class Prober:
         self._tell(f"{_describe(probe)}\n")
         return probe.status == OK
 
+    def time_size(self, size: int, n_steps: int) -> Probe:
+        """Return how long a step takes, the least of ``n_steps``; this is no trial of whether the size fits."""
+        request = Request(size, n_steps, self.evaluation_batch_size, is_timing=True)
+        probe = self._run(request)
+        self.probes.append(probe)
+        return probe
+
     def _probe(self, size: int, is_confirmation: bool) -> Probe:
-        request = Request(
-            batch_size=size,
-            n_steps=self._n_steps * (2 if is_confirmation else 1),
-            evaluation_batch_size=self.evaluation_batch_size,
-            drop_last=self._drop_last,
-            budget_bytes=self._budget_bytes,
+        return self._run(
+            Request(
+                batch_size=size,
+                n_steps=self._n_steps * (2 if is_confirmation else 1),
+                evaluation_batch_size=self.evaluation_batch_size,
+                drop_last=self._drop_last,
+                budget_bytes=self._budget_bytes,
+                is_confirmation=is_confirmation,
+            )
         )
+
+    def _run(self, request: Request) -> Probe:
         began = time.perf_counter()
         with tempfile.TemporaryFile() as errors:
             child = self._start(request, errors)
@@ -193,8 +205,37 @@ def _be_probe(build: Callable[[], Setup], request: Request, *, parent: int, answ
         os._exit(code)
 
 
-def spawning(config: TrainConfig) -> Callable[[Request, IO[bytes]], Child]:
-    """Return what starts probes of our trainer as processes from nothing: for GPUs, which no fork may share."""
+def starting(build: Callable[[], Setup], device_type: str) -> Callable[[Request, IO[bytes]], Child]:
+    """Return what starts probes: forks where this process may fork, else processes from nothing, of the same set-up.
+
+    Raises:
+        ConfigError: this process may not fork, and no other could build that.
+    """
+    return forking(build) if can_fork(device_type) else spawning(describe_build(build))
+
+
+def describe_build(build: Callable[[], Setup]) -> dict[str, Any]:
+    """Return how a process from nothing comes to the same set-up.
+
+    Raises:
+        ConfigError: it cannot: a function within a function, or one that was typed in.
+    """
+    config = getattr(build, "config", None)
+    if isinstance(config, TrainConfig):
+        return {"config": config.model_dump(mode="json")}
+    module, name = getattr(build, "__module__", ""), getattr(build, "__qualname__", "<unnamed>")
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if "<" in name or not module or (module == "__main__" and file is None):
+        raise ConfigError(
+            f"{name}: this process has other threads, so that it may not fork, and no other process can import that; "
+            "build from a function of a module, or set OPENBLAS_NUM_THREADS=1 before numpy is imported"
+        )
+    return {"file": file if module == "__main__" else None, "module": module, "name": name, "sys_path": sys.path}
+
+
+def spawning(how: Mapping[str, Any] | TrainConfig) -> Callable[[Request, IO[bytes]], Child]:
+    """Return what starts probes as processes from nothing: for GPUs, which no fork may share."""
+    told = {"config": how.model_dump(mode="json")} if isinstance(how, TrainConfig) else dict(how)
 
     def start(request: Request, errors: IO[bytes]) -> Child:
         process = subprocess.Popen(
@@ -205,7 +246,7 @@ def spawning(config: TrainConfig) -> Callable[[Request, IO[bytes]], Child]:
         )
         assert process.stdin is not None
         assert process.stdout is not None
-        order = {"config": config.model_dump(mode="json"), "request": asdict(request), "parent": os.getpid()}
+        order = {**told, "request": asdict(request), "parent": os.getpid()}
         with suppress(BrokenPipeError), process.stdin:  # one that is dead already tells by its end
             process.stdin.write(json.dumps(order).encode())
         process.returncode = 0  # its end is waited for by the Child, not by Popen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 
 from sweepline.errors import SweeplineError
 
@@ -30,7 +31,9 @@ def search(
     cap: int,
     is_bisecting: bool = True,
     granularity: int | None = None,
+    coarsest: Fraction = Fraction(1),
     max_trials: int = 10,
+    is_enough: Callable[[bool], bool] = lambda _: False,
 ) -> Found:
     """Return a size that runs: doubled until one does not, then bisected, then confirmed.
 
@@ -40,7 +43,9 @@ def search(
         cap: the largest size of interest, such as the number of examples.
         is_bisecting: look between the largest that fits and the smallest that does not.
         granularity: how near those two need come, and what tried sizes are multiples of; None: the first size.
+        coarsest: the largest share of what fits that the granularity may be.
         max_trials: how many sizes may be tried, confirmations aside; halving goes on until something runs.
+        is_enough: asked after a size has run, whether to try no further; its argument tells that sizes still grow.
 
     Raises:
         NothingFitsError: nothing that was tried has run, or could be confirmed.
@@ -65,12 +70,16 @@ def search(
             if size == 1:
                 break
             size //= 2
-        elif smallest_not <= cap or largest == cap:
+        elif smallest_not <= cap or largest == cap or is_enough(True):
             break
         else:
             size = min(2 * largest, cap)
-    while is_bisecting and passed and smallest_not - largest > granularity and n_trials < max_trials:
-        attempt(_middle(largest, smallest_not, granularity))
+    is_bisecting = is_bisecting and bool(passed) and smallest_not <= cap
+    while is_bisecting and n_trials < max_trials and not is_enough(False):
+        step = max(1, min(granularity, int(largest * coarsest)))
+        if smallest_not - largest <= step:
+            break
+        attempt(_middle(largest, smallest_not, step))
     return Found(_confirm(try_size, passed, smallest_not, n_trials), n_trials, cap)
 
 

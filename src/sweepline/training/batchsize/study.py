@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -10,21 +10,26 @@ from typing import Any
 
 import torch
 
+from sweepline.training import memory
 from sweepline.training.batchsize.advice import Advice, advise, fit_step_time
-from sweepline.training.batchsize.noise import NoiseMeter, summarize
-from sweepline.training.batchsize.policy import first_size, limit_size, scaled_step_size
-from sweepline.training.batchsize.probe import OK, Probe
-from sweepline.training.batchsize.trial import make_trial
+from sweepline.training.batchsize.noise import Course, NoiseMeter, summarize
+from sweepline.training.batchsize.policy import default_size, limit_size, scaled_step_size
+from sweepline.training.batchsize.probe import OK, Probe, Setup
+from sweepline.training.batchsize.prober import Prober, starting
+from sweepline.training.batchsize.trial import Trial
 from sweepline.training.batchsize.tuninglog import TuningRecord
 from sweepline.training.building import build_training
 from sweepline.training.config import TrainConfig, load_config
+from sweepline.training.console import tell, tell_piece
 from sweepline.training.data import Examples, load_data
+from sweepline.training.device import device_name, resolve_device
+from sweepline.training.folder import experiment_dir
 from sweepline.training.loop import TrainingStoppedError, Watcher, train
 from sweepline.training.numbered import begin
 from sweepline.training.seeding import set_up_process
-from sweepline.training.single import device_name, experiment_dir, resolve_device
 
 N_MEASUREMENTS = 40
+TIMED_STEPS = {1: 400, 4: 100, 16: 30, 64: 8, 256: 6}  # batch size and how many steps of it
 UNKNOWN = "not identifiable"
 
 
@@ -38,32 +43,50 @@ def study(path: Path | None, overrides: Sequence[str], *, n_steps: int) -> dict[
     set_up_process(config)
     device = resolve_device(config.device)
     config = config.model_copy(update={"device": str(device)})
+    memory.runs_per_device()  # what it cannot use is said before a number is taken
     data = load_data(config)
+    build = Trial(config, data)
     run = begin(
         config,
         outputs=experiment_dir(path) / "outputs",
         run_dir=None,
         n_examples=len(data[0]),
         device_name=device_name(device),
-        build=make_trial(config, data),
-        tell=lambda text: print(text, end="", flush=True),
+        build=build,
+        tell=tell_piece,
+        is_study=True,
     )
     found, usable = run.record.tuner_max_batch_size or 1, run.record.run_batch_size or 1
-    at_size = limit_size(config, min(first_size(config), usable), len(data[0]))
+    timings = time_steps(config, build, usable=usable)
+    at_size = limit_size(config, min(default_size(config), usable), len(data[0]))
     course = measure_noise(config, data[0], batch_size=at_size, n_steps=n_steps)
-    smallest = min(probe["batch_size"] for probe in run.record.probes if probe["status"] == OK)
-    step_time = fit_step_time([Probe(**probe) for probe in run.record.probes])
-    advice = advise(fits=found, usable=usable, smallest=smallest, critical=course["median"], step_time=step_time)
+    advice = advise(
+        fits=found,
+        usable=usable,
+        default=default_size(config),
+        critical=course.pooled,
+        step_time=fit_step_time(timings),
+    )
+    stand_in = "" if config.learner.opt.lower() == "sgd" else f"; for {config.learner.opt} it is a stand-in"
     lines = {
         "largest that fits": _describe_fit(run.record),
-        "critical size": _describe_critical(course, f"{n_steps} steps at {at_size}"),
+        "critical size": _describe_critical(course, f"{n_steps} steps at {at_size}") + stand_in,
         "fastest size": _describe_fastest(advice),
         "chosen": f"{advice.chosen} ({advice.reason}){describe_rule(config, advice)}",
     }
     for name, text in lines.items():
-        print(f"{name:18} {text}")
+        tell(f"{name:18} {text}")
     run.settle(advice.chosen, note="; ".join(f"{name} {text}" for name, text in lines.items()))
     return {"experiment_dir": str(run.experiment_dir), "run_number": run.number, "advice": asdict(advice)}
+
+
+def time_steps(config: TrainConfig, build: Callable[[], Setup], *, usable: int) -> list[Probe]:
+    """Return how long steps of small and of usual sizes take, without what a memory limit costs.
+
+    Small ones tell the part of a step that does not depend on its size.
+    """
+    prober = Prober(starting(build, config.device.partition(":")[0]))
+    return [prober.time_size(size, n_steps) for size, n_steps in TIMED_STEPS.items() if size <= usable]
 
 
 def _describe_fit(record: TuningRecord) -> str:
@@ -74,11 +97,11 @@ def _describe_fit(record: TuningRecord) -> str:
     return f"{found} ({beyond}{limit})"
 
 
-def _describe_critical(course: Mapping[str, float | None], where: str) -> str:
-    if course["median"] is None:
+def _describe_critical(course: Course, where: str) -> str:
+    if course.pooled is None:
         return f"{UNKNOWN} (noise hides the gradient in {where}; --steps N for more)"
-    known = ", ".join(f"{name} {value:,.0f}" for name, value in course.items() if value is not None)
-    return f"{course['median']:,.0f} (gradient noise scale in {where}: {known})"
+    ends = f"from {course.start or UNKNOWN} at the start to {course.end or UNKNOWN} at the end"
+    return f"{course.pooled} (gradient noise scale in {where}, {ends})"
 
 
 def _describe_fastest(advice: Advice) -> str:
@@ -87,7 +110,10 @@ def _describe_fastest(advice: Advice) -> str:
         return f"{UNKNOWN} (the time of a step is not a fixed part and one per example)"
     if advice.fastest is None:
         return f"{UNKNOWN} (without a critical size)"
-    return f"{advice.fastest} (a step takes {1e3 * line.fixed_s:.2f} ms + {1e6 * line.per_example_s:.1f} µs an example)"
+    return (
+        f"{advice.fastest} ({advice.fastest_low}..{advice.fastest_high or ''}; a step takes "
+        f"{1e3 * line.fixed_s:.2f} ms + {1e6 * line.per_example_s:.1f} µs an example)"
+    )
 
 
 def describe_rule(config: TrainConfig, advice: Advice) -> str:
@@ -100,7 +126,7 @@ def describe_rule(config: TrainConfig, advice: Advice) -> str:
         update={
             "lr_rule": "linear" if is_linear else "sqrt",
             "reference_batch_size": before,
-            "critical_batch_size": round(advice.critical) if advice.critical else None,
+            "critical_batch_size": max(1, round(advice.critical.value)) if advice.critical else None,
         }
     )
     rate = scaled_step_size(config.model_copy(update={"batch_size_config": sizes}), advice.chosen)
@@ -108,8 +134,8 @@ def describe_rule(config: TrainConfig, advice: Advice) -> str:
     return f"; the step size {config.learner.step_size} at {before} would become {rate:.3g} (lr_rule {rule})"
 
 
-def measure_noise(config: TrainConfig, training: Examples, *, batch_size: int, n_steps: int) -> dict[str, float | None]:
-    """Train for some steps and return the noise scale at the start, in the median and at the end."""
+def measure_noise(config: TrainConfig, training: Examples, *, batch_size: int, n_steps: int) -> Course:
+    """Train for some steps and return the noise scale of them, of the first and of the last."""
     model, optimizer, _ = build_training(config, training)
     examples = training.to(torch.device(config.device))
     meter = NoiseMeter(model, examples, every=max(1, n_steps // N_MEASUREMENTS))

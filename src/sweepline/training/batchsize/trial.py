@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
 
+from sweepline.training.batchsize.noise import NoiseMeter
 from sweepline.training.batchsize.policy import accumulates
 from sweepline.training.building import build_training
 from sweepline.training.config import TrainConfig
@@ -23,6 +24,7 @@ class TrainerSetup:
         self.model, self.optimizer, _ = build_training(config, training)
         self.training = training.to(self.device)
         self.held_out = held_out.to(self.device) if held_out is not None else None
+        self.meter = NoiseMeter(self.model, self.training, every=min(1, config.noise_every))
         self.n_examples, self.n_evaluated = len(training), len(held_out) if held_out is not None else 0
 
     def step(self, index: torch.Tensor) -> None:
@@ -30,6 +32,7 @@ class TrainerSetup:
         self.model.train()
         if not accumulates(self.config):  # else a batch finds the gradients of the one before it
             self.optimizer.zero_grad(set_to_none=True)
+        self.meter.measure(0, index, n_at_once=len(index))
         gradients(self.model, self.training, index, n_at_once=len(index))
         if self.config.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
@@ -44,12 +47,19 @@ class TrainerSetup:
         functional.cross_entropy(self.model(inputs), labels, reduction="sum").item()
 
 
-def load_trial(config: TrainConfig) -> Callable[[], TrainerSetup]:
+def load_trial(config: TrainConfig) -> Trial:
     """Set up the process and load the data of a run; return what builds the rest, on which a memory limit is set."""
     set_up_process(config)
-    return make_trial(config, load_data(config))
+    return Trial(config, load_data(config))
 
 
-def make_trial(config: TrainConfig, data: tuple[Examples, Examples | None, Examples]) -> Callable[[], TrainerSetup]:
-    """Return what builds the set-up from data that are there."""
-    return lambda: TrainerSetup(config, data[0], pick_held_out(config, data))
+@dataclass(frozen=True)
+class Trial:
+    """Builds the set-up of a run from its data. A process from nothing needs the config alone."""
+
+    config: TrainConfig
+    data: tuple[Examples, Examples | None, Examples]
+
+    def __call__(self) -> TrainerSetup:
+        """Return a fresh set-up."""
+        return TrainerSetup(self.config, self.data[0], pick_held_out(self.config, self.data))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from sweepline.training import memory
-from sweepline.training.batchsize.policy import first_size, size_cap
-from sweepline.training.batchsize.probe import Probe, Setup
-from sweepline.training.batchsize.prober import Prober, can_fork, describe_probes, forking, spawning
+from sweepline.training.batchsize.policy import default_size, first_size, size_cap
+from sweepline.training.batchsize.probe import OK, Probe, Setup
+from sweepline.training.batchsize.prober import Prober, describe_probes, starting
 from sweepline.training.batchsize.search import Found, search
+from sweepline.training.building import device_bytes, device_share
 from sweepline.training.config import TrainConfig
+
+COARSEST = Fraction(1, 8)  # of what fits: how near the search comes where no granularity is set
+WORTHWHILE = 1.1  # times as many examples a second: for less no larger size is tried where memory is plenty
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,7 @@ def tune(
     build: Callable[[], Setup],
     tell: Callable[[str], None],
     keep: Callable[[list[Probe]], None] = lambda _: None,
+    first: int | None = None,
 ) -> Tuned:
     """Search the largest size that fits, with the set-up of this config. ``device`` of the config is resolved.
 
@@ -38,6 +45,7 @@ def tune(
         build: makes the set-up, in a fork of this process where that is possible.
         tell: takes pieces of lines for a person.
         keep: takes the probes, also those of a search that fails.
+        first: where to begin; None: where the config says.
 
     Raises:
         NothingFitsError: no size runs.
@@ -48,7 +56,7 @@ def tune(
     is_cpu = config.device == "cpu"
     cap = size_cap(config, n_examples)
     prober = Prober(
-        forking(build) if can_fork(config.device.partition(":")[0]) else spawning(config),
+        starting(build, config.device.partition(":")[0]),
         n_steps=sizes.steps_per_probe,
         evaluation_batch_size=config.evaluate.batch_size,
         drop_last=config.drop_last,
@@ -56,20 +64,53 @@ def tune(
         timeout_s=sizes.probe_timeout_s,
         tell=tell,
     )
+    patience = Patience(prober.probes, sizes.tuning_timeout_s, watches_speed=is_cpu and sizes.memory_budget_gib is None)
     try:
         found = search(
             prober.try_size,
-            first=first_size(config),
+            first=first or first_size(config),
             cap=cap,
             is_bisecting=sizes.batch_size_mode == "binsearch",
-            granularity=sizes.granularity,
+            granularity=sizes.granularity or default_size(config),
+            coarsest=Fraction(1) if sizes.granularity else COARSEST,
             max_trials=sizes.max_batch_size_trials,
+            is_enough=patience.is_enough,
         )
     finally:
         keep(prober.probes)
     why = f"all {n_examples} examples" if found.batch_size == n_examples else f"of at most {cap}"
+    why += f"; {patience.said}" if patience.said else ""
     tell(f"Largest batch size that fits: {found.batch_size} ({why}; {describe_probes(prober.probes)})\n")
     return Tuned(found, prober.probes, prober.evaluation_batch_size, budget)
+
+
+class Patience:
+    """Ends a search that takes too long, or whose larger sizes are no faster: where memory sets no bound soon."""
+
+    def __init__(
+        self,
+        probes: Sequence[Probe],
+        timeout_s: float,
+        *,
+        watches_speed: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.said = ""
+        self._probes, self._timeout_s, self._watches_speed, self._clock = probes, timeout_s, watches_speed, clock
+        self._began = clock()
+
+    def is_enough(self, is_growing: bool) -> bool:
+        """Whether to try no further; ``said`` tells why."""
+        if self._clock() - self._began > self._timeout_s:
+            self.said = f"tuning_timeout_s {self._timeout_s:g} is over"
+        elif is_growing and self._watches_speed and self._is_no_faster():
+            self.said = "larger ones are no faster"
+        return bool(self.said)
+
+    def _is_no_faster(self) -> bool:
+        """Whether two doublings have brought less than a tenth more examples a second."""
+        rates = [probe.batch_size / probe.step_s for probe in self._probes if probe.status == OK and probe.step_s]
+        return len(rates) >= 3 and max(rates[-2:]) < WORTHWHILE * rates[-3]
 
 
 def memory_limit(config: TrainConfig) -> int | None:
@@ -77,4 +118,7 @@ def memory_limit(config: TrainConfig) -> int | None:
     budget = config.batch_size_config.memory_budget_gib
     if budget is not None:
         return int(budget * memory.GIB)
-    return memory.usable_bytes() if config.device == "cpu" else None
+    if config.device == "cpu":
+        return memory.usable_bytes()
+    share = device_share(config)
+    return int(share * device_bytes(config)) if share is not None else None

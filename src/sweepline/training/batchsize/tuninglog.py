@@ -1,35 +1,43 @@
-"""``batch_size_tuning.json``: what every run of an experiment used, how it went, and what the next should use.
+"""What every run of an experiment used, how it went, and what the next should use; the files are in ``records``.
 
-Written under the experiment's lock and by rename, so that writers at the same time lose nothing and readers see whole
-files. A run writes its record before it trains, so that one which is killed is known too.
+Written under the experiment's lock and by rename, so that writers at the same time lose nothing. A run writes its
+record before it trains, so that one which is killed is known too.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sweepline.errors import ConfigError
-from sweepline.training.experiment import SHRINK, TUNING_LOG, locked, write_whole
+from sweepline.training.experiment import SHRINK, locked
+from sweepline.training.records import (
+    forget_running,
+    keep_record,
+    make_log,
+    read_newest_first,
+    read_record,
+    record_path,
+    running_numbers,
+    set_aside,
+)
 
 SUCCESS, FAILED, SKIPPED, REUSED, RUNNING = "success", "failed", "skipped", "reused", "running"
 KILLED = "killed: it ended without a word"
+OUT_OF_MEMORY = "out of memory"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningRecord:
     """One run. Sizes count examples; ``run_batch_size`` is what trained, ``training_error`` None while all is well.
 
-    ``tuner_cap`` is the largest size that the tuner would have found, whatever the memory. ``tuning_key`` tells set-ups
-    apart that need different amounts of it. ``process`` is the process that trains,
-    as long as it does.
+    ``tuner_cap`` is the largest size that the tuner would have found, whatever the memory, ``tuner_run`` the run whose
+    tuner it was. ``effective_step_size`` is what the optimizer began with. ``tuning_key`` tells set-ups apart that need
+    different amounts of memory. ``process`` is the process that trains, as long as it does.
     """
 
     run_number: int
@@ -37,13 +45,15 @@ class TuningRecord:
     config_key: str
     default_batch_size: int
     tuned_batch_size_previous: int | None
-    optimize_batch_size: bool
+    optimize_batch_size: bool | str
     safety_factor: float
     tuner_max_batch_size: int | None = None
     tuner_cap: int | None = None
+    tuner_run: int | None = None
     tuner_trials: int | None = None
     tuner_status: str | None = None
     run_batch_size: int | None = None
+    effective_step_size: float | None = None
     training_succeeded: bool = False
     training_error: str | None = None
     recommended_batch_size: int | None = None
@@ -56,6 +66,7 @@ class TuningRecord:
 
 
 _FIELDS = {item.name for item in fields(TuningRecord)}
+_SIZES = ("tuner_max_batch_size", "tuner_cap", "run_batch_size", "recommended_batch_size", "evaluation_batch_size")
 _DEFAULTS: dict[str, Any] = {
     "timestamp": "",
     "config_key": "",
@@ -67,37 +78,41 @@ _DEFAULTS: dict[str, Any] = {
 
 
 def read_records(experiment_dir: Path) -> dict[int, TuningRecord]:
-    """Return all records by run number; those of older versions too. Nothing of a log that is not there.
-
-    Raises:
-        ConfigError: the log is damaged.
-    """
-    path = experiment_dir / TUNING_LOG
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        records = content["records"]
-        return {int(number): _from_dict(int(number), value) for number, value in records.items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(
-            f"{path}: is no tuning log ({error}); move it away, and the next run begins a new one"
-        ) from None
+    """Return all records by run number; those of older versions too. What is damaged is moved away, and said."""
+    return dict(sorted((record.run_number, record) for record in newest_first(experiment_dir)))
 
 
-def _from_dict(number: int, value: Mapping[str, Any]) -> TuningRecord:
+def newest_first(experiment_dir: Path) -> Iterator[TuningRecord]:
+    """Yield records from the highest number down, each read when it is asked for."""
+    for number, value in read_newest_first(experiment_dir):
+        record = _from_dict(experiment_dir, number, value)
+        if record is not None:
+            yield record
+
+
+def find_record(experiment_dir: Path, number: int | None) -> TuningRecord | None:
+    """Return the record of a run; None where there is none."""
+    value = read_record(experiment_dir, number) if number is not None else None
+    return _from_dict(experiment_dir, number, value) if number is not None and value is not None else None
+
+
+def _from_dict(experiment_dir: Path, number: int, value: Mapping[str, Any]) -> TuningRecord | None:
     known = {name: item for name, item in value.items() if name in _FIELDS}
-    return TuningRecord(**{**_DEFAULTS, **known, "run_number": number})
+    sizes = [known.get(name) for name in _SIZES]
+    if all(size is None or (isinstance(size, int) and size > 0) for size in sizes):
+        return TuningRecord(**{**_DEFAULTS, **known, "run_number": number})
+    set_aside(record_path(experiment_dir, number), "holds sizes that are none")
+    return None
 
 
 def write_record(experiment_dir: Path, record: TuningRecord) -> None:
     """Add or replace a run's record.
 
     Raises:
-        ConfigError: the log is damaged, or cannot be written.
+        ConfigError: the folder cannot be written.
     """
     with locked(experiment_dir):
-        _change(experiment_dir, lambda records: {**records, record.run_number: record})
+        keep_record(experiment_dir, record.run_number, asdict(record), is_running=record.process is not None)
 
 
 def finish_record(
@@ -105,69 +120,52 @@ def finish_record(
 ) -> TuningRecord:
     """Write how training ended, with what the next run should use; return the record.
 
-    ``ran_out_at`` is the size with which memory ran out.
+    ``ran_out_at`` is the size with which memory ran out. A run that has ended well stays so.
     """
-    with locked(experiment_dir):
-        records = read_records(experiment_dir)
+    known = find_record(experiment_dir, record.run_number)
+    if error is not None and known is not None and known.training_succeeded:
+        return known
+    finished = replace(
+        record,
+        training_succeeded=error is None,
+        training_error=error,
+        recommended_batch_size=record.run_batch_size if error is None else None,
+        process=None,
+    )
+    if error is not None and ran_out_at is not None:
         finished = replace(
-            record,
-            training_succeeded=error is None,
-            training_error=error,
-            recommended_batch_size=recommend(records, record, succeeded=error is None, ran_out_at=ran_out_at),
-            process=None,
+            finished, recommended_batch_size=smaller_size(newest_first(experiment_dir), record, ran_out_at)
         )
-        _change(experiment_dir, lambda known: {**known, record.run_number: finished})
+    write_record(experiment_dir, finished)
     return finished
 
 
-def recommend(
-    records: Mapping[int, TuningRecord], record: TuningRecord, *, succeeded: bool, ran_out_at: int | None
-) -> int | None:
-    """Return the size that the next run should use.
+def smaller_size(newest: Iterable[TuningRecord], record: TuningRecord, ran_out_at: int) -> int:
+    """Return the size to go on with after memory ran out.
 
-    What was used, after a success. After memory ran out the size of the latest success of such a set-up that is
-    smaller, else 0.8 of it. After any other error nothing follows for the size.
+    That of the latest success of such a set-up that is smaller, else 0.8 of what failed.
     """
-    if succeeded:
-        return record.run_batch_size
-    if ran_out_at is None:
-        return None
-    for number in sorted(records, reverse=True):
-        other = records[number]
+    for other in newest:
         size = other.run_batch_size
-        if (
-            other.training_succeeded
-            and other.tuning_key == record.tuning_key
-            and size is not None
-            and size < ran_out_at
-        ):
+        is_alike = other.training_succeeded and other.tuning_key == record.tuning_key
+        if is_alike and size is not None and size < ran_out_at:
             return size
     return max(1, int(ran_out_at * SHRINK))
 
 
 def note_killed(experiment_dir: Path) -> list[int]:
     """Say of runs whose process is no more that they were killed; return their numbers."""
-    if not any(_is_dead(record) for record in read_records(experiment_dir).values()):
-        return []
-    found: list[int] = []
-
-    def mark(records: Mapping[int, TuningRecord]) -> dict[int, TuningRecord]:
-        found[:] = [number for number, record in records.items() if _is_dead(record)]
-        killed = {number: replace(records[number], training_error=KILLED, process=None) for number in found}
-        return {**records, **killed}
-
-    with locked(experiment_dir):
-        _change(experiment_dir, mark)
-    return found
-
-
-def _change(experiment_dir: Path, change: Callable[[Mapping[int, TuningRecord]], Mapping[int, TuningRecord]]) -> None:
-    records = change(read_records(experiment_dir))
-    content = {
-        "records": {str(number): asdict(records[number]) for number in sorted(records)},
-        "last_updated": datetime.now().isoformat(),
-    }
-    write_whole(experiment_dir / TUNING_LOG, json.dumps(content, indent=2) + "\n")
+    killed = []
+    for number in running_numbers(experiment_dir):
+        record = find_record(experiment_dir, number)
+        if record is None or record.process is None:  # it was killed while it wrote its end
+            with locked(experiment_dir):
+                make_log(experiment_dir)
+                forget_running(experiment_dir, number)
+        elif _is_dead(record):
+            write_record(experiment_dir, replace(record, training_error=KILLED, process=None))
+            killed.append(number)
+    return killed
 
 
 def this_process() -> dict[str, Any]:

@@ -1,0 +1,38 @@
+"""The device of a run: which torch device its config means, and how set-ups on it are told apart."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from sweepline.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def resolve_device(wanted: str) -> torch.device:
+    """Return the torch device, ``auto`` being a GPU where there is one.
+
+    Raises:
+        ConfigError: the device is not there.
+    """
+    import torch
+
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
+    device = torch.device(name)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError(f"device {wanted}: this machine has no Metal GPU; use device=cpu")
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
+        raise ConfigError(f"device {wanted}: no such GPU (CUDA_VISIBLE_DEVICES: {visible or 'none'}); use device=cpu")
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """Return which kind of device this is, to tell what fits on it from what fits on others."""
+    if device.type != "cuda":
+        return device.type
+    import torch
+
+    return torch.cuda.get_device_name(device)
