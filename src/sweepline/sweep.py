@@ -256,7 +256,9 @@ class Sweep:
             handle=self.executor.submit(task),
             run_dir=run_dir,
             tail=LogTail(run_dir, MetricReader(self.settings.patterns)),
-            asked=command.overrides(told.params, told.seed, slot.told) if command.is_native else None,
+            asked=command.overrides(self.launcher.expand(told).params, told.seed, slot.told)
+            if command.is_native
+            else None,
         )
         self._active.append(active)
         self.progress.note_start(run.run_id)

@@ -73,11 +73,14 @@ def has_wandb_key(environ: Mapping[str, str] = os.environ) -> bool:
         return False
 
 
+def wandb_params(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what stands in the file from which ``wandb.init`` fills ``wandb.config``, as under W&B's agent."""
+    return {"wandb_version": 1} | {name: {"value": value} for name, value in arguments.items()}
+
+
 def write_wandb_params(run_dir: Path, arguments: Mapping[str, Any]) -> dict[str, str]:
-    """Write the file from which ``wandb.init`` fills ``wandb.config``, as under W&B's agent; return its variable."""
+    """Write that file; return its variable."""
     path = run_dir / PARAMS_FILE
-    document = {"wandb_version": 1} | {name: {"value": value} for name, value in arguments.items()}
-    path.write_text(
-        yaml.dump(document, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False), encoding="utf-8"
-    )
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    path.write_text(yaml.dump(wandb_params(arguments), Dumper=dumper, sort_keys=False), encoding="utf-8")
     return {"WANDB_SWEEP_PARAM_PATH": str(path)}

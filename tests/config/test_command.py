@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
-from sweepline.config.command import Command, check_macros, format_python, missing_program
+from sweepline.config.arguments import format_python
+from sweepline.config.command import Command
+from sweepline.config.macros import check_macros
+from sweepline.config.program import missing_program
 from sweepline.config.sweepfile import load_sweep
 from sweepline.values import parse_override
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sweepline.config.command import format_python
+from sweepline.config.arguments import format_python
 from sweepline.config.faults import Faults
 from sweepline.config.schema import WANDB_ONLY_KEYS, LoggingModel, OwnKeys, SweepModel, WandbModel
 from sweepline.errors import did_you_mean

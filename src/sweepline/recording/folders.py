@@ -20,7 +20,7 @@ PLAN = "plan.json"
 FROZEN = "sweep.yaml"
 BEST = "best.yaml"
 ARCHIVE = "archive"
-_KEPT_ACROSS_ATTEMPTS = ("ckpt", "attempts", "batch_size.json")
+_KEPT_ACROSS_ATTEMPTS = ("ckpt", "files", "attempts", "batch_size.json")
 
 
 class SweepFolder:
