@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import zlib
 
 FIRST_PORT, N_PORTS = 20_000, 9_000  # below the ports that systems hand out, beside 29500, which programs fall back to
@@ -25,6 +24,8 @@ class Ports:
 
 
 def _is_free(port: int) -> bool:
+    import socket  # a twentieth of a dry run's time, which needs it for other programs alone
+
     with socket.socket() as probe:
         try:
             probe.bind(("", port))

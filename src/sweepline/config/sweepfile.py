@@ -23,6 +23,7 @@ from sweepline.space.plan import SearchSpace
 from sweepline.values import KeyPath, parse_override, read_yaml
 
 MAX_VALUES_COMPARED = 1000
+MAX_REPEATS = 10_000
 MAX_NAME_BYTES = 200  # file systems take 255
 
 
@@ -158,6 +159,11 @@ class _Reader:
         for key, _, word in faults.document.word_booleans:
             if key[:1] == ("parameters",):
                 faults.warn(key, f"{word} is read as a boolean; quote it if the word is meant")
+        odd: dict[KeyPath, list[str]] = {}
+        for key, text, value in faults.document.odd_numbers:
+            odd.setdefault(key[:2], []).append(f"{text} is read as {value}")
+        for key, texts in odd.items():
+            faults.warn(key, f"{', '.join(texts)}; quote what is meant as text")
         found = read_parameters(self.model.parameters, faults, ("parameters",))
         names = [parameter.name for parameter in found]
         for name in dict.fromkeys(n for n in names if names.count(n) > 1):
@@ -182,7 +188,7 @@ class _Reader:
         for i, raw in enumerate(self.model.constraints):
             key: KeyPath = ("constraints", i)
             with self.faults.at(key):
-                rule = parse_rule(raw)
+                rule = parse_rule(raw, known)
                 unknown = [name for name in rule.names if name not in known]
                 if unknown:
                     hint = did_you_mean(unknown[0], known) or f"; there are {', '.join(dict.fromkeys(known))}"
@@ -253,6 +259,9 @@ class _Reader:
                     ("repeats",), f"is {model.repeats}, but seeds lists {len(model.seeds)}; keep one of them"
                 )
             return tuple(dict.fromkeys(model.seeds))
+        if model.repeats > MAX_REPEATS:
+            self.faults.error(("repeats",), f"{model.repeats:,} are more than {MAX_REPEATS:,}; lower it")
+            return (None,)
         if model.repeats > 1 or command.is_native:
             return draw_seeds(model.seed, model.repeats)
         return (None,)

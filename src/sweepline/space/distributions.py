@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from sweepline.errors import ConfigError
@@ -173,11 +174,14 @@ class Quantized:
             return range(low, low + n_values * self.q, self.q)
         if n_values > 10**7:
             raise ConfigError(f"q_uniform has {n_values:,} values in a grid; raise q")
-        return tuple(low + i * self.q for i in range(n_values))
+        start, step = Decimal(repr(low)), Decimal(repr(self.q))
+        return tuple(float(start + i * step) for i in range(n_values))
 
     def at(self, quantile: float) -> float:
-        value: float = round(self.inner.at(quantile) / self.q) * self.q
-        return value
+        n = round(self.inner.at(quantile) / self.q)
+        return (
+            n * self.q if isinstance(self.q, int) else float(n * Decimal(repr(self.q)))
+        )  # 0.3, not 0.30000000000000004
 
 
 def _check_bounds(name: str, low: float, high: float) -> None:
