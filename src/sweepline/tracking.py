@@ -5,6 +5,7 @@ Nothing here imports wandb; the trainer or the user's script does. Keys stay in 
 
 from __future__ import annotations
 
+import json
 import netrc
 import os
 from collections.abc import Mapping
@@ -81,6 +82,10 @@ def wandb_params(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def write_wandb_params(run_dir: Path, arguments: Mapping[str, Any]) -> dict[str, str]:
     """Write that file; return its variable."""
     path = run_dir / PARAMS_FILE
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    path.write_text(yaml.dump(wandb_params(arguments), Dumper=dumper, sort_keys=False), encoding="utf-8")
+    document = wandb_params(arguments)
+    try:
+        text = yaml.dump(document, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False)
+    except UnicodeEncodeError:  # a path that is no UTF-8 stands in a value
+        text = json.dumps(document)
+    path.write_text(text, encoding="utf-8")
     return {"WANDB_SWEEP_PARAM_PATH": str(path)}

@@ -153,7 +153,7 @@ def explain_absence(name: str | None, folders: Sequence[Path]) -> str:
 
 
 def _likely_scripts(folders: Sequence[Path]) -> list[str]:
-    scripts = [path for folder in folders for path in _walk(folder) if path.suffix == ".py"]
+    scripts = [path for folder in folders for path in _walk(folder) if path.suffix == ".py" and path.stem[0] != "_"]
     likely = [path for path in scripts if _LIKELY_SCRIPT.search(path.stem)] or scripts
     names = dict.fromkeys(os.path.relpath(path, folders[0]) for path in likely)
     return sorted(names, key=lambda name: name.count(os.sep))[:_MAX_NAMED]
