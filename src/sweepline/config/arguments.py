@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import Any
 
 from sweepline.config.hydra import format_override
@@ -98,6 +97,8 @@ def _needs_quotes(text: str) -> bool:
 def _word(name: str, value: Any) -> str:
     """Return an item of a list as a word of its own, which no parser may take for an option."""
     if isinstance(value, float) and value < 0 and "e" in repr(value):
+        from decimal import Decimal
+
         return f"{Decimal(repr(value)):f}"  # argparse takes -1e-05 for an option
     text = format_python(value)
     if isinstance(value, str) and text.startswith("-"):
