@@ -135,7 +135,7 @@ def _check_macro(name: str, known: Sequence[str], *, is_whole: bool) -> str | No
     if name in known:
         return None
     fate = "the item is dropped" if is_whole else "it stays as it is"
-    hint = f"; did you mean ${{envvar:{name}}}?" if name in os.environ else did_you_mean(name, known)
+    hint = f"; did you mean ${{envvar:{name}}}?" if name in os.environ or name.isupper() else did_you_mean(name, known)
     return f"unknown macro ${{{name}}}: {fate}{hint}"
 
 
