@@ -45,7 +45,7 @@ class Project:
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return an environment without the tester's own accounts and GPUs."""
-        dropped = ("WANDB_", "CUDA_VISIBLE", "SWEEPLINE_", "NETRC")
+        dropped = ("WANDB_", "CUDA_VISIBLE", "SWEEPLINE_", "NETRC", "VIRTUAL_ENV", "CONDA_PREFIX", "OMP_", "MASTER_")
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
         return inherited | {"HOME": str(self.path), TOKEN: self.token} | self.environ | dict(extra or {})
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweepline.devices import Slot, Slots, build_slots, device_environment, n_cores, thread_budget
+from sweepline.devices import MAX_SLOTS, Slot, Slots, build_slots, device_environment, n_cores, thread_budget
 from sweepline.errors import ExecutorUnavailableError
-from sweepline.gpus import Gpu
+from sweepline.gpus import Gpu, gpu_key
 
 GPUS = tuple(Gpu(i, f"GPU-0000000{i}-aaaa-bbbb-cccc-dddddddddddd", "H200") for i in range(4))
 
@@ -165,7 +165,129 @@ def test_fewer_concurrent_runs_than_gpus_leave_every_gpu_in_the_round() -> None:
     assert (len(slots.all), slots.n_max) == (4, 2)
 
 
+# GPUs that no driver tells
+
+BROKEN = "the GPU driver does not tell the GPUs (error 9)"
+
+
+@pytest.mark.parametrize(
+    ("environ", "trouble", "visible", "begins"),
+    [
+        (
+            {"CUDA_VISIBLE_DEVICES": "0,1"},
+            BROKEN,
+            ["0", "1"],
+            f"{BROKEN}: the GPUs of CUDA_VISIBLE_DEVICES=0,1 are used",
+        ),
+        (
+            {"HIP_VISIBLE_DEVICES": "2,3"},
+            "",
+            ["2", "3"],
+            "no NVIDIA driver answers: the GPUs of HIP_VISIBLE_DEVICES=2,3",
+        ),
+        ({"ROCR_VISIBLE_DEVICES": "GPU-a1"}, "", ["GPU-a1"], "no NVIDIA driver answers: the GPUs of ROCR_VISIBLE"),
+        ({"HIP_VISIBLE_DEVICES": "1", "CUDA_VISIBLE_DEVICES": "0"}, "", ["1"], "no NVIDIA driver answers"),
+        ({}, BROKEN, [""], f"{BROKEN}: runs are on the CPU; name the GPUs (devices: [0, 1])"),
+        (
+            {"CUDA_VISIBLE_DEVICES": "0"},
+            "",
+            [""],
+            "CUDA_VISIBLE_DEVICES=0 is set, but there is no sign of a GPU driver",
+        ),
+        ({"CUDA_VISIBLE_DEVICES": ""}, BROKEN, [""], None),
+        ({}, "", [""], None),
+    ],
+)
+def test_gpus_that_no_driver_tells_are_used_as_named_or_it_is_said(
+    environ: dict[str, str], trouble: str, visible: list[str], begins: str | None
+) -> None:
+    slots, notes = build_slots("auto", gpus=None, trouble=trouble, environ=environ, max_concurrent=len(visible))
+
+    assert [slot.visible for slot in slots.all] == visible
+    assert [note.startswith(begins or "-") for note in notes] == [True] * (begins is not None), notes
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({"HIP_VISIBLE_DEVICES": "2,3"}, {"HIP_VISIBLE_DEVICES": "3", "CUDA_VISIBLE_DEVICES": "3"}),
+        ({"ROCR_VISIBLE_DEVICES": "2,3"}, {"ROCR_VISIBLE_DEVICES": "3", "CUDA_VISIBLE_DEVICES": "0"}),
+    ],
+)
+def test_a_run_on_an_amd_gpu_is_told_it_by_the_variable_that_was_set(
+    environ: dict[str, str], told: dict[str, str]
+) -> None:
+    slots, _ = build_slots("auto", gpus=None, environ=environ)
+
+    variables = device_environment(slots.all[1], 1, environ)
+    assert {name: value for name, value in variables.items() if "VISIBLE" in name} == told
+
+
+def test_a_run_on_the_cpu_sees_no_amd_gpu_either() -> None:
+    assert device_environment(Slot(0, ""), 1, {"HIP_VISIBLE_DEVICES": "0"})["HIP_VISIBLE_DEVICES"] == "-1"
+
+
+# MIG instances and short UUIDs
+
+INSTANCE = "MIG-377e0049-554c-540b-93c6-d0976f8426cb"
+OLD_INSTANCE = "MIG-GPU-00000000-aaaa-bbbb-cccc-dddddddddddd/1/0"
+
+
+@pytest.mark.parametrize("name", [INSTANCE, OLD_INSTANCE, "GPU-00000001", GPUS[1].uuid])
+def test_what_a_scheduler_made_visible_is_used_as_it_is(name: str) -> None:
+    assert slots_of("auto", name) == slots_of([name]) == slots_of([name], name) == [name]
+
+
+@pytest.mark.parametrize("visible", ["NoDevFiles", "none", "-1", "void", ""])
+def test_a_variable_that_names_no_device_is_the_cpu(visible: str) -> None:
+    assert set(slots_of("auto", visible)) == {""}
+
+
+def test_instances_that_the_driver_tells_stand_for_their_gpu() -> None:
+    whole, part = Gpu(0, GPUS[0].uuid, "H200", n_instances=1), Gpu(0, INSTANCE, "MIG 1g", is_instance=True)
+
+    assert slots_of("auto", gpus=(whole, part, GPUS[1])) == [INSTANCE, "1"]
+    with pytest.raises(ExecutorUnavailableError, match=f"GPU MIG-x not found; available: {INSTANCE}, 1"):
+        slots_of(["MIG-x"], gpus=(whole, part, GPUS[1]))
+
+
+@pytest.mark.parametrize("devices", [[1, "GPU-00000001"], ["GPU-00000001", GPUS[1].uuid]])
+def test_a_gpu_named_by_a_short_uuid_is_the_same_gpu(devices: list[int | str]) -> None:
+    with pytest.raises(ExecutorUnavailableError, match="is named twice"):
+        slots_of(devices)
+
+
+def test_the_beginning_of_several_uuids_names_none() -> None:
+    with pytest.raises(ExecutorUnavailableError, match="GPU GPU-0000000 not found"):
+        slots_of(["GPU-0000000"])
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("1", GPUS[1].uuid), ("GPU-00000001", GPUS[1].uuid), (INSTANCE, INSTANCE), ("9", "index-9")],
+)
+def test_a_lease_is_by_the_uuid_as_far_as_one_is_known(name: str, key: str) -> None:
+    assert gpu_key(name, GPUS) == key
+
+
 # what is refused
+
+
+@pytest.mark.parametrize(
+    ("devices", "more", "key"),
+    [("cpu", {"max_concurrent": 10**9}, "max_concurrent"), ([0], {"runs_per_device": 10**9}, "runs_per_device")],
+)
+def test_more_slots_than_a_machine_can_have_are_refused_at_once(devices: Any, more: dict[str, int], key: str) -> None:
+    with pytest.raises(
+        ExecutorUnavailableError, match=f"^{key}: 1,000,000,000 runs at a time are more than {MAX_SLOTS:,}"
+    ):
+        slots_of(devices, **more)
+
+
+def test_more_concurrent_runs_than_gpus_have_slots_for_are_noted() -> None:
+    _, notes = build_slots("auto", max_concurrent=9, gpus=GPUS, environ={})
+
+    assert [note for note in notes if "runs_per_device: 3" in note] == notes != []
 
 
 @pytest.mark.parametrize("devices", [[7], ["0,7"], [0, 7]])
@@ -252,7 +374,12 @@ def test_threads_are_used_as_told() -> None:
     assert thread_budget(5, 1000) == 5
 
 
+@pytest.mark.parametrize(("threads", "set_by_user", "n"), [("auto", "8", 8), (3, "8", 3)])
+def test_automatic_threads_are_those_that_the_user_has_set(threads: Any, set_by_user: str, n: int) -> None:
+    assert thread_budget(threads, 2, {"OMP_NUM_THREADS": set_by_user}) == n
+
+
 @pytest.mark.parametrize("n_slots", [0, 1, 2, 10_000])
 def test_automatic_threads_share_the_cores_among_the_slots(n_slots: int) -> None:
-    threads = thread_budget("auto", n_slots)
+    threads = thread_budget("auto", n_slots, {})
     assert threads == max(1, n_cores() // max(1, n_slots))

@@ -102,3 +102,40 @@ def test_nested_parameters_reach_other_programs_as_one_mapping_per_name(project:
         "--opt={'lr': 0.1, 'nesterov': True}",
         "--plain.dotted=none",
     ]
+
+
+OUTPUT_SCRIPT = """
+    import argparse
+    from pathlib import Path
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--depth", type=int, default=7)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    assert not list(args.out.iterdir()), "the folder holds somebody else's files"
+    (args.out / "best.txt").write_text("x")
+    print(f"METRIC loss={args.depth}")
+"""
+
+
+def test_a_parser_that_refuses_null_is_told_of_once_and_satisfied_with_its_style(project: Project) -> None:
+    project.write("app/__main__.py", OUTPUT_SCRIPT)
+    text = """
+        program: app
+        name: outputs
+        method: grid
+        metric: {name: loss}
+        parameters: {depth: [null, 3, [4]], out: "${run_dir}"}
+        max_concurrent: 1
+        """
+    project.write("sweep.yaml", text)
+    refused = project.run("--keep-going")
+    project.write("sweep.yaml", f"{text}arguments: {{style: argparse, lists: comma}}\n")
+    taken = project.run("--keep-going")
+
+    assert refused.stdout.count("arguments: argparse in the sweep file") == 1
+    assert [(row.state, row.loss) for row in project.rows().itertuples()][-3:] == [
+        ("finished", 7),
+        ("finished", 3),
+        ("finished", 4),
+    ], taken.stdout

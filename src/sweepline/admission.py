@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sweepline.devices import Slot
 from sweepline.errors import ExecutorUnavailableError
-from sweepline.gpus import Gpu, GpuSensor
+from sweepline.gpus import Gpu, GpuSensor, find_gpu, gpu_key
 from sweepline.runs import SUCCESSFUL, State
 
 MAX_LOST_IN_A_ROW = 2
@@ -96,7 +96,7 @@ class GpuAdmission:
 
     def __init__(self, leases: Leases, *, min_free_mib: int | None = None, gpus: Sequence[Gpu] | None = None) -> None:
         self.leases, self.min_free_mib = leases, min_free_mib
-        self._keys = {name: gpu.uuid for gpu in gpus or () for name in (str(gpu.index), gpu.uuid)}
+        self._gpus = gpus
         self._sensor = GpuSensor() if gpus and min_free_mib is not None else None
         self._lost_in_a_row: Counter[str] = Counter()
         self._said: set[tuple[str, str]] = set()
@@ -159,13 +159,16 @@ class GpuAdmission:
             self._sensor.close()
 
     def _is_free_enough(self, name: str) -> bool:
-        sensor = self._sensor
+        sensor, told = self._sensor, find_gpu(name, self._gpus)
         if sensor is None or self.min_free_mib is None:
+            return True
+        if told is None:
+            self._say_once(name, "untold", f"GPU {name}: its driver tells no free memory, which is not checked")
             return True
         if not sensor.is_fresh:
             sensor.ask()
             return False
-        gpu = next((gpu for gpu in sensor.reading or () if gpu.uuid == self._keys.get(name)), None)
+        gpu = next((gpu for gpu in sensor.reading or () if gpu.uuid == told.uuid), None)
         if gpu is None:
             self._say_once(name, "gone", f"GPU {name} is not told by the driver any more: waiting for it")
             return False
@@ -201,8 +204,7 @@ def build_admission(
     names = dict.fromkeys(name for slot in slots for name in _names(slot))
     if not names:
         return None
-    uuids = {name: gpu.uuid for gpu in gpus or () for name in (str(gpu.index), gpu.uuid)}
     since = time.strftime("%H:%M:%S")
     holder = f"sweep {sweep!r} (pid {os.getpid()}, since {since})"
-    leases = Leases({name: uuids.get(name, f"index-{name}") for name in names}, holder=holder)
+    leases = Leases({name: gpu_key(name, gpus) for name in names}, holder=holder)
     return GpuAdmission(leases, min_free_mib=min_free_mib, gpus=gpus)

@@ -6,18 +6,25 @@ import itertools
 import os
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
 from sweepline.errors import ExecutorUnavailableError
-from sweepline.gpus import Gpu
+from sweepline.gpus import Gpu, find_gpu, gpu_key
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+CUDA, HIP, ROCR = "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"
+MAX_SLOTS = 10_000
+_NO_DEVICE = ("nodevfiles", "none", "void")  # as schedulers say it
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A place to run: ``visible`` is its CUDA_VISIBLE_DEVICES, empty for a CPU slot."""
+    """A place to run: ``visible`` is what ``variable`` names its devices by, empty for a CPU slot."""
 
     index: int
     visible: str
+    variable: str = CUDA
 
     @property
     def is_gpu(self) -> bool:
@@ -157,6 +164,7 @@ def build_slots(
     runs_per_device: int = 1,
     max_concurrent: int | None = None,
     gpus: Sequence[Gpu] | None = None,
+    trouble: str = "",
     environ: Mapping[str, str] = os.environ,
 ) -> tuple[Slots, list[str]]:
     """Return the slots that ``devices`` names, and notes worth saying.
@@ -166,58 +174,99 @@ def build_slots(
         runs_per_device: leases per device.
         max_concurrent: at most so many leases at once; on CPUs also the number of slots.
         gpus: what the driver tells, or None where none answers.
-        environ: an inherited CUDA_VISIBLE_DEVICES bounds what may be used.
+        trouble: why none answers, where there seem to be GPUs.
+        environ: an inherited CUDA_VISIBLE_DEVICES (or HIP's, where no driver answers) bounds what may be used.
 
     Raises:
-        ExecutorUnavailableError: a device does not exist, is named twice, or lies outside CUDA_VISIBLE_DEVICES.
+        ExecutorUnavailableError: a device does not exist, is named twice, or lies outside CUDA_VISIBLE_DEVICES; or
+            there would be more slots than a machine can have.
     """
-    inherited = environ.get("CUDA_VISIBLE_DEVICES")
-    allowed = None if inherited is None else _visible(inherited)
+    variable = _find_variable(environ, gpus)
+    allowed = None if variable not in environ else _visible(environ[variable])
+    notes: list[str] = []
     if devices == "auto":
-        found = [str(gpu.index) for gpu in gpus or ()]
-        ids = found if allowed is None else allowed if gpus else []
+        ids, notes = _choose_devices(gpus, allowed, variable, trouble)
         groups = [[device] for device in ids]
     elif devices == "cpu":
         groups = []
     else:
         groups = [[part.strip() for part in str(device).split(",")] for device in devices]
+    n_slots = len(groups) * runs_per_device if groups else max_concurrent or max(1, n_cores() // 2)
+    if n_slots > MAX_SLOTS:
+        key = "runs_per_device" if groups else "max_concurrent"
+        raise ExecutorUnavailableError(f"{key}: {n_slots:,} runs at a time are more than {MAX_SLOTS:,}; lower it")
     if not groups:
-        n_slots = max_concurrent or max(1, n_cores() // 2)
-        return Slots([Slot(i, "") for i in range(n_slots)]), []
-    notes = _check_ids([device for group in groups for device in group], allowed, gpus)
+        return Slots([Slot(i, "") for i in range(n_slots)]), notes
+    is_checked = gpus is not None or devices == "auto"
+    _check_ids([device for group in groups for device in group], allowed, variable, gpus)
+    notes += [] if is_checked else ["no GPU driver answers here: the devices are used as given"]
+    if max_concurrent and max_concurrent > n_slots:
+        notes.append(
+            f"max_concurrent {max_concurrent} is more than {n_slots} slots on {len(groups)} devices: "
+            f"runs_per_device: {-(-max_concurrent // len(groups))} is what lets runs share a device"
+        )
     labels = [",".join(group) for _ in range(runs_per_device) for group in groups]
-    return Slots([Slot(i, label) for i, label in enumerate(labels)], max_concurrent=max_concurrent), notes
+    slots = [Slot(i, label, variable) for i, label in enumerate(labels)]
+    return Slots(slots, max_concurrent=max_concurrent), notes
+
+
+def _find_variable(environ: Mapping[str, str], gpus: Sequence[Gpu] | None) -> str:
+    """Return the variable that says which GPUs a program sees: AMD's where it is set and no NVIDIA driver answers."""
+    if gpus:
+        return CUDA
+    return next((name for name in (HIP, CUDA, ROCR) if name in environ), CUDA)
+
+
+def _choose_devices(
+    gpus: Sequence[Gpu] | None, allowed: Sequence[str] | None, variable: str, trouble: str
+) -> tuple[list[str], list[str]]:
+    """Return the ids of all GPUs that may be used, and a note where it is not sure that these are all."""
+    if gpus is not None:
+        found = [gpu.id for gpu in gpus if not gpu.n_instances]
+        return found if allowed is None else list(allowed) if gpus else [], []
+    if allowed and (trouble or variable != CUDA):
+        named = f"the GPUs of {variable}={','.join(allowed)} are used as named"
+        return list(allowed), [f"{trouble or 'no NVIDIA driver answers'}: {named}"]
+    if allowed:
+        trouble = f"{variable}={','.join(allowed)} is set, but there is no sign of a GPU driver"
+    if not trouble or allowed == []:
+        return [], []
+    return [], [f"{trouble}: runs are on the CPU; name the GPUs (devices: [0, 1]) to use them all the same"]
 
 
 def _visible(inherited: str) -> list[str]:
-    """Return the ids of a CUDA_VISIBLE_DEVICES; as in CUDA, a negative one ends the list."""
+    """Return the ids of a CUDA_VISIBLE_DEVICES; as in CUDA, what is no device ends the list."""
     parts = [part.strip() for part in inherited.split(",") if part.strip()]
-    return list(itertools.takewhile(lambda part: not part.startswith("-"), parts))
+    return list(itertools.takewhile(lambda part: not part.startswith("-") and part.lower() not in _NO_DEVICE, parts))
 
 
-def _check_ids(ids: Sequence[str], allowed: Sequence[str] | None, gpus: Sequence[Gpu] | None) -> list[str]:
+def _check_ids(ids: Sequence[str], allowed: Sequence[str] | None, variable: str, gpus: Sequence[Gpu] | None) -> None:
     if "" in ids:
         raise ExecutorUnavailableError("devices: an id is empty; write them as 0,1")
-    known = {name: gpu for gpu in gpus or () for name in (str(gpu.index), gpu.uuid)}
-    real = [known[device].uuid if device in known else device for device in ids]
-    twice = next((device for device, uuid in zip(ids, real, strict=True) if real.count(uuid) > 1), None)
+    keys = {device: gpu_key(device, gpus) for device in ids}
+    named = [keys[device] for device in ids]
+    twice = next((device for device in ids if named.count(keys[device]) > 1), None)
     if twice is not None:
         raise ExecutorUnavailableError(
             f"devices: GPU {twice} is named twice; use runs_per_device for several runs on one GPU"
         )
     if gpus is not None:
         for device in ids:
-            if device not in known:
-                available = ", ".join(str(gpu.index) for gpu in gpus) or "none"
+            if find_gpu(device, gpus) is None and not _is_untold_instance(device, gpus):
+                available = ", ".join(gpu.id for gpu in gpus if not gpu.n_instances) or "none"
                 raise ExecutorUnavailableError(f"devices: GPU {device} not found; available: {available}")
     if allowed is not None:
-        within = {known[name].uuid if name in known else name for name in allowed}
+        within = {gpu_key(name, gpus) for name in allowed}
         for device in ids:
-            if (known[device].uuid if device in known else device) not in within:
+            if keys[device] not in within:
                 raise ExecutorUnavailableError(
-                    f"devices: GPU {device} is outside the inherited CUDA_VISIBLE_DEVICES={','.join(allowed)}"
+                    f"devices: GPU {device} is outside the inherited {variable}={','.join(allowed)}"
                 )
-    return [] if gpus is not None else ["no GPU driver answers here: the devices are used as given"]
+
+
+def _is_untold_instance(device: str, gpus: Sequence[Gpu]) -> bool:
+    """Whether a name is one of a MIG instance that this driver does not tell, at all or by this older name."""
+    return device.startswith("MIG-GPU-") or (device.startswith("MIG-") and not any(gpu.is_instance for gpu in gpus))
 
 
 def n_cores() -> int:
@@ -225,24 +274,28 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def thread_budget(threads: str | int, n_slots: int) -> int:
-    """Return the CPU threads of one run: as told, or the cores shared among the slots."""
+def thread_budget(threads: str | int, n_slots: int, environ: Mapping[str, str] = os.environ) -> int:
+    """Return the CPU threads of one run: as told, as the user has set OMP_NUM_THREADS, or the cores shared."""
+    set_by_user = environ.get("OMP_NUM_THREADS", "")
+    if isinstance(threads, str) and set_by_user.isdecimal() and int(set_by_user) > 0:
+        return int(set_by_user)
     return threads if isinstance(threads, int) else max(1, n_cores() // max(1, n_slots))
 
 
 def slot_cpus(slot: Slot, threads: int) -> list[int]:
     """Return the CPU cores of a slot: as many as it has threads, after those of the slot before."""
     cores = sorted(os.sched_getaffinity(0))
-    return sorted({cores[(slot.index * threads + i) % len(cores)] for i in range(threads)})
+    return sorted({cores[(slot.index * threads + i) % len(cores)] for i in range(min(threads, len(cores)))})
 
 
-def device_environment(slot: Slot, threads: int) -> dict[str, str]:
+def device_environment(slot: Slot, threads: int, inherited: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
     """Return the variables that place a run on its slot."""
-    count = str(threads)
-    return {
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "CUDA_VISIBLE_DEVICES": slot.visible,
-        "OMP_NUM_THREADS": count,
-        "MKL_NUM_THREADS": count,
-        "OPENBLAS_NUM_THREADS": count,
-    }
+    variables = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", CUDA: slot.visible}
+    if slot.variable == HIP:
+        variables[HIP] = slot.visible
+    elif slot.variable == ROCR:  # the others count only what it leaves
+        variables[ROCR] = slot.visible
+        variables[CUDA] = ",".join(map(str, range(slot.visible.count(",") + 1)))
+    elif not slot.is_gpu and HIP in inherited:
+        variables[HIP] = "-1"
+    return variables | dict.fromkeys(THREAD_VARIABLES, str(threads))

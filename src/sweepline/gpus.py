@@ -1,6 +1,6 @@
 """The machine's GPUs as their driver tells them. A driver may hang, so it is asked by a process of its own.
 
-Needs ``nvidia-ml-py``; without it, or without a driver, nothing is known and nothing is checked.
+The driver's own library is asked (NVML), no Python package; where there is none, nothing is known and nothing checked.
 """
 
 from __future__ import annotations
@@ -11,71 +11,130 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sweepline.errors import ExecutorUnavailableError
 
 ANSWER_S = 10.0
 READING_AGE_S = 1.0
+_LIBRARY = "libnvidia-ml.so.1"
+_SIGNS_OF_GPUS = ("/dev/nvidia0", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, Windows' for Linux
 
-# Answers every line on standard input with one line of JSON: the GPUs, or null where there are none to ask.
+# Answers every line on standard input with one line of JSON: the GPUs, or the text of what keeps them from being told.
 _SENSOR = """
 import ctypes, json, os, sys
 ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL: a driver that hangs holds nobody after its asker
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)  # what a driver prints is no answer
-try:
-    import pynvml
-except ImportError:
-    pynvml = None
-def read():
-    if pynvml is None:
-        return None
+class Memory(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_ulonglong) for name in ("total", "free", "used")]
+class Refused(Exception):
+    pass
+nvml = ctypes.CDLL("libnvidia-ml.so.1")
+nvml.nvmlErrorString.restype = ctypes.c_char_p
+def ask(name, *words):
+    code = getattr(nvml, name)(*words)
+    if code:
+        raise Refused(nvml.nvmlErrorString(code).decode(errors="replace"))
+def number(name, *words):
+    found = ctypes.c_uint()
+    ask(name, *words, ctypes.byref(found))
+    return found.value
+def handle_of(name, *words):
+    handle = ctypes.c_void_p()
+    ask(name, *words, ctypes.byref(handle))
+    return handle
+def text(name, handle):
+    found = ctypes.create_string_buffer(128)
+    ask(name, handle, found, 128)
+    return found.value.decode(errors="replace")
+def describe(index, handle):
+    memory = Memory()
+    ask("nvmlDeviceGetMemoryInfo", handle, ctypes.byref(memory))
+    uuid, name = text("nvmlDeviceGetUUID", handle), text("nvmlDeviceGetName", handle)
+    return [index, uuid, name, memory.free >> 20, memory.total >> 20]
+def instances(index, handle):
+    found, pending = [], ctypes.c_uint()
     try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return None
-    found = []
-    for index in range(pynvml.nvmlDeviceGetCount()):
+        mode = ctypes.c_uint()
+        ask("nvmlDeviceGetMigMode", handle, ctypes.byref(mode), ctypes.byref(pending))
+        n_most = number("nvmlDeviceGetMaxMigDeviceCount", handle) if mode.value else 0
+    except (Refused, AttributeError):
+        return []  # no GPU that can be divided, or a driver from before there were any
+    for i in range(n_most):
         try:
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-            uuid, name = pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle)
-        except pynvml.NVMLError:
+            found.append(describe(index, handle_of("nvmlDeviceGetMigDeviceHandleByIndex", handle, i)) + [0, True])
+        except Refused:
+            continue  # a place that no instance has
+    return found
+def read():
+    ask("nvmlInit_v2")
+    found = []
+    for index in range(number("nvmlDeviceGetCount_v2")):
+        try:
+            handle = handle_of("nvmlDeviceGetHandleByIndex_v2", index)
+            whole = describe(index, handle)
+            parts = instances(index, handle)
+        except Refused:
             continue  # fallen off the bus: a GPU that is not told is not there
-        text = [word.decode() if isinstance(word, bytes) else word for word in (uuid, name)]
-        found.append([index, *text, memory.free >> 20, memory.total >> 20])
-    pynvml.nvmlShutdown()
+        found += [whole + [len(parts)], *parts]
+    ask("nvmlShutdown")
     return found
 for _ in sys.stdin:
     try:
         answer = read()
     except Exception as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        answer = None
+        answer = str(error)
     print(json.dumps(answer), file=answers, flush=True)
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU as the driver tells it, numbered by PCI bus."""
+    """A GPU as the driver tells it, numbered by PCI bus, or a MIG instance of one, which goes by its UUID alone."""
 
     index: int
     uuid: str
     name: str
     free_mib: int = 0
     total_mib: int = 0
+    n_instances: int = 0
+    is_instance: bool = False
+
+    @property
+    def id(self) -> str:
+        """What CUDA_VISIBLE_DEVICES calls it."""
+        return self.uuid if self.is_instance else str(self.index)
 
 
-def read_gpus() -> list[Gpu] | None:
-    """Return the machine's GPUs; None where there is no driver or no ``nvidia-ml-py``.
+def find_gpu(name: str, gpus: Sequence[Gpu] | None) -> Gpu | None:
+    """Return the GPU that an index, a UUID or the beginning of exactly one UUID names."""
+    for gpu in gpus or ():
+        if name in (gpu.id, gpu.uuid):
+            return gpu
+    begun = [gpu for gpu in gpus or () if name.startswith(("GPU-", "MIG-")) and gpu.uuid.startswith(name)]
+    return begun[0] if len(begun) == 1 else None
+
+
+def gpu_key(name: str, gpus: Sequence[Gpu] | None) -> str:
+    """Return what all sweeps call a GPU: its UUID, and where none is known the name that is there."""
+    gpu = find_gpu(name, gpus)
+    if gpu is not None:
+        return gpu.uuid
+    return name if name.startswith(("GPU-", "MIG-")) else f"index-{name}"
+
+
+def read_gpus() -> tuple[list[Gpu] | None, str]:
+    """Return the machine's GPUs; None where they cannot be told, with why, if GPUs seem to be there.
 
     Raises:
         ExecutorUnavailableError: there is a driver and it does not answer.
     """
     if not has_driver():
-        return None
+        sign = next((path for path in _SIGNS_OF_GPUS if Path(path).exists()), None)
+        return None, f"there is {sign}, but no {_LIBRARY} to ask for the GPUs" if sign else ""
     sensor = GpuSensor()
     try:
         sensor.ask()
@@ -86,13 +145,13 @@ def read_gpus() -> list[Gpu] | None:
         raise ExecutorUnavailableError(
             f"devices: the GPU driver did not answer in {ANSWER_S:.0f} s; name the GPUs (devices: [0, 1]) or use cpu"
         )
-    return found
+    return found, f"the GPU driver does not tell the GPUs ({sensor.problem})" if found is None else ""
 
 
 def has_driver() -> bool:
-    """Whether NVML can be loaded here; costs a tenth of what importing pynvml takes to find out."""
+    """Whether NVML can be loaded here; costs nothing where it cannot."""
     try:
-        ctypes.CDLL("libnvidia-ml.so.1")
+        ctypes.CDLL(_LIBRARY)
     except OSError:
         return False
     return True
@@ -103,6 +162,7 @@ class GpuSensor:
 
     def __init__(self) -> None:
         self.is_silent = False  # it did not answer in time and is not asked again
+        self.problem = ""  # what the driver said instead of a reading
         self.reading: list[Gpu] | None = None
         self.read_at = -READING_AGE_S
         self._asked_at: float | None = None
@@ -153,7 +213,9 @@ class GpuSensor:
             if newline:
                 self._partial = rest
                 answer = json.loads(line)
-                self.reading = None if answer is None else [Gpu(*fields) for fields in answer]
+                is_told = isinstance(answer, list)
+                self.reading = [Gpu(*fields) for fields in answer] if is_told else None
+                self.problem = "" if is_told else str(answer)
                 self.read_at, self._asked_at = time.monotonic(), None
             elif not chunk:
                 self._give_up()

@@ -7,17 +7,20 @@ import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from sweepline.config.command import ARGS_JSON_FILE
 from sweepline.config.interpreter import find_interpreter
+from sweepline.config.macros import ENVVAR, expand_run_macros, names_run_dir
 from sweepline.config.sweepfile import SweepSettings
-from sweepline.devices import Slot, device_environment, slot_cpus
+from sweepline.devices import THREAD_VARIABLES, Slot, device_environment, slot_cpus
 from sweepline.executors.base import Task
+from sweepline.ports import Ports
 from sweepline.runs import Run
 from sweepline.sourcecode import SourceCode
-from sweepline.tracking import wandb_environment, wandb_mode, write_wandb_params
+from sweepline.tracking import PARAMS_FILE, wandb_environment, wandb_mode, wandb_params, write_wandb_params
 from sweepline.values import format_value
 
 DATA_VARIABLE = "SWEEPLINE_DATA"
@@ -32,6 +35,8 @@ _SOURCE_SUFFIXES = (".py", ".sh", ".bash", ".jl", ".R", ".pl", ".rb", ".js", ".l
 _SHOWN = (
     "CUDA_DEVICE_ORDER",
     "CUDA_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
     "OMP_NUM_THREADS",
     "SWEEPLINE_SEED",
     DATA_VARIABLE,
@@ -40,6 +45,15 @@ _SHOWN = (
     "WANDB_MODE",
     "WANDB_SWEEP_PARAM_PATH",
 )
+# Our trainer started by hand without these has a folder of its own and leaves the recorded run as it is.
+_SHOWN_TO_OTHERS = (
+    "MASTER_PORT",
+    "SWEEPLINE_SWEEP",
+    "SWEEPLINE_RUN_ID",
+    "SWEEPLINE_RUN_DIR",
+    "SWEEPLINE_RUNS_PER_DEVICE",
+)
+PROGRAM_FILES = "files"
 
 
 def _python_variables(inherited: Mapping[str, str]) -> dict[str, str]:
@@ -67,6 +81,7 @@ def source_of(settings: SweepSettings) -> SourceCode:
     words = argv[found[1] :] if found else argv
     named = [command.working_dir / word for word in argv if Path(word).suffix in _SOURCE_SUFFIXES]
     programs = [*([command.program_path] if command.program_path else []), *filter(Path.is_file, named)]
+    programs = [path / "__main__.py" if path.is_dir() else path for path in programs]
     roots = [*(path.parent for path in programs[:1]), command.working_dir, command.working_dir / "src"]
     return SourceCode(programs, roots=roots, module=words[1] if words[:1] == ["-m"] and len(words) > 1 else None)
 
@@ -79,15 +94,21 @@ class Launcher:
     runs_dir: Path
     sweep_token: str
     threads: int
+    n_slots: int = 1
     inherited: Mapping[str, str] = field(default_factory=inherited_environment, repr=False)
+    ports: Ports = field(default_factory=Ports, repr=False, compare=False)
 
     @functools.cached_property
     def _fixed(self) -> dict[str, str]:
         """The variables that are the same for every run."""
-        variables = _python_variables(self.inherited) | {"SWEEPLINE_SWEEP": self.settings.name}
+        command = self.settings.command
+        variables = _python_variables(self.inherited) | {
+            "SWEEPLINE_SWEEP": self.settings.name,
+            "PWD": str(command.working_dir),
+        }
         if DATA_VARIABLE in self.inherited:
             variables[DATA_VARIABLE] = self.inherited[DATA_VARIABLE]
-        if not self.settings.command.is_native:
+        if not command.is_native:
             variables |= wandb_mode(self.settings.wandb, self.inherited)
         return variables
 
@@ -98,16 +119,48 @@ class Launcher:
             return {}
         return {name: value for name, value in _MALLOC_TUNED.items() if name not in self.inherited}
 
+    @functools.cached_property
+    def _kept(self) -> frozenset[str]:
+        """The thread counts that the user has set himself and the sweep file does not; all follow OMP_NUM_THREADS."""
+        if isinstance(self.settings.threads, int):
+            return frozenset()
+        if self.inherited.get("OMP_NUM_THREADS"):
+            return frozenset(THREAD_VARIABLES)
+        return frozenset(name for name in THREAD_VARIABLES if self.inherited.get(name))
+
+    def notes(self, slots: Sequence[Slot]) -> list[str]:
+        """Return what is worth saying about variables that the user has set."""
+        found = []
+        count, inherited = str(self.threads), self.inherited
+        lost = [f"{name}={inherited[name]}" for name in THREAD_VARIABLES if inherited.get(name, count) != count]
+        if isinstance(self.settings.threads, int) and lost:
+            found.append(f"threads: {count} of the sweep file replaces {', '.join(lost)} of the environment")
+        if "MASTER_PORT" in inherited and self.n_slots > 1:
+            port = inherited["MASTER_PORT"]
+            found.append(
+                f"MASTER_PORT={port} of the environment is the same for all runs: unset it to give each its own"
+            )
+        order = inherited.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+        if order != "PCI_BUS_ID" and any(slot.visible[:1].isdigit() for slot in slots):
+            found.append(f"CUDA_DEVICE_ORDER={order} is replaced by PCI_BUS_ID: GPU numbers are those of nvidia-smi")
+        return found
+
     def environment(self, run: Run, slot: Slot, *, n_tries: int = 0) -> dict[str, str]:
         """Return the variables that the sweep sets for a run; everything else is inherited."""
         settings, run_dir = self.settings, self.runs_dir / run.run_id
-        variables = device_environment(slot, self.threads) | self._fixed
+        placing = device_environment(slot, self.threads, self.inherited)
+        variables = {name: value for name, value in placing.items() if name not in self._kept} | self._fixed
         if not slot.is_gpu:
             variables |= self._malloc
         variables["SWEEPLINE_RUN_DIR"] = str(run_dir)
         variables["SWEEPLINE_RUN_ID"] = run.run_id
+        variables["SWEEPLINE_RUNS_PER_DEVICE"] = str(settings.runs_per_device if slot.is_gpu else self.n_slots)
         if run.seed is not None:
             variables["SWEEPLINE_SEED"] = str(run.seed)
+        if not settings.command.is_native:
+            variables["WANDB_SWEEP_PARAM_PATH"] = str(run_dir / PARAMS_FILE)
+            if "MASTER_PORT" not in self.inherited:
+                variables["MASTER_PORT"] = str(self.ports.choose(run.run_id, slot.index))
         return variables | wandb_environment(
             run,
             settings=settings.wandb,
@@ -117,9 +170,36 @@ class Launcher:
             run_dir=run_dir,
         )
 
+    def expand(self, run: Run) -> Run:
+        """Return a run with its own folder, id and name in place of their macros in its values."""
+        params = {name: expand_run_macros(value, self._own_names(run)) for name, value in run.params.items()}
+        return run if params == run.params else replace(run, params=params)
+
+    def _own_names(self, run: Run) -> dict[str, str]:
+        files = self.runs_dir / run.run_id / PROGRAM_FILES
+        return {"run_dir": str(files), "run_id": run.run_id, "run_name": run.name}
+
     def command_line(self, run: Run, slot: Slot) -> str:
-        """Return one line that starts the run by hand from any folder, without secrets."""
-        return self._format(self._argv(run, slot, reveal=False), self.environment(run, slot))
+        """Return one line that starts the run by hand from any folder, without secrets.
+
+        The line of another program makes the run's folder first, and the file of its arguments where it reads one.
+        """
+        expanded, command = self.expand(run), self.settings.command
+        variables = self.environment(run, slot)
+        if command.is_native:
+            return self._format(self._argv(expanded, slot, variables, reveal=False), variables)
+        run_dir = self.runs_dir / run.run_id
+        arguments = command.arguments(expanded.params, expanded.seed)
+        folder = run_dir / PROGRAM_FILES if self._names_run_dir(run) else run_dir
+        steps = [f"mkdir -p {shlex.quote(str(folder))}"]
+        if command.uses_args_file:
+            steps.append(_writing(run_dir / ARGS_JSON_FILE, arguments))
+        if command.passes_arguments:
+            del variables["WANDB_SWEEP_PARAM_PATH"]
+        else:
+            steps.append(_writing(run_dir / PARAMS_FILE, wandb_params(arguments)))
+        steps.append(self._format(self._argv(expanded, slot, variables, reveal=False), variables))
+        return " && ".join(steps)
 
     def prepare(self, run: Run, slot: Slot, run_dir: Path, *, attempt: int, n_tries: int, start_line: str = "") -> Task:
         """Write the run's files and return its task.
@@ -128,25 +208,22 @@ class Launcher:
         made anew.
         """
         settings, command = self.settings, self.settings.command
+        if self._names_run_dir(run):
+            (run_dir / PROGRAM_FILES).mkdir(exist_ok=True)
+        run = self.expand(run)
         variables = self.environment(run, slot, n_tries=n_tries)
         arguments = command.arguments(run.params, run.seed)
         if not command.is_native:
-            variables |= write_wandb_params(run_dir, arguments)
+            write_wandb_params(run_dir, arguments)
             if command.uses_args_file:
                 (run_dir / ARGS_JSON_FILE).write_text(json.dumps(arguments), encoding="utf-8")
         overrides = command.overrides(run.params, run.seed, slot.told) if command.is_native else run.params
-        (run_dir / "overrides.yaml").write_text(
-            start_line + "".join(f"{format_value(name)}: {format_value(value)}\n" for name, value in overrides.items()),
-            encoding="utf-8",
-            errors="surrogateescape",
-        )
-        (run_dir / "command.txt").write_text(
-            self._format(self._argv(run, slot, reveal=False), variables) + "\n",
-            encoding="utf-8",
-            errors="surrogateescape",
-        )
+        text = "".join(f"{format_value(name)}: {format_value(value)}\n" for name, value in overrides.items())
+        _write(run_dir / "overrides.yaml", f"{start_line}{text}")
+        shown = self._format(self._argv(run, slot, variables, reveal=False), variables)
+        _write(run_dir / "command.txt", f"{shown}\n")
         self._write_environment(run_dir, variables)
-        argv = self._argv(run, slot, reveal=True)
+        argv = self._argv(run, slot, variables, reveal=True)
         return Task(
             run_id=run.run_id,
             attempt=attempt,
@@ -161,17 +238,37 @@ class Launcher:
             cpus=slot_cpus(slot, self.threads) if settings.pin else (),
         )
 
-    def _argv(self, run: Run, slot: Slot, *, reveal: bool) -> list[str]:
-        run_dir = self.runs_dir / run.run_id
-        return self.settings.command.build(run.params, run.seed, device=slot.told, run_dir=run_dir, reveal=reveal)
+    def _names_run_dir(self, run: Run) -> bool:
+        return self.settings.command.names_run_dir or names_run_dir(run.params)
+
+    def _argv(self, run: Run, slot: Slot, variables: Mapping[str, str], *, reveal: bool) -> list[str]:
+        return self.settings.command.build(
+            run.params,
+            run.seed,
+            device=slot.told,
+            run_dir=self.runs_dir / run.run_id,
+            of_run=self._own_names(run) | {f"{ENVVAR}{name}": value for name, value in variables.items()},
+            reveal=reveal,
+        )
 
     def _format(self, argv: Sequence[str], variables: Mapping[str, str]) -> str:
-        prefix = [f"{name}={shlex.quote(variables[name])}" for name in _SHOWN if name in variables]
+        command = self.settings.command
+        names = _SHOWN if command.is_native else (*_SHOWN, *_SHOWN_TO_OTHERS)
+        prefix = [f"{name}={shlex.quote(variables[name])}" for name in names if name in variables]
         words = [shlex.quote(word) for word in argv]
-        return f"cd {shlex.quote(str(self.settings.command.working_dir))} && {' '.join([*prefix, *words])}"
+        return f"cd {shlex.quote(str(command.working_dir))} && {' '.join([*prefix, *words])}"
 
     def _write_environment(self, run_dir: Path, variables: Mapping[str, str]) -> None:
         """Write what was set, with values, and what was inherited, by name only: values may be secrets."""
         names = sorted(self.inherited.keys() - variables.keys())
         text = json.dumps({"set": dict(variables), "inherited": names}, separators=(",\n ", ": "))
-        (run_dir / "env.json").write_text(text + "\n", encoding="utf-8")
+        _write(run_dir / "env.json", f"{text}\n")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")  # a folder's name need not be UTF-8
+
+
+def _writing(path: Path, value: Any) -> str:
+    """Return the shell command that writes a value as JSON, which YAML readers take too."""
+    return f"printf %s {shlex.quote(json.dumps(value))} > {shlex.quote(str(path))}"

@@ -93,7 +93,8 @@ def reading_hash(settings: SweepSettings) -> str:
 
 def _hash_inputs(settings: SweepSettings) -> dict[str, str]:
     command = settings.command
-    paths = [*command.config_files, *([command.program_path] if command.program_path else [])]
+    program = command.program_path
+    paths = [*command.config_files, *([program] if program is not None and program.is_file() else [])]
     contents = {str(settings.path): settings.source} | {str(path): path.read_bytes() for path in paths}
     return {path: _sha256(content) for path, content in contents.items()}
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sweepline.admission import GpuAdmission
 from sweepline.backlog import Backlog
 from sweepline.config.sweepfile import SweepSettings
+from sweepline.config.usage import find_usage_hint
 from sweepline.devices import Slot, Slots
 from sweepline.errors import DiskFullError, RecordError, record_error
 from sweepline.executors.base import DISK_FULL, Executor, Exit, RunHandle, StopReason
@@ -96,7 +97,7 @@ class Sweep:
         self.source, self.planned, self.whole = source, planned, whole
         self._make_executor = make_executor
         self._n_stops_handled = 0
-        self._is_drain_told = False
+        self._is_drain_told = self._is_usage_told = False
         self._is_open = False
         self._active: list[ActiveRun] = []
         self._held: list[_End] = []
@@ -276,7 +277,7 @@ class Sweep:
         start_line = format_start(run, attempt=attempt, device=slot.device, code=code, in_sweep=in_sweep)
         task = self.launcher.prepare(told, slot, run_dir, attempt=attempt, n_tries=n_tries, start_line=start_line)
         self.book.start(run, attempt, slot.device, code=code, in_sweep=in_sweep)
-        command = self.settings.command
+        command, expanded = self.settings.command, self.launcher.expand(told).params
         active = ActiveRun(
             run=run,
             attempt=attempt,
@@ -289,7 +290,7 @@ class Sweep:
                 objective=self.settings.objective,
                 logged=self.settings.logged_metrics,
             ),
-            asked=command.overrides(told.params, told.seed, slot.told) if command.is_native else told.params,
+            asked=command.overrides(expanded, told.seed, slot.told) if command.is_native else expanded,
         )
         self._active.append(active)
         self.observer.run_started(active)
@@ -366,9 +367,16 @@ class Sweep:
             self._to_go_again[run.run_id] = again
         else:
             self._note_for_guard(outcome.state, log_tail)
+        self._note_usage(run, log_tail)
         why = self._admission.note_end(active.slot, outcome.state) if self._admission else None
         if why is not None:
             self._leave_out(active.slot.device, why)
+
+    def _note_usage(self, run: Run, log_tail: Sequence[str]) -> None:
+        hint = None if self._is_usage_told else find_usage_hint(log_tail, run.params, self.settings.command)
+        if hint is not None:
+            self._is_usage_told = True
+            self.observer.note(hint)
 
     def _note_for_guard(self, state: State, log_tail: Sequence[str]) -> None:
         if log_tail and not self._first_log_tail:

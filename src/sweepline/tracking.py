@@ -5,6 +5,7 @@ Nothing here imports wandb; the trainer or the user's script does. Keys stay in 
 
 from __future__ import annotations
 
+import json
 import netrc
 import os
 from collections.abc import Mapping
@@ -73,11 +74,18 @@ def has_wandb_key(environ: Mapping[str, str] = os.environ) -> bool:
         return False
 
 
+def wandb_params(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what stands in the file from which ``wandb.init`` fills ``wandb.config``, as under W&B's agent."""
+    return {"wandb_version": 1} | {name: {"value": value} for name, value in arguments.items()}
+
+
 def write_wandb_params(run_dir: Path, arguments: Mapping[str, Any]) -> dict[str, str]:
-    """Write the file from which ``wandb.init`` fills ``wandb.config``, as under W&B's agent; return its variable."""
+    """Write that file; return its variable."""
     path = run_dir / PARAMS_FILE
-    document = {"wandb_version": 1} | {name: {"value": value} for name, value in arguments.items()}
-    path.write_text(
-        yaml.dump(document, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False), encoding="utf-8"
-    )
+    document = wandb_params(arguments)
+    try:
+        text = yaml.dump(document, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False)
+    except UnicodeEncodeError:  # a path that is no UTF-8 stands in a value
+        text = json.dumps(document)
+    path.write_text(text, encoding="utf-8")
     return {"WANDB_SWEEP_PARAM_PATH": str(path)}

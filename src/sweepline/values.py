@@ -25,6 +25,7 @@ MAX_YAML_BYTES = 4 * 2**20
 MAX_YAML_DEPTH = 100
 MAX_YAML_NODES = 100_000
 MAX_SCALAR_SHOWN = 60
+MAX_NUMBER_BITS = 4096  # Python prints no integer of more than 4300 digits
 
 _YAML_TAG = "tag:yaml.org,2002:"
 _SCALAR_TAGS = ("null", "bool", "int", "float", "str", "value", "merge")
@@ -34,6 +35,7 @@ _TOO_MUCH = "nested, repeated through aliases, or long beyond any reasonable siz
 KeyPath = tuple[str | int, ...]
 
 _BaseLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_ODD_NUMBER = re.compile(r"[-+]?(0[0-7_]*[1-7][0-7_]*|\d[\d_]*(:[0-5]?\d)+(\.[\d_]*)?)", re.ASCII)  # octal, sexagesimal
 _PLAIN_WORD = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*", re.ASCII)
 
 
@@ -60,6 +62,8 @@ class Document:
     duplicates: tuple[tuple[KeyPath, int], ...] = ()
     word_booleans: tuple[tuple[KeyPath, int, str], ...] = ()
     """Where yes, no, on or off stands for a boolean."""
+    odd_numbers: tuple[tuple[KeyPath, str, int | float], ...] = ()
+    """Where 010, 1:30 or 1e999 stands for another number than most people read."""
 
     def where(self, key: KeyPath) -> str:
         """Return ``file:line`` of the deepest part of ``key`` that the file has."""
@@ -119,7 +123,9 @@ def parse_yaml(text: str, label: str) -> Document:
         return Document(label, None)
     builder = _Builder(label)
     value = builder.build(node, ())
-    return Document(label, value, builder.lines, tuple(builder.duplicates), tuple(builder.word_booleans))
+    return Document(
+        label, value, builder.lines, tuple(builder.duplicates), tuple(builder.word_booleans), tuple(builder.odd_numbers)
+    )
 
 
 def _check_size(text: str, label: str) -> None:
@@ -158,6 +164,7 @@ class _Builder:
         self.lines: dict[KeyPath, int] = {}
         self.duplicates: list[tuple[KeyPath, int]] = []
         self.word_booleans: list[tuple[KeyPath, int, str]] = []
+        self.odd_numbers: list[tuple[KeyPath, str, int | float]] = []
         self._n_nodes = self._depth = 0
         self._constructor = _Loader("")
 
@@ -182,11 +189,23 @@ class _Builder:
             self.word_booleans.append((path, line, node.value))
         self._check_tag(node, _SCALAR_TAGS)
         try:
-            return self._constructor.construct_object(node)
+            value = self._constructor.construct_object(node)
         except (yaml.YAMLError, ValueError, OverflowError, LookupError, AttributeError):
             raise ConfigError(
                 f"{self.label}:{line}: {_cut(node.value)!r} does not fit its tag {_short(node.tag)}"
             ) from None
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            self._check_number(node, path, value)
+        return value
+
+    def _check_number(self, node: Any, path: KeyPath, value: int | float) -> None:
+        """Refuse a number that nothing can print, and remember one that is not what it looks like."""
+        if isinstance(value, int) and value.bit_length() > MAX_NUMBER_BITS:
+            line = node.start_mark.line + 1
+            raise ConfigError(f"{self.label}:{line}: {_cut(node.value)!r} is a number beyond any use; quote it as text")
+        is_overflow = isinstance(value, float) and math.isinf(value) and "inf" not in node.value.lower()
+        if is_overflow or _ODD_NUMBER.fullmatch(node.value):
+            self.odd_numbers.append((path, node.value, value))
 
     def _check_tag(self, node: Any, allowed: tuple[str, ...]) -> None:
         """Refuse tags beyond plain data: Python objects, bytes, dates, anybody's own."""

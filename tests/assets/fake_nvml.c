@@ -1,6 +1,6 @@
 /* A libnvidia-ml.so.1 whose GPUs are the lines of a text file, read anew at every nvmlInit:
 
-       FREE_MIB TOTAL_MIB [lost] [hang] [binary]     one line per GPU
+       FREE_MIB TOTAL_MIB [lost] [hang] [binary] [mig=N]   one line per GPU, divided into N instances
        driver fails|dies|prints|hang                 the driver itself, whatever the GPUs
 
    Who hangs in it writes its pid beside that file, with the suffix .hangs.
@@ -10,14 +10,14 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SUCCESS = 0, INVALID_ARGUMENT = 2, DRIVER_NOT_LOADED = 9, GPU_IS_LOST = 15 };
+enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_FOUND = 6, DRIVER_NOT_LOADED = 9, GPU_IS_LOST = 15 };
 enum { MAX_GPUS = 16, LINE = 256 };
 
-struct gpu { unsigned long long free_mib, total_mib; int is_lost, hangs, is_binary; };
+struct gpu { unsigned long long free_mib, total_mib; int is_lost, hangs, is_binary; unsigned int n_instances, instance; };
 struct memory { unsigned long long total, free, used; };
 struct memory_v2 { unsigned int version; unsigned long long total, reserved, free, used; };
 
-static struct gpu gpus[MAX_GPUS];
+static struct gpu gpus[MAX_GPUS], instances[MAX_GPUS][MAX_GPUS];
 static unsigned int n_gpus;
 static char text[LINE];
 
@@ -67,6 +67,7 @@ int nvmlInitWithFlags(unsigned int flags)
             gpu->is_lost = strstr(text, "lost") != NULL;
             gpu->hangs = strstr(text, "hang") != NULL;
             gpu->is_binary = strstr(text, "binary") != NULL;
+            gpu->n_instances = strstr(text, "mig=") ? (unsigned int)atoi(strstr(text, "mig=") + 4) : 0;
             n_gpus++;
         }
     }
@@ -120,8 +121,39 @@ int nvmlDeviceGetMemoryInfo_v2(struct gpu *device, struct memory_v2 *memory)
     return SUCCESS;
 }
 
+int nvmlDeviceGetMigMode(struct gpu *device, unsigned int *current, unsigned int *pending)
+{
+    *current = *pending = device->n_instances > 0;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetMaxMigDeviceCount(struct gpu *device, unsigned int *count)
+{
+    (void)device;
+    *count = 7;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetMigDeviceHandleByIndex(struct gpu *device, unsigned int index, struct gpu **instance)
+{
+    struct gpu *found = &instances[device - gpus][index];
+
+    if (index >= device->n_instances)
+        return NOT_FOUND;
+    *found = *device;
+    found->free_mib /= device->n_instances;
+    found->total_mib /= device->n_instances;
+    found->instance = index + 1;
+    *instance = found;
+    return SUCCESS;
+}
+
 int nvmlDeviceGetUUID(struct gpu *device, char *uuid, unsigned int length)
 {
+    if (device->instance) {
+        snprintf(uuid, length, "MIG-%08x-1111-2222-3333-444444444444", (unsigned int)(device - instances[0]));
+        return SUCCESS;
+    }
     snprintf(uuid, length, "GPU-%08x-1111-2222-3333-444444444444", (unsigned int)(device - gpus));
     return SUCCESS;
 }

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
-from sweepline.config.command import Command, check_macros, format_python, missing_program
+from sweepline.config.arguments import format_python
+from sweepline.config.command import Command
+from sweepline.config.macros import check_macros
+from sweepline.config.program import missing_program
 from sweepline.config.sweepfile import load_sweep
 from sweepline.values import parse_override
 
@@ -77,11 +80,11 @@ def build(
         ),
         (
             "${args_append_hydra}",
-            ["+lr=1e-05", "+opt=adam", "+flag=True", "+off=False", "+none=None", "+layers=[1, 2]"],
+            ["+lr=1e-05", "+opt=adam", "+flag=true", "+off=false", "+none=null", "+layers=[1,2]"],
         ),
         (
             "${args_override_hydra}",
-            ["++lr=1e-05", "++opt=adam", "++flag=True", "++off=False", "++none=None", "++layers=[1, 2]"],
+            ["++lr=1e-05", "++opt=adam", "++flag=true", "++off=false", "++none=null", "++layers=[1,2]"],
         ),
         (
             "${args_json}",
@@ -346,7 +349,8 @@ def test_a_script_without_a_command_gets_our_own_interpreter_and_all_arguments(t
 
 
 def test_a_program_that_is_executable_itself_needs_no_interpreter(tmp_path: Path) -> None:
-    (tmp_path / "train.sh").touch(mode=0o755)
+    (tmp_path / "train.sh").write_text("#!/bin/sh\n")
+    (tmp_path / "train.sh").chmod(0o755)
     (tmp_path / "sweep.yaml").write_text("program: train.sh\nparameters: {a: [1]}\n")
 
     command = load_sweep(tmp_path / "sweep.yaml").command
@@ -377,4 +381,5 @@ def test_a_program_that_is_not_executable_is_told_in_advance(tmp_path: Path) -> 
     (tmp_path / "run.sh").touch(mode=0o644)
     command = Command(program="x", program_path=None, working_dir=tmp_path, items=["./run.sh"])
 
-    assert missing_program(command) == "command: './run.sh' is there but not executable"
+    sentence = f"command: './run.sh' is there but not executable: chmod +x {tmp_path / 'run.sh'}"
+    assert missing_program(command) == sentence

@@ -146,7 +146,7 @@ FAULTS: dict[str, tuple[str, str]] = {
     ),
     "constraint of another shape": (
         HEAD + LIST + "constraints:\n  - {wen: {a: 1}, skip: true}\n",
-        r"sweep.yaml:6: constraints.0: unknown key 'wen' in a constraint; there are when, set, skip, exclude",
+        r"sweep.yaml:6: constraints.0: unknown key 'wen' in a constraint; there are when, set, unset, skip, exclude",
     ),
     "constraint that calls": (
         HEAD + LIST + "constraints:\n  - {exclude: 'open(a)'}\n",
@@ -325,7 +325,10 @@ WARNINGS: dict[str, tuple[str, str]] = {
         r"sweep.yaml:3: metric.*name.*",
     ),
     "no metric": ("program: t.py\nname: x\n" + LIST, r"sweep.yaml.*: .*metric.*"),
-    "no program": ("name: x\nmetric: {name: loss}\n" + LIST, r"sweep.yaml.*: .*program.*train_single.py.*"),
+    "no program": (
+        "name: x\nmetric: {name: loss}\n" + LIST,
+        r"sweep.yaml.*: program: names no program: write program: FILE, the script that trains once",
+    ),
     "early_terminate as text": (HEAD + LIST + "early_terminate: hyperband\n", r"sweep.yaml:5: early_terminate: .*"),
     "early_terminate of an unknown type": (
         HEAD + LIST + "early_terminate: {type: median, min_iter: 3}\n",

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sweepline.config.command import format_python
+from sweepline.config.arguments import format_python
 from sweepline.executors.base import Exit, Task
 from sweepline.executors.local import LocalExecutor
 from sweepline.keeper.child import STDOUT

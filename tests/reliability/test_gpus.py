@@ -74,7 +74,6 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     gcc = shutil.which("gcc")
     if gcc is None:
         pytest.skip("needs gcc: the GPU driver is a small C library here")
-    pytest.importorskip("pynvml", reason="needs nvidia-ml-py")
     return compile_library(gcc, (ASSETS / "fake_nvml.c").read_text(), tmp_path_factory.mktemp("driver"))
 
 
@@ -565,6 +564,13 @@ def test_a_gpu_that_is_not_there_is_refused_with_those_that_are(
     assert result.returncode == 2
     assert result.stderr == f"sweepline: devices: GPU 3 not found; available: {available}\n"
     assert launches(lab) == []
+
+
+def test_instances_of_a_divided_gpu_are_told_with_their_share_of_memory(lab: Project, driver: Driver) -> None:
+    driver.tell("24000 24000 mig=2", "24000 24000")
+    result = lab.run("-n", "--gpu-free-mib", "1000", sweep(lab, "auto"))
+    first, second = (f"MIG-{i:08x}-1111-2222-3333-444444444444" for i in range(2))
+    assert f"# 3 at a time on gpu {first}, gpu {second}, gpu 1; " in result.stdout
 
 
 @pytest.mark.parametrize("word", ["fails", "dies", "prints"])

@@ -112,6 +112,8 @@ def test_a_rule_as_text_is_the_same_as_its_mapping(text: str, mapping: Any) -> N
         ("opt=adam -> momentum=0.0", {"opt": "adam", "momentum": 0.9}, {"opt": "adam", "momentum": 0.0}),
         ("opt=adam -> momentum=0.0", {"opt": "sgd", "momentum": 0.9}, {"opt": "sgd", "momentum": 0.9}),
         ({"when": {"opt": "adam"}, "set": {"lr": None}}, {"opt": "adam", "lr": 1}, {"opt": "adam", "lr": None}),
+        ({"when": {"opt": "adam"}, "unset": "lr"}, {"opt": "adam", "lr": 1}, {"opt": "adam", "lr": None}),
+        ({"when": {"a": 1}, "set": {"a": 2}, "unset": ["b"]}, {"a": 1, "b": 1}, {"a": 2, "b": None}),
     ],
 )
 def test_a_rule_sets_values_where_its_conditions_hold(raw: Any, params: dict[str, Any], after: dict[str, Any]) -> None:
@@ -170,9 +172,11 @@ REFUSALS: list[tuple[Any, str]] = [
     ({"when": {"a": 1}, "set": {"b": 1}, "skip": True}, "needs either set"),
     ({"when": {"a": 1}, "set": {}}, "set must be a mapping"),
     ({"when": {"a": 1}, "set": "b=1"}, "set must be a mapping"),
-    ({"wen": {"a": 1}, "skip": True}, "unknown key 'wen' in a constraint; there are when, set, skip, exclude"),
+    ({"wen": {"a": 1}, "skip": True}, "unknown key 'wen' in a constraint; there are when, set, unset, skip, exclude"),
     ({"exclude": "a > 1", "when": {"a": 1}}, "exclude stands alone"),
     ({"exclude": 5}, "exclude stands alone"),
+    ({"when": {"a": 1}, "unset": 5}, "unset must be a parameter's name or a list of them, got 5"),
+    ({"when": {"a": 1}, "unset": "b", "skip": True}, "needs either set"),
     ({"exclude": "a >"}, "cannot be read"),
     ("", "expected 'parameter=value -> parameter=value'"),
     ("a=1", "expected 'parameter=value -> parameter=value'"),

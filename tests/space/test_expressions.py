@@ -258,3 +258,21 @@ def test_any_values_give_true_false_or_a_config_error(first: str, rest: list[tup
 
 def test_nan_compares_as_in_python() -> None:
     assert parse_expression("lr < 1 or lr >= 1")({"lr": math.nan}) is False
+
+
+@pytest.mark.parametrize(
+    ("text", "params", "holds"),
+    [
+        ("batch-size > 1 and lr > 1", {"batch-size": 2, "lr": 2}, True),
+        ("batch-size - lr == 0", {"batch-size": 2, "lr": 2}, True),
+        ("a-b > 1", {"a": 5, "b": 3, "a-b": 0}, False),
+        ("a-b-c == 1", {"a-b": 0, "a-b-c": 1}, True),
+        ("lambda > 0.5", {"lambda": 0.6}, True),
+        ("opt.batch-size in [1, 2]", {"opt.batch-size": 1}, True),
+        ("model/lr == 1 and name == 'batch-size'", {"model/lr": 1, "name": "batch-size", "batch-size": 3}, True),
+        ('params["batch-size"] == 2', {"batch-size": 2}, True),
+        ("1st > 1", {"1st": 2}, True),
+    ],
+)
+def test_a_parameter_that_is_no_python_name_stands_as_it_is(text: str, params: dict[str, Any], holds: bool) -> None:
+    assert parse_expression(text, list(params))(params) is holds

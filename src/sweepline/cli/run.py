@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from sweepline.cli.dry_run import print_dry_run
-from sweepline.config.command import missing_program
 from sweepline.config.naming import check_owner
+from sweepline.config.program import missing_program
 from sweepline.config.sweepfile import SweepSettings, load_sweep
 from sweepline.devices import Slots, build_slots, thread_budget
 from sweepline.errors import ConfigError, ExecutorUnavailableError, RecordError
@@ -102,10 +102,10 @@ def run_command(args: argparse.Namespace) -> int:
     devices = settings.devices
     if args.devices:
         devices = args.devices if args.devices in ("auto", "cpu") else args.devices.split(",")
-    gpus, driver_notes = _ask_driver(devices, min_free_mib=args.gpu_free_mib or settings.gpu_free_mib)
+    gpus, trouble, driver_notes = _ask_driver(devices, min_free_mib=args.gpu_free_mib or settings.gpu_free_mib)
     max_concurrent = args.max_concurrent or settings.max_concurrent
     slots, device_notes = build_slots(
-        devices, runs_per_device=settings.runs_per_device, max_concurrent=max_concurrent, gpus=gpus
+        devices, runs_per_device=settings.runs_per_device, max_concurrent=max_concurrent, gpus=gpus, trouble=trouble
     )
     folder = SweepFolder(settings.sweep_dir)
     is_read_here = args.dry_run or (settings.needs_limit and args.count is not None)
@@ -113,13 +113,14 @@ def run_command(args: argparse.Namespace) -> int:
     check_owner(settings.path, folder.path, known_plan or {})
     records = fold(read_events(folder.journal)) if is_read_here and not args.fresh else {}
     plan = Plan(_bounded(settings, settings.space, args.count, records))
-    notes = [*settings.warnings, *driver_notes, *device_notes]
     launcher = Launcher(
         settings=settings,
         runs_dir=folder.runs,
         sweep_token=_sweep_token(folder, known_plan),
         threads=thread_budget(settings.threads, slots.n_max),
+        n_slots=slots.n_max,
     )
+    notes = [*settings.warnings, *driver_notes, *device_notes, *launcher.notes(slots.all)]
     if args.dry_run:
         problem = missing_program(settings.command)
         print_dry_run(
@@ -128,7 +129,7 @@ def run_command(args: argparse.Namespace) -> int:
             slots,
             launcher,
             {} if args.fresh else records,
-            notes=[*notes, *([problem] if problem else [])],
+            notes=[*notes, *([problem] if problem and not any(problem in note for note in notes) else [])],
             count=args.count,
             retry_failed=args.retry_failed,
         )
@@ -162,18 +163,19 @@ def _sweep_token(folder: SweepFolder, plan: Mapping[str, Any] | None) -> str:
 
 def _ask_driver(
     devices: str | Sequence[int | str], *, min_free_mib: int | None
-) -> tuple[Sequence[Gpu] | None, list[str]]:
-    """Return the machine's GPUs where they matter, and what is worth saying about them."""
+) -> tuple[Sequence[Gpu] | None, str, list[str]]:
+    """Return the machine's GPUs where they matter, why they cannot be told, and what is worth saying about them."""
     if devices == "cpu":
-        return None, []
+        return None, "", []
     try:
-        gpus = read_gpus()
+        gpus, trouble = read_gpus()
     except ExecutorUnavailableError as error:
         if devices == "auto":
             raise
-        return None, [f"{error}: nothing is known of the GPUs"]
+        return None, "", [f"{error}: nothing is known of the GPUs"]
     is_blind = gpus is None and min_free_mib is not None and devices != "auto"
-    return gpus, ["gpu_free_mib: no GPU driver answers here, free memory is not checked"] if is_blind else []
+    notes = ["gpu_free_mib: no GPU driver answers here, free memory is not checked"] if is_blind else []
+    return gpus, trouble, notes
 
 
 def _bounded(

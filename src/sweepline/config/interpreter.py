@@ -1,11 +1,11 @@
-"""Which words of a command are a Python interpreter with its options, so that a run of it can be forked instead."""
+"""Which Python runs programs, and which words of a command are one with its options, so that a run can be forked."""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _PYTHON = re.compile(r"python(\d+(\.\d+)*)?")
@@ -39,3 +39,17 @@ def find_interpreter(argv: Sequence[str], *, working_dir: Path) -> tuple[int, in
 
 def _is_python(word: str) -> bool:
     return word == sys.executable or _PYTHON.fullmatch(Path(word).name) is not None
+
+
+def find_python(environ: Mapping[str, str]) -> tuple[str, str | None]:
+    """Return the Python of the activated environment and the variable that names it; our own where none is."""
+    for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
+        prefix = environ.get(variable)
+        if not prefix:
+            continue
+        if os.path.realpath(prefix) == os.path.realpath(sys.prefix):
+            break
+        python = Path(prefix).absolute() / "bin" / "python"
+        if python.is_file() and os.access(python, os.X_OK):
+            return str(python), variable
+    return sys.executable, None

@@ -28,6 +28,20 @@ PARAMETER_KEYS = (
     "b",
     "parameters",
 )
+_OTHER_NAMES = {
+    **dict.fromkeys(("loguniform", "loguniformvalues", "reciprocal", "log", "logfloat"), "log_uniform_values"),
+    **dict.fromkeys(
+        ("qloguniform", "qloguniformvalues", "logint", "lograndint", "intloguniform"), "q_log_uniform_values"
+    ),
+    **dict.fromkeys(("randint", "uniformint", "intuniform", "int", "integer"), "int_uniform"),
+    **dict.fromkeys(("float", "double", "real"), "uniform"),
+    **dict.fromkeys(("choice", "choices", "discrete", "enum"), "categorical"),
+    "quniform": "q_uniform",
+    "qnormal": "q_normal",
+    "gaussian": "normal",
+    "lognormal": "log_normal",
+}
+"""What other tools call a distribution, letters and digits alone."""
 _ODD_NAME = re.compile(r"^$|^[-\s]|[\s=$]|[^\x20-\x7e]")
 _LOOKS_LIKE_FLOAT = re.compile(r"\s*[-+]?[\dlIO.]+[eE][-+]?[\dlIO]+\s*")
 
@@ -103,9 +117,9 @@ def _distribution_of(spec: Mapping[str, Any], faults: Faults, at: KeyPath) -> st
     if named is not None and not isinstance(named, str):
         raise ConfigError(f"distribution must be a name, got {named!r}")
     if named is not None and named not in _BUILDERS:
-        raise ConfigError(
-            f"unknown distribution {named!r}{did_you_mean(named, _BUILDERS)}; there are {', '.join(_BUILDERS)}"
-        )
+        meant = _OTHER_NAMES.get(re.sub(r"[^a-z0-9]", "", named.lower()))
+        hint = f"; did you mean {meant!r}?" if meant else did_you_mean(named, _BUILDERS)
+        raise ConfigError(f"unknown distribution {named!r}{hint}; there are {', '.join(_BUILDERS)}")
     if "value" in spec:
         if named not in (None, "constant"):
             faults.warn(at, f"distribution {named} has a single value; read as constant")
@@ -232,7 +246,8 @@ def _beta(spec: _Spec) -> Parameter:
 def _quantized(build_inner: Callable[[_Spec], Parameter]) -> Callable[[_Spec], Parameter]:
     def build(spec: _Spec) -> Parameter:
         inner = _Spec({key: value for key, value in spec.raw.items() if key != "q"}, spec.at, spec.faults)
-        return dist.Quantized(build_inner(inner), spec.number("q", 1.0))
+        has_whole_bounds = _is_int(spec.raw.get("min")) and _is_int(spec.raw.get("max"))
+        return dist.Quantized(build_inner(inner), spec.number("q", 1 if has_whole_bounds else 1.0))
 
     return build
 

@@ -66,6 +66,10 @@ def _check_devices(value: Any) -> Any:
     raise ValueError(f"needs auto, cpu, or a list such as [0, 1] or ['0,1', '2,3'], got {value!r}")
 
 
+def _name_style(value: Any) -> Any:
+    return {"style": value} if isinstance(value, str) else value
+
+
 Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema({"type": ["string", "number"]})]
 Threads = Annotated[
     Any,
@@ -126,11 +130,36 @@ class LoggingModel(_Strict):
     wandb: WandbModel | None = None
 
 
+Style = Literal["wandb", "argparse", "click", "typer", "tyro", "absl", "fire"]
+
+
+class ArgumentsModel(_Strict):
+    """How ``${args}`` writes values: as a named parser takes them, single rules changed."""
+
+    style: Style = "wandb"
+    nulls: Literal["omit", "text"] | None = Field(None, description="omit: leave a null parameter out")
+    lists: Literal["words", "repeat", "comma", "text"] | None = Field(
+        None, description="words: --k 5 6; repeat: --k=5 --k=6; comma: --k=5,6"
+    )
+    booleans: Literal["flag", "no_flag", "text"] | None = Field(
+        None, description="flag: --k or nothing; no_flag: --k or --no-k; text: --k=False"
+    )
+
+
+Arguments = Annotated[
+    ArgumentsModel,
+    BeforeValidator(_name_style, json_schema_input_type=ArgumentsModel | Style),
+]
+
+
 class OwnKeys(BaseModel):
     """Keys that are ours alone; they may stand at the top level or under ``x-sweepline``."""
 
     model_config = ConfigDict(frozen=True)
     config: str | None = Field(None, description="config file handed to train_single.py")
+    arguments: Arguments = Field(
+        ArgumentsModel(), description="how ${args} writes null, lists and booleans: argparse, click, typer, ..."
+    )
     constraints: list[Any] = []
     samples: Count | None = Field(None, description="random: how many combinations")
     repeats: Count = Field(1, description="runs per combination, each with its own seed")

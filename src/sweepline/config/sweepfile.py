@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from sweepline.config.command import DEFAULT_COMMAND, NATIVE_PROGRAM, Command, check_macros, format_python
+from sweepline.config.arguments import format_python
+from sweepline.config.command import NATIVE_PROGRAM, Command
+from sweepline.config.commandfile import CommandReader, is_native, spread
 from sweepline.config.faults import Faults
 from sweepline.config.naming import find_experiment_dir, name_sweep
 from sweepline.config.parameters import NamedParameter, parameter_names, read_parameters
 from sweepline.config.schema import SweepModel, WandbModel
 from sweepline.config.validation import validate
 from sweepline.errors import ConfigError, did_you_mean
-from sweepline.runs import Objective, canonical_json
+from sweepline.runs import Objective
 from sweepline.space.constraints import Rule, parse_rule
 from sweepline.space.draws import draw_seeds
 from sweepline.space.grid import Grid
 from sweepline.space.parameters import Constant
 from sweepline.space.plan import SearchSpace
-from sweepline.values import KeyPath, display_path, parse_override, read_yaml
+from sweepline.values import KeyPath, parse_override, read_yaml
 
-_MAX_BASES = 20
 MAX_VALUES_COMPARED = 1000
+
+MAX_REPEATS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +119,10 @@ class _Reader:
     def read(self) -> SweepSettings:
         of_file = self._parameters()
         parameters = self._fix(of_file)
-        command, identity = self._command(parameters)
+        reader = CommandReader(self.path, self.experiment_dir, self.model, self.faults)
+        command, identity = reader.read(parameters)
         rules = self._rules(parameters)
+        reader.check(command, parameters, rules)
         space = self._space(parameters, rules, command, identity)
         whole = self._whole(of_file, space)
         space = replace(self._pick_seed(space, command), named_by=self._naming(whole, space))
@@ -170,6 +173,11 @@ class _Reader:
         for key, _, word in faults.document.word_booleans:
             if key[:1] == ("parameters",):
                 faults.warn(key, f"{word} is read as a boolean; quote it if the word is meant")
+        odd: dict[KeyPath, list[str]] = {}
+        for key, text, value in faults.document.odd_numbers:
+            odd.setdefault(key[:2], []).append(f"{text} is read as {value}")
+        for key, texts in odd.items():
+            faults.warn(key, f"{', '.join(texts)}; quote what is meant as text")
         found = read_parameters(self.model.parameters, faults, ("parameters",))
         counts = Counter(parameter.name for parameter in found)
         for name in (name for name, n in counts.items() if n > 1):
@@ -185,7 +193,7 @@ class _Reader:
             if replaced:
                 found[replaced[0]] = NamedParameter(found[replaced[0]].path, Constant(value))
             elif name != "seed" or not self._repeats_seeds:
-                if found and not self._is_native():
+                if found and not is_native(self.model):
                     hint = did_you_mean(name, [parameter.name for parameter in found])
                     faults.note((), f"--set {text}: no such parameter in the file; it is added{hint}")
                 found.append(NamedParameter((name,), Constant(value)))
@@ -205,7 +213,7 @@ class _Reader:
     @property
     def _repeats_seeds(self) -> bool:
         """Whether runs get their seeds beside the parameters."""
-        return self.model.seeds is not None or self.model.repeats > 1 or self._is_native()
+        return self.model.seeds is not None or self.model.repeats > 1 or is_native(self.model)
 
     def _pick_seed(self, space: SearchSpace, command: Command) -> SearchSpace:
         """Return the space with the one seed that ``--set seed=N`` picks where seeds are no parameter."""
@@ -233,7 +241,7 @@ class _Reader:
         for i, raw in enumerate(self.model.constraints):
             key: KeyPath = ("constraints", i)
             with self.faults.at(key):
-                rule = parse_rule(raw)
+                rule = parse_rule(raw, known)
                 unknown = [name for name in rule.names if name not in known]
                 if unknown:
                     hint = did_you_mean(unknown[0], known) or f"; there are {', '.join(dict.fromkeys(known))}"
@@ -276,7 +284,7 @@ class _Reader:
 
     def _check_grid(self, parameters: Sequence[NamedParameter], space: SearchSpace) -> None:
         for parameter in parameters:
-            with self.faults.at(("parameters", *_spread(parameter.path))):
+            with self.faults.at(spread(parameter.path)):
                 if parameter.parameter.grid is None:
                     raise ConfigError(
                         "a grid needs a list, this is a distribution; use values or q_uniform, or method: random"
@@ -304,75 +312,12 @@ class _Reader:
                     ("repeats",), f"is {model.repeats}, but seeds lists {len(model.seeds)}; keep one of them"
                 )
             return tuple(dict.fromkeys(model.seeds))
+        if model.repeats > MAX_REPEATS:
+            self.faults.error(("repeats",), f"{model.repeats:,} are more than {MAX_REPEATS:,}; lower it")
+            return (None,)
         if model.repeats > 1 or command.is_native:
             return draw_seeds(model.seed, model.repeats)
         return (None,)
-
-    def _command(self, parameters: Sequence[NamedParameter]) -> tuple[Command, str]:
-        model, faults = self.model, self.faults
-        program = model.program or NATIVE_PROGRAM
-        if model.program is None and not any("${program}" not in str(i) for i in (model.command or ["${program}"])):
-            faults.warn(("program",), f"no program given, {NATIVE_PROGRAM} is assumed")
-        program_path, working_dir = self._find_program(program)
-        is_native = self._is_native()
-        items = None if is_native else self._items(program_path)
-        if items is not None:
-            for position, sentence in check_macros(items, [parameter.name for parameter in parameters]):
-                faults.warn(("command", position), sentence)
-        config = self._find_config(is_native)
-        contents, config_files = _read_config_files(config, faults)
-        policy = self._policy()
-        command = Command(
-            program=program,
-            program_path=program_path,
-            working_dir=working_dir,
-            items=items,
-            config=config,
-            config_files=config_files,
-            paths={parameter.name: parameter.path for parameter in parameters},
-            passes_seed=model.seeds is not None or model.repeats > 1,
-            policy=policy,
-        )
-        identity = canonical_json([program, model.command, contents, policy.get("threads")])
-        return command, identity
-
-    def _is_native(self) -> bool:
-        return self.model.command is None and Path(self.model.program or NATIVE_PROGRAM).name == NATIVE_PROGRAM
-
-    def _policy(self) -> dict[str, Any]:
-        """Return what our trainer is asked beside the parameters, where the sweep file says it."""
-        policy: dict[str, Any] = {}
-        if isinstance(self.model.threads, int):
-            policy["threads"] = self.model.threads
-        if self.model.logging.wandb is not None:
-            policy["wandb.mode"] = self.model.logging.wandb.mode
-        return policy
-
-    def _items(self, program_path: Path | None) -> list[str]:
-        if self.model.command is not None:
-            return [format_python(item) for item in self.model.command]
-        is_script = program_path is not None and program_path.suffix != ".py" and os.access(program_path, os.X_OK)
-        return [item for item in DEFAULT_COMMAND if not (is_script and item == "${interpreter}")]
-
-    def _find_program(self, program: str) -> tuple[Path | None, Path]:
-        """Return the program and the folder that runs start in: where it was found."""
-        for folder in (self.experiment_dir, Path.cwd()):
-            if _is_file(folder / program):
-                return (folder / program).resolve(), folder.resolve()
-        return None, Path.cwd()
-
-    def _find_config(self, is_native: bool) -> Path | None:
-        wanted = self.model.config or "config.yaml"
-        for folder in (self.path.parent, self.experiment_dir, Path.cwd()):
-            if _is_file(folder / wanted) and (is_native or self.model.config):
-                if not is_native:
-                    self.faults.warn(("config",), f"is handed to {NATIVE_PROGRAM} only; this program does not see it")
-                return (folder / wanted).resolve()
-        if self.model.config:
-            self.faults.error(
-                ("config",), f"no file {wanted!r} beside the sweep file or in {display_path(self.experiment_dir)}"
-            )
-        return None
 
     def _objective(self) -> Objective | None:
         metric = self.model.metric
@@ -425,34 +370,3 @@ class _Reader:
                 faults.warn(
                     ("early_terminate",), "needs type: hyperband with min_iter, or with max_iter and s; ignored"
                 )
-
-
-def _spread(path: tuple[str, ...]) -> KeyPath:
-    """Return the key path in the file of a nested parameter: a, parameters, b."""
-    spread: list[str] = [path[0]]
-    for part in path[1:]:
-        spread += ["parameters", part]
-    return tuple(spread)
-
-
-def _read_config_files(config: Path | None, faults: Faults) -> tuple[list[Any], list[Path]]:
-    """Return the values and the paths of a config file and of every file it inherits from."""
-    contents: list[Any] = []
-    paths: list[Path] = []
-    try:
-        while config is not None and len(contents) < _MAX_BASES:
-            value = read_yaml(config).value
-            contents.append(value)
-            paths.append(config.resolve())
-            base = value.get("base") if isinstance(value, Mapping) else None
-            config = (config.parent / base) if isinstance(base, str) else None
-    except ConfigError as error:
-        faults.errors += error.faults
-    return contents, paths
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that no file can have
-        return False

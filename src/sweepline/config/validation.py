@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sweepline.config.command import format_python
+from sweepline.config.arguments import format_python
 from sweepline.config.faults import Faults
-from sweepline.config.schema import WANDB_ONLY_KEYS, LoggingModel, OwnKeys, SweepModel, WandbModel
+from sweepline.config.schema import WANDB_ONLY_KEYS, ArgumentsModel, LoggingModel, OwnKeys, SweepModel, WandbModel
 from sweepline.errors import did_you_mean
 from sweepline.values import KeyPath
 
@@ -84,7 +84,8 @@ def _sentence(detail: Any) -> str:
     if kind == "missing":
         return f"needs the key {loc[-1]!r}"
     if kind == "extra_forbidden":
-        fields = WandbModel.model_fields if "wandb" in loc else LoggingModel.model_fields
+        model = WandbModel if "wandb" in loc else ArgumentsModel if "arguments" in loc else LoggingModel
+        fields = model.model_fields
         known = ("csv_path", "metrics") if "local" in loc else tuple(fields)
         return f"unknown key{did_you_mean(str(loc[-1]), known) or '; there are ' + ', '.join(known)}"
     if kind in ("model_type", "dict_type"):

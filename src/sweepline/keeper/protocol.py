@@ -20,9 +20,12 @@ INTERRUPTED, TIMEOUT, STALLED = "interrupted", "timeout", "stalled"
 """Why the keeper stops a run by itself: its sweep is gone, its time is over, it is silent."""
 
 
+_PER_RUN = (b"CUDA_VISIBLE_DEVICES", b"HIP_VISIBLE_DEVICES", b"MASTER_PORT", b"ROCR_VISIBLE_DEVICES")
+
+
 def is_per_run(name: bytes) -> bool:
     """Whether a variable is the sweep's own and told to each run anew, so that imports cannot depend on it."""
-    return name.startswith((b"SWEEPLINE_", b"WANDB_")) or name == b"CUDA_VISIBLE_DEVICES"
+    return name.startswith((b"SWEEPLINE_", b"WANDB_")) or name in _PER_RUN
 
 
 def encode(message: Mapping[str, Any]) -> bytes:

@@ -21,7 +21,7 @@ FROZEN = "sweep.yaml"
 BEST = "best.yaml"
 ARCHIVE = "archive"
 _UNFINISHED = ".unfinished"
-_KEPT_ACROSS_ATTEMPTS = ("ckpt", "attempts", "batch_size.json")
+_KEPT_ACROSS_ATTEMPTS = ("ckpt", "files", "attempts", "batch_size.json")
 
 
 class SweepFolder:

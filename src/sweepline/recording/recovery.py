@@ -26,10 +26,12 @@ _START = "# run "
 def format_start(run: Run, *, attempt: int, device: str, code: str = "", in_sweep: str = IN_SWEEP) -> str:
     """Return the first line of a run's ``overrides.yaml``, a comment: what the journal says of its start.
 
-    The values of the parameters stand below it, in the file itself.
+    The values of the parameters stand below it, in the file itself, but for those in which macros are replaced there.
     """
     fields = start_fields(run, attempt=attempt, device=device, code=code, in_sweep=in_sweep)
-    return f"{_START}{json.dumps(fields | {'params': list(run.params)})}\n"
+    fields["params"] = list(run.params)
+    fields["unexpanded"] = {n: value for n, value in run.params.items() if isinstance(value, str) and "${" in value}
+    return f"{_START}{json.dumps(fields)}\n"
 
 
 def start_fields(run: Run, *, attempt: int, device: str, code: str, in_sweep: str) -> dict[str, Any]:
@@ -65,6 +67,7 @@ def read_start(run_dir: Path, planned: Mapping[str, Run]) -> dict[str, Any] | No
         values = read_yaml(run_dir / OVERRIDES).value or {}
         fields: dict[str, Any] = json.loads(first.removeprefix(_START)) if first.startswith(_START) else {}
         if fields:
+            values |= fields.pop("unexpanded", {})
             return fields | {"params": {name: values[name] for name in fields["params"]}}
     except (OSError, ConfigError, ValueError, KeyError, TypeError):
         pass  # as good as no file: what is planned may tell it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,8 +72,8 @@ class Rule:
         return True
 
 
-def parse_rule(raw: Any) -> Rule:
-    """Read one entry of ``constraints``.
+def parse_rule(raw: Any, names: Sequence[str] = ()) -> Rule:
+    """Read one entry of ``constraints``; ``names`` are the parameters, which an expression may name as they are.
 
     Raises:
         ConfigError: the entry has another shape; says which shapes there are.
@@ -82,24 +82,32 @@ def parse_rule(raw: Any) -> Rule:
         return _parse_text_rule(raw)
     if not isinstance(raw, Mapping):
         raise ConfigError(f"a constraint is a mapping or a text such as 'opt=adam -> momentum=0.0', got {raw!r}")
-    unknown = [str(key) for key in raw if key not in ("when", "set", "skip", "exclude")]
+    unknown = [str(key) for key in raw if key not in ("when", "set", "unset", "skip", "exclude")]
     if unknown:
-        raise ConfigError(f"unknown key {unknown[0]!r} in a constraint; there are when, set, skip, exclude")
+        raise ConfigError(f"unknown key {unknown[0]!r} in a constraint; there are when, set, unset, skip, exclude")
     if "exclude" in raw:
         if len(raw) > 1 or not isinstance(raw["exclude"], str):
             raise ConfigError("exclude stands alone and is a text such as 'lr > 0.5 and opt == \"sgd\"'")
-        return Rule(text=f"exclude {raw['exclude']}", exclude=parse_expression(raw["exclude"]))
+        return Rule(text=f"exclude {raw['exclude']}", exclude=parse_expression(raw["exclude"], names))
     when = raw.get("when")
     if not isinstance(when, Mapping) or not when:
         raise ConfigError("a constraint needs when: {parameter: value} (or exclude: expression)")
-    assign, skip = raw.get("set"), raw.get("skip", False)
-    if skip not in (True, False) or (bool(skip) == (assign is not None)):
-        raise ConfigError("a constraint with when needs either set: {parameter: value} or skip: true")
+    skip, values = raw.get("skip", False), _assigned(raw)
+    if skip not in (True, False) or bool(skip) == bool(values):
+        raise ConfigError("a constraint with when needs either set: {parameter: value} (or unset) or skip: true")
+    conditions = tuple(_condition(str(name), value) for name, value in when.items())
+    return Rule(text=_describe(conditions, values), when=conditions, assign=values, skip=bool(skip))
+
+
+def _assigned(raw: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return what ``set`` and ``unset`` assign; what is unset is null."""
+    assign, unset = raw.get("set"), raw.get("unset")
     if assign is not None and (not isinstance(assign, Mapping) or not assign):
         raise ConfigError(f"set must be a mapping {{parameter: value}}, got {assign!r}")
-    conditions = tuple(_condition(str(name), value) for name, value in when.items())
-    values = {str(name): value for name, value in (assign or {}).items()}
-    return Rule(text=_describe(conditions, values), when=conditions, assign=values, skip=bool(skip))
+    names = [unset] if isinstance(unset, str) else unset or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"unset must be a parameter's name or a list of them, got {unset!r}")
+    return {str(name): value for name, value in (assign or {}).items()} | dict.fromkeys(names)
 
 
 def _condition(name: str, value: Any) -> Condition:

@@ -173,11 +173,18 @@ class Quantized:
             return range(low, low + n_values * self.q, self.q)
         if n_values > 10**7:
             raise ConfigError(f"q_uniform has {n_values:,} values in a grid; raise q")
-        return tuple(low + i * self.q for i in range(n_values))
+        return tuple(_multiple(i, self.q, start=low) for i in range(n_values))
 
     def at(self, quantile: float) -> float:
-        value: float = round(self.inner.at(quantile) / self.q) * self.q
-        return value
+        n = round(self.inner.at(quantile) / self.q)
+        return n * self.q if isinstance(self.q, int) else _multiple(n, self.q)
+
+
+def _multiple(n: int, q: float, *, start: float = 0) -> float:
+    """Return start + n q as it is written in decimals: 0.3 for three times 0.1, not 0.30000000000000004."""
+    from decimal import Decimal
+
+    return float(Decimal(repr(start)) + n * Decimal(repr(q)))
 
 
 def _check_bounds(name: str, low: float, high: float) -> None:

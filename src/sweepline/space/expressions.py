@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import keyword
 import operator
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,8 +58,8 @@ class Expression:
             raise ConfigError(f"expression {self.text!r} fails for {used}: {error}") from None
 
 
-def parse_expression(text: str) -> Expression:
-    """Check an expression.
+def parse_expression(text: str, names: Sequence[str] = ()) -> Expression:
+    """Check an expression; those of ``names`` that are no Python names may stand in it as they are.
 
     Raises:
         ConfigError: the text is no expression, or does more than compare and compute.
@@ -65,16 +67,29 @@ def parse_expression(text: str) -> Expression:
     if len(text) > _MAX_LENGTH:
         raise ConfigError(f"expression is longer than {_MAX_LENGTH} characters")
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
-        names: dict[str, None] = {}
-        _check(tree, text, names)
+        tree = ast.parse(_as_lookups(text.strip(), names), mode="eval").body
+        found: dict[str, None] = {}
+        _check(tree, text, found)
     except SyntaxError as error:
         raise ConfigError(f"expression {text!r} cannot be read at column {error.offset}: {error.msg}") from None
     except (RecursionError, MemoryError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"expression {text[:60]!r} cannot be read") from None
-    return Expression(text, tree, tuple(names))
+    return Expression(text, tree, tuple(found))
+
+
+def _as_lookups(text: str, names: Sequence[str]) -> str:
+    """Return an expression with ``params["a-b"]`` in place of a-b, outside of quotes; the longest name wins."""
+    odd = sorted((name for name in names if not _is_python_name(name) and name in text), key=len, reverse=True)
+    if not odd:
+        return text
+    pattern = re.compile(rf"""("[^"]*"|'[^']*')|(?<![\w.])({"|".join(map(re.escape, odd))})(?![\w.])""")
+    return pattern.sub(lambda found: found[1] or f"params[{found[2]!r}]", text)
+
+
+def _is_python_name(name: str) -> bool:
+    return all(part.isidentifier() and not keyword.iskeyword(part) for part in name.split("."))
 
 
 def _check(node: ast.expr, text: str, names: dict[str, None]) -> None:

@@ -109,11 +109,14 @@ def check_names(folders: list[str], at_start: set[str]) -> None:
                 raise UnfitError(f"{path} has the name of a module that imports need")
 
 
+_PER_RUN = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "MASTER_PORT", "ROCR_VISIBLE_DEVICES")
+
+
 def _per_run_variables() -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
-        if name.startswith(("SWEEPLINE_", "WANDB_")) or name == "CUDA_VISIBLE_DEVICES"
+        if name.startswith(("SWEEPLINE_", "WANDB_")) or name in _PER_RUN
     }
 
 

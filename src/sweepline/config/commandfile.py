@@ -1,0 +1,201 @@
+"""Reads what a sweep file says of its program: ``program``, ``command``, ``arguments`` and ``config``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sweepline.config.arguments import choose_style, choose_writers, format_python
+from sweepline.config.command import NATIVE_PROGRAM, Command
+from sweepline.config.faults import Faults
+from sweepline.config.interpreter import find_python
+from sweepline.config.macros import check_macros, find_unread_macro
+from sweepline.config.outputs import HYDRA_SENTENCE, find_shared_output, gives_hydra_folder
+from sweepline.config.parameters import NamedParameter
+from sweepline.config.program import (
+    Program,
+    complete_items,
+    default_items,
+    explain_absence,
+    find_program,
+    is_file,
+    names_module,
+)
+from sweepline.config.schema import SweepModel
+from sweepline.errors import ConfigError
+from sweepline.runs import canonical_json
+from sweepline.space.constraints import Rule
+from sweepline.space.parameters import Categorical, Constant, WeightedCategorical
+from sweepline.values import KeyPath, display_path, read_yaml
+
+_MAX_BASES = 20
+_ARGUMENTS_OF_OTHERS = ("args", "args_no_hyphens", "args_append_hydra", "args_override_hydra")
+
+
+def is_native(model: SweepModel) -> bool:
+    """Whether the file runs our own trainer, spoken to by dotted overrides."""
+    return model.command is None and Path(model.program or NATIVE_PROGRAM).name == NATIVE_PROGRAM
+
+
+class CommandReader:
+    """Turns the keys about the program into a command; all faults into one place."""
+
+    def __init__(self, path: Path, experiment_dir: Path, model: SweepModel, faults: Faults) -> None:
+        self.path, self.experiment_dir, self.model, self.faults = path, experiment_dir, model, faults
+        self.is_native = is_native(model)
+
+    def read(self, parameters: Sequence[NamedParameter]) -> tuple[Command, str]:
+        """Return the command, and what of it is part of every run's identity."""
+        model, faults = self.model, self.faults
+        interpreter, variable = find_python(os.environ)
+        wanted = [str(item) for item in model.command or ()]
+        folders = (self.experiment_dir, Path.cwd())
+        name = model.program or NATIVE_PROGRAM
+        program = find_program(name, folders, is_module=names_module(wanted), interpreter=interpreter)
+        not_found = ""
+        if program.path is None and not program.is_module and (not wanted or any("${program}" in i for i in wanted)):
+            not_found = explain_absence(model.program, folders)
+        if model.program is None and (not wanted or any("${program}" in item for item in wanted)):
+            faults.warn(("program",), not_found or f"no program given, {NATIVE_PROGRAM} is assumed")
+        items = None if self.is_native else self._items(program, interpreter)
+        if items is not None and variable and "${interpreter}" in items:
+            faults.note(
+                (), f"runs are started with {interpreter} ({variable}), the Python of the activated environment"
+            )
+        config = self._find_config()
+        contents, config_files = _read_config_files(config, faults)
+        style = model.arguments
+        policy = self._policy()
+        command = Command(
+            program=name,
+            program_path=program.path,
+            working_dir=program.working_dir,
+            items=items,
+            is_module=program.is_module,
+            not_found=not_found,
+            interpreter=interpreter,
+            style=choose_style(style.style, style.model_dump(exclude={"style"})),
+            speaks_hydra=items is not None and (_names_hydra(items) or program.speaks_hydra),
+            config=config,
+            config_files=config_files,
+            paths={parameter.name: parameter.path for parameter in parameters},
+            passes_seed=model.seeds is not None or model.repeats > 1,
+            policy=policy,
+        )
+        told = style.model_dump(exclude_none=True, exclude_defaults=True)
+        identity = canonical_json([name, model.command, contents, policy.get("threads"), *([told] if told else [])])
+        return command, identity
+
+    def _items(self, program: Program, interpreter: str) -> list[str]:
+        if self.model.command is None:
+            return default_items(program)
+        return complete_items([format_python(item) for item in self.model.command], interpreter)
+
+    def _policy(self) -> dict[str, Any]:
+        """Return what our trainer is asked beside the parameters, where the sweep file says it."""
+        policy: dict[str, Any] = {}
+        if isinstance(self.model.threads, int):
+            policy["threads"] = self.model.threads
+        if self.model.logging.wandb is not None:
+            policy["wandb.mode"] = self.model.logging.wandb.mode
+        return policy
+
+    def _find_config(self) -> Path | None:
+        wanted = self.model.config or "config.yaml"
+        for folder in (self.path.parent, self.experiment_dir, Path.cwd()):
+            if is_file(folder / wanted) and (self.is_native or self.model.config):
+                if not self.is_native:
+                    self.faults.warn(("config",), f"is handed to {NATIVE_PROGRAM} only; this program does not see it")
+                return (folder / wanted).resolve()
+        if self.model.config:
+            self.faults.error(
+                ("config",), f"no file {wanted!r} beside the sweep file or in {display_path(self.experiment_dir)}"
+            )
+        return None
+
+    def check(self, command: Command, parameters: Sequence[NamedParameter], rules: Sequence[Rule]) -> None:
+        """Say what in the command or the values would not arrive as it is meant."""
+        items = command.items
+        if items is None:
+            return
+        for position, sentence in check_macros(items, [parameter.name for parameter in parameters]):
+            self.faults.warn(("command", position), sentence)
+        self._check_values(command, parameters, rules)
+        self._note_unread_macros(parameters)
+        if len(parameters) > sum(isinstance(p.parameter, Constant) for p in parameters) or command.passes_seed:
+            self._note_shared_output(command, parameters)
+
+    def _check_values(self, command: Command, parameters: Sequence[NamedParameter], rules: Sequence[Rule]) -> None:
+        """Refuse values that the command's way of writing arguments cannot write."""
+        writers = choose_writers(command.style, speaks_hydra=command.speaks_hydra)
+        used = [writers[name] for name in _ARGUMENTS_OF_OTHERS if f"${{{name}}}" in (command.items or ())]
+        for key, path, value in _values(parameters, rules):
+            arguments = command.arguments({".".join(path): value}, None)
+            for write in used:
+                with self.faults.at(key):
+                    write(arguments)
+
+    def _note_unread_macros(self, parameters: Sequence[NamedParameter]) -> None:
+        for key, _, value in _values(parameters, ()):
+            macro = find_unread_macro(value)
+            if macro:
+                self.faults.note(
+                    key,
+                    f"{macro} in a value stays as it is; in command an item --{key[-1]}=${{envvar:NAME}} is replaced",
+                )
+                return
+
+    def _note_shared_output(self, command: Command, parameters: Sequence[NamedParameter]) -> None:
+        items = command.items or ()
+        constants = {p.name: p.parameter.value for p in parameters if isinstance(p.parameter, Constant)}
+        found = find_shared_output(items, constants)
+        if found is not None:
+            place, sentence = found
+            self.faults.note(("command", place) if isinstance(place, int) else ("parameters", place), sentence)
+        elif command.speaks_hydra and not gives_hydra_folder(items, [p.name for p in parameters]):
+            self.faults.note((), HYDRA_SENTENCE)
+
+
+def _names_hydra(items: Sequence[str]) -> bool:
+    return any("_hydra}" in item for item in items)
+
+
+def _values(
+    parameters: Sequence[NamedParameter], rules: Sequence[Rule]
+) -> Iterator[tuple[KeyPath, tuple[str, ...], Any]]:
+    """Yield every value that the file lists, with the key where it stands and the path of its parameter."""
+    paths = {parameter.name: parameter.path for parameter in parameters}
+    for named in parameters:
+        parameter, key = named.parameter, spread(named.path)
+        if isinstance(parameter, Constant):
+            yield key, named.path, parameter.value
+        elif isinstance(parameter, (Categorical, WeightedCategorical)):
+            yield from ((key, named.path, value) for value in parameter.values)
+    for i, rule in enumerate(rules):
+        yield from ((("constraints", i), paths.get(name, (name,)), value) for name, value in rule.assign.items())
+
+
+def spread(path: tuple[str, ...]) -> KeyPath:
+    """Return the key path in the file of a nested parameter: parameters, a, parameters, b."""
+    keys: list[str] = []
+    for part in path:
+        keys += ["parameters", part]
+    return tuple(keys)
+
+
+def _read_config_files(config: Path | None, faults: Faults) -> tuple[list[Any], list[Path]]:
+    """Return the values and the paths of a config file and of every file it inherits from."""
+    contents: list[Any] = []
+    paths: list[Path] = []
+    try:
+        while config is not None and len(contents) < _MAX_BASES:
+            value = read_yaml(config).value
+            contents.append(value)
+            paths.append(config.resolve())
+            base = value.get("base") if isinstance(value, Mapping) else None
+            config = (config.parent / base) if isinstance(base, str) else None
+    except ConfigError as error:
+        faults.errors += error.faults
+    return contents, paths

@@ -1,0 +1,57 @@
+"""Whether the runs of a sweep would write to one output folder, as far as their command tells. Only says so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+_FOLDER_NAME = re.compile(
+    r"(?:.*[.])?(?:hydra\.run\.dir|default_root_dir|out|output|(?:out|output|save)[_-]?(?:dir|folder|path)|"
+    r"(?:logs?|results?|ckpt|checkpoints?|work|exp|experiment)[_-]?(?:dir|folder))",
+    re.IGNORECASE,
+)
+_OPTION = re.compile(r"(?:-{1,2}|\+{0,2})([A-Za-z][\w.-]*)(?:=(.*))?", re.DOTALL)
+_HYDRA_FOLDER = ("hydra.run.dir", "hydra.sweep.dir", "hydra/run")
+
+
+def find_shared_output(items: Sequence[str], constants: Mapping[str, Any]) -> tuple[str | int, str] | None:
+    """Return the parameter's name or the item's position, and a sentence, where all runs are given one folder."""
+    for name, value in constants.items():
+        if _is_shared(name, value):
+            return name, _sentence(f"{name}: {value}", f"{name}: ${{run_dir}}")
+    for i, name, value in _options(items):
+        if _is_shared(name, value):
+            return i, _sentence(f"{name} {value}", f"{name} ${{run_dir}}")
+    return None
+
+
+def gives_hydra_folder(items: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether a Hydra program is told where to write, in its command or by a parameter."""
+    return any(word.lstrip("+~").startswith(_HYDRA_FOLDER) for word in (*items, *names))
+
+
+HYDRA_SENTENCE = (
+    "Hydra writes to outputs/DATE/TIME, which runs that start in the same second share, unless its own config says "
+    "otherwise; add hydra.run.dir=${run_dir} to command to give each run a folder of its own"
+)
+
+
+def _sentence(written: str, better: str) -> str:
+    return f"all runs write to one folder ({written}) and overwrite each other's files; {better} gives each its own"
+
+
+def _is_shared(name: str, value: Any) -> bool:
+    is_told = isinstance(value, str) and value not in ("", "/dev/null") and "${" not in value
+    return is_told and _FOLDER_NAME.fullmatch(name) is not None
+
+
+def _options(items: Sequence[str]) -> Iterator[tuple[int, str, str]]:
+    for i, item in enumerate(items):
+        found = _OPTION.fullmatch(item)
+        if found is None:
+            continue
+        following = items[i + 1] if i + 1 < len(items) and item.startswith("-") else ""
+        value = found[2] if found[2] is not None else following
+        if value and not value.startswith("-"):
+            yield i, found[1], value

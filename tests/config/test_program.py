@@ -1,0 +1,216 @@
+"""Where a program is found, how it is started when the file does not say, and what is said when it is nowhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from sweepline.config.command import Command
+from sweepline.config.interpreter import find_python
+from sweepline.config.program import find_executable_place, missing_program
+from sweepline.config.sweepfile import load_sweep
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder with a script, a package and an installed command; no environment is activated."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    monkeypatch.delenv("CONDA_PREFIX", raising=False)
+    for name in ("train.py", "pkg/train.py", "app/__main__.py", "src/deep/fit.py", "train.jl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).touch()
+    (tmp_path / "plain.sh").touch()
+    (tmp_path / "dash.sh").write_text("#!/usr/bin/env -S dash -e\n")
+    (tmp_path / "tool").write_text("#!/usr/bin/env python3\n")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "my-train").write_text("#!/bin/sh\n")
+    (tmp_path / "bin" / "my-train").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    return tmp_path
+
+
+def load(program: str | None, command: Sequence[str] | None = None) -> Command:
+    text = "" if program is None else f"program: {program!r}\n"
+    text += "" if command is None else f"command: {list(command)}\n"
+    Path("sweep.yaml").write_text(f"{text}parameters: {{a: [1]}}\n")
+    return load_sweep(Path("sweep.yaml")).command
+
+
+def argv_of(command: Command) -> list[str]:
+    return command.build({"a": 1}, None, device="cpu", run_dir=Path("run"))
+
+
+@pytest.mark.parametrize(
+    ("program", "command", "argv"),
+    [
+        ("my-train", None, ["FOLDER/bin/my-train", "--a=1"]),
+        ("my-train", ["${program}", "launch", "${args}"], ["FOLDER/bin/my-train", "launch", "--a=1"]),
+        ("pkg.train", ["${interpreter}", "-m", "${program}"], ["PYTHON", "-m", "pkg.train"]),
+        ("json.tool", ["${interpreter}", "-m", "${program}"], ["PYTHON", "-m", "json.tool"]),
+        ("app", None, ["PYTHON", "FOLDER/app", "--a=1"]),
+        ("plain.sh", None, ["bash", "FOLDER/plain.sh", "--a=1"]),
+        ("dash.sh", None, ["/usr/bin/env", "-S dash -e", "FOLDER/dash.sh", "--a=1"]),
+        ("tool", None, ["PYTHON", "FOLDER/tool", "--a=1"]),
+        ("train.py", ["${env}", "-u", "X", "A=1", "${interpreter}"], ["/usr/bin/env", "-u", "X", "A=1", "PYTHON"]),
+    ],
+)
+def test_a_program_need_not_be_a_python_file(
+    folder: Path, program: str, command: list[str] | None, argv: list[str]
+) -> None:
+    found = load(program, command)
+
+    names = {"FOLDER": str(folder), "PYTHON": sys.executable}
+    expected = [names.get(word, word.replace("FOLDER", str(folder))) for word in argv]
+    assert (missing_program(found), argv_of(found)) == (None, expected)
+
+
+def test_a_program_that_is_a_link_keeps_its_own_name(folder: Path) -> None:
+    (folder / "link.py").symlink_to(folder / "pkg" / "train.py")
+
+    command = load("link.py")
+
+    assert (argv_of(command)[1], command.working_dir) == (str(folder / "link.py"), folder)
+
+
+def test_a_command_s_executable_is_looked_for_beside_the_interpreter_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    name = Path(sys.executable).name
+
+    assert argv_of(load("train.py", [name, "${program}"]))[0] == str(Path(sys.executable).parent / name)
+
+
+@pytest.mark.parametrize(
+    ("program", "command", "sentence"),
+    [
+        (
+            None,
+            None,
+            "names no program: write program: FILE, the script that trains once (there is train.py, pkg/train.py",
+        ),
+        ("train:main", None, "program 'train:main' is a function, as wandb.agent takes it: write program: FILE"),
+        ("fit.py", None, "program 'fit.py' not found; there is src/deep/fit.py: write program: src/deep/fit.py"),
+        ("nothing.py", None, "program 'nothing.py' not found"),
+        ("train.py", ["${args}"], "command: program and interpreter are missing: write ${interpreter} and ${program}"),
+        ("train.py", ["${args}", "${program}"], "command: program and interpreter are missing"),
+        ("plain.sh", ["${interpreter}", "${program}"], "program plain.sh would be run by Python, which it is not"),
+        (
+            "train.jl",
+            None,
+            "program train.jl would be run by Python, which it is not written for: write command: [julia",
+        ),
+        ("plain.sh", ["${program}"], "is there but not executable: chmod +x plain.sh"),
+    ],
+)
+def test_what_cannot_start_is_told_with_what_to_write(
+    program: str | None, command: list[str] | None, sentence: str
+) -> None:
+    assert sentence in (missing_program(load(program, command)) or "")
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (["a", "b"], 0),
+        (["${env}", "a"], 1),
+        (["/usr/bin/env", "-i", "X=1", "-u", "Y", "-C", "/", "a"], 7),
+        (["env", "-S", "python -u"], None),
+        ([], None),
+    ],
+)
+def test_what_env_starts_is_found_after_its_options(words: list[str], place: int | None) -> None:
+    assert find_executable_place(words) == place
+
+
+@pytest.mark.parametrize("variable", ["VIRTUAL_ENV", "CONDA_PREFIX"])
+def test_the_python_of_an_activated_environment_runs_other_programs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    python = folder / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    monkeypatch.setenv(variable, str(folder / "venv"))
+
+    settings = [argv_of(load("train.py"))[0], argv_of(load("train_single.py"))[0]]
+
+    assert settings == [str(python), sys.executable]
+    assert any(f"are started with {python} ({variable})" in note for note in load_sweep_notes("train.py"))
+
+
+def load_sweep_notes(program: str) -> Sequence[str]:
+    load(program)
+    return load_sweep(Path("sweep.yaml")).warnings
+
+
+@pytest.mark.parametrize("prefix", ["", "/nowhere", sys.prefix])
+def test_an_environment_that_is_gone_or_our_own_changes_nothing(prefix: str) -> None:
+    assert find_python({"VIRTUAL_ENV": prefix}) == (sys.executable, None)
+
+
+def notes(parameters: str, command: str = "['${interpreter}', '${program}', '${args}']", script: str = "") -> list[str]:
+    """Return what is noted of a sweep file beside the missing metric."""
+    Path("train.py").write_text(script)
+    text = f"program: train.py\nname: s\nmetric: {{name: x}}\nparameters: {parameters}\ncommand: {command}\n"
+    Path("sweep.yaml").write_text(text)
+    return [note.split(": ", 1)[1] for note in load_sweep(Path("sweep.yaml")).warnings]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "command", "script", "begins"),
+    [
+        ("{lr: [1, 2], output_dir: out}", "['${program}']", "", "parameters.output_dir: all runs write to one folder"),
+        ("{lr: [1, 2]}", "['${program}', '--save-dir', 'x']", "", "command.1: all runs write to one folder"),
+        (
+            "{lr: [1, 2]}",
+            "['${program}', '--trainer.default_root_dir=x']",
+            "",
+            "command.1: all runs write to one folder",
+        ),
+        ("{lr: [1, 2]}", "['${program}']", "import hydra\n", "Hydra writes to outputs/DATE/TIME"),
+        ("{lr: [1, 2]}", "['${program}', '$HOME/x']", "", "command.1: $HOME stays as it is, as no shell reads"),
+        (
+            "{lr: [1, 2]}",
+            "['${program}', '${HOME}']",
+            "",
+            "command.1: unknown macro ${HOME}: the item is dropped; did you",
+        ),
+        (
+            "{lr: [1, '${envvar:HOME}']}",
+            "['${program}']",
+            "",
+            "parameters.lr: ${envvar:HOME} in a value stays as it is",
+        ),
+        ("{lr: [010, 1:30]}", "['${program}']", "", "parameters.lr: 010 is read as 8, 1:30 is read as 90; quote what"),
+        ("{lr: [3e563]}", "['${program}']", "", "parameters.lr: 3e563 is read as inf; quote what is meant as text"),
+    ],
+)
+def test_what_is_rarely_meant_is_noted_once(parameters: str, command: str, script: str, begins: str) -> None:
+    found = notes(parameters, command, script)
+
+    assert [note.startswith(begins) for note in found] == [True], found
+
+
+@pytest.mark.parametrize(
+    ("parameters", "command", "script"),
+    [
+        ("{lr: [1, 2], output_dir: '${run_dir}'}", "['${program}']", ""),
+        ("{lr: [1, 2]}", "['${program}', '--out=${run_dir}/x', '--id', '${run_id}']", ""),
+        ("{lr: [1, 2]}", "['${program}', '--out=${envvar:SWEEPLINE_RUN_DIR}']", ""),
+        ("{lr: [1, 2], out: [a, b]}", "['${program}', '--output=x_${lr}']", ""),
+        ("{lr: {value: 1}, output_dir: out}", "['${program}']", ""),
+        ("{lr: [1, 2]}", "['${program}', 'hydra.run.dir=${run_dir}']", "from hydra import main\n"),
+        ("{lr: [1, 2], data_dir: /data, layout: out}", "['${program}', '--price=$5']", "# import hydra\n"),
+        ("{lr: [0, 10, 0x1F, 1_000, 0.5, .inf]}", "['${program}']", ""),
+    ],
+)
+def test_what_is_meant_is_not_noted(parameters: str, command: str, script: str) -> None:
+    assert notes(parameters, command, script) == []
+
+
+def test_a_number_that_nothing_can_print_is_refused_with_its_line() -> None:
+    with pytest.raises(Exception, match=r"sweep.yaml:4: '0xf+…' is a number beyond any use; quote it as text"):
+        notes(f"{{lr: [0x{'f' * 20_000}]}}")
