@@ -11,8 +11,14 @@ from sweepline.config.arguments import choose_style, choose_writers, format_pyth
 from sweepline.config.command import NATIVE_PROGRAM, Command
 from sweepline.config.faults import Faults
 from sweepline.config.interpreter import find_python
-from sweepline.config.macros import check_macros, find_unread_macro
-from sweepline.config.outputs import HYDRA_SENTENCE, find_shared_output, gives_hydra_folder
+from sweepline.config.macros import check_macros, find_unread_macro, names_run_dir
+from sweepline.config.outputs import (
+    HYDRA_SENTENCE,
+    describe_folder_named_by_time,
+    find_folder_named_by_time,
+    find_shared_output,
+    gives_hydra_folder,
+)
 from sweepline.config.parameters import NamedParameter
 from sweepline.config.program import (
     Program,
@@ -31,6 +37,7 @@ from sweepline.space.parameters import Categorical, Constant, WeightedCategorica
 from sweepline.values import KeyPath, display_path, read_yaml
 
 _MAX_BASES = 20
+_MAX_SOURCE_BYTES = 1 << 20
 _ARGUMENTS_OF_OTHERS = ("args", "args_no_hyphens", "args_append_hydra", "args_override_hydra")
 
 
@@ -156,6 +163,22 @@ class CommandReader:
             self.faults.note(("command", place) if isinstance(place, int) else ("parameters", place), sentence)
         elif command.speaks_hydra and not gives_hydra_folder(items, [p.name for p in parameters]):
             self.faults.note((), HYDRA_SENTENCE)
+        elif (
+            not names_run_dir([*items, *constants.values()])
+            and command.program_path is not None
+            and command.program_path.suffix == ".py"
+        ):
+            line = find_folder_named_by_time(_read_source(command.program_path))
+            if line is not None:
+                self.faults.note((), describe_folder_named_by_time(f"{command.program_path.name}:{line}"))
+
+
+def _read_source(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAX_SOURCE_BYTES)
+    except OSError:  # whoever starts it says so
+        return b""
 
 
 def _names_hydra(items: Sequence[str]) -> bool:

@@ -37,6 +37,25 @@ HYDRA_SENTENCE = (
 )
 
 
+# A format of strftime to the second that no clock shows, as it has neither blanks nor colons: a folder's name. And what
+# TensorBoard does by itself.
+_NAMED_BY_TIME = re.compile(rb"""["'][^"'\n :]*%S[^"'\n :%]*["']|SummaryWriter\(\s*\)""")
+
+
+def find_folder_named_by_time(source: bytes) -> int | None:
+    """Return the line of a program that names a folder by the time to the second; None where none does."""
+    found = _NAMED_BY_TIME.search(source)
+    return None if found is None else source.count(b"\n", 0, found.start()) + 1
+
+
+def describe_folder_named_by_time(where: str) -> str:
+    """Return what to say of such a line."""
+    return (
+        f"{where} names its output folder by the time to the second, it seems: runs that start in the same second share "
+        "one; hand each its own with ${run_dir} in command"
+    )
+
+
 def _sentence(written: str, better: str) -> str:
     return f"all runs write to one folder ({written}) and overwrite each other's files; {better} gives each its own"
 
