@@ -51,7 +51,7 @@ def find_folder_named_by_time(source: bytes) -> int | None:
 def describe_folder_named_by_time(where: str) -> str:
     """Return what to say of such a line."""
     return (
-        f"{where} names its output folder by the time to the second, it seems: runs that start in the same second share "
+        f"{where} seems to name its output folder by the time to the second: runs that start in the same second share "
         "one; hand each its own with ${run_dir} in command"
     )
 
