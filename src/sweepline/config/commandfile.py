@@ -163,14 +163,14 @@ class CommandReader:
             self.faults.note(("command", place) if isinstance(place, int) else ("parameters", place), sentence)
         elif command.speaks_hydra and not gives_hydra_folder(items, [p.name for p in parameters]):
             self.faults.note((), HYDRA_SENTENCE)
-        elif (
-            not names_run_dir([*items, *constants.values()])
-            and command.program_path is not None
-            and command.program_path.suffix == ".py"
-        ):
-            line = find_folder_named_by_time(_read_source(command.program_path))
+        elif not names_run_dir([*items, *constants.values()]):
+            self._note_folder_named_by_time(command.program_path)
+
+    def _note_folder_named_by_time(self, program: Path | None) -> None:
+        if program is not None and program.suffix == ".py":
+            line = find_folder_named_by_time(_read_source(program))
             if line is not None:
-                self.faults.note((), describe_folder_named_by_time(f"{command.program_path.name}:{line}"))
+                self.faults.note((), describe_folder_named_by_time(f"{program.name}:{line}"))
 
 
 def _read_source(path: Path) -> bytes:
