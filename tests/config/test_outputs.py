@@ -34,4 +34,7 @@ def test_it_is_said_once_with_its_line_unless_each_run_is_given_a_folder(tmp_pat
         f"program: train.py\nmetric: {{name: loss}}\n{out}parameters: {{lr: [1, 2]}}\n"
     )
     warnings = load_sweep(tmp_path / "sweep.yaml").warnings
-    assert sum("train.py:2 seems to name its output folder by the time to the second" in text for text in warnings) == n_told
+    assert (
+        sum("train.py:2 seems to name its output folder by the time to the second" in text for text in warnings)
+        == n_told
+    )

@@ -79,7 +79,7 @@ def cells_of(path: Path) -> list[dict[str, str]]:
 
 def test_a_reserved_metric_finds_a_column_when_five_hundred_are_taken(tmp_path: Path) -> None:
     table = RunTable(tmp_path / "runs.csv", sweep="toys", params=[], reserved=["loss"])
-    table.open([])
+    table.open({})
     for name, metrics in (("a", {f"m{i}": 1.0 for i in range(500)}), ("b", {"more": 1.0, "loss": 0.25})):
         table.put(RunRecord(name, name=name, state=State.FINISHED, attempt=1, metrics=metrics))
     table.close()

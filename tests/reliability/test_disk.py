@@ -325,26 +325,39 @@ def test_a_read_only_folder_is_one_sentence(tmp_path: Path, make_disk: MakeDisk)
     assert os.strerror(errno.EROFS) in result.stderr
 
 
-@pytest.mark.parametrize("name", [JOURNAL, "runs.csv.tmp"])
-def test_a_disk_that_becomes_read_only_stops_the_sweep_with_one_sentence(tmp_path: Path, name: str) -> None:
+def run_with_refusals(project: Project, name: str, inject: str) -> subprocess.CompletedProcess[str]:
+    """Run a sweep whose file ``name`` the system refuses, as ``inject`` says to strace."""
     if shutil.which("strace") is None:
         pytest.skip("needs strace")
+    path = project.path / "outputs" / "held" / name
+    trace = ["strace", "-o", "/dev/null", "-P", str(path), "-e", "trace=write,openat", "-e", f"inject={inject}"]
+    return subprocess.run(
+        [*trace, sys.executable, "-m", "sweepline.cli.main", "run"],
+        cwd=project.path, env=project.environment(), stdin=subprocess.DEVNULL, text=True, capture_output=True,
+        timeout=DEADLINE_S, check=False,
+    )  # fmt: skip
+
+
+def test_a_disk_that_becomes_read_only_stops_the_sweep_with_one_sentence(tmp_path: Path) -> None:
     project = held_sweep(tmp_path, tmp_path, n_runs=4, first_held=99)
-    trace = ["-o", "/dev/null", "-P", str(tmp_path / "outputs" / "held" / name), "-e", "trace=write,openat"]
-    inject = ["-e", "inject=write:error=EROFS:when=3+" if name == JOURNAL else "inject=openat:error=EROFS:when=2+"]
     with ended(project):
-        process = subprocess.Popen(
-            ["strace", *trace, *inject, sys.executable, "-m", "sweepline.cli.main", "run"],
-            cwd=tmp_path, env=project.environment(), stdin=subprocess.DEVNULL, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        _, err = process.communicate(timeout=DEADLINE_S)
-        assert process.returncode == 2, err
-        assert_one_sentence(err)
-        assert os.strerror(errno.EROFS) in err
+        result = run_with_refusals(project, JOURNAL, "write:error=EROFS:when=3+")
+        assert result.returncode == 2, result.stderr
+        assert_one_sentence(result.stderr)
+        assert os.strerror(errno.EROFS) in result.stderr
         assert project.survivors() == []
         again = project.run()
         assert again.returncode == 0, again.stdout + again.stderr
+        assert_all_finished(project, 4)
+
+
+def test_a_table_that_cannot_be_written_is_told_once_and_the_sweep_goes_on_without_it(tmp_path: Path) -> None:
+    project = held_sweep(tmp_path, tmp_path, n_runs=4, first_held=99)
+    with ended(project):
+        result = run_with_refusals(project, "runs.csv.tmp", "openat:error=EPERM:when=2+")
+        assert (result.returncode, result.stderr) == (0, ""), result.stderr
+        assert result.stdout.count("the sweep goes on: the journal has every run") == 1
+        assert project.command("rebuild-csv").returncode == 0
         assert_all_finished(project, 4)
 
 

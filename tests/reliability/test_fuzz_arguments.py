@@ -25,6 +25,7 @@ from sweepline.keeper.child import STDOUT
 from sweepline.recording.history import RunRecord
 from sweepline.recording.table import LEADING, RunTable
 from sweepline.runs import State
+from sweepline.text import printable
 from sweepline.values import format_value, parse_value, same_value
 from tests.conftest import DEADLINE_S, Project
 from tests.reliability import SEED, scaled
@@ -422,7 +423,7 @@ def test_random_rows_come_back_cell_by_cell_and_no_text_is_a_formula(tmp_path: P
 
 
 def check_row(row: dict[str, str], record: RunRecord) -> None:
-    leading = {"sweep": "=sweep", "run_id": record.run_id, "run_name": record.name, "reason": record.reason}
+    leading = {"sweep": "=sweep", "run_id": record.run_id, "run_name": record.name, "reason": printable(record.reason)}
     cells = leading | {"device": record.device, "exit_code": record.exit_code, "seed": record.seed}
     taken = set(LEADING)
     told = set(cells)
@@ -466,6 +467,6 @@ def test_pandas_reads_every_row_and_every_number_of_random_tables(tmp_path: Path
         assert list(numbers.columns) == [as_cell(name) for name in header]
         assert list(numbers.run_id.astype(str).str.zfill(12)) == [record.run_id for record in records]
         assert [len(numbers), len(texts)] == [len(records)] * 2
-        assert list(texts.reason) == [as_cell(record.reason) for record in records]
+        assert list(texts.reason) == [as_cell(printable(record.reason)) for record in records]
         losses = [record.metrics.get("loss", math.nan) for record in records]
         assert all(a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(numbers.loss, losses, strict=True))
