@@ -408,7 +408,7 @@ def describe_code(
     now = source.digest()
     ended = [record for record in records if record.is_ended]
     other = [record for record in ended if record.code and record.code != now]
-    if other:
+    if other and now:  # else the program is not found from here
         files = {name for code in {r.code for r in other} for name in changed_files(codes.get(code, {}), source.files)}
         yield describe_change(sorted(files), n_runs=len(other), n_ended=len(ended))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from contextlib import suppress
 
 from sweepline.keeper.child import STDERR, STDOUT, StartError
@@ -90,12 +91,23 @@ def _copy_to(path: str, fd: int) -> None:
     os.rename(restored, path)
 
 
+def check_is_real(path: str) -> None:
+    """Make sure that a run's folder is one, and no link to another.
+
+    Raises:
+        OSError: it is not.
+    """
+    if not stat.S_ISDIR(os.lstat(path).st_mode):
+        raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+
+
 def _make_run_dir(path: str) -> None:
     """Make a run's folder that was removed, and the one of all runs; never the sweep's, whose absence stops it.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be made, or something else stands in its place: nothing is written through a link.
     """
     for folder in (os.path.dirname(path), path):
         with suppress(FileExistsError):
             os.mkdir(folder)
+    check_is_real(path)

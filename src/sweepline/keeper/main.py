@@ -1,4 +1,4 @@
-"""The keeper's loop. Single-threaded; waits for its sweep, for its children and for the clock, and never polls.
+"""The keeper's loop. Single-threaded; waits for its sweep, for its children and for the clock.
 
 When its sweep dies (end-of-file on the lifeline) or a signal asks it to end, it ends every run as a person would:
 SIGTERM, a grace, SIGKILL, and then whatever has hidden. When it dies itself, the kernel kills the runs.
@@ -217,6 +217,7 @@ class Keeper:
         token, mark = f"{self.token}.{key}", mark_for(self.token, key) if self._can_mark else None
         if self._told_to_end is not None:
             self._refuse(key)
+            return
         if not self._is_wanted:
             return
         if message["warm"] and not self._warm.is_settled:

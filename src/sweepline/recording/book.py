@@ -174,12 +174,10 @@ class RecordBook:
                 continue
             discard_own_history(run_dir)
             outcome = self._read(run_dir, found[1])
-            if outcome.state != State.FINISHED or (outcome.reason, dict(outcome.metrics)) == (
-                record.reason,
-                dict(record.metrics),
-            ):
+            metrics, reason = self._merge_reading(record, outcome)
+            if outcome.state != State.FINISHED or (reason, metrics) == (record.reason, dict(record.metrics)):
                 continue
-            event = {"run": record.run_id, "reason": outcome.reason, "metrics": dict(outcome.metrics)}
+            event = {"run": record.run_id, "reason": reason, "metrics": metrics}
             self.journal.append(RUN_REREAD, **event)
             self._take({"ev": RUN_REREAD, **event})
             n_changed += 1
@@ -188,6 +186,17 @@ class RecordBook:
     def note_event(self, event: str, **fields: object) -> None:
         """Write an event that concerns no single run."""
         self.journal.append(event, **fields)
+
+    def _merge_reading(self, record: RunRecord, outcome: RunOutcome) -> tuple[dict[str, float], str]:
+        """Return metrics and reason after a second reading: what came from a source that is gone by now stays.
+
+        W&B's files are often removed once they are uploaded. What a pattern of the sweep file finds is in the logs.
+        """
+        read, patterns = outcome.metrics, self.reading.patterns
+        gone = {name: v for name, v in record.metrics.items() if name not in read and name not in patterns}
+        objective = self.reading.objective
+        is_told_before = objective is not None and objective.name in gone
+        return {**read, **gone}, record.reason if is_told_before else outcome.reason
 
     def start(self, run: Run, attempt: int, device: str, *, code: str = "", in_sweep: str = IN_SWEEP) -> None:
         """Write that an attempt is about to be started."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import signal
 from collections.abc import Collection, Mapping, Sequence
@@ -26,6 +27,7 @@ from sweepline.values import flatten, read_yaml, same_value
 METRICS_CSV = "metrics.csv"
 EFFECTIVE_CONFIG, CONFIG_HASH, OVERRIDES = "config.yaml", "config.sha256", "overrides.yaml"
 OVERRIDE_NOT_APPLIED = "override not applied"
+_FOLDER_SPOILED = "the run has replaced its own folder, or shut it: what it printed is lost"
 _LOG_LOST = "the run's log vanished while it ran: what it printed is lost"
 _SEARCH, _FOUND = "batch_size_config.optimize_batch_size", "batch_size_config.tuned_batch_size"
 
@@ -84,6 +86,8 @@ def read_outcome(
         max_rss_kib=ended.max_rss_kib,
         is_blameless=state == State.GPU_LOST or ended.stopped == StopReason.KEEPER_DIED,
     )
+    if ended.is_log_lost and not _can_go_again_in(run_dir):
+        return replace(outcome, state=State.FAILED, reason=_FOLDER_SPOILED)
     if ended.is_log_lost and is_excusable(outcome, objective):
         outcome = replace(outcome, state=State.INTERRUPTED, reason=_LOG_LOST, is_blameless=True)
     return excuse(outcome, objective) if ended.is_disk_full else outcome
@@ -96,6 +100,13 @@ def discard_own_history(run_dir: Path) -> None:
             (run_dir / METRICS_CSV).unlink()
     except OSError:  # not there, and nothing to remove
         return
+
+
+def _can_go_again_in(run_dir: Path) -> bool:
+    """Whether a further attempt finds a folder that it can use, or none, which is made."""
+    if not os.path.lexists(run_dir):
+        return True
+    return run_dir.is_dir() and not run_dir.is_symlink() and os.access(run_dir, os.R_OK | os.W_OK | os.X_OK)
 
 
 def _add_wandb(
@@ -130,9 +141,11 @@ def _add_wandb(
 
 
 def _write_history(run_dir: Path, measured: Measured) -> None:
-    if not measured.points or (run_dir / METRICS_CSV).exists():
+    if not measured.points or run_dir.is_symlink():  # nothing is written through a link
         return
     try:
+        if (run_dir / METRICS_CSV).exists():
+            return
         write_whole(run_dir / METRICS_CSV, format_history(measured.points).encode(), is_durable=False)
     except OSError as error:
         fault = record_error(run_dir / METRICS_CSV, "cannot be written", error)
@@ -191,7 +204,10 @@ def _remarks(measured: Measured, objective: Objective | None, remark: str, *, is
 
 def has_effective_config(run_dir: Path) -> bool:
     """Whether the run has written down, whole, what it really uses."""
-    return (run_dir / CONFIG_HASH).exists()
+    try:
+        return (run_dir / CONFIG_HASH).exists()
+    except OSError:  # a folder that the run has made unreadable
+        return False
 
 
 def read_asked(run_dir: Path) -> Mapping[str, Any] | None:
