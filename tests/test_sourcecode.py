@@ -95,3 +95,31 @@ def test_files_that_import_each_other_or_cannot_be_read_are_no_obstacle(folder: 
 
 def test_a_program_that_is_no_file_has_no_code() -> None:
     assert SourceCode([], roots=[]).digest() == ""
+
+
+@pytest.mark.parametrize(
+    ("program", "text", "told"),
+    [
+        ("run.sh", "#!/bin/bash\nset -e\npython train.py --lr $1\n", {"run.sh", "train.py", "helper.py"}),
+        ("run.sh", "#!/bin/bash\nexec python -m lib.train\n", {"run.sh", "src/lib/train.py", "src/lib/data.py"}),
+        (
+            "plugins.py",
+            "import importlib\nm = importlib.import_module('pkg.losses')\n",
+            {"plugins.py", "pkg/losses.py"},
+        ),
+        (
+            "app.py",
+            "@hydra.main(config_path='conf', config_name='c')\ndef main(c): ...\n",
+            {"app.py", "conf/db/a.yaml"},
+        ),
+    ],
+)
+def test_what_a_program_names_in_plain_words_belongs_to_it(
+    folder: Path, program: str, text: str, told: set[str]
+) -> None:
+    (folder / "conf" / "db").mkdir(parents=True)
+    (folder / "conf" / "db" / "a.yaml").write_text("a: 1\n")
+    (folder / program).write_text(text)
+    code = source(folder, program)
+    code.digest()
+    assert told <= set(code.files)

@@ -18,6 +18,7 @@ from sweepline.config.sweepfile import SweepSettings
 from sweepline.devices import THREAD_VARIABLES, Slot, device_environment, slot_cpus
 from sweepline.executors.base import Task
 from sweepline.ports import Ports
+from sweepline.recording.folders import OUTPUT_FOLDER
 from sweepline.runs import Run
 from sweepline.sourcecode import SourceCode
 from sweepline.tracking import PARAMS_FILE, wandb_environment, wandb_mode, wandb_params, write_wandb_params
@@ -31,7 +32,8 @@ _MALLOC_TUNED = {
     "MALLOC_TOP_PAD_": str(64 << 20),
 }
 _STARTUP = str(Path(__file__).resolve().parent / "keeper" / "startup")
-_SOURCE_SUFFIXES = (".py", ".sh", ".bash", ".jl", ".R", ".pl", ".rb", ".js", ".lua")
+# What a command names of the user's own: scripts, and the configs that it hands them.
+_SOURCE_SUFFIXES = (".py", ".sh", ".bash", ".jl", ".R", ".pl", ".rb", ".js", ".lua", ".yaml", ".yml", ".toml")
 _SHOWN = (
     "CUDA_DEVICE_ORDER",
     "CUDA_VISIBLE_DEVICES",
@@ -53,7 +55,6 @@ _SHOWN_TO_OTHERS = (
     "SWEEPLINE_RUN_DIR",
     "SWEEPLINE_RUNS_PER_DEVICE",
 )
-PROGRAM_FILES = "files"
 
 
 def _python_variables(inherited: Mapping[str, str]) -> dict[str, str]:
@@ -176,7 +177,7 @@ class Launcher:
         return run if params == run.params else replace(run, params=params)
 
     def _own_names(self, run: Run) -> dict[str, str]:
-        files = self.runs_dir / run.run_id / PROGRAM_FILES
+        files = self.runs_dir / run.run_id / OUTPUT_FOLDER
         return {"run_dir": str(files), "run_id": run.run_id, "run_name": run.name}
 
     def command_line(self, run: Run, slot: Slot) -> str:
@@ -190,7 +191,7 @@ class Launcher:
             return self._format(self._argv(expanded, slot, variables, reveal=False), variables)
         run_dir = self.runs_dir / run.run_id
         arguments = command.arguments(expanded.params, expanded.seed)
-        folder = run_dir / PROGRAM_FILES if self._names_run_dir(run) else run_dir
+        folder = run_dir / OUTPUT_FOLDER if self._names_run_dir(run) else run_dir
         steps = [f"mkdir -p {shlex.quote(str(folder))}"]
         if command.uses_args_file:
             steps.append(_writing(run_dir / ARGS_JSON_FILE, arguments))
@@ -209,7 +210,7 @@ class Launcher:
         """
         settings, command = self.settings, self.settings.command
         if self._names_run_dir(run):
-            (run_dir / PROGRAM_FILES).mkdir(exist_ok=True)
+            (run_dir / OUTPUT_FOLDER).mkdir(exist_ok=True)
         run = self.expand(run)
         variables = self.environment(run, slot, n_tries=n_tries)
         arguments = command.arguments(run.params, run.seed)

@@ -67,6 +67,7 @@ def build_plan_record(
         "threads": threads,
         "logged_metrics": list(settings.logged_metrics),
         "reserved_metrics": settings.reserved_metrics,
+        "table_label": settings.table_label,
         "csv": os.path.relpath(settings.csv_path or settings.sweep_dir / "runs.csv", settings.sweep_dir),
         "starts": [*((old or {}).get("starts") or []), start],
     }

@@ -1,7 +1,7 @@
 """Which files of the user's own a program is made of, and what they hold: so that results of other code are told apart.
 
-Read as text, never imported: the program, and the modules beside it that it imports anywhere, and they in turn.
-Installed packages are not looked at.
+Read as text, never imported: the program, the modules beside it that it imports anywhere (and they in turn), what a
+shell script calls by name, Hydra's configs. Installed packages and names that are computed are not looked at.
 """
 
 from __future__ import annotations
@@ -9,10 +9,14 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 MAX_FILES, MAX_FILE_BYTES = 500, 2**20
+_CONFIG_SUFFIXES = frozenset({".yaml", ".yml", ".toml", ".ini", ".cfg"})
+_SCRIPT_NAME = re.compile(r"[\w./-]+\.(?:py|sh|bash|R|jl|pl|rb)\b")
+_MODULE_OPTION = re.compile(r"\s-m\s+([A-Za-z_][\w.]*)")
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
@@ -67,12 +71,14 @@ class SourceCode:
                     waiting.append(found)
 
     def _imported_by(self, path: Path, content: bytes) -> Iterator[Path]:
-        if path.suffix != ".py" and path not in self._programs:
+        if path.suffix in _CONFIG_SUFFIXES or (path.suffix != ".py" and path not in self._programs):
             return
         try:
             tree = ast.parse(content)
         except (SyntaxError, ValueError, RecursionError):  # a shell script, or one that its own run will complain of
+            yield from self._named_by(path, content)
             return
+        yield from _hydra_configs(tree, path.parent)
         for name, level in _imports(tree):
             roots = [path.parents[level - 1]] if 0 < level <= len(path.parents) else [path.parent, *self._roots]
             for root in roots:
@@ -80,6 +86,15 @@ class SourceCode:
                 if found:
                     yield from found
                     break
+
+    def _named_by(self, path: Path, content: bytes) -> Iterator[Path]:
+        """Yield the scripts and modules that a shell script names, as far as they are told by plain words."""
+        text = content.decode("utf-8", "replace")
+        for word in _SCRIPT_NAME.findall(text):
+            found = [root / word for root in (path.parent, *self._roots) if (root / word).is_file()]
+            yield from (script.resolve() for script in found[:1])
+        for module in _MODULE_OPTION.findall(text):
+            yield from [*self._find(f"{module}.__main__"), *self._find(module)]
 
     def _find(self, name: str) -> list[Path]:
         return next((found for root in self._roots if (found := _module_files(root, name))), [])
@@ -95,11 +110,28 @@ def _imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, 0) for alias in node.names)
+        elif isinstance(node, ast.Call) and _is_called(node, "import_module", "__import__") and node.args:
+            name = getattr(node.args[0], "value", None)
+            if isinstance(name, str) and not name.startswith("."):
+                yield name, 0
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             yield from ((f"{base}.{alias.name}".strip("."), node.level) for alias in node.names)
             if base:
                 yield base, node.level
+
+
+def _is_called(node: ast.Call, *names: str) -> bool:
+    return getattr(node.func, "attr", getattr(node.func, "id", "")) in names
+
+
+def _hydra_configs(tree: ast.AST, folder: Path) -> Iterator[Path]:
+    """Yield the files of the folder that ``@hydra.main(config_path=...)`` names: they decide what a run does."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg == "config_path" and isinstance(node.value, ast.Constant):
+            place = folder / str(node.value.value)
+            if node.value.value and place.is_dir():
+                yield from (path.resolve() for path in sorted(place.rglob("*.yaml"))[:MAX_FILES])
 
 
 def _module_files(root: Path, name: str) -> list[Path]:

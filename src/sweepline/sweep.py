@@ -82,7 +82,7 @@ class Sweep:
         self.book = RecordBook(
             folder,
             csv=settings.csv_path,
-            sweep=settings.name,
+            sweep=settings.table_label,
             params=list(dict.fromkeys([*settings.whole.parameters, *settings.space.parameters])),
             metrics=settings.logged_metrics,
             reading=reading_of(settings),
@@ -137,7 +137,11 @@ class Sweep:
         self.progress.load(self.started_records, retry_failed=self.options.retry_failed)
         self.progress.walk_plan()
         self.book.note_event(
-            "sweep_start", sweep=self.settings.name, pid=os.getpid(), sweep_token=self.launcher.sweep_token
+            "sweep_start",
+            sweep=self.settings.name,
+            sweep_file=os.path.relpath(self.settings.path, self.folder.path),
+            pid=os.getpid(),
+            sweep_token=self.launcher.sweep_token,
         )
         self.book.note_code(self.source.digest(), self.source.files)
         with self.signals:
@@ -269,7 +273,8 @@ class Sweep:
     def _start(self, run: Run, slot: Slot) -> None:
         record = self.book.records.get(run.run_id)
         attempt = record.attempt + 1 if record else 1
-        run_dir = self.folder.make_run_dir(run.run_id, attempt)
+        goes_on = record is not None and record.goes_on
+        run_dir = self.folder.make_run_dir(run.run_id, attempt, keeps_output=goes_on)
         n_tries = record.n_tries if record else 0
         told = self._retries.as_told(run, record)
         in_sweep = IN_SWEEP if self.whole is None or run.run_id in self.whole else EXTRA

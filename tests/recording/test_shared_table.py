@@ -6,7 +6,8 @@ import csv
 from pathlib import Path
 
 from sweepline.recording.history import RunRecord
-from sweepline.recording.table import RunTable, take_rows_out
+from sweepline.recording.rows import take_rows_out
+from sweepline.recording.table import RunTable
 from sweepline.runs import State
 
 

@@ -29,7 +29,7 @@ def verify_command(args: argparse.Namespace) -> int:
     if is_running is None:
         print("note   locks do not work here: make sure that the sweep does not run")
     n_faults = 0
-    for invariant in check_invariants(folder.path, csv_path=_csv_path(found)):
+    for invariant in check_invariants(folder.path, csv_path=_csv_path(found), table_label=_table_label(found)):
         print(f"{'ok    ' if not invariant.faults else 'BROKEN'} {invariant.name}: {invariant.promise}")
         for fault in invariant.faults[:_MAX_FAULTS_SHOWN]:
             print(f"       {fault}")
@@ -49,7 +49,7 @@ def rebuild_csv_command(args: argparse.Namespace) -> int:
     found.folder.lock()
     try:
         book = _open_book(found)
-        notes = book.recover()
+        notes = book.take_notes()
         if settings is not None and found.plan.get("reading") not in (None, reading_hash(settings)):
             n_changed = book.read_again()
             notes.append(f"what is read from the output has changed: {n_changed} results were read again from the logs")
@@ -73,6 +73,7 @@ def repair_command(args: argparse.Namespace) -> int:
     whole = None if settings is None else Plan(settings.whole)
     folder.lock()
     try:
+        folder.keeper_lock.take(secrets.token_hex(8), say=lambda text: print(text, flush=True))
         planned = {run.run_id: run for run in whole.runs()} if whole is not None and whole.is_small else {}
         repair = repair_journal(folder, planned=planned)
         book = _open_book(found)
@@ -102,12 +103,16 @@ def _open_book(found: RecordedSweep) -> RecordBook:
     return RecordBook(
         found.folder,
         csv=None if csv == found.folder.csv else csv,
-        sweep=str(plan.get("sweep", found.folder.path.name)),
+        sweep=_table_label(found),
         params=list(plan.get("parameters", {})),
         metrics=list(plan.get("logged_metrics", ())),
         reserved=plan.get("reserved_metrics", ()),
         reading=Reading() if settings is None else reading_of(settings),
     )
+
+
+def _table_label(found: RecordedSweep) -> str:
+    return str(found.plan.get("table_label") or found.plan.get("sweep") or found.folder.path.name)
 
 
 def _csv_path(found: RecordedSweep) -> Path:

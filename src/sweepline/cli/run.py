@@ -10,7 +10,7 @@ import resource
 import secrets
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from sweepline.cli.dry_run import print_dry_run
+from sweepline.cli.resuming import describe_code, describe_edit, describe_resume
 from sweepline.config.naming import check_owner
 from sweepline.config.program import missing_program
 from sweepline.config.sweepfile import SweepSettings, load_sweep
@@ -29,14 +30,14 @@ from sweepline.recording.folders import SweepFolder
 from sweepline.recording.history import RunRecord, fold
 from sweepline.recording.journal import read_events
 from sweepline.runs import SUCCESSFUL
-from sweepline.sourcecode import SourceCode, changed_files, describe_change
+from sweepline.sourcecode import SourceCode
 from sweepline.space.plan import Plan, SearchSpace, count_all
 from sweepline.terminal import Terminal, is_dumb
 from sweepline.values import display_path
 
 if TYPE_CHECKING:
     from sweepline.display import Observers
-    from sweepline.sweep import Sweep, SweepOptions
+    from sweepline.sweep import Sweep
 
 EXIT_INCOMPLETE, EXIT_SIGNAL_BASE = 1, 128
 _N_DESCRIPTORS = 32
@@ -109,14 +110,14 @@ def run_command(args: argparse.Namespace) -> int:
     )
     folder = SweepFolder(settings.sweep_dir)
     is_read_here = args.dry_run or (settings.needs_limit and args.count is not None)
-    known_plan = folder.read_plan()
-    check_owner(settings.path, folder.path, known_plan or {})
+    known_plan = folder.read_plan() or _last_start(folder)
+    check_owner(settings.path, folder.path, known_plan)
     records = fold(read_events(folder.journal)) if is_read_here and not args.fresh else {}
     plan = Plan(_bounded(settings, settings.space, args.count, records))
     launcher = Launcher(
         settings=settings,
         runs_dir=folder.runs,
-        sweep_token=_sweep_token(folder, known_plan),
+        sweep_token=str(known_plan.get("sweep_token") or secrets.token_hex(3)),
         threads=thread_budget(settings.threads, slots.n_max),
         n_slots=slots.n_max,
     )
@@ -150,15 +151,16 @@ def run_command(args: argparse.Namespace) -> int:
         )
 
 
-def _sweep_token(folder: SweepFolder, plan: Mapping[str, Any] | None) -> str:
-    """Return what W&B's run ids begin with, the same at every start: from the plan, else from the journal."""
-    if plan is not None and plan.get("sweep_token"):
-        return str(plan["sweep_token"])
+def _last_start(folder: SweepFolder) -> Mapping[str, Any]:
+    """Return what the journal says of the last start, for when ``plan.json`` does not; empty where there was none."""
+    last: Mapping[str, Any] = {}
     try:
-        told = [event["sweep_token"] for event in read_events(folder.journal) if "sweep_token" in event]
+        for event in read_events(folder.journal):
+            if event["ev"] == "sweep_start":
+                last = event
     except RecordError:  # whoever writes it says so
-        told = []
-    return str(told[-1]) if told else secrets.token_hex(3)
+        return last
+    return last
 
 
 def _ask_driver(
@@ -223,7 +225,7 @@ def _start(
             notes = [*notes, f"an earlier --fresh was cut off; all of it is in {display_path(folder.finished_archive)}"]
         if args.fresh:
             launcher = replace(launcher, sweep_token=secrets.token_hex(3))
-            archived = folder.archive(csv=settings.csv_path)
+            archived = folder.archive(csv=settings.csv_path, table_label=settings.table_label)
             notes = [*notes, *([f"--fresh: earlier records moved to {display_path(archived)}"] if archived else [])]
         old_plan = folder.read_plan()
         if old_plan is None and folder.journal.exists():
@@ -372,45 +374,6 @@ def _exit_code(records: Sequence[RunRecord], stop_signal: int | None) -> int:
 def _planned_ids(plan: Plan) -> set[str] | None:
     """Return the ids of all runs; None where making them would take longer than they are worth."""
     return {run.run_id for run in plan.runs()} if plan.is_small else None
-
-
-def describe_edit(records: Mapping[str, RunRecord], planned: Set[str]) -> str:
-    """Return what an edited sweep file has changed about the recorded runs."""
-    n_kept = sum(run_id in planned for run_id in records)
-    n_gone = len(records) - n_kept
-    return f"sweep changed: {n_kept} runs kept, {n_gone} no longer in the sweep, {len(planned) - n_kept} new"
-
-
-def describe_resume(
-    records: Mapping[str, RunRecord], planned: Set[str] | None, *, options: SweepOptions
-) -> Iterator[str]:
-    """Yield what a start finds: runs done, interrupted and to do."""
-    if not records:
-        return
-    if planned is None:
-        yield f"resuming: {len(records):,} runs are recorded"
-        return
-    kept = [record for run_id, record in records.items() if run_id in planned]
-    n_new = len(planned) - len(kept)
-    n_finished = sum(record.state in SUCCESSFUL for record in kept)
-    n_open = sum(record.goes_on for record in kept)
-    n_failed = len(kept) - n_finished - n_open
-    n_again = n_failed if options.retry_failed else 0
-    hint = "" if options.retry_failed else " (--retry-failed runs them again)"
-    failed = f", {n_failed} failed{hint}" if n_failed else ""
-    yield f"resuming: {n_finished} finished, {n_open} interrupted{failed}, {n_new + n_open + n_again} to do"
-
-
-def describe_code(
-    records: Sequence[RunRecord], codes: Mapping[str, Mapping[str, str]], source: SourceCode
-) -> Iterator[str]:
-    """Yield a sentence where runs have ended with other code than the program's of now."""
-    now = source.digest()
-    ended = [record for record in records if record.is_ended]
-    other = [record for record in ended if record.code and record.code != now]
-    if other and now:  # else the program is not found from here
-        files = {name for code in {r.code for r in other} for name in changed_files(codes.get(code, {}), source.files)}
-        yield describe_change(sorted(files), n_runs=len(other), n_ended=len(ended))
 
 
 @contextmanager

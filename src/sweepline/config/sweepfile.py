@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -75,6 +76,12 @@ class SweepSettings:
         return list(dict.fromkeys(named))
 
     @property
+    def table_label(self) -> str:
+        """What the table's column ``sweep`` says: the name, in a table elsewhere with that of the folder before it."""
+        is_outside = self.csv_path is not None and not self.csv_path.is_relative_to(self.experiment_dir.resolve())
+        return f"{self.experiment_dir.resolve().name}/{self.name}" if is_outside else self.name
+
+    @property
     def sweep_dir(self) -> Path:
         """The folder of everything this sweep writes."""
         return self.experiment_dir / "outputs" / self.name
@@ -106,7 +113,7 @@ def load_sweep(path: Path, *, fixed: Sequence[str] = (), is_strict: bool = False
             read_parameters(raw, faults, ("parameters",))
     faults.raise_if_any()
     assert model is not None
-    return _Reader(path.absolute(), model, faults, fixed).read()
+    return _Reader(Path(os.path.normpath(path.absolute())), model, faults, fixed).read()
 
 
 class _Reader:

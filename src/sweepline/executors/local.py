@@ -322,8 +322,11 @@ class LocalExecutor:
             return
         self.saved_s, self.prepare_s = message["took_s"], message["prepare_s"]
         tops = dict.fromkeys(name.partition(".")[0] for name in message["preloaded"])
-        imported = f"{', '.join(tops)} imported once" if tops else "nothing to import"
-        self._notes.append(f"warm starts: {imported}, ready in {self.prepare_s:.1f} s, runs are forked from there")
+        self._notes.append(
+            f"warm starts: {', '.join(tops)} imported once, ready in {self.prepare_s:.1f} s, runs are forked from there"
+            if tops
+            else "nothing to import in advance: runs are forked from an interpreter that has started"
+        )
         if message["stopped_by"]:
             self._notes.append(
                 f"{message['stopped_by']} changes what later imports find or read: they are left to the runs; "

@@ -12,7 +12,7 @@ from sweepline.errors import RecordError, SweepLockedError, record_error
 from sweepline.files import TEMPORARY, write_whole
 from sweepline.recording.journal import JOURNAL, unused_path
 from sweepline.recording.locks import KEEPER_LOCK, LOCK, OWNER, KeeperLock, SweepLock, is_held
-from sweepline.recording.table import take_rows_out
+from sweepline.recording.rows import take_rows_out
 from sweepline.values import display_path
 
 CSV = "runs.csv"
@@ -20,8 +20,11 @@ PLAN = "plan.json"
 FROZEN = "sweep.yaml"
 BEST = "best.yaml"
 ARCHIVE = "archive"
+OUTPUT_FOLDER = "files"
+"""The folder of a run that is for its program alone."""
+
 _UNFINISHED = ".unfinished"
-_KEPT_ACROSS_ATTEMPTS = ("ckpt", "files", "attempts", "batch_size.json")
+_KEPT_ACROSS_ATTEMPTS = ("ckpt", "attempts", "batch_size.json")
 
 
 class SweepFolder:
@@ -101,7 +104,7 @@ class SweepFolder:
         except SweepLockedError as error:
             raise RecordError(f"{LOCK} was removed while the sweep runs, and {error}") from None
 
-    def archive(self, *, csv: Path | None = None) -> Path | None:
+    def archive(self, *, csv: Path | None = None, table_label: str = "") -> Path | None:
         """Move everything of earlier starts into ``archive/<time>/``, and its runs' rows out of ``csv``, elsewhere.
 
         Returns that folder, None if there was nothing. A move that is cut off is finished by the next :meth:`lock`.
@@ -112,7 +115,12 @@ class SweepFolder:
         unfinished = target.with_name(f"{target.name}{_UNFINISHED}")
         unfinished.mkdir(parents=True)
         if csv is not None:
-            take_rows_out(csv, self.path.name, [run_dir.name for run_dir in self.runs.iterdir()], to=unfinished / CSV)
+            take_rows_out(
+                csv,
+                table_label or self.path.name,
+                [run_dir.name for run_dir in self.runs.iterdir()],
+                to=unfinished / CSV,
+            )
         return self._move_into(unfinished)
 
     def _entries(self) -> list[Path]:
@@ -130,15 +138,19 @@ class SweepFolder:
         self.runs.mkdir(exist_ok=True)
         return target
 
-    def make_run_dir(self, run_id: str, attempt: int) -> Path:
-        """Return the folder of a run, the files of an earlier attempt moved into ``attempts/<n>/``."""
+    def make_run_dir(self, run_id: str, attempt: int, *, keeps_output: bool = False) -> Path:
+        """Return the folder of a run, the files of an earlier attempt moved into ``attempts/<n>/``.
+
+        With ``keeps_output`` the program's own folder stays: a run that was interrupted goes on with what it has there,
+        one that failed begins with an empty one.
+        """
         path = self.run_dir(run_id)
         try:
             path.mkdir()
         except FileExistsError:
             if path.is_symlink():
                 raise RecordError(f"{path}: is a link; run folders are real folders") from None
-            _set_attempt_aside(path, attempt)
+            _set_attempt_aside(path, attempt, keeps_output=keeps_output)
         return path
 
     def write_plan(self, plan: Mapping[str, Any]) -> None:
@@ -172,8 +184,9 @@ def _inode_of(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _set_attempt_aside(path: Path, attempt: int) -> None:
-    entries = [entry for entry in path.iterdir() if entry.name not in _KEPT_ACROSS_ATTEMPTS]
+def _set_attempt_aside(path: Path, attempt: int, *, keeps_output: bool) -> None:
+    kept = (*_KEPT_ACROSS_ATTEMPTS, OUTPUT_FOLDER) if keeps_output else _KEPT_ACROSS_ATTEMPTS
+    entries = [entry for entry in path.iterdir() if entry.name not in kept]
     if not entries:
         return
     if (path / "attempts").is_symlink():

@@ -32,10 +32,11 @@ class Invariant:
     faults: list[str] = field(default_factory=list)
 
 
-def check_invariants(path: Path, *, csv_path: Path | None = None) -> list[Invariant]:
+def check_invariants(path: Path, *, csv_path: Path | None = None, table_label: str = "") -> list[Invariant]:
     """Return every invariant of the sweep folder ``path``, with what breaks it.
 
-    Nothing may be writing to the folder meanwhile. ``csv_path`` is where the table is, unless it is in the folder.
+    Nothing may be writing to the folder meanwhile. ``csv_path`` is where the table is, unless it is in the folder, and
+    ``table_label`` what its column ``sweep`` calls this one, unless the folder's name.
     """
     folder = SweepFolder(path)
     try:
@@ -44,10 +45,11 @@ def check_invariants(path: Path, *, csv_path: Path | None = None) -> list[Invari
         return [Invariant("journal", "the journal is whole", [str(error)])]
     records: dict[str, RunRecord] = {}
     faults = list(_fold_strictly(events, records))
+    table_faults = list(_table_faults(folder, csv_path, records, table_label or path.name))
     return [
         Invariant("journal", "every event in sequence, every end after its start and once per attempt", faults),
         Invariant("I1", "every run that ended is in the journal", list(_unrecorded(folder, events))),
-        Invariant("I2", "the table is what the journal tells", list(_table_faults(folder, csv_path, records))),
+        Invariant("I2", "the table is what the journal tells", table_faults),
         Invariant("I3", "no process of the sweep is left", list(_survivors(folder))),
         Invariant("I4", "no run that finished was started again", list(_run_twice(events))),
         Invariant("I5", "every run that ended has its folder and its log", list(_lost_folders(folder, records))),
@@ -93,7 +95,9 @@ def _lost_folders(folder: SweepFolder, records: Mapping[str, RunRecord]) -> Iter
             yield f"{record.run_id} ({record.name}): {STDOUT} is gone; the journal still has its result"
 
 
-def _table_faults(folder: SweepFolder, csv_path: Path | None, records: Mapping[str, RunRecord]) -> Iterator[str]:
+def _table_faults(
+    folder: SweepFolder, csv_path: Path | None, records: Mapping[str, RunRecord], label: str
+) -> Iterator[str]:
     path = csv_path or folder.csv
     is_shared = path.parent.resolve() != folder.path.resolve()
     expected = {record.run_id: record for record in records.values() if has_row(record)}
@@ -120,7 +124,7 @@ def _table_faults(folder: SweepFolder, csv_path: Path | None, records: Mapping[s
             continue
         row = dict(zip(header, cells, strict=True))
         record = expected.get(row["run_id"])
-        if is_shared and (row["sweep"] != folder.path.name or record is None):
+        if is_shared and (row["sweep"] != label or record is None):
             continue  # of another sweep that writes the same table
         if record is None or row["run_id"] in seen:
             yield f"{path.name}:{number}: run {row['run_id']} is {'doubled' if record else 'not in the journal'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -49,8 +50,8 @@ def repair_journal(folder: SweepFolder, *, planned: Mapping[str, Run]) -> Repair
     if folder.journal.exists():
         stamp = f"{datetime.now():%Y%m%d_%H%M%S}"
         old = unused_path(quarantine(folder.journal) / f"{folder.journal.name}.{stamp}")
-        folder.journal.rename(old)
-    temporary.rename(folder.journal)
+        os.link(folder.journal, old, follow_symlinks=False)  # so that there is a journal of that name at any moment
+    temporary.replace(folder.journal)
     journal.close()
     return Repair(n_events=len(kept), n_lines_lost=n_lost, old=old)
 

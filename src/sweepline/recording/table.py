@@ -7,12 +7,10 @@ sweep's folder may be that of several sweeps, each of which keeps its own rows a
 
 from __future__ import annotations
 
-import csv
-import fcntl
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from sweepline.files import replace_file, write_all, write_whole
 from sweepline.recording.cells import csv_line, format_cell, format_parameter, guard, on_one_line, read_rows, says
 from sweepline.recording.history import RunRecord
 from sweepline.recording.journal import unused_path
+from sweepline.recording.rows import LOCK_POLL_S, TableBusyError, locked_folder, run_id_in, widen
 from sweepline.runs import State
 from sweepline.text import printable
 
@@ -47,11 +46,7 @@ MAX_METRIC_COLUMNS = 500
 REBUILD_INTERVAL_S = 0.25
 REBUILD_SHARE = 30  # a rebuild that took 0.1 s is followed by none for 3 s
 RETRY_S = 10.0  # before a table that could not be written is tried again
-_LOCK_TRIES, _LOCK_POLL_S = 50, 0.02
-
-
-class TableBusyError(Exception):
-    """Another sweep is writing the table just now."""
+LOCK_TRIES = 50
 
 
 class RunTable:
@@ -133,7 +128,7 @@ class RunTable:
         self._columns.sort(key=lambda column: kinds[column[0]])
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self._locked(n_tries=_LOCK_TRIES):
+            with self._locked(n_tries=LOCK_TRIES):
                 return self._bring_up_to_date()
         except TableBusyError:
             self._must_rebuild = True
@@ -167,10 +162,10 @@ class RunTable:
         if not has_row(record):
             return
         n_fresh = self._learn(record)
-        self._waiting = [_widen(line, n_fresh) for line in self._waiting]
+        self._waiting = [widen(line, n_fresh) for line in self._waiting]
         if record.attempt > 1:
             self._outdated.add(record.run_id)
-            self._waiting = [line for line in self._waiting if _run_id_in(line) != record.run_id]
+            self._waiting = [line for line in self._waiting if run_id_in(line) != record.run_id]
         self._must_rebuild |= bool(n_fresh) or record.attempt > 1
         self._waiting.append(self._line(record))
 
@@ -185,7 +180,7 @@ class RunTable:
         if self.problem is not None and not is_last and time.monotonic() < self._next_rebuild:
             return
         try:
-            with self._locked(n_tries=_LOCK_TRIES if is_last else 1):
+            with self._locked(n_tries=LOCK_TRIES if is_last else 1):
                 if self._fd is None:
                     self._must_rebuild = True
                 elif not self._is_untouched():
@@ -195,7 +190,7 @@ class RunTable:
                 if self._must_rebuild and (is_last or time.monotonic() >= self._next_rebuild):
                     self._rebuild()
         except TableBusyError:
-            self._must_rebuild, self._next_rebuild = True, time.monotonic() + _LOCK_POLL_S
+            self._must_rebuild, self._next_rebuild = True, time.monotonic() + LOCK_POLL_S
         except OSError as error:
             self._go_on_without(error)
 
@@ -218,24 +213,14 @@ class RunTable:
             self.problem = fault
             self.note = f"{fault}; the sweep goes on: the journal has every run, sweepline rebuild-csv writes the table"
 
-    @contextmanager
-    def _locked(self, *, n_tries: int) -> Iterator[None]:
-        """Hold the folder of a table that others may write too; a lock file beside it would be in people's way."""
-        if not self.is_shared:
-            yield
-            return
-        fd = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            _lock_folder(fd, n_tries=n_tries)
-            yield
-        finally:
-            os.close(fd)
+    def _locked(self, *, n_tries: int) -> AbstractContextManager[None]:
+        return locked_folder(self.path.parent, n_tries=n_tries) if self.is_shared else nullcontext()
 
     def _append_what_fits(self) -> None:
         assert self._fd is not None
         n_more = len(self._whole_header) - len(self.header)
         for n_written, line in enumerate(self._waiting):
-            row = _widen(line, n_more)
+            row = widen(line, n_more)
             if self._size % PAGE_BYTES + len(row) > PAGE_BYTES:
                 self._waiting = self._waiting[n_written:]
                 self._must_rebuild = True
@@ -367,16 +352,16 @@ class RunTable:
         behind our columns is empty in our rows, so that a column of others that becomes ours changes nothing in them.
         """
         lines = self.path.read_bytes().splitlines(keepends=True)[1 + len(self._others) :]
-        kept = (line for line in lines if not self._outdated or _run_id_in(line) not in self._outdated)
+        kept = (line for line in lines if not self._outdated or run_id_in(line) not in self._outdated)
         n_own = len(self.header)
-        return self._join([*(_widen(line, n_own - self._n_written_columns) for line in kept), *self._waiting])
+        return self._join([*(widen(line, n_own - self._n_written_columns) for line in kept), *self._waiting])
 
     def _join(self, ours: Iterable[bytes]) -> bytes:
         """Return a file of the others' rows and of ``ours``, which have our columns, or more that are empty."""
         header = self._whole_header
         n_more = len(header) - len(self.header)
         others = (csv_line(on_one_line(row.get(column, "")) for column in header) for row in self._others)
-        return b"".join([csv_line(header), *others, *(_widen(line, n_more) for line in ours)])
+        return b"".join([csv_line(header), *others, *(widen(line, n_more) for line in ours)])
 
     def _leading_cells(self, record: RunRecord) -> list[str]:
         leading: dict[str, Any] = {
@@ -415,51 +400,6 @@ class RunTable:
             os.close(self._fd)
         self._fd, self._size = fd, size
         self._n_written_columns = len(self._whole_header)
-
-
-def take_rows_out(path: Path, sweep: str, run_ids: Iterable[str], *, to: Path) -> None:
-    """Copy a table to ``to``, and take the rows of a sweep's runs out of it; those of other sweeps stay."""
-    try:
-        found = path.read_bytes()
-    except FileNotFoundError:
-        return
-    try:
-        header, rows = read_rows(found)
-    except ValueError:
-        rows, header = [], []
-    wanted = set(run_ids)
-    others = [row for row in rows if row.get("sweep") != sweep or row.get("run_id") not in wanted]
-    write_whole(to, found)
-    if others:
-        write_whole(path, b"".join(csv_line(row.values()) for row in [dict(zip(header, header, strict=True)), *others]))
-    else:
-        path.unlink()
-
-
-def _lock_folder(fd: int, *, n_tries: int) -> None:
-    for i in range(n_tries):
-        if i:
-            time.sleep(_LOCK_POLL_S)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue
-        except OSError:  # a file system without locks for folders: whoever comes second finds the change
-            return
-        return
-    raise TableBusyError
-
-
-def _widen(line: bytes, n_columns: int) -> bytes:
-    return line[:-1] + b"," * n_columns + b"\n" if n_columns else line
-
-
-def _run_id_in(line: bytes) -> str:
-    """Return the second cell of a row."""
-    if line.startswith(b'"'):
-        return "".join(next(csv.reader([line.decode("utf-8", "replace")]))[1:2])
-    cells = line.split(b",", 2)
-    return cells[1].decode("utf-8", "replace") if len(cells) > 2 else ""
 
 
 def has_row(record: RunRecord) -> bool:

@@ -1,0 +1,52 @@
+"""What a start finds of earlier ones, in words: runs done and to do, and what edits of file or program changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import TYPE_CHECKING
+
+from sweepline.recording.history import RunRecord
+from sweepline.runs import SUCCESSFUL
+from sweepline.sourcecode import SourceCode, changed_files, describe_change
+
+if TYPE_CHECKING:
+    from sweepline.sweep import SweepOptions
+
+
+def describe_edit(records: Mapping[str, RunRecord], planned: Set[str]) -> str:
+    """Return what an edited sweep file has changed about the recorded runs."""
+    n_kept = sum(run_id in planned for run_id in records)
+    n_gone = len(records) - n_kept
+    return f"sweep changed: {n_kept} runs kept, {n_gone} no longer in the sweep, {len(planned) - n_kept} new"
+
+
+def describe_resume(
+    records: Mapping[str, RunRecord], planned: Set[str] | None, *, options: SweepOptions
+) -> Iterator[str]:
+    """Yield what a start finds: runs done, interrupted and to do."""
+    if not records:
+        return
+    if planned is None:
+        yield f"resuming: {len(records):,} runs are recorded"
+        return
+    kept = [record for run_id, record in records.items() if run_id in planned]
+    n_new = len(planned) - len(kept)
+    n_finished = sum(record.state in SUCCESSFUL for record in kept)
+    n_open = sum(record.goes_on for record in kept)
+    n_failed = len(kept) - n_finished - n_open
+    n_again = n_failed if options.retry_failed else 0
+    hint = "" if options.retry_failed else " (--retry-failed runs them again)"
+    failed = f", {n_failed} failed{hint}" if n_failed else ""
+    yield f"resuming: {n_finished} finished, {n_open} interrupted{failed}, {n_new + n_open + n_again} to do"
+
+
+def describe_code(
+    records: Sequence[RunRecord], codes: Mapping[str, Mapping[str, str]], source: SourceCode
+) -> Iterator[str]:
+    """Yield a sentence where runs have ended with other code than the program's of now."""
+    now = source.digest()
+    ended = [record for record in records if record.is_ended]
+    other = [record for record in ended if record.code and record.code != now]
+    if other and now:  # else the program is not found from here
+        files = {name for code in {r.code for r in other} for name in changed_files(codes.get(code, {}), source.files)}
+        yield describe_change(sorted(files), n_runs=len(other), n_ended=len(ended))

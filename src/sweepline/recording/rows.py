@@ -1,0 +1,81 @@
+"""Rows of a table as lines of its file, and the file that several sweeps write. What stands in a cell: ``cells``."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sweepline.files import write_whole
+from sweepline.recording.cells import csv_line, read_rows
+
+LOCK_POLL_S = 0.02
+
+
+class TableBusyError(Exception):
+    """Another sweep is writing the table just now."""
+
+
+def take_rows_out(path: Path, sweep: str, run_ids: Iterable[str], *, to: Path) -> None:
+    """Copy a table to ``to``, and take the rows of a sweep's runs out of it; those of other sweeps stay."""
+    try:
+        found = path.read_bytes()
+    except FileNotFoundError:
+        return
+    try:
+        header, rows = read_rows(found)
+    except ValueError:
+        rows, header = [], []
+    wanted = set(run_ids)
+    others = [row for row in rows if row.get("sweep") != sweep or row.get("run_id") not in wanted]
+    write_whole(to, found)
+    if others:
+        write_whole(path, b"".join(csv_line(row.values()) for row in [dict(zip(header, header, strict=True)), *others]))
+    else:
+        path.unlink()
+
+
+@contextmanager
+def locked_folder(folder: Path, *, n_tries: int) -> Iterator[None]:
+    """Hold the folder of a table that others may write too; a lock file beside it would be in people's way.
+
+    Raises:
+        TableBusyError: another process holds it.
+    """
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _take_lock(fd, n_tries=n_tries)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _take_lock(fd: int, *, n_tries: int) -> None:
+    for i in range(n_tries):
+        if i:
+            time.sleep(LOCK_POLL_S)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        except OSError:  # a file system without locks for folders: whoever comes second finds the change
+            return
+        return
+    raise TableBusyError
+
+
+def widen(line: bytes, n_columns: int) -> bytes:
+    """Return a row with so many empty cells more."""
+    return line[:-1] + b"," * n_columns + b"\n" if n_columns else line
+
+
+def run_id_in(line: bytes) -> str:
+    """Return the second cell of a row."""
+    if line.startswith(b'"'):
+        return "".join(next(csv.reader([line.decode("utf-8", "replace")]))[1:2])
+    cells = line.split(b",", 2)
+    return cells[1].decode("utf-8", "replace") if len(cells) > 2 else ""
