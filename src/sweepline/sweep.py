@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sweepline.admission import GpuAdmission
 from sweepline.backlog import Backlog
 from sweepline.config.sweepfile import SweepSettings
-from sweepline.config.usage import find_usage_hint
+from sweepline.config.usage import find_hint
 from sweepline.devices import Slot, Slots
 from sweepline.errors import DiskFullError, RecordError, record_error
 from sweepline.executors.base import DISK_FULL, Executor, Exit, RunHandle, StopReason
@@ -378,7 +378,7 @@ class Sweep:
             self._leave_out(active.slot.device, why)
 
     def _note_usage(self, run: Run, log_tail: Sequence[str]) -> None:
-        hint = None if self._is_usage_told else find_usage_hint(log_tail, run.params, self.settings.command)
+        hint = None if self._is_usage_told else find_hint(log_tail, run.params, self.settings.command)
         if hint is not None:
             self._is_usage_told = True
             self.observer.note(hint)

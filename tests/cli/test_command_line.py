@@ -74,6 +74,12 @@ def test_a_dry_run_shows_slots_and_their_environment(toys: Project) -> None:
     assert "CUDA_VISIBLE_DEVICES=6" in out
 
 
+def test_a_dry_run_says_when_no_run_would_start(toys: Project) -> None:
+    toys.write("sweep.yaml", TOY.replace("toy.py", "ghost.py"))
+    assert toys.run("-n").stdout.startswith("# note: no run would start: program 'ghost.py' not found\n")
+    assert toys.run().stderr.strip().endswith(f"; looked in {toys.path}")
+
+
 def test_a_dry_run_of_an_endless_search_shows_ten_draws(toys: Project) -> None:
     toys.write("sweep.yaml", TOY.replace("grid", "random").replace("x: [1, 2]", "x: {min: 0.0, max: 1.0}"))
     out = toys.run("-n").stdout

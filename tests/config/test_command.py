@@ -381,5 +381,7 @@ def test_a_program_that_is_not_executable_is_told_in_advance(tmp_path: Path) -> 
     (tmp_path / "run.sh").touch(mode=0o644)
     command = Command(program="x", program_path=None, working_dir=tmp_path, items=["./run.sh"])
 
-    sentence = f"command: './run.sh' is there but not executable: chmod +x {tmp_path / 'run.sh'}"
+    sentence = (
+        f"command: './run.sh' is there but not executable: chmod +x {tmp_path / 'run.sh'}, or write bash before it"
+    )
     assert missing_program(command) == sentence

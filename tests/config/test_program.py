@@ -13,6 +13,7 @@ from sweepline.config.command import Command
 from sweepline.config.interpreter import find_python
 from sweepline.config.program import find_executable_place, missing_program
 from sweepline.config.sweepfile import load_sweep
+from sweepline.config.usage import find_hint
 
 
 @pytest.fixture(autouse=True)
@@ -214,3 +215,24 @@ def test_what_is_meant_is_not_noted(parameters: str, command: str, script: str) 
 def test_a_number_that_nothing_can_print_is_refused_with_its_line() -> None:
     with pytest.raises(Exception, match=r"sweep.yaml:4: '0xf+…' is a number beyond any use; quote it as text"):
         notes(f"{{lr: [0x{'f' * 20_000}]}}")
+
+
+@pytest.mark.parametrize(
+    ("line", "place"),
+    [
+        ("python: No module named deep", "src"),
+        (
+            "Error while finding module specification for 'deep.fit' (ModuleNotFoundError: No module named 'deep')",
+            "src",
+        ),
+        ("ModuleNotFoundError: No module named 'deep.fit'", "src"),
+        ("ModuleNotFoundError: No module named 'pkg'", "."),
+        ("ModuleNotFoundError: No module named 'deep.nothing'", None),
+        ("ModuleNotFoundError: No module named 'bin'", None),
+        ("ModuleNotFoundError: No module named 'torch'", None),
+        ("ValueError: deep", None),
+    ],
+)
+def test_a_module_that_lies_where_python_does_not_look_is_told_of(line: str, place: str | None) -> None:
+    hint = find_hint(["Traceback", line], {"a": 1}, load("train.py"))
+    assert hint is None if place is None else hint is not None and hint.endswith(f"PYTHONPATH={place}")

@@ -51,11 +51,27 @@ TYRO = (
     "╰─────────────────────────────────────────────╯\n"
 )
 ABSL = "I0101 00:00:00.000000 1 x.py:3] hello\nF0101 00:00:00.000000 140 x.cc:3] Check failed: a == b\n"
+HYDRA = "Set the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace.\n"
+NO_KEY = (
+    "x.py:3: UserWarning: old\n  warn('old')\nCould not override 'lrr'.\nTo append to your config use +lrr=1\n"
+    "Key 'lrr' is not in struct\n    full_key: lrr\n    object_type=dict\n\n"
+)
+NO_GROUP = (
+    "In 'config': Could not find 'model/huge'\n\nAvailable options in 'model':\n\tlarge\n\tsmall\n"
+    "Config search path:\n\tprovider=main, path=file:///a\n\tprovider=schema, path=structured://\n\n"
+)
 
 ERRORS = {
     "hydra": (
         FRAMES + "ValueError: bad\n\nSet the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace.\n",
     ),
+    "hydra, an unknown key": (NO_KEY + HYDRA, "Could not override 'lrr'. To append to your config use +lrr=1"),
+    "hydra, an unknown option": (NO_GROUP + HYDRA, "In 'config': Could not find 'model/huge'"),
+    "hydra, alone": (
+        "a log line\nm appears more than once in the list\n\n" + HYDRA,
+        "m appears more than once in the list",
+    ),
+    "hydra, nothing said": ("\n" + HYDRA, HYDRA.strip()),
     "wandb": (FRAMES + "lib.Kaput: broke\nwandb: \nwandb: Find logs at: wandb/run-1/logs\n", "lib.Kaput: broke"),
     "another while the first was handled": (FRAMES + "KeyError: 'x'\n" + CONTEXT + FRAMES + "ValueError: bad\n",),
     "group": (GROUP, "TypeError: b"),

@@ -130,7 +130,10 @@ def run_command(args: argparse.Namespace) -> int:
             slots,
             launcher,
             {} if args.fresh else records,
-            notes=[*notes, *([problem] if problem and not any(problem in note for note in notes) else [])],
+            notes=[
+                *(note for note in notes if not problem or problem not in note),
+                *([f"no run would start: {problem}"] if problem else []),
+            ],
             count=args.count,
             retry_failed=args.retry_failed,
         )
@@ -338,10 +341,9 @@ def _check_startable(settings: SweepSettings, plan: Plan, *, count: int | None) 
     """Say before anything starts that the program is not there, or that there is nothing to run, or no end to it."""
     problem = missing_program(settings.command)
     if problem:
-        raise ConfigError(
-            f"{display_path(settings.path)}: {problem}; looked in {display_path(settings.experiment_dir)} "
-            f"and {Path.cwd()}"
-        )
+        places = dict.fromkeys((settings.experiment_dir, Path.cwd()))
+        looked = f"; looked in {' and '.join(map(str, places))}" if "not found" in problem else ""
+        raise ConfigError(f"{display_path(settings.path)}: {problem}{looked}")
     if settings.needs_limit and count is None:
         raise ConfigError(
             f"{display_path(settings.path)}: random search needs an end: set samples or run_cap, or --count N"

@@ -237,5 +237,6 @@ def _missing_executable(command: Command) -> str | None:
     if executable == ENV or shutil.which(where) is not None:
         return None
     if is_file(Path(where)):
-        return f"command: {shown[place]!r} is there but not executable: chmod +x {display_path(Path(where))}"
+        before = ", or write bash before it" if where.endswith(_SHELL_SUFFIXES) else ""
+        return f"command: {shown[place]!r} is there but not executable: chmod +x {display_path(Path(where))}{before}"
     return f"command: {shown[place]!r} not found"

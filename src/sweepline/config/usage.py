@@ -1,9 +1,10 @@
-"""Whether a run ended with its parser's usage message, and what in the sweep file would help. Reads text only."""
+"""Whether a run ended with a usage message or a module that is not found, and what would help. Reads text only."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from sweepline.config.arguments import WANDB
@@ -23,6 +24,25 @@ _COMPLAINTS = {
     "fire": re.compile(r"^ERROR: (?:Could not consume arg|The function received no value)"),
     "argparse": re.compile(r": error: (?:argument |unrecognized arguments: |ambiguous option: )"),
 }
+_NO_MODULE = re.compile(r"No module named '?([\w.]+)")
+
+
+def find_hint(log_tail: Sequence[str], params: Params, command: Command) -> str | None:
+    """Return a sentence for a run that failed at something which the user can mend beside the program."""
+    return find_usage_hint(log_tail, params, command) or find_module_hint(log_tail, command.working_dir)
+
+
+def find_module_hint(log_tail: Sequence[str], working_dir: Path) -> str | None:
+    """Return a sentence for a run that missed a module of the user's own, which lies where Python does not look."""
+    names = [found[1] for line in log_tail for found in _NO_MODULE.finditer(line)]
+    for place in ("src", ".") if names else ():
+        module = working_dir.joinpath(place, *names[-1].split("."))
+        if module.with_name(f"{module.name}.py").is_file() or any(module.glob("*.py")):
+            return (
+                f"{names[-1]} is in {working_dir / place}, where the runs' Python does not look: install it "
+                f"(pip install -e .) or start with PYTHONPATH={place}"
+            )
+    return None
 
 
 def find_usage_hint(log_tail: Sequence[str], params: Params, command: Command) -> str | None:

@@ -74,6 +74,12 @@ _NOISE = re.compile(
     r"|^[\W_]*$|(?<!\d)\d{1,3}%\||\bit/s\b|\bs/it\b|^\s+at |^goroutine \d|^exit status \d|^Execution halted"
     r"|^Stacktrace:|Warning: |resource_tracker|^Try '.*' for help|^Search for `cudaError|^(?:usage|Usage): .*\[",
 )
+_HYDRA_TRAILER = re.compile(r"^Set the environment variable HYDRA_FULL_ERROR=1")
+_HYDRA_REFUSAL = re.compile(
+    r"^(?:Could not |In '.*': |Multiple values for |Error (?:merging|parsing) |Ambiguous value |no viable alternative "
+    r"|mismatched input |\S+ appears more than once )"
+)
+_HYDRA_ADVICE = re.compile(r"^(?:To append to your config|Either remove \+ prefix|Value '.*' of type )")
 _BOX_TOP = re.compile(r"^\s*+[╭┌╔┏+]([─═━\-]++.*)[╮┐╗┓+]\s*+$")
 _BOX_BOTTOM = re.compile(r"^\s*+[╰└╚┗+][─═━\-]++.*[╯┘╝┛+]\s*+$")
 _BOX_RULE = " ─═━-"
@@ -181,6 +187,8 @@ def _place_at(lines: Sequence[str], at: int, earlier: _Place | None) -> _Place |
         return _read_box(lines, at, box.group(1).strip(_BOX_RULE))
     if _TRACEBACK.search(line):
         return _read_traceback(lines, at, earlier)
+    if _HYDRA_TRAILER.match(line):
+        return _read_hydra(lines, at, earlier)
     text = line.strip()
     if not text or _NOISE.search(line) or _WENT_ON.search(line):
         return None
@@ -243,6 +251,19 @@ def _end_of_message(lines: Sequence[str], at: int) -> int:
             break
         end += 1
     return end
+
+
+def _read_hydra(lines: Sequence[str], at: int, earlier: _Place | None) -> _Place | None:
+    """Return what Hydra refuses in a config or an override: it stands above the trailer, without a traceback."""
+    if earlier is not None and earlier.rank >= _UNCAUGHT:
+        return None
+    above = range(at - 1, max(-1, at - _MAX_BLOCK_LINES), -1)
+    first = next((i for i in above if _HYDRA_REFUSAL.match(lines[i])), None)
+    if first is None:
+        return None
+    has_advice = first + 1 < at and _HYDRA_ADVICE.match(lines[first + 1]) is not None
+    text = " ".join(line.strip() for line in lines[first : first + 1 + has_advice])
+    return _Place(_UNCAUGHT, first, min(first + 2, at - 1), at, text)
 
 
 def _read_box(lines: Sequence[str], at: int, title: str) -> _Place | None:

@@ -1,0 +1,47 @@
+"""The sweep files of docs/recipes.md: each is read and planned as it stands. Their programs are not run here."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from sweepline.config.sweepfile import load_sweep
+from sweepline.space.plan import Plan
+from tests.conftest import REPOSITORY
+
+SECTIONS = re.findall(r"^## (.+?)\n.*?```yaml\n(.*?)```", (REPOSITORY / "docs" / "recipes.md").read_text(), re.M | re.S)
+PROGRAMS = ("main.py", "run_clm.py", "src/pkg/train.py", "train.sh", "train_ddp.py", "bin/accelerate", "bin/torchrun")
+HYDRA = "import hydra\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with all programs that the recipes name, empty, and with the commands that they start."""
+    for name in (*PROGRAMS, "train.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch(mode=0o755 if name.startswith("bin/") else 0o644)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
+        monkeypatch.delenv(variable, raising=False)
+    return tmp_path
+
+
+def test_there_are_ten_recipes() -> None:
+    assert len(SECTIONS) == 10
+
+
+@pytest.mark.parametrize(("title", "text"), SECTIONS, ids=[title for title, _ in SECTIONS])
+def test_a_recipe_is_planned_without_a_warning(title: str, text: str, folder: Path) -> None:
+    if "Hydra" in title:
+        (folder / "train.py").write_text(HYDRA)
+    (folder / "sweep.yaml").write_text(text)
+    settings = load_sweep(folder / "sweep.yaml", is_strict=True)
+    runs = list(Plan(settings.space).runs())
+    commands = {tuple(settings.command.build(run.params, run.seed, device="cpu", run_dir=folder)) for run in runs}
+    assert not settings.warnings
+    assert 2 <= len(runs) == len(commands) <= 4
+    assert set(re.findall(r"\$\{\w+", str(commands))) <= {"${run_dir"}  # which is filled in when a run starts
