@@ -415,6 +415,14 @@ DIGITS, WORD = r"Score: ([\d.]+)", r"Score: (\S+)"
         (r"Score: \D*([\d.]+)", "Score: -0.5", -0.5),
         (r"Score: \D*([\d.]+)", "Score: \u22120.5", -0.5),
         (WORD, "Score: \u22120.5", -0.5),
+        (DIGITS, "Score: -0.5", -0.5),
+        (DIGITS, "Score: \u22127.5e-05", -7.5e-05),
+        (DIGITS, "Score: 0.5 Score: -0.6", -0.6),
+        (r"^([\d.]+)$", "-3", -3.0),
+        (r"^(\d+)", "1 200 0.5", 1.0),
+        (r"^(\d+) ", "3 100", 3.0),
+        (r"Epoch (\d+)", "Epoch 3 120/938", 3.0),
+        (DIGITS, "Score: 97.4 100", 97.4),
         (WORD, "Score: 1,234,567", 1234567.0),
         (WORD, "Score: 0.5, better", 0.5),
         (DIGITS, "Score: 95%", 95.0),
@@ -444,7 +452,19 @@ def test_a_number_of_which_a_pattern_takes_a_part_is_read_whole(pattern: str, te
         (DIGITS, "Score: 1_000"),
         (DIGITS, "Score: 1'000"),
         (DIGITS, "Score: 0x1f"),
-        (DIGITS, "Score: -0.5"),
+        (DIGITS, "Score: 1 234"),
+        (DIGITS, "Score: 1 234 567.5"),
+        (DIGITS, "Score: 1e5e5"),
+        (DIGITS, "Score: 1e5_0"),
+        (DIGITS, "Score: 1e"),
+        (DIGITS, "Score: None"),
+        (DIGITS, "Score: null"),
+        (DIGITS, "Score: <nan>"),
+        (DIGITS, "Score: tensor(nan)"),
+        (DIGITS, "Score: np.float64(0.5)"),
+        (r"(?i)score: ([\d.]+)", "Score: None"),
+        (r"(?:best|Score): ([\d.]+)", "Score: [0.5]"),
+        (r"Score(?:: |_lr)([\d.]+)", "Score_lr-0.5"),
         (r"Score: (0\.\d+)", "Score: 1.0"),
         (WORD, "Score: 1234,5"),
     ],
@@ -460,6 +480,15 @@ def test_a_run_that_diverged_does_not_keep_its_last_finite_value(text: str) -> N
     reader = read(f"Score: 0.9\nScore: {text}\n", patterns={"score": re.compile(DIGITS)})
 
     assert math.isnan(reader.latest["score"])
+
+
+@pytest.mark.parametrize("line", ["Score: 0.5 Score: nan", "Score: 0.5 | Score: -nan |", "Score: nan Score: nan"])
+def test_a_nan_counts_beside_numbers_on_its_line(line: str) -> None:
+    assert math.isnan(read(f"{line}\n", patterns={"score": re.compile(DIGITS)}).latest["score"])
+
+
+def test_of_a_nan_and_a_number_on_a_line_the_last_counts() -> None:
+    assert read("Score: nan Score: 0.5\n", patterns={"score": re.compile(DIGITS)}).latest == {"score": 0.5}
 
 
 @pytest.mark.parametrize(("text", "value"), [("inf", math.inf), ("-inf", -math.inf), ("1.#INF", math.inf)])

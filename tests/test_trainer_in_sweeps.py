@@ -123,7 +123,7 @@ def test_a_sweep_is_one_group_in_wandb(trainer: Project) -> None:
     result = trainer.run("--count", "1", "--set", "epochs=2")
     (path,) = trainer.sweep_dir.glob("runs/*/wandb/offline-run-*/run-*.wandb")
     run = read_wandb_run(path)
-    assert (run.project, run.group, run.name) == ("digits", "small", "lr0.1-s0")
+    assert (run.project, run.group, run.name) == ("digits", "small", "lr0.1-ep2-s0")
     assert (run.job_type, run.tags, run.exit_code) == ("sweep", ("small", "test"), 0)
     assert run.config["learner"]["step_size"] == 0.1
     assert [row["epoch"] for row in run.history] == [1, 2]

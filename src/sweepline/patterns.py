@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import math
 import re
@@ -16,7 +17,7 @@ _MAX_NUMBER_CHARS = 64
 _ONE_NUMBER = re.compile(NUMBER, re.ASCII)
 _IN_NUMBERS = frozenset("0123456789.,+-\u2212eE_#'\u2019\u00a0\u202f\u2009xX")
 _NOT_FINITE = r"(?:(?i:nan|inf(?:inity)?+)(?![^\W\d_])|1\.#(?:IND|INF|QNAN|SNAN)\d*)"
-_ODD = rf"[+\-\u2212]?(?:{_NOT_FINITE}|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
+_ODD = rf"[+\-\u2212]?(?:{_NOT_FINITE}|(?:\d{{1,64}}(?:\.\d{{0,64}})?|\.\d{{1,64}})(?:[eE][+-]?\d{{1,9}})?)"
 _TOKEN = re.compile(
     rf"""(?:(?<![\w.,)\]])[+\-\u2212])?
     (?: {_NOT_FINITE.replace("#", "[#]")}
@@ -28,7 +29,16 @@ _TOKEN = re.compile(
       (?:[eE][+-]?\d+)? )""",
     re.VERBOSE | re.ASCII,
 )
+_OPEN, _CLOSE = r"(?:[A-Za-z_][\w.]{0,40}\(|[<(\[{'\"*]{1,3})", r"[\])}>'\"*]{1,3}"
+_NO_VALUE = rf"{_OPEN}?(?:(?-i:None|null|N/A|n/a)|{_NOT_FINITE})(?![^\W_])(?:{_CLOSE})?"
+_WRAPPED = rf"{_OPEN}{_ODD}{_CLOSE}"  # np.float64(0.5)
+_GOES_ON = re.compile(r"[eE][+-]?(?![A-Za-z])\d*|[._'\u2019]\d+")  # 1e5e5, 1e5_0, 1e
+_IN_THREES = re.compile(
+    r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})++(?:\.\d*+)?+(?![\w/:%]| [\d.+-])",  # 1 234, but no columns of numbers
+    re.ASCII,
+)
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?(?:[eE][+-]?\d+)?", re.ASCII)
+_NOT_WORDS = re.compile(r"\\.|\[[^\]]*\]|\(\?(?:\w+[):-]|P<\w+>)", re.DOTALL)
 _LITERAL = re.compile(r"[^\\.^$*+?{}\[\]()]*")
 
 
@@ -53,23 +63,45 @@ class NumberPattern:
         self._pattern = pattern
         before, after = _around_group(pattern.pattern)
         self._has_minus = before.endswith(("-", "\u2212"))
+        self._after = after
         self._has_comma = after.startswith(",")
+        self._has_blank = after.startswith((" ", "\\s", "[ "))
+        self._has_words = re.search(r"[^\W\d_]{2}", _NOT_WORDS.sub(" ", before)) is not None
         self._literal = _literal_start(pattern)
-        self._odd = _compile(f"{before}({_ODD}){after}", pattern.flags) if before or after else None
+        self._odd = (
+            _compile(f"{before}({_WRAPPED}|{_NO_VALUE}|{_ODD}){after}", pattern.flags) if before or after else None
+        )
 
     def find(self, line: str) -> Iterator[tuple[float | None, str]]:
         """Yield each number on a line with its text; None for one that cannot be read without doubt."""
         if self._literal not in line:
             return
-        match = None
-        for match in self._pattern.finditer(line):
-            yield self._read(line, match)
-        if match is None and self._odd is not None and (match := self._odd.search(line)) is not None:
-            value, text = self._read(line, match)
-            if value is not None and not math.isfinite(value):
-                yield value, text  # the run has diverged
-            elif self._literal:
-                yield None, text  # the words are there, but not such a number as they were to come with
+        found = [(match.span(), *self._read(line, match)) for match in self._pattern.finditer(line)]
+        if self._odd is not None and (not self._literal or line.count(self._literal) > len(found)):
+            spans = [entry[0] for entry in found]
+            for match in self._odd.finditer(line):
+                n_before = bisect.bisect_left(spans, (match.end(), 0))
+                if n_before == 0 or spans[n_before - 1][1] <= match.start():
+                    found += [(match.span(), *odd) for odd in self._read_odd(line, match)]
+            found.sort(key=lambda entry: entry[0])
+        for _, value, text in found:
+            yield value, text
+
+    def _read_odd(self, line: str, match: re.Match[str]) -> Iterator[tuple[float | None, str]]:
+        """Yield what stands where the expression has its words, and a number that it does not take."""
+        value, text = self._read(line, match)
+        if value is not None and (not math.isfinite(value) or self._wants_unsigned(line, match)):
+            yield value, text
+        elif self._has_words or self._literal:
+            yield None, text
+
+    def _wants_unsigned(self, line: str, match: re.Match[str]) -> bool:
+        """Whether a sign is all for which the expression does not take a number."""
+        at = match.start(1)
+        if line[at] not in "+-\u2212" or self._has_minus or re.match(r"[\w.,)\]]", line[at - 1 : at]):
+            return False
+        unsigned = self._pattern.match(line[:at] + line[at + 1 :], match.start())
+        return unsigned is not None and unsigned.start(1) == at
 
     def _read(self, line: str, match: re.Match[str]) -> tuple[float | None, str]:
         text = match.group(1) or ""
@@ -80,7 +112,9 @@ class NumberPattern:
             return None, match.group()
         if line[start - 1 : start] in _IN_NUMBERS or line[end : end + 1] in _IN_NUMBERS:
             start, end = self._whole(line, start, end)
-            bare = line[start:end]
+        if not self._has_blank and (spaced := _IN_THREES.match(line, start)) is not None:
+            end = max(end, spaced.end())
+        bare = line[start:end]
         value = parse_number(bare)
         if value is None:
             value = parse_number(bare.removesuffix("."))  # the end of a sentence
@@ -100,7 +134,9 @@ class NumberPattern:
                 last = token.end()
                 if self._has_comma and "," in text and line[end : end + 1] == ",":
                     last = end
-                if last > end and text.endswith("."):
+                elif (more := _GOES_ON.match(line, last)) is not None and not self._after.startswith(line[last]):
+                    last = more.end()
+                if last > end and line[last - 1] == ".":
                     last -= 1
                 return min(start, first), max(end, last)
         return start, end

@@ -96,7 +96,8 @@ class Run:
 class RunOutcome:
     """How one attempt of a run ended, and what it measured.
 
-    A run ``is_blameless`` when something else ended it: the sweep, its keeper, a lost GPU, a full disk.
+    A run ``is_blameless`` when something else ended it: the sweep, its keeper, a lost GPU, a full disk. ``log_tail``
+    holds the lines of its output that lead to its error; it is not recorded.
     """
 
     state: State
@@ -108,6 +109,7 @@ class RunOutcome:
     n_bad_metric_lines: int = 0
     max_rss_kib: int | None = None
     is_blameless: bool = False
+    log_tail: Sequence[str] = ()
 
 
 def canonical_json(value: Any) -> str:

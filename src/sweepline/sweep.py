@@ -22,7 +22,7 @@ from sweepline.progress import ActiveRun, Observer, Progress
 from sweepline.recording.book import RecordBook, reading_of
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.history import EXTRA, IN_SWEEP, REMOVED, RunRecord
-from sweepline.recording.outcome import find_difference, has_effective_config, read_outcome, read_tail
+from sweepline.recording.outcome import find_difference, has_effective_config, read_outcome
 from sweepline.recording.recovery import format_start
 from sweepline.recording.room import DiskPause, excuse, has_room
 from sweepline.recording.tail import build_tail
@@ -362,7 +362,7 @@ class Sweep:
         if excused is not outcome and (self._pause.was_on_since(active.started) or not has_room(self.folder.path)):
             self._bear(DiskFullError(excused.reason))
             outcome = excused
-        log_tail = read_tail(active.run_dir) if outcome.state in UNSUCCESSFUL else ()
+        log_tail = outcome.log_tail if outcome.state in UNSUCCESSFUL else ()
         self.book.end(run, active.attempt, outcome, log_tail=log_tail)
         self._uncommitted.append(active.handle)
         if end.exit.is_warm:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sweepline.executors.base import Exit
-from sweepline.recording.outcome import read_outcome, read_tail
+from sweepline.executors.base import Exit, StopReason
+from sweepline.recording import lasterror
+from sweepline.recording.lasterror import find_error
+from sweepline.recording.outcome import read_outcome
 from sweepline.runs import State
 
+TRACEBACK = "Traceback (most recent call last):"
 FRAMES = 'Traceback (most recent call last):\n  File "x.py", line 7, in main\n    step()\n    ^^^^^^\n'
 LAUNCHER = (
     'Traceback (most recent call last):\n  File "/bin/torchrun", line 33, in <module>\n    sys.exit(main())\n'
@@ -134,7 +139,7 @@ def test_the_reason_is_the_error_and_the_tail_shown_ends_with_it(tmp_path: Path,
     err, reason = (*ERRORS[kind], "ValueError: bad")[:2]
 
     assert outcome_of(tmp_path, err=err) == (State.FAILED, reason)
-    assert reason.split(": ")[-1][:20] in "\n".join(read_tail(tmp_path)[-5:])
+    assert reason.split(": ")[-1][:20] in "\n".join(find_error(tmp_path).tail[-5:])
 
 
 @pytest.mark.parametrize(
@@ -201,4 +206,42 @@ def test_memory_that_a_run_made_do_with_is_not_why_it_failed(tmp_path: Path, out
 def test_what_moves_a_terminal_is_in_no_reason_and_no_tail(tmp_path: Path) -> None:
     _, reason = outcome_of(tmp_path, err="\x1b]0;title\x07\x1b[2JValueError: \x1b[31mred\x1b[0m\x08\x00 \x9b2J\n")
 
-    assert (reason, list(read_tail(tmp_path))) == ("ValueError: red\ufffd\ufffd \ufffd2J", [reason])
+    assert (reason, list(find_error(tmp_path).tail)) == ("ValueError: red\ufffd\ufffd \ufffd2J", [reason])
+
+
+class CountedLines(list[str]):
+    """Lines that count how often one of them is read."""
+
+    n_read = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        return self._count(found) if isinstance(key, slice) else next(self._count([found]))
+
+    def _count(self, lines: Iterable[str]) -> Iterator[str]:
+        for line in lines:
+            self.n_read += 1
+            yield line
+
+
+@pytest.mark.parametrize(
+    "frame",
+    ["╭─ Epoch ─╮", f'{TRACEBACK}\nFile "x"', f'    {TRACEBACK}\n  File "x"'],
+    ids=["box", "at the left edge", "indented"],
+)
+def test_many_frames_that_never_end_are_not_read_again_and_again(frame: str) -> None:
+    lines = CountedLines([*(f"{frame}\n" * 500).splitlines(), "ValueError: bad"])
+
+    place = lasterror._find_place(lines)
+
+    assert place is not None
+    assert place.text == "ValueError: bad"
+    assert lines.n_read < 20 * len(lines)
+
+
+def test_a_run_that_was_stopped_tells_its_last_lines_too(tmp_path: Path) -> None:
+    (tmp_path / "stdout.log").write_text("epoch 1\nwaiting\n")
+
+    outcome = read_outcome(tmp_path, Exit(signal=15, stopped=StopReason.TIMEOUT), patterns={})
+
+    assert (outcome.state, outcome.log_tail) == (State.TIMEOUT, ["epoch 1", "waiting"])

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from sweepline.executors.base import Exit, StopReason
-from sweepline.recording.outcome import find_difference, has_effective_config, read_asked, read_outcome, read_tail
+from sweepline.recording.lasterror import find_error
+from sweepline.recording.outcome import find_difference, has_effective_config, read_asked, read_outcome
 from sweepline.runs import Objective, RunOutcome, State
 
 TRACEBACK = """Traceback (most recent call last):
@@ -376,17 +377,17 @@ def test_what_was_asked_is_unknown_where_the_file_tells_nothing(tmp_path: Path, 
 
 def test_a_tail_holds_the_last_lines_of_the_errors(tmp_path: Path) -> None:
     (tmp_path / "stderr.log").write_text("".join(f"line {i}\n" for i in range(5000)))
-    assert read_tail(tmp_path, 2) == ["line 4998", "line 4999"]
+    assert find_error(tmp_path, 2).tail == ["line 4998", "line 4999"]
 
 
 def test_a_tail_of_a_progress_bar_holds_its_last_states(tmp_path: Path) -> None:
     (tmp_path / "stderr.log").write_text("".join(f"\r{i} %" for i in range(101)))
-    assert read_tail(tmp_path, 2) == ["99 %", "100 %"]
+    assert find_error(tmp_path, 2).tail == ["99 %", "100 %"]
 
 
 def test_a_tail_of_one_endless_line_is_bounded(tmp_path: Path) -> None:
     (tmp_path / "stderr.log").write_text("x" * 1_000_000)
-    assert len("".join(read_tail(tmp_path))) == 16 * 1024
+    assert len("".join(find_error(tmp_path).tail)) == 16 * 1024
 
 
 @pytest.mark.parametrize("asked", [True, "once"])

@@ -11,8 +11,9 @@ import pytest
 
 from sweepline.executors.base import Exit
 from sweepline.metrics import MetricReader
+from sweepline.recording import wandbfile
 from sweepline.recording.outcome import read_outcome
-from sweepline.recording.wandbfile import find_wandb_files, read_wandb_metrics
+from sweepline.recording.wandbfile import find_wandb_files, read_wandb_metrics, wandb_folders
 from sweepline.runs import Objective
 
 RUN_ID = "abc-0123-1"
@@ -110,3 +111,29 @@ def test_an_objective_that_was_printed_is_not_looked_for_elsewhere(places: tuple
     outcome = read_outcome(run_dir, Exit(exit_code=0), patterns={}, objective=SCORE, working_dir=work)
 
     assert (outcome.metrics, outcome.reason) == ({"score": 1.0}, "")
+
+
+@pytest.mark.parametrize(("n_files", "is_whole"), [(0, True), (30, False)])
+def test_a_search_counts_every_entry_of_a_tree_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_files: int, is_whole: bool
+) -> None:
+    monkeypatch.setattr(wandbfile, "_MAX_ENTRIES", 200)
+    for number in range(20):
+        (tmp_path / f"{number}" / "in" / "wandb").mkdir(parents=True)
+        for n in range(n_files):
+            (tmp_path / f"{number}" / f"{n}.png").touch()
+
+    found = list(wandb_folders(tmp_path, without=tmp_path / "none"))
+
+    assert (len(found) == 20) is is_whole
+
+
+def test_a_folder_of_very_many_files_hides_no_folder_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wandbfile, "_MAX_ENTRIES", 40)
+    wanted = [tmp_path / "wandb", tmp_path / "a" / "in" / "wandb", tmp_path / "z" / "in" / "wandb"]
+    for folder in [*wanted, tmp_path / "m"]:
+        folder.mkdir(parents=True)
+    for number in range(100):
+        (tmp_path / "m" / f"{number}.png").touch()
+
+    assert sorted(wandb_folders(tmp_path, without=tmp_path / "none")) == sorted(wanted)

@@ -6,6 +6,7 @@ caught, and gone on from, is not what ended it.
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import re
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from sweepline.files import open_plain
 from sweepline.keeper.child import STDERR, STDOUT
 from sweepline.text import printable, strip_escapes
 
-_TAIL_BYTES = 1 << 19
+_TAIL_BYTES = 128 * 1024  # of each stream
 _MAX_LINE_CHARS = 16 * 1024
 _MAX_READ_CHARS = 1000  # of a line, to tell what it is
 _MAX_BLOCK_LINES, _MAX_FRAME_LINES = 60, 2000
@@ -164,9 +165,10 @@ def _last_error(raw: Sequence[str], n_lines: int) -> LoggedError:
 
 def _find_place(lines: Sequence[str]) -> _Place | None:
     found: _Place | None = None
+    bottoms = [at for at, line in enumerate(lines) if _BOX_BOTTOM.match(line)]
     at = 0
     while at < len(lines):
-        place = _place_at(lines, at, found)
+        place = _place_at(lines, at, found, bottoms)
         if place is not None:
             if place.rank >= (found.rank if found else _HINT):
                 found = place
@@ -177,14 +179,14 @@ def _find_place(lines: Sequence[str]) -> _Place | None:
     return found
 
 
-def _place_at(lines: Sequence[str], at: int, earlier: _Place | None) -> _Place | None:
-    """Return the error that begins at a line, if one does."""
+def _place_at(lines: Sequence[str], at: int, earlier: _Place | None, bottoms: Sequence[int]) -> _Place | None:
+    """Return the error that begins at a line, if one does; ``bottoms`` are the lines that may end a box."""
     line = lines[at][:_MAX_READ_CHARS]
     lowered = line.lower()
     if not any(word in lowered for word in _WORDS) and not line.lstrip().startswith(("+", "F")):
         return None
     if (box := _BOX_TOP.match(line)) is not None:
-        return _read_box(lines, at, box.group(1).strip(_BOX_RULE))
+        return _read_box(lines, at, box.group(1).strip(_BOX_RULE), bottoms)
     if _TRACEBACK.search(line):
         return _read_traceback(lines, at, earlier)
     if _HYDRA_TRAILER.match(line):
@@ -212,10 +214,12 @@ def _read_traceback(lines: Sequence[str], at: int, earlier: _Place | None) -> _P
         if indent is None:
             frame = _FRAME.match(line)
             indent = len(frame.group(1)) + 2 * ("> File" in line[:9] and not frame.group(1)) if frame else None
-            if frame is None and line.strip() and n > 2:
+            if indent == 0 or (frame is None and line.strip() and n > 2):
                 return None
         elif line.strip() and len(line) - len(line.lstrip(" >")) < indent:
             return _as_place(lines, at, at + 1 + n, earlier)
+        elif _TRACEBACK.match(line.lstrip()):
+            return None  # this one was cut off
     return None
 
 
@@ -266,10 +270,13 @@ def _read_hydra(lines: Sequence[str], at: int, earlier: _Place | None) -> _Place
     return _Place(_UNCAUGHT, first, min(first + 2, at - 1), at, text)
 
 
-def _read_box(lines: Sequence[str], at: int, title: str) -> _Place | None:
+def _read_box(lines: Sequence[str], at: int, title: str, bottoms: Sequence[int]) -> _Place | None:
     """Return what stands in a frame drawn round an error; the frame of a traceback is only passed over."""
-    end = next((i for i in range(at + 1, min(len(lines), at + 2000)) if _BOX_BOTTOM.match(lines[i])), None)
-    if end is None:
+    n_before = bisect.bisect_right(bottoms, at)
+    if n_before == len(bottoms):
+        return None
+    end = bottoms[n_before]
+    if end - at >= _MAX_FRAME_LINES:
         return None
     if not _BOX_TITLE.search(title):
         is_traceback = _TRACEBACK.search(title) is not None

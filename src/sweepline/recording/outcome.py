@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import signal
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from sweepline.recording.lasterror import GPU_LOST, OUT_OF_MEMORY, LoggedError, 
 from sweepline.recording.room import excuse, is_excusable
 from sweepline.recording.tail import build_tail
 from sweepline.recording.wandbfile import find_wandb_files, read_wandb_metrics
-from sweepline.runs import Objective, RunOutcome, State
+from sweepline.runs import UNSUCCESSFUL, Objective, RunOutcome, State
 from sweepline.text import one_line
 from sweepline.values import flatten, read_yaml, same_value
 
@@ -65,7 +65,7 @@ def read_outcome(
     if not measured.results or (objective is not None and objective.name not in measured.results):
         remark = _add_wandb(measured, run_dir, working_dir, objective=objective, logged=logged)
     _write_history(run_dir, measured)
-    state, reason = _state_of(run_dir, ended)
+    state, reason, error = _state_of(run_dir, ended)
     difference = find_difference(run_dir, asked, is_own=is_own) if asked is not None else None
     if difference and (state == State.FINISHED or ended.stopped == StopReason.OVERRIDE_NOT_APPLIED):
         state, reason = State.FAILED, difference
@@ -85,6 +85,7 @@ def read_outcome(
         n_bad_metric_lines=measured.n_bad_lines,
         max_rss_kib=ended.max_rss_kib,
         is_blameless=state == State.GPU_LOST or ended.stopped == StopReason.KEEPER_DIED,
+        log_tail=(error or find_error(run_dir)).tail if state in UNSUCCESSFUL else (),
     )
     if ended.is_log_lost and not _can_go_again_in(run_dir):
         return replace(outcome, state=State.FAILED, reason=_FOLDER_SPOILED)
@@ -154,31 +155,32 @@ def _write_history(run_dir: Path, measured: Measured) -> None:
         measured.fault = f"{METRICS_CSV} cannot be written: {error.strerror}"
 
 
-def _state_of(run_dir: Path, ended: Exit) -> tuple[State, str]:
+def _state_of(run_dir: Path, ended: Exit) -> tuple[State, str, LoggedError | None]:
+    """Return how a run ended and why; with the error in its log where that was looked for."""
     if ended.is_unkillable:
-        return State.UNKILLABLE, "survived SIGKILL: it hangs in the kernel, and its device with it"
+        return State.UNKILLABLE, "survived SIGKILL: it hangs in the kernel, and its device with it", None
     if ended.stopped == StopReason.INTERRUPTED:
-        return State.INTERRUPTED, "stopped with the sweep; goes on at the next start"
+        return State.INTERRUPTED, "stopped with the sweep; goes on at the next start", None
     if ended.not_started is not None:
-        return State.SPAWN_ERROR, one_line(ended.not_started)
+        return State.SPAWN_ERROR, one_line(ended.not_started), None
     if ended.stopped == StopReason.KEEPER_DIED:
-        return State.KILLED, "keeper died, and its runs with it"
+        return State.KILLED, "keeper died, and its runs with it", None
     if ended.stopped == StopReason.TIMEOUT:
-        return State.TIMEOUT, f"stopped after {ended.duration_s:.0f} s"
+        return State.TIMEOUT, f"stopped after {ended.duration_s:.0f} s", None
     if ended.stopped == StopReason.STALLED:
-        return State.STALLED, f"stopped after {ended.duration_s:.0f} s: it had fallen silent"
+        return State.STALLED, f"stopped after {ended.duration_s:.0f} s: it had fallen silent", None
     if ended.exit_code == 0:
-        return State.FINISHED, ""
+        return State.FINISHED, "", None
     error = find_error(run_dir)
     if OUT_OF_MEMORY.search(error.block):
-        return State.OUT_OF_MEMORY, one_line(_naming_line(error, OUT_OF_MEMORY))
+        return State.OUT_OF_MEMORY, one_line(_naming_line(error, OUT_OF_MEMORY)), error
     if GPU_LOST.search(error.block):
-        return State.GPU_LOST, one_line(_naming_line(error, GPU_LOST))
+        return State.GPU_LOST, one_line(_naming_line(error, GPU_LOST)), error
     if ended.signal is not None:
         name = signal.Signals(ended.signal).name if ended.signal in set(signal.Signals) else str(ended.signal)
         hint = " (out-of-memory kill possible)" if ended.signal == signal.SIGKILL else ""
-        return State.KILLED, f"{name}{hint}"
-    return State.FAILED, one_line(error.text or "no output")
+        return State.KILLED, f"{name}{hint}", error
+    return State.FAILED, one_line(error.text or "no output"), error
 
 
 def _naming_line(error: LoggedError, kind: re.Pattern[str]) -> str:
@@ -259,8 +261,3 @@ def _is_answered(name: str, asked: Mapping[str, Any], got: Mapping[str, Any]) ->
     """Whether a key asked our trainer to search a batch size, and its effective config holds what was found."""
     is_found = got.get(_SEARCH) is False and got.get(_FOUND) is not None
     return name in (_SEARCH, _FOUND) and asked.get(_SEARCH) in (True, "once") and is_found
-
-
-def read_tail(run_dir: Path, n_lines: int = 20) -> Sequence[str]:
-    """Return the lines of a run's log that lead to the error that ended it, or its last ones."""
-    return find_error(run_dir, n_lines).tail

@@ -7,6 +7,7 @@ sweep's folder may be that of several sweeps, each of which keeps its own rows a
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
@@ -173,6 +174,9 @@ class RunTable:
         """Write what waits: at once where a row fits into its page, else with the next rebuild, which may have to wait.
 
         What cannot be written is told by ``fault``, or once by ``note``, and tried again later.
+
+        Raises:
+            RecordError: the disk is broken.
         """
         self.fault = None
         if not self._waiting and not self._must_rebuild:
@@ -202,8 +206,14 @@ class RunTable:
             self._fd = None
 
     def _go_on_without(self, error: OSError) -> None:
-        """Go on without the table: rows wait, for room on the disk or for whatever else is in their way."""
+        """Go on without the table: rows wait, for room on the disk or for whatever else is in their way.
+
+        Raises:
+            RecordError: the disk itself is broken.
+        """
         fault = record_error(self.path, "cannot be written", error)
+        if error.errno == errno.EIO:
+            raise fault from None
         self._must_rebuild = True
         if isinstance(fault, DiskFullError):
             self.fault = fault

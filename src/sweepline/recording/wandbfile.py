@@ -143,30 +143,48 @@ def find_wandb_files(run_dir: Path, working_dir: Path | None) -> list[Path]:
 
 
 def wandb_folders(top: Path, *, without: Path) -> Iterator[Path]:
-    """Yield the folders called ``wandb`` near the top of a tree; not those of sweeps, nor hidden ones."""
+    """Yield the folders called ``wandb`` near the top of a tree; not those of sweeps, nor hidden ones.
+
+    Of a tree with very many entries only a part is seen, and no folder may use up what the others need.
+    """
     level, n_left = [top], _MAX_ENTRIES
-    for _ in range(_MAX_DEPTH + 1):
+    for depth in range(_MAX_DEPTH + 1):
         found: list[Path] = []
         for folder in level:
-            names = _folders_in(folder, n_left)
-            n_left -= len(names)
-            if n_left <= 0:
-                return
-            if "wandb" in names:
+            if _holds(folder, JOURNAL):
+                continue
+            if _holds(folder, "wandb"):
                 yield folder / "wandb"
+            names, n_seen = _folders_in(folder, n_left // 2 if depth < _MAX_DEPTH else 0)
+            n_left -= n_seen
             found += [folder / name for name in names if name != "wandb"]
         level = [folder for folder in found if folder != without]
 
 
-def _folders_in(folder: Path, limit: int) -> list[str]:
-    """Return the names of the first folders in a folder; none where it is that of a sweep."""
+def _holds(folder: Path, name: str) -> bool:
+    try:
+        return (folder / name).exists()
+    except OSError:
+        return False
+
+
+def _folders_in(folder: Path, limit: int) -> tuple[list[str], int]:
+    """Return the names of the folders among the first entries of a folder, and how many entries those are."""
+    if limit <= 0:
+        return [], 0
     try:
         with os.scandir(folder) as entries:
             seen = list(itertools.islice(entries, limit))
-            found = [entry.name for entry in seen if not entry.name.startswith(".") and entry.is_dir()]
-            return [] if (folder / JOURNAL).exists() else found
     except OSError:
-        return []
+        return [], 0
+    return [entry.name for entry in seen if not entry.name.startswith(".") and _is_folder(entry)], len(seen)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _wandb_id(run_dir: Path) -> str:
