@@ -6,13 +6,18 @@ Has each printed line go out in one write: lines of several processes and thread
 
 import sys
 
+_LONGEST_HELD_S = 0.1  # of a line that grows
+_NOTHING = ("", 0.0)
+
 
 def _write_whole_lines(stream):
-    """Hold text until its line ends or it is flushed, as in a terminal, that of each thread by itself."""
+    """Hold text until its line ends, grows slowly, or is flushed, that of each thread by itself."""
+    import os
     from _thread import get_ident
+    from time import monotonic
 
     write, flush = stream.write, stream.flush
-    begun = {}  # type: dict[int, str]  # lines by thread
+    begun = {}  # type: dict[int, tuple[str, float]]  # by thread: what is held of its line, and since when
 
     def write_lines(text):
         if not isinstance(text, str) or "\r" in text:  # a progress bar's; anything else is refused
@@ -20,19 +25,35 @@ def _write_whole_lines(stream):
             return write(text)
         thread, end = get_ident(), text.rfind("\n") + 1
         if end:
-            write(begun.pop(thread, "") + text[:end])
+            write(begun.pop(thread, _NOTHING)[0] + text[:end])
         if end < len(text):
-            begun[thread] = begun.get(thread, "") + text[end:]
+            begin(thread, text[end:])
         return len(text)
+
+    def begin(thread, text):
+        now = monotonic()
+        held, since = begun.get(thread, ("", now))
+        if now - since > _LONGEST_HELD_S:  # dots that tell of progress; the words of one print come faster
+            write(held + text)
+            held, text, since = "", "", now
+        begun[thread] = held + text, since
 
     def flush_begun():
         for thread in list(begun):
             if thread == get_ident() or thread not in sys._current_frames():  # one that lives may be in a print
-                write(begun.pop(thread, ""))
+                write(begun.pop(thread, _NOTHING)[0])
         flush()
+
+    def leave_nothing_to_a_child():
+        try:  # noqa: SIM105 (an import that takes time)
+            flush_begun()
+        except Exception:  # closed, or nobody reads it: no reason to tell of at a fork
+            pass
 
     stream.reconfigure(line_buffering=True)
     stream.write, stream.flush = write_lines, flush_begun
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=leave_nothing_to_a_child, after_in_child=begun.clear)
 
 
 for _stream in (sys.stdout, sys.stderr):
