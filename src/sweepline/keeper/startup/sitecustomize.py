@@ -7,7 +7,6 @@ Has each printed line go out in one write: lines of several processes and thread
 import sys
 
 _LONGEST_HELD_S = 0.1  # of a line that grows
-_NOTHING = ("", 0.0)
 
 
 def _write_whole_lines(stream):
@@ -17,7 +16,7 @@ def _write_whole_lines(stream):
     from time import monotonic
 
     write, flush = stream.write, stream.flush
-    begun = {}  # type: dict[int, tuple[str, float]]  # by thread: what is held of its line, and since when
+    begun, since = {}, {}  # type: dict[int, str], dict[int, float]  # lines by thread; when they last changed
 
     def write_lines(text):
         if not isinstance(text, str) or "\r" in text:  # a progress bar's; anything else is refused
@@ -25,23 +24,22 @@ def _write_whole_lines(stream):
             return write(text)
         thread, end = get_ident(), text.rfind("\n") + 1
         if end:
-            write(begun.pop(thread, _NOTHING)[0] + text[:end])
-        if end < len(text):
-            begin(thread, text[end:])
+            write(begun.pop(thread, "") + text[:end])
+        if end == len(text):
+            return end
+        if end or thread not in begun:
+            begun[thread], since[thread] = text[end:], monotonic()
+        elif monotonic() - since[thread] < _LONGEST_HELD_S:
+            begun[thread] = begun.get(thread, "") + text  # as a signal's handler may have ended it meanwhile
+        else:  # dots that tell of progress: the words of one print come faster
+            write(begun.pop(thread, "") + text)
+            begun[thread], since[thread] = "", monotonic()
         return len(text)
-
-    def begin(thread, text):
-        now = monotonic()
-        held, since = begun.get(thread, ("", now))
-        if now - since > _LONGEST_HELD_S:  # dots that tell of progress; the words of one print come faster
-            write(held + text)
-            held, text, since = "", "", now
-        begun[thread] = held + text, since
 
     def flush_begun():
         for thread in list(begun):
             if thread == get_ident() or thread not in sys._current_frames():  # one that lives may be in a print
-                write(begun.pop(thread, _NOTHING)[0])
+                write(begun.pop(thread, ""))
         flush()
 
     def leave_nothing_to_a_child():
