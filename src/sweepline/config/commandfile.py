@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sweepline.config.command import NATIVE_PROGRAM, Command
 from sweepline.config.faults import Faults
 from sweepline.config.interpreter import find_python
 from sweepline.config.macros import check_macros, find_unread_macro, names_run_dir
+from sweepline.config.modules import call_function, is_file, read_function
 from sweepline.config.outputs import (
     HYDRA_SENTENCE,
     describe_folder_named_by_time,
@@ -25,8 +27,8 @@ from sweepline.config.program import (
     complete_items,
     default_items,
     explain_absence,
+    explain_function,
     find_program,
-    is_file,
     names_module,
 )
 from sweepline.config.schema import SweepModel
@@ -58,12 +60,7 @@ class CommandReader:
         model, faults = self.model, self.faults
         interpreter, variable = find_python(os.environ)
         wanted = [str(item) for item in model.command or ()]
-        folders = (self.experiment_dir, Path.cwd())
-        name = model.program or NATIVE_PROGRAM
-        program = find_program(name, folders, is_module=names_module(wanted), interpreter=interpreter)
-        not_found = ""
-        if program.path is None and not program.is_module and (not wanted or any("${program}" in i for i in wanted)):
-            not_found = explain_absence(model.program, folders)
+        program, not_found = self._find_program(wanted, interpreter)
         if model.program is None and (not wanted or any("${program}" in item for item in wanted)):
             faults.warn(("program",), not_found or f"no program given, {NATIVE_PROGRAM} is assumed")
         items = None if self.is_native else self._items(program, interpreter)
@@ -76,7 +73,7 @@ class CommandReader:
         style = model.arguments
         policy = self._policy()
         command = Command(
-            program=name,
+            program=program.name,
             program_path=program.path,
             working_dir=program.working_dir,
             items=items,
@@ -92,13 +89,30 @@ class CommandReader:
             policy=policy,
         )
         told = style.model_dump(exclude_none=True, exclude_defaults=True)
-        identity = canonical_json([name, model.command, contents, policy.get("threads"), *([told] if told else [])])
+        identity = canonical_json(
+            [program.name, model.command, contents, policy.get("threads"), *([told] if told else [])]
+        )
         return command, identity
+
+    def _find_program(self, wanted: Sequence[str], interpreter: str) -> tuple[Program, str]:
+        """Return the program, and a sentence where the command needs it and it is not there."""
+        folders, name = (self.experiment_dir, Path.cwd()), self.model.program or NATIVE_PROGRAM
+        is_module = names_module(wanted) and read_function(name) is None
+        program = find_program(name, folders, is_module=is_module, interpreter=interpreter)
+        if wanted and not any("${program}" in item for item in wanted):
+            return program, ""
+        if program.path is None and not is_module:
+            return program, explain_absence(self.model.program, folders)
+        refusal = explain_function(program, wanted)
+        return (replace(program, path=None, function=None), refusal) if refusal else (program, "")
 
     def _items(self, program: Program, interpreter: str) -> list[str]:
         if self.model.command is None:
-            return default_items(program)
-        return complete_items([format_python(item) for item in self.model.command], interpreter)
+            items = default_items(program)
+        else:
+            items = complete_items([format_python(item) for item in self.model.command], interpreter)
+        called = call_function(items, program.function.code) if program.function else None
+        return called or items
 
     def _policy(self) -> dict[str, Any]:
         """Return what our trainer is asked beside the parameters, where the sweep file says it."""
