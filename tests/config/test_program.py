@@ -175,14 +175,37 @@ def test_the_python_of_an_activated_environment_runs_other_programs(
     assert any(f"are started with {python} ({variable})" in note for note in load_sweep_notes("train.py"))
 
 
-def load_sweep_notes(program: str) -> Sequence[str]:
-    load(program)
+def load_sweep_notes(program: str, command: Sequence[str] | None = None) -> Sequence[str]:
+    load(program, command)
     return load_sweep(Path("sweep.yaml")).warnings
 
 
 @pytest.mark.parametrize("prefix", ["", "/nowhere", sys.prefix])
 def test_an_environment_that_is_gone_or_our_own_changes_nothing(prefix: str) -> None:
     assert find_python({"VIRTUAL_ENV": prefix}) == (sys.executable, None)
+
+
+@pytest.mark.parametrize(
+    ("program", "command", "n_told"),
+    [
+        ("sources.fit", ["${interpreter}", "-m", "${program}"], 1),
+        ("train.py", ["torchrun", "-m", "sources", "${args}"], 1),
+        ("sources.fit:run", None, 1),
+        ("pkg.train", ["${interpreter}", "-m", "${program}"], 0),
+        ("json.tool", ["${interpreter}", "-m", "${program}"], 0),
+        ("train.py", ["${interpreter}", "${program}", "-m", "lr=1"], 0),
+    ],
+)
+def test_a_package_in_src_that_is_not_installed_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, program: str, command: list[str] | None, n_told: int
+) -> None:
+    for name in ("sources/__init__.py", "sources/fit.py", "pkg/train.py"):
+        (folder / "src" / name).parent.mkdir(exist_ok=True)
+        (folder / "src" / name).write_text("def run(): pass\n")
+    sentence = "sources lies in src/: install it (pip install -e .), or start sweepline with PYTHONPATH=src"
+    assert [note.endswith(sentence) for note in load_sweep_notes(program, command) if "src" in note] == [True] * n_told
+    monkeypatch.setenv("PYTHONPATH", "src")
+    assert not any("src" in note for note in load_sweep_notes(program, command))
 
 
 def notes(parameters: str, command: str = "['${interpreter}', '${program}', '${args}']", script: str = "") -> list[str]:

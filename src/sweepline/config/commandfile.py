@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from sweepline.config.command import NATIVE_PROGRAM, Command
 from sweepline.config.faults import Faults
 from sweepline.config.interpreter import find_python
 from sweepline.config.macros import check_macros, find_unread_macro, names_run_dir
-from sweepline.config.modules import call_function, is_file, read_function
+from sweepline.config.modules import SOURCE_FOLDER, call_function, is_file, needs_source_folder, read_function
 from sweepline.config.outputs import (
     HYDRA_SENTENCE,
     describe_folder_named_by_time,
@@ -143,10 +144,26 @@ class CommandReader:
             return
         for position, sentence in check_macros(items, [parameter.name for parameter in parameters]):
             self.faults.warn(("command", position), sentence)
+        self._note_source_folder(command)
         self._check_values(command, parameters, rules)
         self._note_unread_macros(parameters)
         if len(parameters) > sum(isinstance(p.parameter, Constant) for p in parameters) or command.passes_seed:
             self._note_shared_output(command, parameters)
+
+    def _note_source_folder(self, command: Command) -> None:
+        """Say that a module cannot be imported as its project is not installed."""
+        items = command.items or ()
+        named = [word for before, word in itertools.pairwise(items) if before == "-m"]
+        function = read_function(command.program) if "-c" in items else None
+        modules = [command.program if word == "${program}" else word for word in named]
+        for name in [*modules, *([function.module] if function else [])]:
+            if needs_source_folder(name, folder=command.working_dir, interpreter=command.interpreter):
+                package = name.partition(".")[0]
+                self.faults.note(
+                    (),
+                    f"{package} lies in {SOURCE_FOLDER}/: install it (pip install -e .), or start sweepline with "
+                    f"PYTHONPATH={SOURCE_FOLDER}",
+                )
 
     def _check_values(self, command: Command, parameters: Sequence[NamedParameter], rules: Sequence[Rule]) -> None:
         """Refuse values that the command's way of writing arguments cannot write."""

@@ -1,9 +1,10 @@
-"""Which file a module, or a function that is called ``module:function``, stands in. Reads text; imports none of it."""
+"""Which file a module, or a function that is called ``module:function``, stands in. Imports none of it."""
 
 from __future__ import annotations
 
 import os
 import re
+import subprocess
 import symtable
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -85,14 +86,33 @@ def _names(source: bytes) -> set[str] | None:
     return {symbol.get_name() for symbol in bound}
 
 
-def module_file(folder: Path, name: str, *, of_package: Sequence[str] = ("__main__.py", "__init__.py")) -> Path | None:
+def module_file(
+    folder: Path,
+    name: str,
+    *,
+    sources: Sequence[str] = (SOURCE_FOLDER,),
+    of_package: Sequence[str] = ("__main__.py", "__init__.py"),
+) -> Path | None:
     """Return the file that ``-m name`` would execute where its package lies in ``folder`` or in the ``src`` there."""
-    for root in (folder, folder / SOURCE_FOLDER):
+    for root in (folder, *(folder / source for source in sources)):
         base = root.joinpath(*name.split("."))
         for path in (base.with_name(f"{base.name}.py"), *(base / file for file in of_package)):
             if is_file(path):
                 return path
     return None
+
+
+def needs_source_folder(name: str, *, folder: Path, interpreter: str) -> bool:
+    """Whether a module's package lies in the ``src`` of a folder alone, where the interpreter does not look for it."""
+    package = name.partition(".")[0]
+    if not package.isidentifier() or module_file(folder, name, sources=()) or not module_file(folder, name):
+        return False
+    search = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
+    try:
+        done = subprocess.run([interpreter, "-c", search, package], cwd=folder, capture_output=True, check=False)
+    except OSError:  # its runs say so
+        return False
+    return done.returncode == 1
 
 
 def is_file(path: Path) -> bool:
