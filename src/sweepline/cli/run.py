@@ -336,10 +336,9 @@ def _check_startable(settings: SweepSettings, plan: Plan, *, count: int | None) 
     """Say before anything starts that the program is not there, or that there is nothing to run, or no end to it."""
     problem = missing_program(settings.command)
     if problem:
-        raise ConfigError(
-            f"{display_path(settings.path)}: {problem}; looked in {display_path(settings.experiment_dir)} "
-            f"and {Path.cwd()}"
-        )
+        own, here = settings.experiment_dir, Path.cwd()
+        places = f"{here}" if own.resolve() == here.resolve() else f"{display_path(own)} and {here}"
+        raise ConfigError(f"{display_path(settings.path)}: {problem}; looked in {places}")
     if settings.needs_limit and count is None:
         raise ConfigError(
             f"{display_path(settings.path)}: random search needs an end: set samples or run_cap, or --count N"
