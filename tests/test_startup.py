@@ -32,6 +32,9 @@ WRITES = {
     "print('before a crash'); os.kill(os.getpid(), 9)": ["before a crash\n"],
     "print('before a leave'); os._exit(0)": ["before a leave\n"],
     "print('never ended', end='')": ["never ended"],
+    "print('once', end=''); os.fork() or os._exit(0); os.wait()": ["once"],
+    "print('once', end=''); os.fork() or (sys.stdout.flush(), os._exit(0)); os.wait(); print()": ["once", "\n"],
+    "sys.stdout.close(); os.fork() or os._exit(0); os.wait(); print(1, file=sys.stderr)": ["1\n"],
     "print('on stderr', file=sys.stderr)": ["on stderr\n"],
     "import logging; logging.warning('told')": ["WARNING:root:told\n"],
     "subprocess.run([sys.executable, '-c', 'print(1, 2)'])": ["1 2\n"],
@@ -39,6 +42,11 @@ WRITES = {
     "c = multiprocessing.get_context('fork').Process(target=print, args=(1, 2)); c.start(); c.join()": ["1 2\n"],
     "c = multiprocessing.get_context('spawn').Process(target=print, args=(1, 2)); c.start(); c.join()": ["1 2\n"],
 }
+SLOW_WRITES = {
+    "for _ in range(3): print('.', end=''); time.sleep(0.11)": ["..", "."],
+    "print('held', end=' '); time.sleep(0.11); print('a line\\nb', end=''); print()": ["held a line\n", "b\n"],
+}
+NEVER_SLOW = "sys.stdout.write.__globals__['_LONGEST_HELD_S'] = 60"
 
 
 def run_python(*words: str, path: str = "", stdout: int = subprocess.PIPE) -> str:
@@ -50,17 +58,19 @@ def run_python(*words: str, path: str = "", stdout: int = subprocess.PIPE) -> st
     return done.stdout or ""
 
 
-@pytest.mark.parametrize("script", WRITES)
+@pytest.mark.parametrize("script", WRITES | SLOW_WRITES)
 def test_a_line_goes_out_in_one_write(script: str) -> None:
     """A socket that keeps messages apart tells the writes from each other."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
-        run_python("-c", f"import io, multiprocessing, os, subprocess, sys; {script}", stdout=theirs.fileno())
+        imports = f"import io, multiprocessing, os, subprocess, sys, time; {NEVER_SLOW if script in WRITES else ''}"
+        run_python("-c", f"{imports}\n{script}", stdout=theirs.fileno())
         ours.setblocking(False)
         writes = []
-        while len(writes) < len(WRITES[script]) or not is_over(ours):
+        expected = (WRITES | SLOW_WRITES)[script]
+        while len(writes) < len(expected) or not is_over(ours):
             writes.append(ours.recv(1 << 20).decode())
-    assert writes == WRITES[script]
+    assert writes == expected
 
 
 def is_over(received: socket.socket) -> bool:
@@ -74,6 +84,7 @@ def test_lines_of_threads_stay_apart() -> None:
     """Each in the middle of a line while the others print and flush theirs; one ends without a newline."""
     script = """
         import sys, threading
+        NEVER_SLOW
         meet = threading.Barrier(4)
         def say(name):
             for i in range(5):
@@ -87,7 +98,7 @@ def test_lines_of_threads_stay_apart() -> None:
         [thread.join() for thread in threads]
         print("over")
     """
-    *whole, last = run_python("-c", textwrap.dedent(script)).splitlines()
+    *whole, last = run_python("-c", textwrap.dedent(script).replace("NEVER_SLOW", NEVER_SLOW)).splitlines()
     assert sorted(whole) == sorted([f"{name} {i} said" for name in "abcd" for i in range(5)] + ["over"])
     assert sorted(last[i : i + 6] for i in range(0, len(last), 6)) == ["a ends", "b ends", "c ends", "d ends"]
 

@@ -117,7 +117,7 @@ BAD = {
         "log_uniform_values needs 0 < min < max, got min=0.0",
     ),
     "unknown method": (TOY.replace("grid", "gird"), "sweep.yaml:3: method: unknown value 'gird'; did you mean 'grid'?"),
-    "program not found": (TOY.replace("toy.py", "ghost.py"), "program 'ghost.py' not found"),
+    "program not found": (TOY.replace("toy.py", "ghost.py"), "program 'ghost.py' not found; looked in /"),
     "constraint on an unknown parameter": (
         TOY + "    constraints: ['z=1 -> x=2']\n",
         "constraint on unknown parameter 'z'",

@@ -25,6 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("train.py", "pkg/train.py", "app/__main__.py", "src/deep/fit.py", "train.jl"):
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).touch()
+    (tmp_path / "calls.py").write_text("def fit(): pass\n")
     (tmp_path / "plain.sh").touch()
     (tmp_path / "dash.sh").write_text("#!/usr/bin/env -S dash -e\n")
     (tmp_path / "tool").write_text("#!/usr/bin/env python3\n")
@@ -70,6 +71,35 @@ def test_a_program_need_not_be_a_python_file(
     assert (missing_program(found), argv_of(found)) == (None, expected)
 
 
+@pytest.mark.parametrize(
+    ("program", "command", "module", "inner"),
+    [
+        ("calls:fit", None, "calls", "."),
+        ("calls.py:fit", ["${env}", "${interpreter}", "-u", "${program}", "${args}"], "calls", "."),
+        ("lib.calls:Fit", ["python3", "${program}", "${args}"], "lib.calls", "."),
+        ("lib/calls.py:again", None, "calls", "lib"),
+        ("lib:run", None, "lib", "."),
+        ("broken:any", None, "broken", "."),  # its runs complain of it
+        ("starred:any", None, "starred", "."),
+    ],
+)
+def test_a_program_may_be_a_function_of_a_module(
+    folder: Path, program: str, command: list[str] | None, module: str, inner: str
+) -> None:
+    (folder / "lib").mkdir()
+    (folder / "lib" / "__init__.py").write_text("if True:\n    from lib.calls import fit as run\n")
+    for path in ("calls.py", "lib/calls.py"):
+        (folder / path).write_text("def fit(): pass\nclass Fit: pass\nagain = fit\n")
+    (folder / "starred.py").write_text("from calls import *\n")
+    (folder / "broken.py").write_text("def any(:\n")
+
+    found = load(program, command)
+
+    code = f"import importlib; importlib.import_module('{module}').{program.rpartition(':')[2]}()"
+    assert (missing_program(found), argv_of(found)[-3:]) == (None, ["-c", code, "--a=1"])
+    assert found.working_dir == (folder / inner).resolve()
+
+
 def test_a_program_that_is_a_link_keeps_its_own_name(folder: Path) -> None:
     (folder / "link.py").symlink_to(folder / "pkg" / "train.py")
 
@@ -93,7 +123,11 @@ def test_a_command_s_executable_is_looked_for_beside_the_interpreter_too(monkeyp
             None,
             "names no program: write program: FILE, the script that trains once (there is train.py, pkg/train.py",
         ),
-        ("train:main", None, "program 'train:main' is a function, as wandb.agent takes it: write program: FILE"),
+        ("train:main", None, "program 'train:main': train.py has no function 'main'"),
+        ("calls.py:fitt", None, "program 'calls.py:fitt': calls.py has no function 'fitt'; did you mean 'fit'?"),
+        ("fit:main", None, "program 'fit:main' not found; there is src/deep/fit.py:main: write program: src/deep/fit"),
+        ("calls:fit", ["${interpreter}", "-m", "${program}"], "is a function, which Python alone can call"),
+        ("calls:fit", ["torchrun", "${program}"], "is a function, which Python alone can call: write command: ['$"),
         ("fit.py", None, "program 'fit.py' not found; there is src/deep/fit.py: write program: src/deep/fit.py"),
         ("nothing.py", None, "program 'nothing.py' not found"),
         ("train.py", ["${args}"], "command: program and interpreter are missing: write ${interpreter} and ${program}"),
@@ -142,14 +176,37 @@ def test_the_python_of_an_activated_environment_runs_other_programs(
     assert any(f"are started with {python} ({variable})" in note for note in load_sweep_notes("train.py"))
 
 
-def load_sweep_notes(program: str) -> Sequence[str]:
-    load(program)
+def load_sweep_notes(program: str, command: Sequence[str] | None = None) -> Sequence[str]:
+    load(program, command)
     return load_sweep(Path("sweep.yaml")).warnings
 
 
 @pytest.mark.parametrize("prefix", ["", "/nowhere", sys.prefix])
 def test_an_environment_that_is_gone_or_our_own_changes_nothing(prefix: str) -> None:
     assert find_python({"VIRTUAL_ENV": prefix}) == (sys.executable, None)
+
+
+@pytest.mark.parametrize(
+    ("program", "command", "n_told"),
+    [
+        ("sources.fit", ["${interpreter}", "-m", "${program}"], 1),
+        ("train.py", ["torchrun", "-m", "sources", "${args}"], 1),
+        ("sources.fit:run", None, 1),
+        ("pkg.train", ["${interpreter}", "-m", "${program}"], 0),
+        ("json.tool", ["${interpreter}", "-m", "${program}"], 0),
+        ("train.py", ["${interpreter}", "${program}", "-m", "lr=1"], 0),
+    ],
+)
+def test_a_package_in_src_that_is_not_installed_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, program: str, command: list[str] | None, n_told: int
+) -> None:
+    for name in ("sources/__init__.py", "sources/fit.py", "pkg/train.py"):
+        (folder / "src" / name).parent.mkdir(exist_ok=True)
+        (folder / "src" / name).write_text("def run(): pass\n")
+    sentence = "sources lies in src/: install it (pip install -e .), or start sweepline with PYTHONPATH=src"
+    assert [note.endswith(sentence) for note in load_sweep_notes(program, command) if "src" in note] == [True] * n_told
+    monkeypatch.setenv("PYTHONPATH", "src")
+    assert not any("src" in note for note in load_sweep_notes(program, command))
 
 
 def notes(parameters: str, command: str = "['${interpreter}', '${program}', '${args}']", script: str = "") -> list[str]:

@@ -527,17 +527,43 @@ def test_a_sweep_runs_in_the_folder_of_its_file(folder: Path) -> None:
         ("cfg2", ["train.py"], "cfg2"),
     ],
 )
+@pytest.mark.parametrize("program", ["program: train.py\n", "command: [/bin/sh, train.py, '${args}']\n"])
 def test_a_folder_of_configs_beside_the_program_stands_for_its_parent(
-    folder: Path, inner: str, files: list[str], expected: str
+    folder: Path, inner: str, files: list[str], expected: str, program: str
 ) -> None:
     path = folder / inner / "sweep.yaml"
     (folder / "train.py").unlink(missing_ok=True)
     for file in [path, *(folder / name for name in files)]:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
-    path.write_text("program: train.py\n" + HEAD.replace("program: train.py\n", "") + LIST)
+    path.write_text(program + HEAD.replace("program: train.py\n", "") + LIST)
 
     assert load_sweep(path).experiment_dir == (folder / expected).resolve()
+
+
+@pytest.mark.parametrize(
+    ("program", "file", "expected"),
+    [
+        ("program: pkg.train\ncommand: [python, -m, '${program}']", "pkg/train.py", "."),
+        ("program: pkg.train\ncommand: [python, -m, '${program}']", "src/pkg/train.py", "."),
+        ("command: [python, -m, pkg, '${args}']", "pkg/__main__.py", "."),
+        ("command: [torchrun, -m, pkg.train]", "src/pkg/train/__init__.py", "."),
+        ("command: [python, scripts/train.py, base.yaml]", "scripts/train.py", "."),
+        ("program: train:main", "train.py", "."),
+        ("program: pkg", "pkg/__main__.py", "."),
+        ("command: [python, -m, pkg.train]", "pkg/other.py", "configs"),
+        ("command: [python, '${args}']", "train.py", "configs"),
+    ],
+)
+def test_modules_and_words_of_the_command_tell_the_folder_too(
+    folder: Path, program: str, file: str, expected: str
+) -> None:
+    for path in (folder / file, folder / "configs" / "base.yaml"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (folder / "configs" / "sweep.yaml").write_text(f"{program}\n" + HEAD.replace("program: train.py\n", "") + LIST)
+
+    assert load_sweep(folder / "configs" / "sweep.yaml").experiment_dir == (folder / expected).resolve()
 
 
 def test_program_outputs_and_csv_are_relative_to_the_experiment_folder(folder: Path) -> None:

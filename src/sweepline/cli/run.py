@@ -341,8 +341,9 @@ def _check_startable(settings: SweepSettings, plan: Plan, *, count: int | None) 
     """Say before anything starts that the program is not there, or that there is nothing to run, or no end to it."""
     problem = missing_program(settings.command)
     if problem:
-        places = dict.fromkeys((settings.experiment_dir, Path.cwd()))
-        looked = f"; looked in {' and '.join(map(str, places))}" if "not found" in problem else ""
+        own, here = settings.experiment_dir, Path.cwd()
+        places = f"{here}" if own.resolve() == here.resolve() else f"{own} and {here}"
+        looked = f"; looked in {places}" if "not found" in problem else ""
         raise ConfigError(f"{display_path(settings.path)}: {problem}{looked}")
     if settings.needs_limit and count is None:
         raise ConfigError(

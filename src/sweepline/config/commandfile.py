@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from sweepline.config.command import NATIVE_PROGRAM, Command
 from sweepline.config.faults import Faults
 from sweepline.config.interpreter import find_python
 from sweepline.config.macros import check_macros, find_unread_macro, names_run_dir
+from sweepline.config.modules import SOURCE_FOLDER, call_function, is_file, needs_source_folder, read_function
 from sweepline.config.outputs import (
     HYDRA_SENTENCE,
     describe_folder_named_by_time,
@@ -25,8 +28,8 @@ from sweepline.config.program import (
     complete_items,
     default_items,
     explain_absence,
+    explain_function,
     find_program,
-    is_file,
     names_module,
 )
 from sweepline.config.schema import SweepModel
@@ -58,12 +61,7 @@ class CommandReader:
         model, faults = self.model, self.faults
         interpreter, variable = find_python(os.environ)
         wanted = [str(item) for item in model.command or ()]
-        folders = (self.experiment_dir, Path.cwd())
-        name = model.program or NATIVE_PROGRAM
-        program = find_program(name, folders, is_module=names_module(wanted), interpreter=interpreter)
-        not_found = ""
-        if program.path is None and not program.is_module and (not wanted or any("${program}" in i for i in wanted)):
-            not_found = explain_absence(model.program, folders)
+        program, not_found = self._find_program(wanted, interpreter)
         if model.program is None and (not wanted or any("${program}" in item for item in wanted)):
             faults.warn(("program",), not_found or f"no program given, {NATIVE_PROGRAM} is assumed")
         items = None if self.is_native else self._items(program, interpreter)
@@ -76,7 +74,7 @@ class CommandReader:
         style = model.arguments
         policy = self._policy()
         command = Command(
-            program=name,
+            program=program.name,
             program_path=program.path,
             working_dir=program.working_dir,
             items=items,
@@ -92,13 +90,30 @@ class CommandReader:
             policy=policy,
         )
         told = style.model_dump(exclude_none=True, exclude_defaults=True)
-        identity = canonical_json([name, model.command, contents, policy.get("threads"), *([told] if told else [])])
+        identity = canonical_json(
+            [program.name, model.command, contents, policy.get("threads"), *([told] if told else [])]
+        )
         return command, identity
+
+    def _find_program(self, wanted: Sequence[str], interpreter: str) -> tuple[Program, str]:
+        """Return the program, and a sentence where the command needs it and it is not there."""
+        folders, name = (self.experiment_dir, Path.cwd()), self.model.program or NATIVE_PROGRAM
+        is_module = names_module(wanted) and read_function(name) is None
+        program = find_program(name, folders, is_module=is_module, interpreter=interpreter)
+        if wanted and not any("${program}" in item for item in wanted):
+            return program, ""
+        if program.path is None and not is_module:
+            return program, explain_absence(self.model.program, folders)
+        refusal = explain_function(program, wanted)
+        return (replace(program, path=None, function=None), refusal) if refusal else (program, "")
 
     def _items(self, program: Program, interpreter: str) -> list[str]:
         if self.model.command is None:
-            return default_items(program)
-        return complete_items([format_python(item) for item in self.model.command], interpreter)
+            items = default_items(program)
+        else:
+            items = complete_items([format_python(item) for item in self.model.command], interpreter)
+        called = call_function(items, program.function.code) if program.function else None
+        return called or items
 
     def _policy(self) -> dict[str, Any]:
         """Return what our trainer is asked beside the parameters, where the sweep file says it."""
@@ -129,10 +144,26 @@ class CommandReader:
             return
         for position, sentence in check_macros(items, [parameter.name for parameter in parameters]):
             self.faults.warn(("command", position), sentence)
+        self._note_source_folder(command)
         self._check_values(command, parameters, rules)
         self._note_unread_macros(parameters)
         if len(parameters) > sum(isinstance(p.parameter, Constant) for p in parameters) or command.passes_seed:
             self._note_shared_output(command, parameters)
+
+    def _note_source_folder(self, command: Command) -> None:
+        """Say that a module cannot be imported as its project is not installed."""
+        items = command.items or ()
+        named = [word for before, word in itertools.pairwise(items) if before == "-m"]
+        function = read_function(command.program) if "-c" in items else None
+        modules = [command.program if word == "${program}" else word for word in named]
+        for name in [*modules, *([function.module] if function else [])]:
+            if needs_source_folder(name, folder=command.working_dir, interpreter=command.interpreter):
+                package = name.partition(".")[0]
+                self.faults.note(
+                    (),
+                    f"{package} lies in {SOURCE_FOLDER}/: install it (pip install -e .), or start sweepline with "
+                    f"PYTHONPATH={SOURCE_FOLDER}",
+                )
 
     def _check_values(self, command: Command, parameters: Sequence[NamedParameter], rules: Sequence[Rule]) -> None:
         """Refuse values that the command's way of writing arguments cannot write."""

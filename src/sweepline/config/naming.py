@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sweepline.config.modules import is_file, module_file, read_function
+from sweepline.config.program import names_module
 from sweepline.errors import ConfigError
 from sweepline.values import display_path, read_yaml
 
@@ -18,19 +20,30 @@ CONFIG_FOLDERS = frozenset({"cfg", "configs", "config", "conf", "sweeps"})
 MAX_NAME_BYTES = 200  # file systems take 255
 
 
-def find_experiment_dir(path: Path, program: str) -> Path:
+def find_experiment_dir(path: Path, program: str, items: Sequence[str]) -> Path:
     """Return the folder that the paths of a sweep file are relative to.
 
     It is the file's own folder; of one called ``cfg`` the parent, and of one called ``configs`` or alike the nearest
-    above it that holds the program, unless the program, or what earlier starts wrote, lies in the file's own.
+    at or above it that holds the program, or what ``items``, the command, names, unless earlier starts wrote into one
+    below that.
     """
     own = path.parent
     if own.name == "cfg":
         return own.parent
-    folder = own
-    while folder.name in CONFIG_FOLDERS and not _is_file(folder / program) and not (folder / OUTPUTS).is_dir():
-        folder = folder.parent
-    return folder if _is_file(folder / program) else own
+    folders = [own]
+    while folders[-1].name in CONFIG_FOLDERS and not (folders[-1] / OUTPUTS).is_dir():
+        folders.append(folders[-1].parent)
+    programs = [(program, "-m" if names_module(items) else ""), *zip(items, ("", *items), strict=False)]
+    held = (folder for word, before in programs for folder in folders if _holds(folder, word, is_module=before == "-m"))
+    return next(held, own)
+
+
+def _holds(folder: Path, word: str, *, is_module: bool) -> bool:
+    if is_module:
+        return module_file(folder, word) is not None
+    function = read_function(word)
+    is_there = is_file(folder / word) or is_file(folder / word / "__main__.py")
+    return not Path(word).is_absolute() and (is_there or (function is not None and function.find(folder) is not None))
 
 
 def name_sweep(path: Path, experiment_dir: Path, given: str | None) -> tuple[str, str | None]:
@@ -62,7 +75,7 @@ def check_owner(path: Path, sweep_dir: Path, plan: Mapping[str, Any]) -> None:
     """
     told = plan.get("sweep_file")
     other = (sweep_dir / told).resolve() if isinstance(told, str) else None
-    if other is not None and other != path.resolve() and _is_file(other):
+    if other is not None and other != path.resolve() and is_file(other):
         raise ConfigError(
             f"{display_path(path)}: {display_path(other)} has the same name {sweep_dir.name!r}, and its runs are in "
             f"{display_path(sweep_dir)}; give one of the two files another 'name'"
@@ -89,10 +102,3 @@ def _is_old_record_of(path: Path, plan: Mapping[str, Any]) -> bool:
     return any(
         told.name == path.name and plan.get("sweep") in told.parts[-3:-1] for told in map(Path, plan.get("inputs", ()))
     )
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that no file can have
-        return False

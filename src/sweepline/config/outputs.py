@@ -8,9 +8,10 @@ from typing import Any
 
 _FOLDER_NAME = re.compile(
     r"(?:.*[.])?(?:hydra\.run\.dir|default_root_dir|out|output|(?:out|output|save)[_-]?(?:dir|folder|path)|"
-    r"(?:logs?|results?|ckpt|checkpoints?|work|exp|experiment)[_-]?(?:dir|folder))",
+    r"(?:logs?|results?|ckpt|checkpoints?|work|exp|experiment|model|run|tb|tensorboard)[_-]?(?:dir|folder))",
     re.IGNORECASE,
 )
+_FILE = re.compile(r".*[^/][.][A-Za-z][A-Za-z0-9]{0,7}", re.DOTALL)
 _OPTION = re.compile(r"(?:-{1,2}|\+{0,2})([A-Za-z][\w.-]*)(?:=(.*))?", re.DOTALL)
 _HYDRA_FOLDER = ("hydra.run.dir", "hydra.sweep.dir", "hydra/run")
 
@@ -19,10 +20,10 @@ def find_shared_output(items: Sequence[str], constants: Mapping[str, Any]) -> tu
     """Return the parameter's name or the item's position, and a sentence, where all runs are given one folder."""
     for name, value in constants.items():
         if _is_shared(name, value):
-            return name, _sentence(f"{name}: {value}", f"{name}: ${{run_dir}}")
-    for i, name, value in _options(items):
+            return name, _sentence(f"{name}: ", value)
+    for i, name, written, value in _options(items):
         if _is_shared(name, value):
-            return i, _sentence(f"{name} {value}", f"{name} ${{run_dir}}")
+            return i, _sentence(written, value)
     return None
 
 
@@ -37,9 +38,21 @@ HYDRA_SENTENCE = (
 )
 
 
-# A format of strftime to the second that no clock shows, as it has neither blanks nor colons: a folder's name. And what
-# TensorBoard does by itself.
-_NAMED_BY_TIME = re.compile(rb"""["'][^"'\n :]*%S[^"'\n :%]*["']|SummaryWriter\(\s*\)""")
+# A format of strftime to the second that no clock shows, as it has neither blanks nor colons: a folder's name; such a
+# format, or whole seconds, within an f-string without blanks. And what TensorBoard does by itself.
+_NAMED_BY_TIME = re.compile(
+    rb"""
+    ["'] [^"'\n\ :]* %S [^"'\n\ :%]* ["']
+    | \b [fF][rR]? ["'] [^"'\n\ ]{0,200}
+        (?: :% [^"'\n\ :{}]{0,200} %S [^"'\n\ :%{}]{0,200}
+            | \{(?:int|round)\((?:time\.)?time\(\)\)
+            | \{(?:time\.)?time\(\):\.0f )
+        \} [^"'\n\ ]{0,200} ["']
+    | \b str\((?:int|round)\((?:time\.)?time\(\)\)\)
+    | SummaryWriter\(\s*\)
+    """,
+    re.VERBOSE,
+)
 
 
 def find_folder_named_by_time(source: bytes) -> int | None:
@@ -56,21 +69,28 @@ def describe_folder_named_by_time(where: str) -> str:
     )
 
 
-def _sentence(written: str, better: str) -> str:
-    return f"all runs write to one folder ({written}) and overwrite each other's files; {better} gives each its own"
+def _sentence(written: str, value: str) -> str:
+    return (
+        f"all runs write to one folder ({written}{value}) and overwrite each other's files; {written}${{run_dir}} "
+        "gives each its own"
+    )
 
 
 def _is_shared(name: str, value: Any) -> bool:
     is_told = isinstance(value, str) and value not in ("", "/dev/null") and "${" not in value
-    return is_told and _FOLDER_NAME.fullmatch(name) is not None
+    if not is_told or _FOLDER_NAME.fullmatch(name) is None:
+        return False
+    return name.lower().endswith(("dir", "folder")) or _FILE.fullmatch(value) is None
 
 
-def _options(items: Sequence[str]) -> Iterator[tuple[int, str, str]]:
+def _options(items: Sequence[str]) -> Iterator[tuple[int, str, str, str]]:
+    """Yield the position, the name, what is written before the value, and the value of each option."""
     for i, item in enumerate(items):
         found = _OPTION.fullmatch(item)
         if found is None:
             continue
         following = items[i + 1] if i + 1 < len(items) and item.startswith("-") else ""
-        value = found[2] if found[2] is not None else following
+        written = f"{item} " if found[2] is None else item[: found.start(2)]
+        value = following if found[2] is None else found[2]
         if value and not value.startswith("-"):
-            yield i, found[1], value
+            yield i, found[1], written, value

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sweepline.config.command import DEFAULT_COMMAND, ENV, Command
 from sweepline.config.macros import MACROS_OF_THE_COMMAND, WHOLE_MACROS
+from sweepline.config.modules import Function, call_function, is_file, module_file, read_function
 from sweepline.values import display_path
 
 _SHELL_SUFFIXES = (".sh", ".bash")
@@ -20,7 +21,6 @@ _MAX_SOURCE_BYTES = 1 << 20
 _MAX_PLACES_LOOKED_AT, _MAX_DEPTH, _MAX_NAMED = 2000, 3, 3
 _NOT_LOOKED_INTO = ("outputs", "wandb", "node_modules", "__pycache__", "site-packages")
 _SPLIT = ("-S", "--split-string")  # with which env takes a whole command as one word
-_FUNCTION = re.compile(r"([\w./-]+):(\w+)")
 _LIKELY_SCRIPT = re.compile(r"train|main|run|sweep|fit|experiment")
 _HYDRA_IMPORT = re.compile(rb"^\s*(?:import|from)\s+hydra(?:_zen)?\b", re.MULTILINE)
 
@@ -33,13 +33,15 @@ class Program:
     path: Path | None
     working_dir: Path
     is_module: bool = False
+    function: Function | None = None
+    """What is called of the file at ``path``, which is imported rather than executed."""
 
     @property
     def source(self) -> Path | None:
         """The Python file that is run, as far as it can be told."""
         if not self.is_module:
             return self.path
-        return _module_file(self.working_dir, self.name)
+        return module_file(self.working_dir, self.name)
 
     @property
     def speaks_hydra(self) -> bool:
@@ -57,11 +59,17 @@ def find_program(name: str, folders: Sequence[Path], *, is_module: bool, interpr
     A file that is a link keeps its own name, as it would on a command line.
     """
     for folder in folders:
-        if is_module and _module_file(folder, name):
+        if is_module and module_file(folder, name):
             return Program(name=name, path=None, working_dir=folder.resolve(), is_module=True)
         path = folder / name
         if not is_module and (is_file(path) or is_file(path / "__main__.py")):
             return Program(name=name, path=path.parent.resolve() / path.name, working_dir=folder.resolve())
+    function = read_function(name)
+    for found in (function.find(folder) for folder in folders) if function else ():
+        if found:
+            path, root = found
+            path = path.parent.resolve() / path.name
+            return Program(name=name, path=path, working_dir=root.resolve(), function=function)
     executable = None if is_module else find_executable(name, interpreter)
     return Program(name=name, path=executable, working_dir=Path.cwd(), is_module=is_module)
 
@@ -140,16 +148,28 @@ def explain_absence(name: str | None, folders: Sequence[Path]) -> str:
         scripts = _likely_scripts(folders)
         beside = f" (there is {', '.join(scripts)})" if scripts else ""
         return f"names no program: write program: FILE, the script that trains once{beside}"
-    function = _FUNCTION.fullmatch(name)
-    if function:
-        return (
-            f"program {name!r} is a function, as wandb.agent takes it: write program: FILE, a script that calls "
-            f"{function[2]}()"
-        )
-    elsewhere = [path for folder in folders for path in _walk(folder) if path.name == Path(name).name]
-    shown = dict.fromkeys(os.path.relpath(path, folders[0]) for path in elsewhere)
+    function = read_function(name)
+    file, call = (Path(name), "") if function is None else (Path(function.file), f":{function.function}")
+    elsewhere = [path for folder in folders for path in _walk(folder) if path.name == file.name]
+    shown = dict.fromkeys(os.path.relpath(path, folders[0]) + call for path in elsewhere)
     hint = f"; there is {' and '.join(list(shown)[:_MAX_NAMED])}: write program: {next(iter(shown))}" if shown else ""
     return f"program {name!r} not found{hint}"
+
+
+def explain_function(program: Program, items: Sequence[str]) -> str | None:
+    """Return a sentence where a program's function is not there, or where the command cannot call one."""
+    function, path = program.function, program.path
+    if function is None or path is None:
+        return None
+    absence = function.explain_absence(path)
+    if absence:
+        return f"program {program.name!r}: {absence}"
+    if call_function(items, function.code) is None:
+        return (
+            f"program {program.name!r} is a function, which Python alone can call: write command: "
+            f"['${{interpreter}}', '${{program}}', '${{args}}'], or program: FILE, a script that calls it"
+        )
+    return None
 
 
 def _likely_scripts(folders: Sequence[Path]) -> list[str]:
@@ -171,20 +191,6 @@ def _walk(folder: Path) -> Iterator[Path]:
             if n_seen > _MAX_PLACES_LOOKED_AT:
                 return
             yield Path(place) / name
-
-
-def _module_file(folder: Path, name: str) -> Path | None:
-    base = folder.joinpath(*name.split("."))
-    candidates = (base.with_name(f"{base.name}.py"), base / "__main__.py", base / "__init__.py")
-    return next((path for path in candidates if is_file(path)), None)
-
-
-def is_file(path: Path) -> bool:
-    """Whether a path is a file; False for a name that no file can have."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def missing_program(command: Command) -> str | None:

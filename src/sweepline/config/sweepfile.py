@@ -121,7 +121,8 @@ class _Reader:
 
     def __init__(self, path: Path, model: SweepModel, faults: Faults, fixed: Sequence[str]) -> None:
         self.path, self.model, self.faults, self.fixed = path, model, faults, fixed
-        self.experiment_dir = find_experiment_dir(path, model.program or NATIVE_PROGRAM)
+        items = [str(item) for item in model.command or ()]
+        self.experiment_dir = find_experiment_dir(path, model.program or NATIVE_PROGRAM, items)
 
     def read(self) -> SweepSettings:
         of_file = self._parameters()

@@ -6,13 +6,17 @@ Has each printed line go out in one write: lines of several processes and thread
 
 import sys
 
+_LONGEST_HELD_S = 0.1  # of a line that grows
+
 
 def _write_whole_lines(stream):
-    """Hold text until its line ends or it is flushed, as in a terminal, that of each thread by itself."""
+    """Hold text until its line ends, grows slowly, or is flushed, that of each thread by itself."""
+    import os
     from _thread import get_ident
+    from time import monotonic
 
     write, flush = stream.write, stream.flush
-    begun = {}  # type: dict[int, str]  # lines by thread
+    begun, since = {}, {}  # type: dict[int, str], dict[int, float]  # lines by thread; when they last changed
 
     def write_lines(text):
         if not isinstance(text, str) or "\r" in text:  # a progress bar's; anything else is refused
@@ -21,8 +25,15 @@ def _write_whole_lines(stream):
         thread, end = get_ident(), text.rfind("\n") + 1
         if end:
             write(begun.pop(thread, "") + text[:end])
-        if end < len(text):
-            begun[thread] = begun.get(thread, "") + text[end:]
+        if end == len(text):
+            return end
+        if end or thread not in begun:
+            begun[thread], since[thread] = text[end:], monotonic()
+        elif monotonic() - since[thread] < _LONGEST_HELD_S:
+            begun[thread] = begun.get(thread, "") + text  # as a signal's handler may have ended it meanwhile
+        else:  # dots that tell of progress: the words of one print come faster
+            write(begun.pop(thread, "") + text)
+            begun[thread], since[thread] = "", monotonic()
         return len(text)
 
     def flush_begun():
@@ -31,8 +42,16 @@ def _write_whole_lines(stream):
                 write(begun.pop(thread, ""))
         flush()
 
+    def leave_nothing_to_a_child():
+        try:  # noqa: SIM105 (an import that takes time)
+            flush_begun()
+        except Exception:  # closed, or nobody reads it: no reason to tell of at a fork
+            pass
+
     stream.reconfigure(line_buffering=True)
     stream.write, stream.flush = write_lines, flush_begun
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=leave_nothing_to_a_child, after_in_child=begun.clear)
 
 
 for _stream in (sys.stdout, sys.stderr):
