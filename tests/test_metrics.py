@@ -116,7 +116,7 @@ def test_a_metric_line_is_found_in_what_terminals_get(output: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["loss=0.5", "metric loss=0.5", "METRICS loss=0.5", "METRIC_X loss=0.5", "the METRIC is loss=0.5 here", ""],
+    ["loss=0.5", "metric loss=0.5", "METRICS loss=0.5", "METRIC_X loss=0.5", "the METRIC system", "METRICS: 3", ""],
 )
 def test_a_line_of_something_else_is_passed_over(line: str) -> None:
     assert (parse_metric_line(line), read(line).n_bad_lines) == (None, 0)
@@ -180,6 +180,16 @@ def test_a_metric_is_read_whatever_stands_before_it_on_its_line(line: str, value
         ("METRIC a=METRIC b=2", {"b": 2.0}, "METRIC a="),
         ("METRIC a=1e-METRIC b=2", {"b": 2.0}, "METRIC a=1e-"),
         ("INFO METRIC loss = 0.5", {}, "METRIC loss = 0.5"),
+        ("INFO METRIC loss: 0.5", {}, "METRIC loss: 0.5"),
+        ("INFO METRIC: loss: nan", {}, "METRIC: loss: nan"),
+        ("INFO METRIC loss 0.5", {}, "METRIC loss 0.5"),
+        ("INFO METRIC {'loss': 0.5}", {}, "METRIC {'loss': 0.5}"),
+        ("INFO METRIC val loss=0.3", {}, "METRIC val loss=0.3"),
+        ("INFO METRIC val/loss@1=0.5", {}, "METRIC val/loss@1=0.5"),
+        ("INFO METRIC accuracy [%]: 95", {}, "METRIC accuracy [%]: 95"),
+        ("INFO METRIC loss: tensor(0.5)", {}, "METRIC loss: tensor(0.5)"),
+        ("12sMETRIC loss: 0.5 METRIC acc=1", {"acc": 1.0}, "METRIC loss: 0.5 "),
+        ("the METRIC is loss=0.5 here", {}, "METRIC is loss=0.5 here"),
         ("MY_METRIC loss=0.5", {}, "_METRIC loss=0.5"),
     ],
 )
@@ -191,7 +201,18 @@ def test_what_is_not_understood_is_counted_and_costs_no_other_pair(
     assert (reader.latest, reader.n_bad_lines, reader.bad_lines) == (values, 1, [kept])
 
 
-@pytest.mark.parametrize("line", ['    print(f"METRIC loss={loss}")', 'log.info("METRIC loss=%s", loss)'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        '    print(f"METRIC loss={loss}")',
+        'log.info("METRIC loss=%s", loss)',
+        'log.info("METRIC loss: %.3f", loss)',
+        'log.info(f"epoch METRIC loss: {loss:.3f} {1}")',
+        'log.info("epoch METRIC loss %.3f", 0.5)',
+        "print('METRIC ' + name + ': ' + str(0.5))",
+        "print('done METRIC loss: ' + str(0.5))",
+    ],
+)
 def test_the_source_of_a_metric_line_is_no_metric_line(line: str) -> None:
     assert (read(f"{line}\n").latest, read(f"{line}\n").n_bad_lines) == ({}, 0)
 

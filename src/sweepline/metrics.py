@@ -33,6 +33,14 @@ _PLAIN_LINE = re.compile(rf"METRIC(?:[ \t]++{_NAME}={NUMBER})++[ \t]*+", re.ASCI
 _PLAIN_PAIR = re.compile(rf"({_NAME})=({NUMBER})", re.ASCII)
 _PAIR = re.compile(rf"(?<![^ \t,;])({_NAME})=((?>{NUMBER}))(?=[ \t]|\Z|[,;](?![\d.]))", re.ASCII)
 _START = re.compile(rf"METRIC(?=:?[ \t]++{_NAME}[ \t]*+=(?![{{%$]))", re.ASCII)  # not: the source of a print
+_SAID = r"(?:(?!METRIC)(?:[^\s\"'{}$=:,;%]|%(?![\w.(])){1,64}+[ \t]*+)"  # a word that is part of no source of a print
+_LIKE_START = re.compile(
+    rf"""(?<![A-Z_"'`])METRIC(?=:?[ \t]++(?:
+    \{{[ \t]*+["'] | [(\[]{_NAME}[ \t]*+=(?![={{%$"'])
+    | {_SAID}{{1,3}}=(?![={{%$"'])
+    | (?:{_SAID}{{1,3}}:[ \t]*+(?:[\w.]{{1,64}}+\()?|{_SAID}{{0,2}}(?<=[ \t]))(?:{NUMBER}|None)(?!\w)))""",
+    re.ASCII | re.VERBOSE,
+)
 _WORD_GOES_ON = re.compile(r"METRIC\w")
 _LINE_END = re.compile(rb"[\r\n]+")
 
@@ -73,8 +81,8 @@ def _read_line(line: str) -> tuple[list[MetricPoint], list[str]]:
     if text.startswith("METRIC") and _PLAIN_LINE.fullmatch(text):
         return [_point(_PLAIN_PAIR.findall(text))], []
     points, faults = [], []
-    for part in _parts(text):
-        pairs = [] if part.startswith("_") else _PAIR.findall(part)
+    for part, has_pairs in _parts(text):
+        pairs = _PAIR.findall(part) if has_pairs else []
         if pairs:
             points.append(_point(pairs))
         if not pairs or _PAIR.sub("", part.removeprefix("METRIC")).strip(" \t,;"):
@@ -82,13 +90,18 @@ def _read_line(line: str) -> tuple[list[MetricPoint], list[str]]:
     return points, faults
 
 
-def _parts(text: str) -> Iterable[str]:
-    """Yield each part of a line from its METRIC on; with ``_`` before it where that makes it part of a longer name."""
-    starts = [match.start() for match in _START.finditer(text)]
-    if text.startswith("METRIC") and 0 not in starts and not _WORD_GOES_ON.match(text):
-        starts.insert(0, 0)
+def _parts(text: str) -> Iterable[tuple[str, bool]]:
+    """Yield each part of a line from its METRIC on, and whether its pairs are to be read.
+
+    They are not where METRIC ends a longer name (``_`` is part of the part then), nor where a sentence may have it.
+    """
+    kinds = {match.start(): False for match in _LIKE_START.finditer(text)}
+    if text.startswith("METRIC") and not _WORD_GOES_ON.match(text):
+        kinds[0] = True
+    kinds |= {match.start(): text[match.start() - 1 : match.start()] != "_" for match in _START.finditer(text)}
+    starts = sorted(kinds)
     for start, end in zip(starts, [*starts, len(text)][1:], strict=True):
-        yield text[start - (text[start - 1 : start] == "_") : end]
+        yield text[start - (text[start - 1 : start] == "_") : end], kinds[start]
 
 
 def _point(pairs: Iterable[tuple[str, str]]) -> MetricPoint:
@@ -291,8 +304,8 @@ class MetricReader:
     def _take_cut(self, raw: bytes, *, hides_metric: bool) -> None:
         """Take the beginning of a line that was too long: a number at its end may be half a number."""
         text = raw.decode("utf-8", "replace")
-        part = next(iter(_parts(strip_escapes(text).strip())), None)
-        if part is not None or hides_metric:
+        part = next((part for part, _ in _parts(strip_escapes(text).strip())), "")
+        if part or hides_metric:
             self._note_bad(part or text)
         if self._patterns:
             self._take_matches(text.rpartition(" ")[0])
