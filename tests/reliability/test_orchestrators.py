@@ -122,6 +122,8 @@ def test_refused_orchestrators_leave_the_running_sweep_as_it_is(project: Project
 
 def test_a_start_right_after_a_sigkill_waits_for_the_old_keeper_says_so_and_completes(project: Project) -> None:
     write_sweep(project, mode=["deaf"], x=[1, 2, 3], until=["go"])
+    sweep = (project.path / "sweep.yaml").read_text()
+    project.write("sweep.yaml", sweep.replace("grace: 1s", "grace: 5s"))  # long enough for the second start to see it
     process = start_quietly(project)
     wait_until(lambda: len(invocations(project)) == 2, "two runs are under way")
     kill(process)
@@ -130,7 +132,7 @@ def test_a_start_right_after_a_sigkill_waits_for_the_old_keeper_says_so_and_comp
     said = terminal_of(project)
     (project.path / "go").touch()
     assert again.wait(DEADLINE_S) == 0
-    assert "runs of an earlier start are still being stopped; waiting up to 11 s for them" in said
+    assert "runs of an earlier start are still being stopped; waiting up to 15 s for them" in said
     assert "resuming: 0 finished, 2 interrupted, 3 to do" in said
     assert (list(project.rows().state), faults(project)) == (["finished"] * 3, [])
 
