@@ -13,6 +13,7 @@ from sweepline.training.batchsize.policy import (
     limit_size,
     safety_factor,
     scaled_step_size,
+    size_cap,
     size_without_tuning,
     tuning_key,
 )
@@ -157,3 +158,18 @@ def test_the_old_place_of_a_key_is_moved_and_said_once() -> None:
 def test_what_stands_at_the_new_place_wins_over_the_old() -> None:
     config = load_config(None, ["training.optimize_batch_size=true", "batch_size_config.optimize_batch_size=false"])
     assert config.batch_size_config.optimize_batch_size is False
+
+
+@pytest.mark.parametrize(
+    ("overrides", "cap"),
+    [
+        ([], 400),
+        (["batch_size_config.safety_factor=1.0"], 200),
+        (["accumulate=4"], 100),
+        (["batch_size_config.memory_budget_gib=1"], 4000),
+        (["batch_size_config.max_batch_size=3000"], 3000),
+        (["device=cuda"], 4000),
+    ],
+)
+def test_where_nothing_bounds_a_search_on_a_cpu_an_epoch_keeps_twenty_steps(overrides: list[str], cap: int) -> None:
+    assert size_cap(load_config(None, ["device=cpu", *overrides]), 4000) == cap

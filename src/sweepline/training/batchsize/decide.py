@@ -30,7 +30,6 @@ from sweepline.training.config import TrainConfig
 
 TUNING_LOCK = ".tuning.lock"
 _WAITING_S = 20.0  # between two signs of life of a run that waits for the tuner of another
-FEW_STEPS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +79,7 @@ class Decider:
         )
         per_step = min(policy.examples_per_step(self._used(record)), self.n_examples)
         n_steps = -(-self.n_examples // per_step)
-        if policy.is_tuned(self.config) and n_steps < FEW_STEPS:
+        if policy.is_tuned(self.config) and n_steps < policy.FEW_STEPS:
             text += (
                 f"An epoch has {n_steps} step{'s' if n_steps > 1 else ''} with this size, which trains little: "
                 "batch_size_config.max_batch_size bounds it\n"

@@ -10,6 +10,8 @@ from decimal import ROUND_FLOOR, Decimal
 from sweepline.training import memory
 from sweepline.training.config import TrainConfig
 
+FEW_STEPS = 20  # an epoch should have as many, or it trains little
+
 
 def safety_factor(config: TrainConfig) -> tuple[float, str | None]:
     """Return the share of the largest size that is used, and a sentence where the mode's own is the larger one."""
@@ -115,8 +117,16 @@ def tuning_key(config: TrainConfig, device_name: str) -> str:
 
 
 def size_cap(config: TrainConfig, n_examples: int) -> int:
-    """Return the largest size that is of interest."""
-    return limit_size(config, n_examples, n_examples)
+    """Return the largest size that is of interest.
+
+    On a CPU without any bound memory sets none soon, and a whole epoch in a few steps trains nothing.
+    """
+    cap, sizes = limit_size(config, n_examples, n_examples), config.batch_size_config
+    bounds = (sizes.memory_budget_gib, sizes.max_batch_size, sizes.target_batch_size)
+    if config.device != "cpu" or any(bound is not None for bound in bounds):
+        return cap
+    n_batches = FEW_STEPS * (config.accumulate if isinstance(config.accumulate, int) else 1)
+    return min(cap, max(1, int(n_examples / n_batches / safety_factor(config)[0])))
 
 
 def accumulates(config: TrainConfig) -> bool:

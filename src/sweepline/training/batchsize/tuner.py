@@ -110,7 +110,7 @@ class Patience:
     def _is_no_faster(self) -> bool:
         """Whether two doublings have brought less than a tenth more examples a second."""
         rates = [probe.batch_size / probe.step_s for probe in self._probes if probe.status == OK and probe.step_s]
-        return len(rates) >= 3 and max(rates[-2:]) < WORTHWHILE * rates[-3]
+        return len(rates) >= 3 and max(rates[-2:]) < WORTHWHILE * max(rates[:-2])
 
 
 def memory_limit(config: TrainConfig) -> int | None:
