@@ -218,7 +218,7 @@ class Launcher:
             write_wandb_params(run_dir, arguments)
             if command.uses_args_file:
                 (run_dir / ARGS_JSON_FILE).write_text(json.dumps(arguments), encoding="utf-8")
-        overrides = command.overrides(run.params, run.seed, slot.told) if command.is_native else run.params
+        overrides = self.overrides(run, slot)
         text = "".join(f"{format_value(name)}: {format_value(value)}\n" for name, value in overrides.items())
         _write(run_dir / "overrides.yaml", f"{start_line}{text}")
         shown = self._format(self._argv(run, slot, variables, reveal=False), variables)
@@ -238,6 +238,11 @@ class Launcher:
             interpreter=find_interpreter(argv, working_dir=command.working_dir),
             cpus=slot_cpus(slot, self.threads) if settings.pin else (),
         )
+
+    def overrides(self, run: Run, slot: Slot) -> Mapping[str, Any]:
+        """Return what an expanded run is told, by name: what its effective config has to show."""
+        command = self.settings.command
+        return command.overrides(run.params, run.seed, slot.told) if command.is_native else run.params
 
     def _names_run_dir(self, run: Run) -> bool:
         return self.settings.command.names_run_dir or names_run_dir(run.params)

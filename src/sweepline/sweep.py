@@ -22,8 +22,8 @@ from sweepline.progress import ActiveRun, Observer, Progress
 from sweepline.recording.book import RecordBook, reading_of
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.history import EXTRA, IN_SWEEP, REMOVED, RunRecord
-from sweepline.recording.outcome import find_difference, has_effective_config, read_outcome
-from sweepline.recording.recovery import format_start
+from sweepline.recording.outcome import find_difference, has_effective_config
+from sweepline.recording.recovery import format_start, start_fields
 from sweepline.recording.room import DiskPause, excuse, has_room
 from sweepline.recording.tail import build_tail
 from sweepline.retries import Again, RetryPolicy
@@ -279,10 +279,10 @@ class Sweep:
         told = self._retries.as_told(run, record)
         in_sweep = IN_SWEEP if self.whole is None or run.run_id in self.whole else EXTRA
         code = self._code_now()
-        start_line = format_start(run, attempt=attempt, device=slot.device, code=code, in_sweep=in_sweep)
+        start = start_fields(run, attempt=attempt, device=slot.device, code=code, in_sweep=in_sweep)
+        start_line = format_start(start)
         task = self.launcher.prepare(told, slot, run_dir, attempt=attempt, n_tries=n_tries, start_line=start_line)
-        self.book.start(run, attempt, slot.device, code=code, in_sweep=in_sweep)
-        command, expanded = self.settings.command, self.launcher.expand(told).params
+        self.book.start(start)
         active = ActiveRun(
             run=run,
             attempt=attempt,
@@ -295,7 +295,7 @@ class Sweep:
                 objective=self.settings.objective,
                 logged=self.settings.logged_metrics,
             ),
-            asked=command.overrides(expanded, told.seed, slot.told) if command.is_native else expanded,
+            asked=self.launcher.overrides(self.launcher.expand(told), slot),
         )
         self._active.append(active)
         self.observer.run_started(active)
@@ -345,17 +345,7 @@ class Sweep:
         active, run = end.active, end.active.run
         if end.exit.errno in DISK_FULL:
             self._bear(DiskFullError(end.exit.not_started or ""))
-        outcome = read_outcome(
-            active.run_dir,
-            end.exit,
-            patterns=self.settings.patterns,
-            objective=self.settings.objective,
-            logged=self.settings.logged_metrics,
-            asked=active.asked,
-            is_own=self.settings.command.is_native,
-            working_dir=self.settings.command.working_dir,
-            measured=active.tail.finish(),
-        )
+        outcome = self.book.read(active.run_dir, end.exit, asked=active.asked, measured=active.tail.finish())
         if end.exit.is_disk_full and outcome.is_blameless:
             self._bear(DiskFullError(outcome.reason))
         excused = excuse(outcome, self.settings.objective)

@@ -17,6 +17,7 @@ import pytest
 from sweepline.recording.book import Reading, RecordBook
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.history import RunRecord
+from sweepline.recording.recovery import start_fields
 from sweepline.recording.table import LEADING, RunTable
 from sweepline.runs import Run, RunOutcome, State
 
@@ -249,7 +250,7 @@ def open_book(folder: SweepFolder) -> RecordBook:
 
 
 def end_run(book: RecordBook, run: Run, state: State, metrics: Mapping[str, float]) -> None:
-    book.start(run, 1, "cpu")
+    book.start(start_fields(run, attempt=1, device="cpu"))
     book.end(run, 1, RunOutcome(state=state, metrics=metrics))
     book.commit()
 
@@ -262,7 +263,7 @@ def test_a_row_stays_as_the_run_ended_while_the_run_is_tried_again(tmp_path: Pat
     end_run(first, failed, State.FAILED, {"loss": 0.5})
     first.close()
     second = open_book(folder)
-    second.start(failed, 2, "cpu")
+    second.start(start_fields(failed, attempt=2, device="cpu"))
     end_run(second, other, State.FINISHED, {"late": 1.0})
     second.close()
     folder.unlock()

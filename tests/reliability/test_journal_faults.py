@@ -24,6 +24,7 @@ from sweepline.recording.folders import SweepFolder
 from sweepline.recording.history import RunRecord, fold
 from sweepline.recording.invariants import check_invariants
 from sweepline.recording.journal import JOURNAL, QUARANTINE, VERSION, Journal, read_events
+from sweepline.recording.recovery import start_fields
 from sweepline.recording.table import RunTable
 from sweepline.runs import Run, RunOutcome, State
 from tests.reliability import IS_SOAK, SEED, scaled
@@ -58,7 +59,7 @@ def write_book(folder: Path, *, n_runs: int) -> None:
     book, _ = open_book(folder)
     book.note_event("sweep_start", sweep="s", pid=1)
     for number in range(n_runs):
-        book.start(run_of(number), 1, "cpu")
+        book.start(start_fields(run_of(number), attempt=1, device="cpu"))
         metrics = {"loss": number / 3, "accuracy": math.nan if number % 5 == 2 else -number}
         book.end(run_of(number), 1, RunOutcome(state=State.FINISHED, exit_code=0, duration_s=0.25, metrics=metrics))
         book.commit()
@@ -330,7 +331,7 @@ def test_a_table_that_is_changed_under_a_running_sweep_is_the_journals_again(boo
             (folder / "new").rename(table)
         else:
             table.write_bytes(changed)
-        book.start(run_of(100), 1, "cpu")
+        book.start(start_fields(run_of(100), attempt=1, device="cpu"))
         book.end(run_of(100), 1, RunOutcome(state=State.FINISHED, exit_code=0, metrics={"loss": 9.0}))
         book.commit()
         book.close()
@@ -380,7 +381,7 @@ def test_a_row_that_somebody_appends_right_after_a_rebuild_is_noticed(
         return found
 
     for number in range(2):
-        book.start(run_of(number), 1, "cpu")
+        book.start(start_fields(run_of(number), attempt=1, device="cpu"))
         book.end(run_of(number), 1, RunOutcome(state=State.FINISHED, metrics={"loss": 1.0}))
         with monkeypatch.context() as patch:
             if number == 0:  # the column is new: a rebuild
@@ -397,12 +398,12 @@ def test_a_table_changed_without_a_change_of_length_breaks_no_rebuild_and_is_men
     folder = tmp_path / "sweep"
     shutil.copytree(books, folder)
     book, _ = open_book(folder)
-    book.start(run_of(50), 1, "cpu")
+    book.start(start_fields(run_of(50), attempt=1, device="cpu"))
     book.end(run_of(50), 1, RunOutcome(state=State.FAILED, exit_code=1, metrics={"loss": 1.0}))
     book.commit()
     table = folder / "runs.csv"
     table.write_bytes(table.read_bytes().replace(b",", b"?"))
-    book.start(run_of(50), 2, "cpu")  # its row is to be taken out of the file
+    book.start(start_fields(run_of(50), attempt=2, device="cpu"))  # its row is to be taken out of the file
     book.end(run_of(50), 2, RunOutcome(state=State.FINISHED, exit_code=0, metrics={"loss": 2.0}))
     book.commit()
     book.close()
@@ -451,7 +452,7 @@ class Books(RuleBasedStateMachine):
         known = self.model.get(number)
         if number not in self.running and (known is None or known.state != State.FINISHED):
             self.running[number] = known.attempt + 1 if known else 1
-            self.book.start(run_of(number), self.running[number], "cpu")
+            self.book.start(start_fields(run_of(number), attempt=self.running[number], device="cpu"))
 
     @rule(
         data=st.data(),

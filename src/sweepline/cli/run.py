@@ -234,7 +234,9 @@ def _start(
         if old_plan is None and folder.journal.exists():
             notes = [*notes, "plan.json was missing or damaged; written anew"]
         source = source_of(settings)
-        new_plan = _write_inputs(settings, whole, folder=folder, slots=slots, launcher=launcher, source=source)
+        new_plan = _write_inputs(
+            settings, whole, old=old_plan, folder=folder, slots=slots, launcher=launcher, source=source
+        )
         log_path = _unused_log(settings.experiment_dir / "outputs")
         with _observers(args, settings, slots, log_path, terminal) as (observer, say):
             for note in [*([doubt] if doubt else []), *notes]:
@@ -288,6 +290,7 @@ def _write_inputs(
     settings: SweepSettings,
     whole: Plan,
     *,
+    old: Mapping[str, Any] | None,
     folder: SweepFolder,
     slots: Slots,
     launcher: Launcher,
@@ -299,7 +302,6 @@ def _write_inputs(
     """
     from sweepline.planfile import build_plan_record
 
-    old = folder.read_plan()
     source.digest()
     plan = build_plan_record(
         settings,

@@ -12,6 +12,7 @@ from typing import Any
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.executors.base import Exit
 from sweepline.executors.local import read_exit
+from sweepline.metrics import Measured
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.history import (
     CODE,
@@ -27,7 +28,7 @@ from sweepline.recording.history import (
 )
 from sweepline.recording.journal import Journal
 from sweepline.recording.outcome import discard_own_history, read_asked, read_outcome
-from sweepline.recording.recovery import find_unrecorded, read_start, start_fields
+from sweepline.recording.recovery import find_unrecorded, read_start
 from sweepline.recording.table import RunTable
 from sweepline.runs import Objective, Run, RunOutcome, State
 
@@ -145,9 +146,8 @@ class RecordBook:
             if start is None:
                 unknown.append(place.name)
                 continue
-            self.journal.append(RUN_START, **start)
-            apply_event(self.records, {"ev": RUN_START, **start})
-            self._append_end(start["run"], attempt, self._read(place, end))
+            self.start(start)
+            self._append_end(start["run"], attempt, self._read_kept(place, end))
             n_taken += 1
         taken = f"{n_taken} ended runs that the journal did not know were taken from their folders" if n_taken else ""
         left = f"{len(unknown)} run folders do not tell their parameters and are left alone" if unknown else ""
@@ -173,7 +173,7 @@ class RecordBook:
             if record.state != State.FINISHED or found is None or found[0] != record.attempt:
                 continue
             discard_own_history(run_dir)
-            outcome = self._read(run_dir, found[1])
+            outcome = self._read_kept(run_dir, found[1])
             metrics, reason = self._merge_reading(record, outcome)
             if outcome.state != State.FINISHED or (reason, metrics) == (record.reason, dict(record.metrics)):
                 continue
@@ -198,11 +198,10 @@ class RecordBook:
         is_told_before = objective is not None and objective.name in gone
         return {**read, **gone}, record.reason if is_told_before else outcome.reason
 
-    def start(self, run: Run, attempt: int, device: str, *, code: str = "", in_sweep: str = IN_SWEEP) -> None:
-        """Write that an attempt is about to be started."""
-        event = start_fields(run, attempt=attempt, device=device, code=code, in_sweep=in_sweep)
-        self.journal.append(RUN_START, **event)
-        apply_event(self.records, {"ev": RUN_START, **event})
+    def start(self, fields: Mapping[str, Any]) -> None:
+        """Write that an attempt is about to be started; ``fields`` are those of :func:`start_fields`."""
+        self.journal.append(RUN_START, **fields)
+        apply_event(self.records, {"ev": RUN_START, **fields})
 
     def end(self, run: Run, attempt: int, outcome: RunOutcome, *, log_tail: Sequence[str] = ()) -> None:
         """Write how an attempt ended; it counts once :meth:`commit` has returned."""
@@ -265,9 +264,15 @@ class RecordBook:
         found = read_exit(run_dir)
         if found is None or found[0] != record.attempt:
             return RunOutcome(state=State.INTERRUPTED, reason="the sweep ended before this run did")
-        return self._read(run_dir, found[1])
+        return self._read_kept(run_dir, found[1])
 
-    def _read(self, run_dir: Path, end: Exit) -> RunOutcome:
+    def _read_kept(self, run_dir: Path, end: Exit) -> RunOutcome:
+        return self.read(run_dir, end, asked=read_asked(run_dir))
+
+    def read(
+        self, run_dir: Path, end: Exit, *, asked: Mapping[str, Any] | None, measured: Measured | None = None
+    ) -> RunOutcome:
+        """Return how an attempt ended and what it measured: see :func:`read_outcome`."""
         reading = self.reading
         return read_outcome(
             run_dir,
@@ -275,7 +280,8 @@ class RecordBook:
             patterns=reading.patterns,
             objective=reading.objective,
             logged=reading.logged,
-            asked=read_asked(run_dir),
+            asked=asked,
             is_own=reading.is_own,
             working_dir=reading.working_dir,
+            measured=measured,
         )

@@ -21,7 +21,7 @@ from sweepline.values import display_path
 
 LOCK, KEEPER_LOCK, OWNER = "sweep.lock", "keeper.lock", "sweep.owner"
 _AFTER_GRACE_S = 10.0
-_POLL_S = 0.02
+POLL_S = 0.02
 _STRAYS_S = 2.0
 _OWNER_ONLY = 0o600  # whoever can open a lock file can hold it
 
@@ -53,7 +53,7 @@ class SweepLock:
         except OSError as error:
             raise record_error(path, "cannot be written", error) from None
         try:
-            if not _try_flock(fd):
+            if not try_flock(fd):
                 raise SweepLockedError(_describe_holder(os.pread(fd, 500, 0).decode("utf-8", "replace").strip(), path))
             with suppress(PermissionError):  # of an older version, and somebody else's
                 os.fchmod(fd, _OWNER_ONLY)
@@ -142,20 +142,20 @@ class KeeperLock:
             raise record_error(self.path, "cannot be written", error) from None
         earlier = _read_json(self.path)
         old_token = str(earlier.get("token", ""))
-        if not _try_flock(fd, tries=1):
+        if not try_flock(fd, tries=1):
             grace_s = earlier.get("grace_s")
             limit_s = (grace_s if isinstance(grace_s, (int, float)) else 20.0) + _AFTER_GRACE_S
             say(f"runs of an earlier start are still being stopped; waiting up to {limit_s:.0f} s for them")
             for pid in processes.find_by_token(old_token):
                 processes.kill(pid, signal.SIGCONT)  # a keeper that is suspended could not stop them
-            if not _try_flock(fd, tries=round(limit_s / _POLL_S)):
+            if not try_flock(fd, tries=round(limit_s / POLL_S)):
                 processes.kill_by_token(old_token)
         n_killed = end_strays(old_token) if old_token else 0
         if n_killed:
             say(f"{n_killed} processes of an earlier start were still alive, killed")
         for pid in processes.find_by_token(old_token):
             say(f"process {pid} of an earlier start cannot be ended: it is another user's, or hangs in the kernel")
-        if not _try_flock(fd, tries=round(_AFTER_GRACE_S / _POLL_S)):
+        if not try_flock(fd, tries=round(_AFTER_GRACE_S / POLL_S)):
             os.close(fd)
             raise RecordError(f"{display_path(self.path)}: processes of an earlier start cannot be ended")
         self.fd = fd
@@ -192,7 +192,7 @@ def end_strays(token: str) -> int:
     until = time.monotonic() + _STRAYS_S
     while (found := processes.kill_by_token(token)) and time.monotonic() < until:
         killed |= found
-        time.sleep(_POLL_S)
+        time.sleep(POLL_S)
     return len(killed)
 
 
@@ -277,11 +277,11 @@ def is_held(path: Path) -> bool | None:
         os.close(fd)
 
 
-def _try_flock(fd: int, *, tries: int = 5) -> bool:
+def try_flock(fd: int, *, tries: int = 5) -> bool:
     """Take a lock; tried a few times, because a reader (:func:`is_held`) holds it for an instant."""
     for i in range(tries):
         if i:
-            time.sleep(_POLL_S)
+            time.sleep(POLL_S)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

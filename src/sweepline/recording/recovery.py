@@ -23,18 +23,17 @@ from sweepline.values import read_yaml
 _START = "# run "
 
 
-def format_start(run: Run, *, attempt: int, device: str, code: str = "", in_sweep: str = IN_SWEEP) -> str:
-    """Return the first line of a run's ``overrides.yaml``, a comment: what the journal says of its start.
+def format_start(fields: Mapping[str, Any]) -> str:
+    """Return the first line of a run's ``overrides.yaml``, a comment: the fields of its ``run_start`` event.
 
     The values of the parameters stand below it, in the file itself, but for those in which macros are replaced there.
     """
-    fields = start_fields(run, attempt=attempt, device=device, code=code, in_sweep=in_sweep)
-    fields["params"] = list(run.params)
-    fields["unexpanded"] = {n: value for n, value in run.params.items() if isinstance(value, str) and "${" in value}
-    return f"{_START}{json.dumps(fields)}\n"
+    params = fields["params"]
+    unexpanded = {name: value for name, value in params.items() if isinstance(value, str) and "${" in value}
+    return f"{_START}{json.dumps({**fields, 'params': list(params), 'unexpanded': unexpanded})}\n"
 
 
-def start_fields(run: Run, *, attempt: int, device: str, code: str, in_sweep: str) -> dict[str, Any]:
+def start_fields(run: Run, *, attempt: int, device: str, code: str = "", in_sweep: str = IN_SWEEP) -> dict[str, Any]:
     """Return the fields of a ``run_start`` event."""
     return {
         "run": run.run_id,
@@ -76,7 +75,7 @@ def read_start(run_dir: Path, planned: Mapping[str, Run]) -> dict[str, Any] | No
     run = planned.get(run_id)
     if run is None or found is None:
         return None
-    return start_fields(run, attempt=found[0], device="", code="", in_sweep=IN_SWEEP)
+    return start_fields(run, attempt=found[0], device="")
 
 
 def find_unrecorded(runs_dir: Path, records: Mapping[str, RunRecord]) -> Iterator[tuple[Path, int, Exit]]:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import os
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sweepline.files import write_whole
 from sweepline.recording.cells import csv_line, read_rows
-
-LOCK_POLL_S = 0.02
+from sweepline.recording.locks import try_flock
 
 
 class TableBusyError(Exception):
@@ -48,24 +45,15 @@ def locked_folder(folder: Path, *, n_tries: int) -> Iterator[None]:
     """
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        _take_lock(fd, n_tries=n_tries)
+        try:
+            is_free = try_flock(fd, tries=n_tries)
+        except OSError:  # a file system without locks for folders: whoever comes second finds the change
+            is_free = True
+        if not is_free:
+            raise TableBusyError
         yield
     finally:
         os.close(fd)
-
-
-def _take_lock(fd: int, *, n_tries: int) -> None:
-    for i in range(n_tries):
-        if i:
-            time.sleep(LOCK_POLL_S)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue
-        except OSError:  # a file system without locks for folders: whoever comes second finds the change
-            return
-        return
-    raise TableBusyError
 
 
 def widen(line: bytes, n_columns: int) -> bytes:

@@ -20,7 +20,8 @@ from sweepline.files import replace_file, write_all, write_whole
 from sweepline.recording.cells import csv_line, format_cell, format_parameter, guard, on_one_line, read_rows, says
 from sweepline.recording.history import RunRecord
 from sweepline.recording.journal import unused_path
-from sweepline.recording.rows import LOCK_POLL_S, TableBusyError, locked_folder, run_id_in, widen
+from sweepline.recording.locks import POLL_S
+from sweepline.recording.rows import TableBusyError, locked_folder, run_id_in, widen
 from sweepline.runs import State
 from sweepline.text import printable
 
@@ -194,7 +195,7 @@ class RunTable:
                 if self._must_rebuild and (is_last or time.monotonic() >= self._next_rebuild):
                     self._rebuild()
         except TableBusyError:
-            self._must_rebuild, self._next_rebuild = True, time.monotonic() + LOCK_POLL_S
+            self._must_rebuild, self._next_rebuild = True, time.monotonic() + POLL_S
         except OSError as error:
             self._go_on_without(error)
 
