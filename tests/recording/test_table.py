@@ -354,6 +354,9 @@ EDITS: dict[str, Callable[[bytes], bytes]] = {
     "a note below": lambda data: data + b"my notes",
     "line ends": lambda data: data.replace(b"\n", b"\r\n"),
     "a column named": lambda data: data.replace(b"loss", b"final loss"),
+    "a column's name damaged": lambda data: data.replace(b",code,", b",\0ode,"),
+    "a code": lambda data: data.replace(b",,yes,", b",1a2b3c4d5e,yes,", 1),
+    "a standing": lambda data: data.replace(b",yes,", b",\0es,", 1),
     "another encoding": lambda data: data.decode().encode("utf-16"),
 }
 

@@ -14,6 +14,7 @@ RUN_START, RUN_END = "run_start", "run_end"
 RUN_REREAD, MEMBERSHIP, CODE = "run_reread", "membership", "code"
 IN_SWEEP, EXTRA, REMOVED = "yes", "extra", "no"
 """How a run stands to the sweep as it is now: one of it, asked for outside the file, dropped from the file."""
+STANDINGS = (IN_SWEEP, EXTRA, REMOVED)
 
 
 class Values(Mapping[str, Any]):

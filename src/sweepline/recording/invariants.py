@@ -19,7 +19,7 @@ from sweepline.recording.folders import SweepFolder
 from sweepline.recording.history import RUN_END, RUN_START, RunRecord, apply_event
 from sweepline.recording.journal import read_events
 from sweepline.recording.locks import read_keeper_token, why_unseen
-from sweepline.recording.table import LEADING, MAX_METRIC_COLUMNS, VIEWED, has_row
+from sweepline.recording.table import MAX_METRIC_COLUMNS, OLDER_LEADING, has_row
 from sweepline.runs import SUCCESSFUL, State
 
 
@@ -113,8 +113,7 @@ def _table_faults(
     if text and not text.endswith("\n"):
         yield f"{path.name}: the last row is torn"
     header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
-    n_fixed = len(LEADING) - len(VIEWED)  # older versions had no more
-    if header[:n_fixed] != list(LEADING[:n_fixed]):
+    if header[: len(OLDER_LEADING)] != list(OLDER_LEADING):
         yield f"{path.name}: the header is not ours"
         return
     seen: set[str] = set()

@@ -18,7 +18,7 @@ from typing import Any
 from sweepline.errors import DiskFullError, RecordError, record_error
 from sweepline.files import replace_file, write_all, write_whole
 from sweepline.recording.cells import csv_line, format_cell, format_parameter, guard, on_one_line, read_rows, says
-from sweepline.recording.history import RunRecord
+from sweepline.recording.history import STANDINGS, RunRecord
 from sweepline.recording.journal import unused_path
 from sweepline.recording.locks import POLL_S
 from sweepline.recording.rows import TableBusyError, locked_folder, run_id_in, widen
@@ -40,8 +40,8 @@ LEADING = (
     "code",
     "in_sweep",
 )
-VIEWED = ("code", "in_sweep")
-"""Columns that say how a row stands to the sweep as it is now, and that change without a new attempt."""
+OLDER_LEADING = LEADING[: LEADING.index("code")]
+"""The leading columns of tables that older versions wrote."""
 
 PAGE_BYTES = 4096
 MAX_METRIC_COLUMNS = 500
@@ -302,8 +302,9 @@ class RunTable:
         except ValueError:
             return False
         ours = [row for row in rows if self._is_ours(row)]
-        n_fixed = len(LEADING) - len(VIEWED)
-        if header[:n_fixed] != list(LEADING[:n_fixed]) or (len(ours) < len(rows) and not self.is_shared):
+        if header[: len(OLDER_LEADING)] != list(OLDER_LEADING):
+            return False
+        if not self.is_shared and (len(ours) < len(rows) or not set(header) <= set(self._whole_header)):
             return False
         fields = dict(zip(map(guard, self.header[len(LEADING) :]), self._columns, strict=True))
         told: list[str] = []
@@ -323,7 +324,7 @@ class RunTable:
     def _is_row_of(self, row: Mapping[str, str], record: RunRecord, fields: Mapping[str, tuple[str, str]]) -> bool:
         leading = dict(zip(LEADING, self._leading_cells(record), strict=True))
         for column, cell in row.items():
-            if column in VIEWED:
+            if column == "in_sweep" and cell in STANDINGS:  # as it was when the row was written
                 continue
             if column in leading:
                 if cell != leading[column]:
