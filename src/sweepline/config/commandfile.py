@@ -14,7 +14,14 @@ from sweepline.config.command import NATIVE_PROGRAM, Command
 from sweepline.config.faults import Faults
 from sweepline.config.interpreter import find_python
 from sweepline.config.macros import check_macros, find_unread_macro, names_run_dir
-from sweepline.config.modules import SOURCE_FOLDER, call_function, is_file, needs_source_folder, read_function
+from sweepline.config.modules import (
+    SOURCE_FOLDER,
+    call_function,
+    is_file,
+    needs_source_folder,
+    read_function,
+    read_source,
+)
 from sweepline.config.outputs import (
     HYDRA_SENTENCE,
     describe_folder_named_by_time,
@@ -40,7 +47,6 @@ from sweepline.space.parameters import Categorical, Constant, WeightedCategorica
 from sweepline.values import KeyPath, display_path, read_yaml
 
 _MAX_BASES = 20
-_MAX_SOURCE_BYTES = 1 << 20
 _ARGUMENTS_OF_OTHERS = ("args", "args_no_hyphens", "args_append_hydra", "args_override_hydra")
 
 
@@ -199,17 +205,12 @@ class CommandReader:
 
     def _note_folder_named_by_time(self, program: Path | None) -> None:
         if program is not None and program.suffix == ".py":
-            line = find_folder_named_by_time(_read_source(program))
+            try:
+                line = find_folder_named_by_time(read_source(program))
+            except OSError:  # whoever starts it says so
+                return
             if line is not None:
                 self.faults.note((), describe_folder_named_by_time(f"{program.name}:{line}"))
-
-
-def _read_source(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(_MAX_SOURCE_BYTES)
-    except OSError:  # whoever starts it says so
-        return b""
 
 
 def _names_hydra(items: Sequence[str]) -> bool:

@@ -46,11 +46,9 @@ class Function:
 
     def explain_absence(self, path: Path) -> str | None:
         """Return a sentence when the file defines no such name; None where it does, or where that cannot be told."""
-        with path.open("rb") as file:
-            source = file.read(_MAX_SOURCE_BYTES)
         try:
-            names = _names(source)
-        except (SyntaxError, ValueError, RecursionError):  # its runs will complain of it
+            names = _names(read_source(path))
+        except (OSError, SyntaxError, ValueError, RecursionError):  # its runs will complain of it
             return None
         if names is None or self.function in names:
             return None
@@ -113,6 +111,12 @@ def needs_source_folder(name: str, *, folder: Path, interpreter: str) -> bool:
     except OSError:  # its runs say so
         return False
     return done.returncode == 1
+
+
+def read_source(path: Path) -> bytes:
+    """Return the text of a program, as much of it as any has."""
+    with path.open("rb") as file:
+        return file.read(_MAX_SOURCE_BYTES)
 
 
 def is_file(path: Path) -> bool:

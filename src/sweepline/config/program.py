@@ -12,12 +12,11 @@ from pathlib import Path
 
 from sweepline.config.command import DEFAULT_COMMAND, ENV, Command
 from sweepline.config.macros import MACROS_OF_THE_COMMAND, WHOLE_MACROS
-from sweepline.config.modules import Function, call_function, is_file, module_file, read_function
+from sweepline.config.modules import Function, call_function, is_file, module_file, read_function, read_source
 from sweepline.values import display_path
 
 _SHELL_SUFFIXES = (".sh", ".bash")
 _RUNNERS = {".r": "Rscript", ".jl": "julia", ".js": "node", ".pl": "perl", ".rb": "ruby", ".lua": "lua"}
-_MAX_SOURCE_BYTES = 1 << 20
 _MAX_PLACES_LOOKED_AT, _MAX_DEPTH, _MAX_NAMED = 2000, 3, 3
 _NOT_LOOKED_INTO = ("outputs", "wandb", "node_modules", "__pycache__", "site-packages")
 _SPLIT = ("-S", "--split-string")  # with which env takes a whole command as one word
@@ -49,8 +48,7 @@ class Program:
         source = self.source
         if source is None or source.suffix != ".py" or not is_file(source):
             return False
-        with source.open("rb") as file:
-            return _HYDRA_IMPORT.search(file.read(_MAX_SOURCE_BYTES)) is not None
+        return _HYDRA_IMPORT.search(read_source(source)) is not None
 
 
 def find_program(name: str, folders: Sequence[Path], *, is_module: bool, interpreter: str) -> Program:
