@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
 TEMPORARY = ".tmp"
+CHUNK_BYTES = 1 << 16
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC  # nothing planted is written through
 
 
@@ -38,16 +40,27 @@ def write_all(fd: int, content: bytes) -> None:
 
 def write_whole(path: Path, content: bytes, *, is_durable: bool = True) -> None:
     """Write beside ``path`` and rename over it; with ``is_durable`` the content is on disk before the rename."""
-    os.close(replace_file(path, content, is_durable=is_durable))
+    os.close(replace_file(path, [content], is_durable=is_durable))
 
 
-def replace_file(path: Path, content: bytes, *, is_durable: bool = True) -> int:
-    """Do what :func:`write_whole` does, and return the new file open for appending; the caller closes it."""
+def replace_file(path: Path, parts: Iterable[bytes], *, is_durable: bool = True) -> int:
+    """Do what :func:`write_whole` does, part after part, and return the new file open for appending.
+
+    The caller closes it. However many parts there are, only some 64 KiB of them are in memory at once.
+    """
     temporary = path.with_name(f"{path.name}{TEMPORARY}")
     temporary.unlink(missing_ok=True)
     fd = os.open(temporary, _FLAGS, 0o666)
     try:
-        write_all(fd, content)
+        waiting: list[bytes] = []
+        n_waiting = 0
+        for part in parts:
+            waiting.append(part)
+            n_waiting += len(part)
+            if n_waiting >= CHUNK_BYTES:
+                write_all(fd, b"".join(waiting))
+                waiting, n_waiting = [], 0
+        write_all(fd, b"".join(waiting))
         if is_durable:
             os.fsync(fd)
         temporary.replace(path)

@@ -98,7 +98,8 @@ def apply_event(records: dict[str, RunRecord], event: Mapping[str, Any]) -> None
         record.name, record.params, record.seed = event["name"], Values(event["params"]), event["seed"]
         record.identity, record.code = sys.intern(event.get("identity", "")), sys.intern(event.get("code", ""))
         record.in_sweep = sys.intern(event.get("in_sweep", IN_SWEEP))
-        record.attempt, record.device, record.started_at = event["attempt"], event["device"], event["started_at"]
+        record.attempt, record.started_at = event["attempt"], event["started_at"]
+        record.device = sys.intern(event["device"])
         record.state, record.duration_s, record.exit_code, record.reason = State.RUNNING, None, None, ""
         record.metrics, record.is_blameless = {}, False
     elif kind == RUN_END:
@@ -107,10 +108,10 @@ def apply_event(records: dict[str, RunRecord], event: Mapping[str, Any]) -> None
         record.n_tries += record.state != State.INTERRUPTED
         record.duration_s, record.exit_code = event["duration_s"], event["exit_code"]
         record.is_blameless = event.get("is_blameless", False)
-        record.reason, record.metrics = event["reason"], Values(event["metrics"])
+        record.reason, record.metrics = sys.intern(event["reason"]), Values(event["metrics"])
     elif kind == RUN_REREAD:
         record = records[event["run"]]
-        record.reason, record.metrics = event["reason"], Values(event["metrics"])
+        record.reason, record.metrics = sys.intern(event["reason"]), Values(event["metrics"])
     elif kind == MEMBERSHIP:
         for run_id, standing in event["runs"].items():
             records[run_id].in_sweep = sys.intern(standing)

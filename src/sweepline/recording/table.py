@@ -8,15 +8,16 @@ sweep's folder may be that of several sweeps, each of which keeps its own rows a
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from sweepline.errors import DiskFullError, RecordError, record_error
-from sweepline.files import replace_file, write_all, write_whole
+from sweepline.files import CHUNK_BYTES, replace_file, write_all, write_whole
 from sweepline.recording.cells import csv_line, format_cell, format_parameter, guard, on_one_line, read_rows, says
 from sweepline.recording.history import STANDINGS, RunRecord
 from sweepline.recording.journal import unused_path
@@ -147,14 +148,14 @@ class RunTable:
         except FileNotFoundError:
             found = b""
         self._take_others(found)
-        expected = self._render()
+        expected = b"".join(self._render())
         note = None
         if found and not expected.startswith(found) and not self._tells_our_runs(found):
             backup = self._unused_backup()
             write_whole(backup, found)
             note = f"{self.path.name} did not match the journal; rebuilt (old copy: {backup.name})"
         if found != expected or self.path.is_symlink():
-            self._replace(expected)
+            self._replace([expected])
         else:
             self._use(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), len(found))
         return note
@@ -353,27 +354,39 @@ class RunTable:
         self._known.update(fresh)
         return len(fresh)
 
-    def _render(self) -> bytes:
-        """Return the whole file: the rows of other sweeps, and ours from the records."""
+    def _render(self) -> Iterator[bytes]:
+        """Return the parts of the whole file: the rows of other sweeps, and ours from the records."""
         return self._join(self._line(record) for record in list(self._records.values()) if has_row(record))
 
-    def _render_changed(self) -> bytes:
-        """Return the file as it is, with the new columns, without outdated rows, with the rows that wait.
+    def _render_changed(self) -> Iterator[bytes]:
+        """Return the parts of the file as it is, with the new columns and the rows that wait, without outdated rows.
 
         Taken from the file, because a run that goes again keeps its row, and its record no longer tells it. What stands
         behind our columns is empty in our rows, so that a column of others that becomes ours changes nothing in them.
         """
-        lines = self.path.read_bytes().splitlines(keepends=True)[1 + len(self._others) :]
-        kept = (line for line in lines if not self._outdated or run_id_in(line) not in self._outdated)
-        n_own = len(self.header)
-        return self._join([*(widen(line, n_own - self._n_written_columns) for line in kept), *self._waiting])
+        with self.path.open("rb") as file:
+            for _ in range(1 + len(self._others)):  # the header and the rows of others
+                file.readline()
+            n_fresh = len(self.header) - self._n_written_columns
+            kept: Iterable[bytes] = iter(lambda: file.read(CHUNK_BYTES), b"")
+            if self._outdated or n_fresh or self._others_columns:
+                outdated = self._outdated
+                lines = (line for line in file if not outdated or run_id_in(line) not in outdated)
+                kept = (widen(line, n_fresh) for line in lines)
+            yield from self._join(itertools.chain(kept, self._waiting))
 
-    def _join(self, ours: Iterable[bytes]) -> bytes:
-        """Return a file of the others' rows and of ``ours``, which have our columns, or more that are empty."""
+    def _join(self, ours: Iterable[bytes]) -> Iterator[bytes]:
+        """Return the parts of a file of the others' rows and of ``ours``: rows of our columns, or more that are empty.
+
+        Where no other sweep has columns of its own, a part of ``ours`` may be any piece of the file.
+        """
         header = self._whole_header
         n_more = len(header) - len(self.header)
-        others = (csv_line(on_one_line(row.get(column, "")) for column in header) for row in self._others)
-        return b"".join([csv_line(header), *others, *(widen(line, n_more) for line in ours)])
+        yield csv_line(header)
+        for row in self._others:
+            yield csv_line(on_one_line(row.get(column, "")) for column in header)
+        for part in ours:
+            yield widen(part, n_more)
 
     def _leading_cells(self, record: RunRecord) -> list[str]:
         leading: dict[str, Any] = {
@@ -403,8 +416,9 @@ class RunTable:
                 cells.append(format_cell(metrics.get(name)))
         return csv_line(cells)
 
-    def _replace(self, content: bytes) -> None:
-        self._use(replace_file(self.path, content), len(content))
+    def _replace(self, parts: Iterable[bytes]) -> None:
+        fd = replace_file(self.path, parts)
+        self._use(fd, os.fstat(fd).st_size)
 
     def _use(self, fd: int, size: int) -> None:
         """Append to this file from now on; ``size`` is what we know of it, whatever others add meanwhile."""
