@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,6 +79,7 @@ def test_a_program_need_not_be_a_python_file(
         ("calls.py:fit", ["${env}", "${interpreter}", "-u", "${program}", "${args}"], "calls", "."),
         ("lib.calls:Fit", ["python3", "${program}", "${args}"], "lib.calls", "."),
         ("lib/calls.py:again", None, "calls", "lib"),
+        ("calls:Fit.fit", None, "calls", "."),
         ("lib:run", None, "lib", "."),
         ("broken:any", None, "broken", "."),  # its runs complain of it
         ("starred:any", None, "starred", "."),
@@ -95,9 +97,23 @@ def test_a_program_may_be_a_function_of_a_module(
 
     found = load(program, command)
 
-    code = f"import importlib; importlib.import_module('{module}').{program.rpartition(':')[2]}()"
-    assert (missing_program(found), argv_of(found)[-3:]) == (None, ["-c", code, "--a=1"])
+    call = f"importlib.import_module('{module}').{program.rpartition(':')[2]}()"
+    option, code, *values = argv_of(found)[-3:]
+    assert (missing_program(found), option, values) == (None, "-c", ["--a=1"])
+    assert call in code
     assert found.working_dir == (folder / inner).resolve()
+
+
+@pytest.mark.parametrize("called", ["wait", "Trainer.wait", "plain", "Trainer.plain"])
+def test_a_function_is_called_and_one_that_is_async_is_run_to_its_end(folder: Path, called: str) -> None:
+    (folder / "calls.py").write_text(
+        "import asyncio\n"
+        "async def wait():\n    await asyncio.sleep(0)\n    print('METRIC loss=1')\n"
+        "def plain():\n    print('METRIC loss=1')\n"
+        "class Trainer:\n    wait = staticmethod(wait)\n    plain = staticmethod(plain)\n"
+    )
+    argv = argv_of(load(f"calls:{called}"))
+    assert subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=True).stdout == "METRIC loss=1\n"
 
 
 def test_a_program_that_is_a_link_keeps_its_own_name(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,7 @@ from sweepline.config.modules import (
     read_function,
     read_source,
 )
-from sweepline.config.outputs import (
-    HYDRA_SENTENCE,
-    describe_folder_named_by_time,
-    find_folder_named_by_time,
-    find_shared_output,
-    gives_hydra_folder,
-)
+from sweepline.config.outputs import HYDRA_SENTENCE, find_shared_output, gives_hydra_folder, options_in
 from sweepline.config.parameters import NamedParameter
 from sweepline.config.program import (
     Program,
@@ -39,6 +33,7 @@ from sweepline.config.program import (
     find_program,
     names_module,
 )
+from sweepline.config.programtext import find_own_output
 from sweepline.config.schema import SweepModel
 from sweepline.errors import ConfigError
 from sweepline.runs import canonical_json
@@ -201,16 +196,20 @@ class CommandReader:
         elif command.speaks_hydra and not gives_hydra_folder(items, [p.name for p in parameters]):
             self.faults.note((), HYDRA_SENTENCE)
         elif not names_run_dir([*items, *constants.values()]):
-            self._note_folder_named_by_time(command.program_path)
+            given = [*(name for _, name, _, _ in options_in(items)), *(p.name for p in parameters)]
+            self._note_own_output(command.program_path, given)
 
-    def _note_folder_named_by_time(self, program: Path | None) -> None:
-        if program is not None and program.suffix == ".py":
-            try:
-                line = find_folder_named_by_time(read_source(program))
-            except OSError:  # whoever starts it says so
-                return
-            if line is not None:
-                self.faults.note((), describe_folder_named_by_time(f"{program.name}:{line}"))
+    def _note_own_output(self, program: Path | None, given: Collection[str]) -> None:
+        if program is None or program.suffix != ".py":
+            return
+        try:
+            source = read_source(program)
+        except OSError:  # whoever starts it says so
+            return
+        found = find_own_output(source, given)
+        if found is not None:
+            line, what = found
+            self.faults.note((), f"{program.name}:{line} {what}")
 
 
 def _names_hydra(items: Sequence[str]) -> bool:

@@ -14,13 +14,15 @@ from sweepline.errors import did_you_mean
 
 SOURCE_FOLDER = "src"
 _MAX_SOURCE_BYTES = 1 << 20
-_FUNCTION = re.compile(r"(?P<module>(?:.*/)?[^:./]+\.py|[\w-]+(?:\.[\w-]+)*):(?P<function>[A-Za-z_]\w*)")
+_FUNCTION = re.compile(
+    r"(?P<module>(?:.*/)?[^:./]+\.py|[\w-]+(?:\.[\w-]+)*):(?P<function>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)"
+)
 _PYTHON = re.compile(r"(?:.*/)?python[\d.]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
-    """A function of a module, as a sweep file of W&B's agent names it: ``train:main``, ``train.py:main``."""
+    """A function of a module, as a sweep file of W&B's agent names it: ``train:main``, ``train.py:Trainer.run``."""
 
     module: str
     function: str
@@ -42,7 +44,10 @@ class Function:
     def code(self) -> str:
         """What Python is told to call it."""
         name = Path(self.module).stem if self.module.endswith(".py") else self.module
-        return f"import importlib; importlib.import_module({name!r}).{self.function}()"
+        return (
+            f"import importlib; r = importlib.import_module({name!r}).{self.function}(); "
+            "hasattr(r, '__await__') and __import__('asyncio').run(r)"  # an async def has done nothing yet
+        )
 
     def explain_absence(self, path: Path) -> str | None:
         """Return a sentence when the file defines no such name; None where it does, or where that cannot be told."""
@@ -50,9 +55,10 @@ class Function:
             names = _names(read_source(path))
         except (OSError, SyntaxError, ValueError, RecursionError):  # its runs will complain of it
             return None
-        if names is None or self.function in names:
+        outermost = self.function.split(".")[0]
+        if names is None or outermost in names:
             return None
-        return f"{path.name} has no function {self.function!r}{did_you_mean(self.function, names)}"
+        return f"{path.name} has no function {self.function!r}{did_you_mean(outermost, names)}"
 
 
 def read_function(name: str) -> Function | None:

@@ -21,7 +21,7 @@ def find_shared_output(items: Sequence[str], constants: Mapping[str, Any]) -> tu
     for name, value in constants.items():
         if _is_shared(name, value):
             return name, _sentence(f"{name}: ", value)
-    for i, name, written, value in _options(items):
+    for i, name, written, value in options_in(items):
         if _is_shared(name, value):
             return i, _sentence(written, value)
     return None
@@ -38,37 +38,6 @@ HYDRA_SENTENCE = (
 )
 
 
-# A format of strftime to the second that no clock shows, as it has neither blanks nor colons: a folder's name; such a
-# format, or whole seconds, within an f-string without blanks. And what TensorBoard does by itself.
-_NAMED_BY_TIME = re.compile(
-    rb"""
-    ["'] [^"'\n\ :]* %S [^"'\n\ :%]* ["']
-    | \b [fF][rR]? ["'] [^"'\n\ ]{0,200}
-        (?: :% [^"'\n\ :{}]{0,200} %S [^"'\n\ :%{}]{0,200}
-            | \{(?:int|round)\((?:time\.)?time\(\)\)
-            | \{(?:time\.)?time\(\):\.0f )
-        \} [^"'\n\ ]{0,200} ["']
-    | \b str\((?:int|round)\((?:time\.)?time\(\)\)\)
-    | SummaryWriter\(\s*\)
-    """,
-    re.VERBOSE,
-)
-
-
-def find_folder_named_by_time(source: bytes) -> int | None:
-    """Return the line of a program that names a folder by the time to the second; None where none does."""
-    found = _NAMED_BY_TIME.search(source)
-    return None if found is None else source.count(b"\n", 0, found.start()) + 1
-
-
-def describe_folder_named_by_time(where: str) -> str:
-    """Return what to say of such a line."""
-    return (
-        f"{where} seems to name its output folder by the time to the second: runs that start in the same second share "
-        "one; hand each its own with ${run_dir} in command"
-    )
-
-
 def _sentence(written: str, value: str) -> str:
     return (
         f"all runs write to one folder ({written}{value}) and overwrite each other's files; {written}${{run_dir}} "
@@ -83,7 +52,7 @@ def _is_shared(name: str, value: Any) -> bool:
     return name.lower().endswith(("dir", "folder")) or _FILE.fullmatch(value) is None
 
 
-def _options(items: Sequence[str]) -> Iterator[tuple[int, str, str, str]]:
+def options_in(items: Sequence[str]) -> Iterator[tuple[int, str, str, str]]:
     """Yield the position, the name, what is written before the value, and the value of each option."""
     for i, item in enumerate(items):
         found = _OPTION.fullmatch(item)
