@@ -1,6 +1,7 @@
-"""A sweep folder that an earlier release wrote is read, resumed and found whole by this one.
+"""A sweep folder that an earlier version wrote is read, resumed and found whole by this one.
 
-``tests/assets/golden/v1`` was written by release 0.1.0, which had no keeper: five of six runs, one of them failed.
+Both of ``tests/assets/golden`` hold five of six runs, one of them failed. ``v1`` was written when there was no keeper;
+``v2`` with journal format 2, the columns ``code`` and ``in_sweep``, and nine files and folders a run.
 """
 
 from __future__ import annotations
@@ -20,27 +21,31 @@ from sweepline.recording.journal import JOURNAL, read_events
 from sweepline.runs import State
 from tests.conftest import ASSETS, Project
 
-GOLDEN = ASSETS / "golden" / "v1"
+GOLDEN = ASSETS / "golden"
 N_FINISHED, N_FAILED, N_PLANNED = 4, 1, 6
 
 
-@pytest.fixture
-def old(project: Project) -> Project:
-    """A project whose sweep was run by the earlier release up to its fifth run."""
+@pytest.fixture(params=["v1", "v2"])
+def old(project: Project, request: pytest.FixtureRequest) -> Project:
+    """A project whose sweep was run by an earlier version up to its fifth run."""
+    golden = GOLDEN / request.param
     for name in ("train.py", "sweep.yaml"):
-        shutil.copy(GOLDEN / name, project.path / name)
+        shutil.copy(golden / name, project.path / name)
     folder = project.path / "outputs" / "golden"
-    shutil.copytree(GOLDEN / "sweep", folder)
+    shutil.copytree(golden / "sweep", folder)
     plan = folder / "plan.json"
     plan.write_text(plan.read_text().replace("PROJECT", str(project.path)))
     return project
 
 
-def cut_journal(folder: Path, *, n_lines: int, tail: bytes = b"") -> None:
-    """Leave the journal as a dead orchestrator would: its first lines, and a part of the next."""
+def cut_journal(folder: Path, *, tail: bytes = b"") -> str:
+    """Leave the journal as one that died after the second start, and part of the next line; return that run's id."""
     journal = folder / JOURNAL
+    starts = [(i, event["run"]) for i, event in enumerate(read_events(journal)) if event["ev"] == "run_start"]
+    last, run_id = starts[1]
     lines = journal.read_bytes().splitlines(keepends=True)
-    journal.write_bytes(b"".join(lines[:n_lines]) + tail)
+    journal.write_bytes(b"".join(lines[: last + 1]) + tail)
+    return str(run_id)
 
 
 def n_starts(folder: Path) -> int:
@@ -118,7 +123,7 @@ def test_a_start_adds_itself_to_the_starts_of_an_old_plan(old: Project) -> None:
 @pytest.mark.parametrize("tail", [b"", b'{"v":1,"seq":4,"t_wa'])
 def test_a_crash_of_the_old_release_is_mended_by_its_exit_file(old: Project, tail: bytes) -> None:
     before = old.rows()
-    cut_journal(old.sweep_dir, n_lines=4, tail=tail)  # the second run has started, and its end is in exit.json alone
+    cut_journal(old.sweep_dir, tail=tail)  # the end of the second run is in exit.json alone
     result = old.run("--keep-going")
     rows = old.rows().sort_values("run_id", ignore_index=True)
     assert result.returncode == 1, result.stderr
@@ -131,11 +136,11 @@ def test_a_crash_of_the_old_release_is_mended_by_its_exit_file(old: Project, tai
 
 
 def test_a_run_of_the_old_release_without_an_end_is_tried_again(old: Project) -> None:
-    cut_journal(old.sweep_dir, n_lines=4)
-    events = list(read_events(old.sweep_dir / JOURNAL))
-    (old.sweep_dir / "runs" / events[3]["run"] / "exit.json").unlink()
+    run_id = cut_journal(old.sweep_dir)
+    (old.sweep_dir / "runs" / run_id / "exit.json").unlink()
     old.run("--keep-going")
-    rows = old.rows().set_index("run_id")
-    assert rows.state[events[3]["run"]] == "finished"
-    assert rows.attempt[events[3]["run"]] == 2
-    assert rows.attempt[events[1]["run"]] == 1
+    attempts = old.rows().set_index("run_id").attempt
+    states = old.rows().set_index("run_id").state
+    assert states[run_id] == "finished"
+    assert attempts[run_id] == 2
+    assert sorted(attempts.drop(run_id)) == [1] * (N_PLANNED - 1)
