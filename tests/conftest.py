@@ -22,6 +22,8 @@ ASSETS = REPOSITORY / "tests" / "assets"
 TOKEN = "SWEEPLINE_TEST_TOKEN"
 DEADLINE_S = 120
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and would be by what the tests start
+
 
 @dataclass
 class Project:

@@ -40,9 +40,11 @@ class StopSignals:
 
     Who ends a whole machine, job or session says so more than once, in a moment (SIGTERM and SIGHUP, or one of them to
     the process, to its group and to the keeper): that is one wish. Only Ctrl-C is always a person's, who is in earnest.
+    With ``is_final`` Ctrl-C is ignored after a sweep that was stopped: one held down shall not cut off the summary.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_final: bool = False) -> None:
+        self.is_final = is_final
         self.first: int | None = None
         self.n_received = 0
         self._same_until: float | None = None
@@ -73,7 +75,8 @@ class StopSignals:
     ) -> None:
         signal.set_wakeup_fd(self._previous_fd)
         for number, handler in self._previous.items():
-            signal.signal(number, handler)
+            is_ignored = self.is_final and number == signal.SIGINT and self.first is not None
+            signal.signal(number, signal.SIG_IGN if is_ignored else handler)
         self._reading.close()
         self._writing.close()
 

@@ -89,7 +89,7 @@ class Sweep:
             reserved=settings.reserved_metrics,
         )
         self.progress = Progress(plan, settings.objective)
-        self.signals = StopSignals()
+        self.signals = StopSignals(is_final=True)
         self._admission = admission
         self._guard = FailureGuard(max_failures=options.max_failures, keep_going=options.keep_going)
         self._retries = RetryPolicy(settings.retry, goes_smaller=settings.on_oom == "retry_smaller")

@@ -234,7 +234,7 @@ def test_a_sweep_that_is_stopped_while_it_waits_for_room_loses_no_result(
 def test_a_start_on_a_disk_of_any_small_size_pauses_or_says_so_and_goes_on_with_room(
     tmp_path: Path, make_disk: MakeDisk
 ) -> None:
-    sizes = random.Random(SEED).sample(range(16, 416, 4), scaled(100))
+    sizes = random.Random(SEED).sample(range(16, 416, 4), scaled(60))
     print(f"sizes {sizes} KiB, seed {SEED}")
     for size, number in zip(sizes, itertools.cycle([None, signal.SIGINT, signal.SIGKILL]), strict=False):
         disk = make_disk(f"size={size}k", name=f"disk{size}")
@@ -406,7 +406,7 @@ def test_a_sweep_whose_folder_came_back_goes_on_where_it_was(held: Project) -> N
 
 def test_a_folder_that_goes_while_runs_come_and_go_ends_the_sweep_and_loses_nothing(tmp_path: Path) -> None:
     chooser = random.Random(SEED)
-    for number in range(scaled(30)):
+    for number in range(scaled(20)):
         folder = tmp_path / str(number)
         folder.mkdir()
         project = held_sweep(folder, tmp_path, n_runs=60, first_held=99)

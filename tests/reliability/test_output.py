@@ -407,7 +407,11 @@ def test_a_forged_end_of_a_run_that_the_sweep_did_not_see_is_not_believed(projec
 def test_a_run_that_deletes_the_table_and_the_locks_is_told_of_and_nothing_is_lost(project: Project) -> None:
     project.write("sweep.yaml", SWEEP.replace("[0]", "[0, 1, 2]").replace("max_concurrent: 2", "max_concurrent: 1"))
     project.write("outside/precious", "METRIC loss=7\n")
-    project.write("run.py", f"{BEFORE}    [(folder.parents[1] / n).unlink() for n in ('runs.csv', 'plan.json')]\n")
+    after_a_row = (
+        "while (folder.parents[1] / 'runs.csv').read_text().count(chr(10)) < 2: pass"  # else nobody could tell
+    )
+    deed = "[(folder.parents[1] / n).unlink() for n in ('runs.csv', 'plan.json')]"
+    project.write("run.py", f"{BEFORE}    {after_a_row}\n    {deed}\n")
 
     result = run_in_reach(project)
 

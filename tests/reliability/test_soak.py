@@ -15,7 +15,7 @@ from sweepline.recording.invariants import check_invariants
 from tests.conftest import ASSETS, Project, wait_until
 from tests.reliability import IS_SOAK, scaled
 
-N_RUNS = scaled(20_000)
+N_RUNS = scaled(20_000) if IS_SOAK else 1_200
 SWEEP = f"""
     program: faulty.sh
     name: soak

@@ -21,6 +21,7 @@ from sweepline.training.loop import EpochResult, LoopState
 from sweepline.training.single import run
 from tests.conftest import DEADLINE_S, EXPERIMENT, wait_until
 from tests.reliability import SEED, scaled
+from tests.training.forked import run_forked
 
 COMMON = ("data.name=digits", "data.limit=400", "epochs=6", "batch_size=32", "wandb.mode=disabled", "evaluate.every=2")
 
@@ -32,7 +33,9 @@ def command(run_dir: Path, *overrides: str) -> tuple[list[str], dict[str, str]]:
 
 def train(run_dir: Path, *overrides: str) -> str:
     argv, environ = command(run_dir, *overrides)
-    return subprocess.run(argv, env=environ, capture_output=True, text=True, check=True).stdout
+    ended = run_forked(argv[1:], cwd=run_dir, environ=environ)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
 
 
 def stop_when(
@@ -90,6 +93,7 @@ def save_without_end(run_dir, told):
         kept.save(model, optimizer, LoopState(step=step), [])
         os.write(told, b"%d " % step)
 
+torch.optim.SGD([torch.zeros(1)])  # imports seconds' worth of modules, here instead of in every child
 for i, delay in enumerate(json.loads(sys.argv[2])):
     run_dir = Path(sys.argv[1], str(i))
     run_dir.mkdir()

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 from sweepline import __version__
 from sweepline.errors import SweeplineError, SweepLockedError
@@ -100,7 +101,17 @@ def _print_schema() -> int:
 
 def _guard(command: Callable[[], int]) -> int:
     """Turn the errors that a user can cause into sentences and exit codes; a bug keeps its traceback."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs with it ignored
+    signal.signal(signal.SIGINT, _interrupt_once)  # also where a shell starts background jobs with it ignored
+    try:
+        try:
+            return _tell_errors(command)
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done
+    except KeyboardInterrupt:
+        return 130
+
+
+def _tell_errors(command: Callable[[], int]) -> int:
     try:
         code = command()
         sys.stdout.flush()
@@ -122,10 +133,12 @@ def _guard(command: Callable[[], int]) -> int:
         hint = "; make room and start again, recorded runs are kept" if error.errno in _FULL else ""
         _tell(f"{where}{error.strerror}{hint}")
         return EXIT_UNUSABLE
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done; a Ctrl-C held down shall not break the last steps
+
+
+def _interrupt_once(number: int, _frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt at the first Ctrl-C alone: one that is held down shall not break the last steps."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _leave_output() -> None:

@@ -8,7 +8,6 @@ import math
 import os
 import resource
 import secrets
-import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -272,8 +271,6 @@ def _start(
             )
             _take_stock(sweep, say, old_plan=old_plan, new_plan=new_plan)
             sweep.run()
-        if sweep.signals.first is not None:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C held down shall not cut off the summary
         from sweepline.cli.summary import print_summary
 
         print_summary(

@@ -18,6 +18,7 @@ import torch
 from sweepline.metrics import parse_metric_line
 from sweepline.values import read_yaml
 from tests.conftest import DEADLINE_S, EXPERIMENT, Project, wait_until
+from tests.training.forked import run_forked
 
 DATA = os.environ.get("SWEEPLINE_DATA", "")
 HAS_MNIST = bool(DATA) and (Path(DATA) / "MNIST" / "raw" / "train-images-idx3-ubyte").exists()
@@ -37,14 +38,10 @@ class Lab(Project):
         """Run ``train_single.py`` to its end; words before ``--`` are options."""
         options = [word for word in words if word.startswith("--") or word.endswith((".json", ".yaml"))]
         rest = [word for word in words if word not in options]
-        return subprocess.run(
-            [*TRAINER, *options, "--", f"output_dir={self.path}", *overrides, *rest],
+        return run_forked(
+            [TRAINER[1], *options, "--", f"output_dir={self.path}", *overrides, *rest],
             cwd=self.path,
-            env=self.environment({"CUDA_VISIBLE_DEVICES": "", **environ}),
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-            check=False,
+            environ=self.environment({"CUDA_VISIBLE_DEVICES": "", **environ}),
         )
 
     @property
