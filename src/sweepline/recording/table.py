@@ -417,8 +417,7 @@ class RunTable:
         return csv_line(cells)
 
     def _replace(self, parts: Iterable[bytes]) -> None:
-        fd = replace_file(self.path, parts)
-        self._use(fd, os.fstat(fd).st_size)
+        self._use(*replace_file(self.path, parts))
 
     def _use(self, fd: int, size: int) -> None:
         """Append to this file from now on; ``size`` is what we know of it, whatever others add meanwhile."""
