@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from sweepline import admission
-from sweepline.admission import GpuAdmission, Leases, build_admission
-from sweepline.devices import Slot
 from sweepline.errors import ExecutorUnavailableError
-from sweepline.gpus import Gpu
+from sweepline.executors.local import admission
+from sweepline.executors.local.admission import GpuAdmission, Leases, build_admission
+from sweepline.executors.local.gpus import Gpu
+from sweepline.executors.local.slots import Slot
 from sweepline.runs import UNSUCCESSFUL, State
 
 GIB = 1024

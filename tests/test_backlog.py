@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from sweepline.backlog import Backlog
-from sweepline.devices import Slot, Slots
-from sweepline.retries import Again
+from sweepline.engine.backlog import Backlog
+from sweepline.engine.retries import Again
+from sweepline.executors.local.slots import Slot, Slots
 from sweepline.runs import Run
 
 

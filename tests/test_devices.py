@@ -8,9 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweepline.devices import MAX_SLOTS, Slot, Slots, build_slots, device_environment, n_cores, thread_budget
 from sweepline.errors import ExecutorUnavailableError
-from sweepline.gpus import Gpu, gpu_key
+from sweepline.executors.local.gpus import Gpu, gpu_key
+from sweepline.executors.local.slots import (
+    MAX_SLOTS,
+    Slot,
+    Slots,
+    build_slots,
+    device_environment,
+    n_cores,
+    thread_budget,
+)
 
 GPUS = tuple(Gpu(i, f"GPU-0000000{i}-aaaa-bbbb-cccc-dddddddddddd", "H200") for i in range(4))
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweepline.devices import Slot
-from sweepline.display import (
+from sweepline.contract.metrics import MetricReader
+from sweepline.display.lines import (
     LineDisplay,
     LiveDisplay,
     LogFile,
@@ -22,11 +22,11 @@ from sweepline.display import (
     format_metrics,
     format_seconds,
 )
+from sweepline.engine.logtail import LogTail
+from sweepline.engine.progress import ActiveRun, Progress
 from sweepline.executors.base import Exit, StopReason, Task
-from sweepline.metrics import MetricReader
-from sweepline.progress import ActiveRun, Progress
-from sweepline.recording.history import RunRecord
-from sweepline.recording.tail import LogTail
+from sweepline.executors.local.slots import Slot
+from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective, Run, RunOutcome, State
 from sweepline.space.parameters import Categorical
 from sweepline.space.plan import Plan, SearchSpace

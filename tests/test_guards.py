@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from sweepline.guards import FailureGuard
+from sweepline.engine.failureguard import FailureGuard
 from sweepline.runs import State
 
 FAILURES = [

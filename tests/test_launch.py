@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from sweepline.config.macros import RUN_VARIABLES
 from sweepline.config.sweepfile import load_sweep
-from sweepline.devices import Slot
-from sweepline.launch import Launcher
-from sweepline.ports import FIRST_PORT, N_PORTS, Ports
+from sweepline.engine.tasks import Launcher
+from sweepline.executors.local.ports import FIRST_PORT, N_PORTS, Ports
+from sweepline.executors.local.slots import Slot
+from sweepline.programs.macros import RUN_VARIABLES
 from sweepline.runs import Run
 
 ECHO = "import json, os, sys; json.dump([sys.argv[1:], dict(os.environ)], open(os.environ['RESULT'], 'w'))\n"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweepline.metrics import (
+from sweepline.contract.metrics import (
     MAX_LINE_BYTES,
     PLACES,
     MetricPoint,

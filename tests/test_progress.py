@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from sweepline import progress as progress_module
-from sweepline.progress import Progress
-from sweepline.recording.history import RunRecord
+from sweepline.engine import progress as progress_module
+from sweepline.engine.progress import Progress
+from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective, State
 from sweepline.space.constraints import parse_rule
 from sweepline.space.parameters import Categorical, Constant

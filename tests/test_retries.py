@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 import yaml
 
-from sweepline.recording.history import RunRecord
-from sweepline.retries import MAX_FREE, MAX_SMALLER, Again, RetryPolicy
+from sweepline.engine.retries import MAX_FREE, MAX_SMALLER, Again, RetryPolicy
+from sweepline.recording.events import RunRecord
 from sweepline.runs import SUCCESSFUL, UNSUCCESSFUL, Run, RunOutcome, State
 from tests.conftest import Project
 from tests.test_sweeps import SWEEP, invocations

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweepline.devices import Slot, Slots
+from sweepline.executors.local.slots import Slot, Slots
 
 
 class Gate:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweepline.sourcecode import SourceCode, changed_files
+from sweepline.programs.sourcecode import SourceCode, changed_files
 
 FILES = {
     "train.py": "import helper\ndef main():\n    from pkg.models import net\n    import torch, not_there\n",

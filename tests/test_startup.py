@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-import sweepline
+from sweepline.executors.local.keeper import startup
 
-STARTUP = Path(sweepline.__file__).parent / "keeper" / "startup"
+STARTUP = Path(startup.__file__).parent
 WRITES = {
     "print('a line')": ["a line\n"],
     "print('a', 1, None, sep='-')": ["a-1-None\n"],

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sweepline.terminal import MAX_PENDING_BYTES, Terminal
+from sweepline.display.terminal import MAX_PENDING_BYTES, Terminal
 from tests.conftest import DEADLINE_S, Project, wait_until
 
 SWEEP = """

@@ -10,16 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
-from sweepline.config.schema import WandbModel
-from sweepline.recording.history import RUN_END, RUN_START, fold
+from sweepline.programs.wandb import WandbSettings, has_wandb_key, wandb_environment, wandb_mode, write_wandb_params
+from sweepline.recording.events import RUN_END, RUN_START, fold
 from sweepline.runs import Run, State
-from sweepline.tracking import has_wandb_key, wandb_environment, wandb_mode, write_wandb_params
 
 RUN = Run(run_id="a" * 12, name="adam-lr0.001-s0", params={"lr": 0.001}, seed=0, index=0)
 KEY_LINES = "machine api.wandb.ai\n  login user\n  password 0123456789\n"
 
 
-def environment_of(run: Run = RUN, *, settings: WandbModel | None = None, n_tries: int = 0) -> dict[str, str]:
+def environment_of(run: Run = RUN, *, settings: WandbSettings | None = None, n_tries: int = 0) -> dict[str, str]:
     return wandb_environment(
         run, settings=settings, sweep="toys", sweep_token="f00d", n_tries=n_tries, run_dir=Path("/runs/a")
     )
@@ -49,20 +48,20 @@ def test_a_run_is_grouped_by_its_sweep_and_named_by_its_values() -> None:
 @pytest.mark.parametrize(
     ("settings", "name", "value"),
     [
-        (WandbModel(group="mine"), "WANDB_RUN_GROUP", "mine"),
-        (WandbModel(name="night"), "WANDB_NAME", "night-adam-lr0.001-s0"),
-        (WandbModel(tags=("mnist", "small cnn")), "WANDB_TAGS", "mnist,small cnn"),
-        (WandbModel(project="digits"), "WANDB_PROJECT", "digits"),
-        (WandbModel(entity="lab"), "WANDB_ENTITY", "lab"),
+        (WandbSettings(group="mine"), "WANDB_RUN_GROUP", "mine"),
+        (WandbSettings(name="night"), "WANDB_NAME", "night-adam-lr0.001-s0"),
+        (WandbSettings(tags=("mnist", "small cnn")), "WANDB_TAGS", "mnist,small cnn"),
+        (WandbSettings(project="digits"), "WANDB_PROJECT", "digits"),
+        (WandbSettings(entity="lab"), "WANDB_ENTITY", "lab"),
     ],
 )
-def test_settings_of_the_sweep_file_arrive(settings: WandbModel, name: str, value: str) -> None:
+def test_settings_of_the_sweep_file_arrive(settings: WandbSettings, name: str, value: str) -> None:
     assert environment_of(settings=settings)[name] == value
 
 
 @pytest.mark.parametrize("name", ["WANDB_TAGS", "WANDB_PROJECT", "WANDB_ENTITY"])
 def test_what_the_sweep_file_does_not_set_is_left_to_wandb(name: str) -> None:
-    assert name not in environment_of(settings=WandbModel())
+    assert name not in environment_of(settings=WandbSettings())
 
 
 def tries_after(*states: State) -> int:
@@ -107,7 +106,9 @@ def test_the_mode_is_left_alone_where_the_user_has_a_key_or_chose_one(environ: d
 
 @pytest.mark.parametrize("mode", ["online", "offline", "disabled"])
 def test_a_mode_of_the_sweep_file_wins(mode: Any) -> None:
-    assert wandb_mode(WandbModel(mode=mode), {"WANDB_MODE": "shared", "WANDB_API_KEY": "0123"}) == {"WANDB_MODE": mode}
+    assert wandb_mode(WandbSettings(mode=mode), {"WANDB_MODE": "shared", "WANDB_API_KEY": "0123"}) == {
+        "WANDB_MODE": mode
+    }
 
 
 # the key

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sweepline.recording.wandbfile import read_wandb_run
+from sweepline.engine.wandbfile import read_wandb_run
 from tests.conftest import DEADLINE_S, EXPERIMENT, Project, wait_until
 
 TRAINER = (EXPERIMENT / "train_single.py").read_text()

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweepline.errors import ConfigError
-from sweepline.values import (
+from sweepline.contract.values import (
     Document,
     flatten,
     format_value,
@@ -21,6 +20,7 @@ from sweepline.values import (
     read_yaml,
     same_value,
 )
+from sweepline.errors import ConfigError
 
 NUMBERS = [0, 1, -1, 10**30, 0.0, -0.0, 1.0, 1e-4, 1e-300, 5e-324, 1e16, 1e22, math.inf, -math.inf, math.nan]
 TEXTS = [

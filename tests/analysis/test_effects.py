@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sweepline.analysis.effects import find_no_effects, primary_metric
-from sweepline.recording.history import RunRecord
+from sweepline.recording.events import RunRecord
 from sweepline.runs import State
 
 AXES: dict[str, tuple[Any, ...]] = {

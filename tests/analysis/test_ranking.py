@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sweepline.analysis.ranking import rank_configs, without_seed
-from sweepline.recording.history import RunRecord
+from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective, State
 
 LOSS = Objective(name="loss")

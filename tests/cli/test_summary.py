@@ -12,7 +12,7 @@ import yaml
 
 from sweepline.analysis.ranking import RankedConfig, rank_configs
 from sweepline.cli.summary import build_summary, write_best
-from sweepline.recording.history import RunRecord
+from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective, State
 
 ACCURACY = Objective(name="acc", goal="maximize")

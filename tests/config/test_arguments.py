@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from sweepline.config.arguments import STYLES, choose_style
-from sweepline.config.command import Command
 from sweepline.config.sweepfile import load_sweep
-from sweepline.config.usage import find_usage_hint
 from sweepline.errors import ConfigError
+from sweepline.programs.arguments import STYLES, choose_style
+from sweepline.programs.command import Command
+from sweepline.programs.usage import find_usage_hint
 
 VALUES: dict[str, Any] = {
     "depth": None,

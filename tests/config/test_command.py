@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from sweepline.config.arguments import format_python
-from sweepline.config.command import Command
-from sweepline.config.macros import check_macros
-from sweepline.config.program import missing_program
 from sweepline.config.sweepfile import load_sweep
-from sweepline.values import parse_override
+from sweepline.contract.values import parse_override
+from sweepline.programs.arguments import format_python
+from sweepline.programs.command import Command
+from sweepline.programs.location import missing_program
+from sweepline.programs.macros import check_macros
 
 PARAMS: dict[str, Any] = {"lr": 1e-05, "opt": "adam", "flag": True, "off": False, "none": None, "layers": [1, 2]}
 HOSTILE: dict[str, str] = {

@@ -12,8 +12,8 @@ import pytest
 
 from sweepline.config.sweepfile import SweepSettings, load_sweep
 from sweepline.errors import ConfigError
-from sweepline.space.grid import Tally
 from sweepline.space.plan import Plan, count_all
+from sweepline.space.samplers.grid import Tally
 
 Row = Mapping[str, str]
 

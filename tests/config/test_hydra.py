@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweepline.config.hydra import format_hydra, format_override
 from sweepline.errors import ConfigError
+from sweepline.programs.hydra import format_hydra, format_override
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweepline.config.interpreter import find_interpreter
+from sweepline.programs.interpreter import find_interpreter
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sweepline.config.outputs import find_shared_output
+from sweepline.programs.outputs import find_shared_output
 
 
 @pytest.mark.parametrize(

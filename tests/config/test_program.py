@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from sweepline.config.command import Command
-from sweepline.config.interpreter import find_python
-from sweepline.config.program import find_executable_place, missing_program
 from sweepline.config.sweepfile import load_sweep
-from sweepline.config.usage import find_hint
+from sweepline.programs.command import Command
+from sweepline.programs.interpreter import find_python
+from sweepline.programs.location import find_executable_place, missing_program
+from sweepline.programs.usage import find_hint
 
 
 @pytest.fixture(autouse=True)

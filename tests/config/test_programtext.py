@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sweepline.config.programtext import find_own_output
 from sweepline.config.sweepfile import load_sweep
+from sweepline.programs.programtext import find_own_output
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sweepline.executors.base import Executor, Exit, RunHandle, StopReason, Task
-from sweepline.executors.local import LocalExecutor, read_exit
-from sweepline.keeper import exitfile
+from sweepline.executors.local.executor import LocalExecutor, read_exit
+from sweepline.executors.local.keeper import exitfile
 from tests.conftest import wait_until
 
 EXECUTORS: dict[str, Callable[..., Executor]] = {"local": LocalExecutor}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sweepline.recording.history import RUN_END, RUN_START, RunRecord, fold
+from sweepline.recording.events import RUN_END, RUN_START, RunRecord, fold
 from sweepline.runs import State
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from sweepline.engine import lasterror
+from sweepline.engine.lasterror import find_error
+from sweepline.engine.outcome import OutcomeReader
 from sweepline.executors.base import Exit, StopReason
-from sweepline.recording import lasterror
-from sweepline.recording.lasterror import find_error
-from sweepline.recording.outcome import read_outcome
 from sweepline.runs import State
 
 TRACEBACK = "Traceback (most recent call last):"
@@ -130,7 +130,7 @@ ERRORS = {
 def outcome_of(run_dir: Path, *, out: str = "", err: str = "") -> tuple[State, str]:
     (run_dir / "stdout.log").write_text(out)
     (run_dir / "stderr.log").write_text(err)
-    outcome = read_outcome(run_dir, Exit(exit_code=1), patterns={})
+    outcome = OutcomeReader().read(run_dir, Exit(exit_code=1))
     return outcome.state, outcome.reason
 
 
@@ -242,6 +242,6 @@ def test_many_frames_that_never_end_are_not_read_again_and_again(frame: str) -> 
 def test_a_run_that_was_stopped_tells_its_last_lines_too(tmp_path: Path) -> None:
     (tmp_path / "stdout.log").write_text("epoch 1\nwaiting\n")
 
-    outcome = read_outcome(tmp_path, Exit(signal=15, stopped=StopReason.TIMEOUT), patterns={})
+    outcome = OutcomeReader().read(tmp_path, Exit(signal=15, stopped=StopReason.TIMEOUT))
 
     assert (outcome.state, outcome.log_tail) == (State.TIMEOUT, ["epoch 1", "waiting"])

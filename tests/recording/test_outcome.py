@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from sweepline.engine.lasterror import find_error
+from sweepline.engine.outcome import OutcomeReader, find_difference, has_effective_config, read_asked
 from sweepline.executors.base import Exit, StopReason
-from sweepline.recording.lasterror import find_error
-from sweepline.recording.outcome import find_difference, has_effective_config, read_asked, read_outcome
 from sweepline.runs import Objective, RunOutcome, State
 
 TRACEBACK = """Traceback (most recent call last):
@@ -31,7 +31,8 @@ def outcome_of(run_dir: Path, exit_: Exit, *, out: str = "", err: str = "", **op
     """Return the outcome of a run that wrote this and ended so."""
     (run_dir / "stdout.log").write_text(out)
     (run_dir / "stderr.log").write_text(err)
-    return read_outcome(run_dir, exit_, **{"patterns": {}} | options)
+    asked = options.pop("asked", None)
+    return OutcomeReader(**{"is_own": True} | options).read(run_dir, exit_, asked=asked)
 
 
 def write_config(run_dir: Path, config: Any) -> None:
@@ -65,7 +66,7 @@ def test_a_failure_without_any_output_says_so(tmp_path: Path) -> None:
 
 
 def test_a_failure_whose_logs_are_gone_says_so(tmp_path: Path) -> None:
-    assert read_outcome(tmp_path, ended(1), patterns={}).reason == "no output"
+    assert OutcomeReader().read(tmp_path, ended(1)).reason == "no output"
 
 
 @pytest.mark.parametrize("last", ["a\tb\x0bc  d", "ValueError: 'a\x1cb'\x85"], ids=repr)
@@ -80,7 +81,7 @@ def test_a_long_reason_is_cut_with_a_mark(tmp_path: Path) -> None:
 
 def test_output_that_is_not_text_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / "stderr.log").write_bytes(b"\xff\xfe broken\n")
-    assert read_outcome(tmp_path, ended(1), patterns={}).reason == "\ufffd\ufffd broken"
+    assert OutcomeReader().read(tmp_path, ended(1)).reason == "\ufffd\ufffd broken"
 
 
 @pytest.mark.parametrize(
@@ -268,7 +269,7 @@ def test_a_run_whose_log_vanished_goes_again_and_says_why(tmp_path: Path, code: 
 
 def test_a_run_that_told_its_objective_before_its_log_vanished_is_finished(tmp_path: Path) -> None:
     (tmp_path / "stdout.log").write_text("METRIC loss=1\n")
-    outcome = read_outcome(tmp_path, Exit(exit_code=0, is_log_lost=True), patterns={}, objective=Objective(name="loss"))
+    outcome = OutcomeReader(objective=Objective(name="loss")).read(tmp_path, Exit(exit_code=0, is_log_lost=True))
     assert outcome.state == State.FINISHED
 
 

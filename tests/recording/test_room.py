@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweepline.recording import room
+from sweepline.engine import diskpause as room
+from sweepline.engine.diskpause import RETRY_S, DiskPause, has_room
 from sweepline.recording.mounts import find_network_mount
-from sweepline.recording.room import RETRY_S, DiskPause, has_room
 
 
 class Clock:
@@ -65,7 +65,7 @@ def test_a_limit_on_the_size_of_files_is_no_full_disk(tmp_path: Path, n_bytes: i
     code = f"""
 import resource, signal, sys
 from pathlib import Path
-from sweepline.recording.room import has_room
+from sweepline.engine.diskpause import has_room
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({n_bytes}, {n_bytes}))
 sys.exit(has_room(Path({str(tmp_path)!r})))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from sweepline.recording.history import RunRecord
+from sweepline.recording.events import RunRecord
 from sweepline.recording.rows import take_rows_out
 from sweepline.recording.table import RunTable
 from sweepline.runs import State

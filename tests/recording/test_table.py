@@ -14,10 +14,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sweepline.recording.book import Reading, RecordBook
+from sweepline.engine.outcome import OutcomeReader
+from sweepline.engine.recovery import recover, start_fields
+from sweepline.recording.book import RecordBook
+from sweepline.recording.events import RunRecord
 from sweepline.recording.folders import SweepFolder
-from sweepline.recording.history import RunRecord
-from sweepline.recording.recovery import start_fields
 from sweepline.recording.table import LEADING, RunTable
 from sweepline.runs import Run, RunOutcome, State
 
@@ -243,15 +244,15 @@ def test_a_row_appended_after_a_rebuild_lands_in_the_new_file(table: RunTable) -
 
 def open_book(folder: SweepFolder) -> RecordBook:
     """Open the books of a sweep as a start of it does."""
-    book = RecordBook(folder, csv=None, sweep="toys", params=["lr"], metrics=["loss"], reading=Reading())
-    book.recover()
+    book = RecordBook(folder, csv=None, sweep="toys", params=["lr"], metrics=["loss"])
+    recover(book, OutcomeReader())
     book.open_table()
     return book
 
 
 def end_run(book: RecordBook, run: Run, state: State, metrics: Mapping[str, float]) -> None:
     book.start(start_fields(run, attempt=1, device="cpu"))
-    book.end(run, 1, RunOutcome(state=state, metrics=metrics))
+    book.end(run.run_id, 1, RunOutcome(state=state, metrics=metrics))
     book.commit()
 
 
@@ -435,7 +436,7 @@ def test_a_pandas_reader_beside_500_rows_and_100_new_columns_sees_no_error_and_n
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from sweepline.recording.history import RunRecord
+from sweepline.recording.events import RunRecord
 from sweepline.recording.table import RunTable
 from sweepline.runs import State
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweepline.recording.tail import build_tail
+from sweepline.engine.logtail import build_tail
 from sweepline.runs import Objective
 
 

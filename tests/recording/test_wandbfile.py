@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from sweepline.contract.metrics import MetricReader
+from sweepline.engine import wandbfile
+from sweepline.engine.outcome import OutcomeReader
+from sweepline.engine.wandbfile import find_wandb_files, read_wandb_metrics, wandb_folders
 from sweepline.executors.base import Exit
-from sweepline.metrics import MetricReader
-from sweepline.recording import wandbfile
-from sweepline.recording.outcome import read_outcome
-from sweepline.recording.wandbfile import find_wandb_files, read_wandb_metrics, wandb_folders
 from sweepline.runs import Objective
 
 RUN_ID = "abc-0123-1"
@@ -98,7 +98,7 @@ def test_an_objective_that_was_logged_and_not_printed_is_read_and_that_is_said(p
     (run_dir / "stdout.log").write_text("METRIC aux=1\n")
     write_run(work, ("history", {"score": 0.5, "aux": 7}))
 
-    outcome = read_outcome(run_dir, Exit(exit_code=0), patterns={}, objective=SCORE, working_dir=work)
+    outcome = OutcomeReader(objective=SCORE, working_dir=work).read(run_dir, Exit(exit_code=0))
 
     assert (outcome.metrics, outcome.reason) == ({"aux": 1.0, "score": 0.5}, "score is read from what it logged to W&B")
 
@@ -108,7 +108,7 @@ def test_an_objective_that_was_printed_is_not_looked_for_elsewhere(places: tuple
     (run_dir / "stdout.log").write_text("METRIC score=1\n")
     write_run(work, ("history", {"score": 0.5, "aux": 7}))
 
-    outcome = read_outcome(run_dir, Exit(exit_code=0), patterns={}, objective=SCORE, working_dir=work)
+    outcome = OutcomeReader(objective=SCORE, working_dir=work).read(run_dir, Exit(exit_code=0))
 
     assert (outcome.metrics, outcome.reason) == ({"score": 1.0}, "")
 

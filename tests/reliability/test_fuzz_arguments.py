@@ -18,15 +18,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sweepline.config.arguments import format_python
+from sweepline.contract.text import printable
+from sweepline.contract.values import format_value, parse_value, same_value
 from sweepline.executors.base import Exit, Task
-from sweepline.executors.local import LocalExecutor
-from sweepline.keeper.child import STDOUT
-from sweepline.recording.history import RunRecord
+from sweepline.executors.local.executor import LocalExecutor
+from sweepline.executors.local.keeper.child import STDOUT
+from sweepline.programs.arguments import format_python
+from sweepline.recording.events import RunRecord
 from sweepline.recording.table import LEADING, RunTable
 from sweepline.runs import State
-from sweepline.text import printable
-from sweepline.values import format_value, parse_value, same_value
 from tests.conftest import DEADLINE_S, Project
 from tests.reliability import SEED, scaled
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sweepline.metrics import (
+from sweepline.contract.metrics import (
     MAX_LINE_BYTES,
     MAX_METRICS,
     PLACES,

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sweepline.config.sweepfile import SweepSettings, load_sweep
+from sweepline.contract.values import parse_yaml
 from sweepline.errors import ConfigError
 from sweepline.space.expressions import Expression, parse_expression
-from sweepline.values import parse_yaml
 from tests.conftest import DEADLINE_S, Project
 from tests.reliability import SEED, scaled
 

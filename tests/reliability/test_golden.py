@@ -12,11 +12,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from sweepline.recording.history import fold
+from sweepline.recording.invariants import check_invariants
 
 from sweepline.executors.local import read_exit
 from sweepline.recording.folders import SweepFolder
-from sweepline.recording.history import fold
-from sweepline.recording.invariants import check_invariants
 from sweepline.recording.journal import JOURNAL, read_events
 from sweepline.runs import State
 from tests.conftest import ASSETS, Project

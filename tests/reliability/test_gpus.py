@@ -165,7 +165,10 @@ def end(process: subprocess.Popen[str]) -> str:
 
 def impatient(project: Project, *args: str) -> subprocess.Popen[str]:
     """Start a sweep that waits one second for its driver instead of ten."""
-    code = "import sys, sweepline.gpus as g; g.ANSWER_S = 1.0; from sweepline.cli.main import main; sys.exit(main())"
+    code = (
+        "import sys, sweepline.executors.local.gpus as g; g.ANSWER_S = 1.0; "
+        "from sweepline.cli.main import main; sys.exit(main())"
+    )
     return subprocess.Popen(
         [sys.executable, "-c", code, *args],
         cwd=project.path,

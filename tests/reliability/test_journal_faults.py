@@ -18,13 +18,14 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from sweepline.engine.outcome import OutcomeReader
+from sweepline.engine.recovery import recover, start_fields
+from sweepline.engine.verify import check_invariants
 from sweepline.errors import RecordError
-from sweepline.recording.book import Reading, RecordBook
+from sweepline.recording.book import RecordBook
+from sweepline.recording.events import RunRecord, fold
 from sweepline.recording.folders import SweepFolder
-from sweepline.recording.history import RunRecord, fold
-from sweepline.recording.invariants import check_invariants
 from sweepline.recording.journal import JOURNAL, QUARANTINE, VERSION, Journal, read_events
-from sweepline.recording.recovery import start_fields
 from sweepline.recording.table import RunTable
 from sweepline.runs import Run, RunOutcome, State
 from tests.reliability import IS_SOAK, SEED, scaled
@@ -35,7 +36,7 @@ METRICS = ["loss", "accuracy", "x", "state", "metric.loss"]
 
 
 def book_of(folder: Path) -> RecordBook:
-    return RecordBook(SweepFolder(folder), csv=None, sweep="s", params=["x"], metrics=[], reading=Reading())
+    return RecordBook(SweepFolder(folder), csv=None, sweep="s", params=["x"], metrics=[])
 
 
 def faults_of(folder: Path) -> list[str]:
@@ -46,7 +47,7 @@ def faults_of(folder: Path) -> list[str]:
 def open_book(folder: Path) -> tuple[RecordBook, list[str]]:
     """Open the books as a start of a sweep does; return them and what is said."""
     book = book_of(folder)
-    return book, [*book.recover(), *book.open_table()]
+    return book, [*recover(book, OutcomeReader()), *book.open_table()]
 
 
 def run_of(number: int) -> Run:
@@ -61,7 +62,9 @@ def write_book(folder: Path, *, n_runs: int) -> None:
     for number in range(n_runs):
         book.start(start_fields(run_of(number), attempt=1, device="cpu"))
         metrics = {"loss": number / 3, "accuracy": math.nan if number % 5 == 2 else -number}
-        book.end(run_of(number), 1, RunOutcome(state=State.FINISHED, exit_code=0, duration_s=0.25, metrics=metrics))
+        book.end(
+            run_of(number).run_id, 1, RunOutcome(state=State.FINISHED, exit_code=0, duration_s=0.25, metrics=metrics)
+        )
         book.commit()
     book.note_event("sweep_stop", signal=None, halted=None)
     book.close()
@@ -332,7 +335,7 @@ def test_a_table_that_is_changed_under_a_running_sweep_is_the_journals_again(boo
         else:
             table.write_bytes(changed)
         book.start(start_fields(run_of(100), attempt=1, device="cpu"))
-        book.end(run_of(100), 1, RunOutcome(state=State.FINISHED, exit_code=0, metrics={"loss": 9.0}))
+        book.end(run_of(100).run_id, 1, RunOutcome(state=State.FINISHED, exit_code=0, metrics={"loss": 9.0}))
         book.commit()
         book.close()
         assert [copy.read_bytes() for copy in folder.glob("runs.csv.bak-*")] == [changed]
@@ -382,7 +385,7 @@ def test_a_row_that_somebody_appends_right_after_a_rebuild_is_noticed(
 
     for number in range(2):
         book.start(start_fields(run_of(number), attempt=1, device="cpu"))
-        book.end(run_of(number), 1, RunOutcome(state=State.FINISHED, metrics={"loss": 1.0}))
+        book.end(run_of(number).run_id, 1, RunOutcome(state=State.FINISHED, metrics={"loss": 1.0}))
         with monkeypatch.context() as patch:
             if number == 0:  # the column is new: a rebuild
                 patch.setattr(Path, "replace", rename)
@@ -399,12 +402,12 @@ def test_a_table_changed_without_a_change_of_length_breaks_no_rebuild_and_is_men
     shutil.copytree(books, folder)
     book, _ = open_book(folder)
     book.start(start_fields(run_of(50), attempt=1, device="cpu"))
-    book.end(run_of(50), 1, RunOutcome(state=State.FAILED, exit_code=1, metrics={"loss": 1.0}))
+    book.end(run_of(50).run_id, 1, RunOutcome(state=State.FAILED, exit_code=1, metrics={"loss": 1.0}))
     book.commit()
     table = folder / "runs.csv"
     table.write_bytes(table.read_bytes().replace(b",", b"?"))
     book.start(start_fields(run_of(50), attempt=2, device="cpu"))  # its row is to be taken out of the file
-    book.end(run_of(50), 2, RunOutcome(state=State.FINISHED, exit_code=0, metrics={"loss": 2.0}))
+    book.end(run_of(50).run_id, 2, RunOutcome(state=State.FINISHED, exit_code=0, metrics={"loss": 2.0}))
     book.commit()
     book.close()
     again, _ = open_book(folder)
@@ -443,7 +446,7 @@ class Books(RuleBasedStateMachine):
 
     def _end(self, number: int, state: State, metrics: dict[str, float]) -> None:
         attempt = self.running.pop(number)
-        self.book.end(run_of(number), attempt, RunOutcome(state=state, exit_code=0, metrics=metrics))
+        self.book.end(run_of(number).run_id, attempt, RunOutcome(state=state, exit_code=0, metrics=metrics))
         self.model.pop(number, None)
         self.model[number] = Known(attempt, state, metrics)
 

@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from sweepline.keeper.processes import find_by_token
-from sweepline.recording.invariants import check_invariants
+from sweepline.engine.verify import check_invariants
+from sweepline.executors.local.keeper.processes import find_by_token
 from sweepline.recording.locks import read_keeper_token
 from tests.conftest import ASSETS, DEADLINE_S, Project, wait_until
 from tests.reliability import IS_SOAK, SEED, scaled
@@ -118,7 +118,7 @@ def children_of(pid: int) -> list[int]:
 
 def keeper_of(project: Project) -> int | None:
     """Return the project's keeper; None where there is none (yet)."""
-    found = [pid for pid in project.survivors() if b"sweepline.keeper.main" in cmdline_of(pid)]
+    found = [pid for pid in project.survivors() if b"sweepline.executors.local.keeper.main" in cmdline_of(pid)]
     forked = [pid for pid in found if stat_of(pid)[1:2] and int(stat_of(pid)[1]) in found]  # not yet their programs
     return next((pid for pid in found if pid not in forked), None)
 

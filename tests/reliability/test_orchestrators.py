@@ -39,7 +39,8 @@ N_STARTED, N_ROUNDS = 10, scaled(50)
 # Forks ten orchestrators that begin at the same instant: their imports are done before. The words are run's arguments.
 CROWD = f"""
 import os, sys
-import sweepline.cli.run, sweepline.display, sweepline.sweep, sweepline.planfile, sweepline.preflight
+import sweepline.cli.run, sweepline.display.lines
+import sweepline.engine.loop, sweepline.engine.planfile, sweepline.engine.preflight
 from sweepline.cli.main import main
 
 reading, writing = os.pipe()

@@ -491,9 +491,11 @@ def test_no_source_file_runs_data_as_code_or_text_as_a_command_line() -> None:
 
     found = {str(path.relative_to(REPOSITORY)): list(find_dangers(path.read_text())) for path in files}
 
-    programs = found.pop("src/sweepline/keeper/template/becoming.py")  # does what an interpreter does
+    programs = found.pop("src/sweepline/executors/local/keeper/template/becoming.py")  # does what an interpreter does
     assert [danger.split("compile(")[1][:6] for danger in programs] == ["f'impo", "source"]
-    start_up = found.pop("src/sweepline/keeper/startup/sitecustomize.py")  # makes way for the user's own of that name
+    start_up = found.pop(
+        "src/sweepline/executors/local/keeper/startup/sitecustomize.py"
+    )  # makes way for the user's own of that name
     assert [danger.split(": ")[1] for danger in start_up] == ["__import__(__name__)"]
     assert len(files) > 40
     assert {path: dangers for path, dangers in found.items() if dangers} == {}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sweepline.recording.invariants import check_invariants
+from sweepline.engine.verify import check_invariants
 from tests.conftest import ASSETS, Project, wait_until
 from tests.reliability import IS_SOAK, scaled
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from sweepline.stopping import StopSignals
+from sweepline.engine.signals import StopSignals
 from tests.conftest import DEADLINE_S, Project, wait_until
 from tests.reliability import SEED, scaled
 from tests.reliability.test_kills import (

@@ -22,7 +22,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sweepline.recording.invariants import check_invariants
+from sweepline.engine.verify import check_invariants
 from sweepline.recording.journal import JOURNAL, read_events
 from tests.conftest import DEADLINE_S, Project, wait_until
 from tests.reliability import IS_SOAK, SEED

@@ -13,9 +13,9 @@ from sweepline.errors import ConfigError
 from sweepline.runs import canonical_json
 from sweepline.space.constraints import parse_rule
 from sweepline.space.distributions import LogUniformValues, Quantized, Uniform
-from sweepline.space.draws import Draws, draw_seeds
-from sweepline.space.grid import Tally
 from sweepline.space.parameters import Categorical, Constant, IntUniform, Parameter, WeightedCategorical
+from sweepline.space.samplers.grid import Tally
+from sweepline.space.samplers.random import Draws, draw_seeds
 
 CONTINUOUS: dict[str, Parameter] = {"lr": LogUniformValues(1e-5, 1.0), "dropout": Uniform(0.0, 1.0)}
 FINITE: dict[str, Parameter] = {

@@ -13,9 +13,9 @@ import pytest
 from sweepline.errors import ConfigError
 from sweepline.space.constraints import parse_rule
 from sweepline.space.distributions import Uniform
-from sweepline.space.grid import Grid, Tally
 from sweepline.space.parameters import Categorical, IntUniform, Parameter
 from sweepline.space.plan import Plan, SearchSpace, count_all
+from sweepline.space.samplers.grid import Grid, Tally
 
 LEARNER: dict[str, list[Any]] = {
     "learner.opt": ["sgd", "adam"],

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from sweepline.config.faults import Faults
 from sweepline.config.parameters import read_parameters
+from sweepline.contract.values import Document
 from sweepline.errors import ConfigError
 from sweepline.space.parameters import Categorical, IntUniform, Parameter, WeightedCategorical, unique_values
-from sweepline.values import Document
 
 REFERENCE = Path(__file__).resolve().parents[2].parent / "shared" / "corpus" / "ppf_reference.json"
 ROWS: list[dict[str, Any]] = json.loads(REFERENCE.read_text()) if REFERENCE.is_file() else []

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from sweepline.contract.values import flatten
 from sweepline.errors import ConfigError
 from sweepline.training.config import OPTIMIZERS, TrainConfig, data_root, known_keys, load_config
-from sweepline.values import flatten
 
 
 def write(path: Path, text: str) -> Path:

@@ -18,11 +18,11 @@ import pytest
 import torch
 from filelock import FileLock
 
+from sweepline.contract.metrics import parse_metric_line
+from sweepline.contract.values import flatten, read_yaml
 from sweepline.errors import ConfigError
-from sweepline.metrics import parse_metric_line
 from sweepline.training.config import known_keys, load_config
 from sweepline.training.single import in_sweep, prepare, resolve_device, run
-from sweepline.values import flatten, read_yaml
 from tests.conftest import DEADLINE_S, EXPERIMENT, Project
 
 TRAINER = EXPERIMENT / "train_single.py"

@@ -12,10 +12,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sweepline.recording.wandbfile import WandbRun, read_wandb_run
+from sweepline.contract.values import flatten, read_yaml
+from sweepline.engine.wandbfile import WandbRun, read_wandb_run
 from sweepline.training.config import known_keys, load_config
 from sweepline.training.reporting import Tracker, start_tensorboard, start_wandb
-from sweepline.values import flatten, read_yaml
 from tests.training.test_single import Ended, train_once
 
 

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweepline.keeper.template import made as module
-from sweepline.keeper.template.made import Made
+from sweepline.executors.local.keeper.template import made as module
+from sweepline.executors.local.keeper.template.made import Made
 
 
 @pytest.fixture(params=["with times of birth", "without"])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sweepline.keeper.processes import find_by_token
+from sweepline.executors.local.keeper.processes import find_by_token
 from sweepline.recording.locks import read_keeper_token
 from tests.conftest import DEADLINE_S, Project, wait_until
 

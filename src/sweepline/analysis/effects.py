@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sweepline.recording.history import RunRecord
+from sweepline.recording.events import RunRecord
 from sweepline.runs import SUCCESSFUL, canonical_json
 
 MAX_RUNS_COMPARED = 20_000

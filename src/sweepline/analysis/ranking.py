@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweepline.recording.history import RunRecord
+from sweepline.recording.events import RunRecord
 from sweepline.runs import SUCCESSFUL, Objective, canonical_json
 
 

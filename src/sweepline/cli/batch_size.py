@@ -9,9 +9,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from sweepline.contract.values import display_path
 from sweepline.errors import ConfigError
 from sweepline.reports.batch_size import write_plots
-from sweepline.values import display_path
 
 HISTORY = "--history"
 NO_PLOT = "--no-plot"

@@ -8,13 +8,16 @@ import secrets
 from pathlib import Path
 
 from sweepline.cli.reading import RecordedSweep, find_sweep
+from sweepline.contract.values import display_path
+from sweepline.engine.loop import reader_of
+from sweepline.engine.outcome import OutcomeReader
+from sweepline.engine.planfile import reading_hash
+from sweepline.engine.recovery import read_again, recover
+from sweepline.engine.repair import repair_journal
+from sweepline.engine.verify import check_invariants
 from sweepline.errors import RecordError
-from sweepline.planfile import reading_hash
-from sweepline.recording.book import Reading, RecordBook, reading_of
-from sweepline.recording.invariants import check_invariants
-from sweepline.recording.repair import repair_journal
+from sweepline.recording.book import RecordBook
 from sweepline.space.plan import Plan
-from sweepline.values import display_path
 
 _MAX_FAULTS_SHOWN = 10
 
@@ -51,8 +54,7 @@ def rebuild_csv_command(args: argparse.Namespace) -> int:
         book = _open_book(found)
         notes = book.take_notes()
         if settings is not None and found.plan.get("reading") not in (None, reading_hash(settings)):
-            n_changed = book.read_again()
-            notes.append(f"what is read from the output has changed: {n_changed} results were read again from the logs")
+            notes.append(read_again(book, reader_of(settings)))
             found.folder.write_plan({**found.plan, "reading": reading_hash(settings)})
         notes += book.open_table()
         book.close()
@@ -78,7 +80,8 @@ def repair_command(args: argparse.Namespace) -> int:
         repair = repair_journal(folder, planned=planned)
         book = _open_book(found)
         n_known = len(book.records)
-        notes = book.recover(planned=lambda: planned)
+        reader = OutcomeReader() if settings is None else reader_of(settings)
+        notes = recover(book, reader, planned=lambda: planned)
         if planned:
             book.mark_membership(planned.keys())
         if folder.read_plan() is None and found.plan:
@@ -98,7 +101,7 @@ def repair_command(args: argparse.Namespace) -> int:
 
 
 def _open_book(found: RecordedSweep) -> RecordBook:
-    plan, settings = found.plan, found.settings
+    plan = found.plan
     csv = _csv_path(found)
     return RecordBook(
         found.folder,
@@ -107,7 +110,6 @@ def _open_book(found: RecordedSweep) -> RecordBook:
         params=list(plan.get("parameters", {})),
         metrics=list(plan.get("logged_metrics", ())),
         reserved=plan.get("reserved_metrics", ()),
-        reading=Reading() if settings is None else reading_of(settings),
     )
 
 

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from sweepline.config.sweepfile import SweepSettings
-from sweepline.devices import Slots
-from sweepline.launch import Launcher
-from sweepline.recording.history import RunRecord
+from sweepline.contract.values import display_path
+from sweepline.engine.tasks import Launcher
+from sweepline.executors.local.slots import Slots
+from sweepline.recording.events import RunRecord
 from sweepline.runs import SUCCESSFUL
-from sweepline.space.grid import Tally
 from sweepline.space.plan import Plan, count_all
-from sweepline.values import display_path
+from sweepline.space.samplers.grid import Tally
 
 N_DRAWS_SHOWN = 10
 _MAX_SHARES_SHOWN = 6

@@ -14,9 +14,9 @@ from pathlib import Path
 from types import FrameType
 
 from sweepline import __version__
+from sweepline.contract.text import printable
+from sweepline.display.terminal import prepare_streams
 from sweepline.errors import SweeplineError, SweepLockedError
-from sweepline.terminal import prepare_streams
-from sweepline.text import printable
 
 EXIT_UNUSABLE, EXIT_LOCKED = 2, 75
 _FULL = (errno.ENOSPC, errno.EDQUOT)

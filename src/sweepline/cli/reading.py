@@ -13,15 +13,15 @@ from typing import Any
 from sweepline.cli.summary import build_summary
 from sweepline.config.naming import check_owner
 from sweepline.config.sweepfile import SweepSettings, load_sweep
-from sweepline.display import describe_end, format_seconds
+from sweepline.contract.values import display_path
+from sweepline.display.lines import describe_end, format_seconds
+from sweepline.engine.planfile import build_plan_record, search_hash
 from sweepline.errors import ConfigError, did_you_mean
-from sweepline.planfile import build_plan_record, search_hash
+from sweepline.recording.events import EXTRA, REMOVED, RunRecord, fold
 from sweepline.recording.folders import FROZEN, SweepFolder
-from sweepline.recording.history import EXTRA, REMOVED, RunRecord, fold
 from sweepline.recording.journal import JOURNAL, read_events
 from sweepline.runs import Objective, State
 from sweepline.space.plan import Plan
-from sweepline.values import display_path
 
 _N_RECENT = 5
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
-from sweepline.recording.history import RunRecord
+from sweepline.programs.sourcecode import SourceCode, changed_files, describe_change
+from sweepline.recording.events import RunRecord
 from sweepline.runs import SUCCESSFUL
-from sweepline.sourcecode import SourceCode, changed_files, describe_change
 
 if TYPE_CHECKING:
-    from sweepline.sweep import SweepOptions
+    from sweepline.engine.loop import SweepOptions
 
 
 def describe_edit(records: Mapping[str, RunRecord], planned: Set[str]) -> str:

@@ -19,24 +19,24 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from sweepline.cli.dry_run import print_dry_run
 from sweepline.cli.resuming import describe_code, describe_edit, describe_resume
 from sweepline.config.naming import check_owner
-from sweepline.config.program import missing_program
 from sweepline.config.sweepfile import SweepSettings, load_sweep
-from sweepline.devices import Slots, build_slots, thread_budget
+from sweepline.contract.values import display_path
+from sweepline.display.terminal import Terminal, is_dumb
+from sweepline.engine.tasks import Launcher, source_of
 from sweepline.errors import ConfigError, ExecutorUnavailableError, RecordError
-from sweepline.gpus import Gpu, read_gpus
-from sweepline.launch import Launcher, source_of
+from sweepline.executors.local.gpus import Gpu, read_gpus
+from sweepline.executors.local.slots import Slots, build_slots, thread_budget
+from sweepline.programs.location import missing_program
+from sweepline.programs.sourcecode import SourceCode
+from sweepline.recording.events import RunRecord, fold
 from sweepline.recording.folders import SweepFolder
-from sweepline.recording.history import RunRecord, fold
 from sweepline.recording.journal import read_events
 from sweepline.runs import SUCCESSFUL
-from sweepline.sourcecode import SourceCode
 from sweepline.space.plan import Plan, SearchSpace, count_all
-from sweepline.terminal import Terminal, is_dumb
-from sweepline.values import display_path
 
 if TYPE_CHECKING:
-    from sweepline.display import Observers
-    from sweepline.sweep import Sweep
+    from sweepline.display.lines import Observers
+    from sweepline.engine.loop import Sweep
 
 EXIT_INCOMPLETE, EXIT_SIGNAL_BASE = 1, 128
 _N_DESCRIPTORS = 32
@@ -205,11 +205,11 @@ def _start(
     notes: Sequence[str],
     terminal: Terminal,
 ) -> int:
-    from sweepline.admission import build_admission
-    from sweepline.executors.local import LocalExecutor
-    from sweepline.preflight import check_with_trainer
-    from sweepline.sweep import Sweep, SweepOptions
-    from sweepline.warmstart import RUNS_WORTH_WARMING, plan_warm_start
+    from sweepline.engine.loop import Sweep, SweepOptions
+    from sweepline.engine.preflight import check_with_trainer
+    from sweepline.engine.preloading import RUNS_WORTH_WARMING, plan_warm_start
+    from sweepline.executors.local.admission import build_admission
+    from sweepline.executors.local.executor import LocalExecutor
 
     _check_startable(settings, plan, count=args.count)
     _check_limits(slots)
@@ -297,7 +297,7 @@ def _write_inputs(
 
     What the records were read by stays that of the start before until :func:`_take_stock` has read them again.
     """
-    from sweepline.planfile import build_plan_record
+    from sweepline.engine.planfile import build_plan_record
 
     source.digest()
     plan = build_plan_record(
@@ -355,7 +355,7 @@ def _check_startable(settings: SweepSettings, plan: Plan, *, count: int | None) 
 
 def _check_limits(slots: Slots) -> None:
     """Say before anything starts that runs cannot be watched here, or that there are too few file descriptors."""
-    from sweepline.executors.local import check_available
+    from sweepline.executors.local.executor import check_available
 
     check_available()
     needed = _N_DESCRIPTORS + 3 * len(slots.all)  # of each slot a lease and two logs, which the keeper holds
@@ -383,7 +383,7 @@ def _observers(
     args: argparse.Namespace, settings: SweepSettings, slots: Slots, log_path: Path, terminal: Terminal
 ) -> Iterator[tuple[Observers, Callable[[str], None]]]:
     """Yield what watches the sweep, and a function that says a line everywhere."""
-    from sweepline.display import LineDisplay, LiveDisplay, LogFile, Observers
+    from sweepline.display.lines import LineDisplay, LiveDisplay, LogFile, Observers
 
     log = LogFile(log_path)
     to_log = LineDisplay(log.write_line)

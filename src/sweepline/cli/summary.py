@@ -13,15 +13,15 @@ import yaml
 from sweepline.analysis.effects import find_no_effects, primary_metric
 from sweepline.analysis.ranking import RankedConfig, rank_configs
 from sweepline.config.sweepfile import SweepSettings
-from sweepline.display import format_number
-from sweepline.files import write_whole
-from sweepline.planfile import describe_objective
+from sweepline.contract.files import write_whole
+from sweepline.contract.text import printable
+from sweepline.contract.values import display_path
+from sweepline.display.lines import format_number
+from sweepline.engine.planfile import describe_objective
+from sweepline.engine.wandbfile import wandb_folders
+from sweepline.recording.events import RunRecord
 from sweepline.recording.folders import BEST, SweepFolder
-from sweepline.recording.history import RunRecord
-from sweepline.recording.wandbfile import wandb_folders
 from sweepline.runs import SUCCESSFUL, UNSUCCESSFUL, Objective
-from sweepline.text import printable
-from sweepline.values import display_path
 
 N_BEST = 10
 _MAX_FAILED_SHOWN = 5

@@ -9,22 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sweepline.config.arguments import choose_style, choose_writers, format_python
-from sweepline.config.command import NATIVE_PROGRAM, Command
 from sweepline.config.faults import Faults
-from sweepline.config.interpreter import find_python
-from sweepline.config.macros import check_macros, find_unread_macro, names_run_dir
-from sweepline.config.modules import (
-    SOURCE_FOLDER,
-    call_function,
-    is_file,
-    needs_source_folder,
-    read_function,
-    read_source,
-)
-from sweepline.config.outputs import HYDRA_SENTENCE, find_shared_output, gives_hydra_folder, options_in
 from sweepline.config.parameters import NamedParameter
-from sweepline.config.program import (
+from sweepline.config.schema import SweepModel
+from sweepline.contract.values import KeyPath, display_path, read_yaml
+from sweepline.errors import ConfigError
+from sweepline.programs.arguments import choose_style, choose_writers, format_python
+from sweepline.programs.command import NATIVE_PROGRAM, Command
+from sweepline.programs.interpreter import find_python
+from sweepline.programs.location import (
     Program,
     complete_items,
     default_items,
@@ -33,13 +26,20 @@ from sweepline.config.program import (
     find_program,
     names_module,
 )
-from sweepline.config.programtext import find_own_output
-from sweepline.config.schema import SweepModel
-from sweepline.errors import ConfigError
+from sweepline.programs.macros import check_macros, find_unread_macro, names_run_dir
+from sweepline.programs.modules import (
+    SOURCE_FOLDER,
+    call_function,
+    is_file,
+    needs_source_folder,
+    read_function,
+    read_source,
+)
+from sweepline.programs.outputs import HYDRA_SENTENCE, find_shared_output, gives_hydra_folder, options_in
+from sweepline.programs.programtext import find_own_output
 from sweepline.runs import canonical_json
 from sweepline.space.constraints import Rule
 from sweepline.space.parameters import Categorical, Constant, WeightedCategorical
-from sweepline.values import KeyPath, display_path, read_yaml
 
 _MAX_BASES = 20
 _ARGUMENTS_OF_OTHERS = ("args", "args_no_hyphens", "args_append_hydra", "args_override_hydra")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sweepline.contract.values import Document, KeyPath
 from sweepline.errors import ConfigError
-from sweepline.values import Document, KeyPath
 
 MAX_SENTENCE = 600
 

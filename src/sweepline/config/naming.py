@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweepline.config.modules import is_file, module_file, read_function
-from sweepline.config.program import names_module
+from sweepline.contract.values import display_path, read_yaml
 from sweepline.errors import ConfigError
-from sweepline.values import display_path, read_yaml
+from sweepline.programs.location import names_module
+from sweepline.programs.modules import is_file, module_file, read_function
 
 OUTPUTS, PLAN, JOURNAL, FROZEN = "outputs", "plan.json", "events.jsonl", "sweep.yaml"
 CONFIG_FOLDERS = frozenset({"cfg", "configs", "config", "conf", "sweeps"})

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweepline.config.faults import Faults
+from sweepline.contract.values import KeyPath
 from sweepline.errors import ConfigError, did_you_mean
 from sweepline.space import distributions as dist
 from sweepline.space.parameters import Categorical, Constant, IntUniform, Parameter, WeightedCategorical
-from sweepline.values import KeyPath
 
 PARAMETER_KEYS = (
     "value",

@@ -9,22 +9,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sweepline.config.arguments import format_python
-from sweepline.config.command import NATIVE_PROGRAM, Command
 from sweepline.config.commandfile import CommandReader, is_native, spread
 from sweepline.config.faults import Faults
 from sweepline.config.naming import find_experiment_dir, name_sweep
 from sweepline.config.parameters import NamedParameter, parameter_names, read_parameters
 from sweepline.config.schema import SweepModel, WandbModel
 from sweepline.config.validation import validate
+from sweepline.contract.values import KeyPath, parse_override, read_yaml
 from sweepline.errors import ConfigError, did_you_mean
+from sweepline.programs.arguments import format_python
+from sweepline.programs.command import NATIVE_PROGRAM, Command
+from sweepline.programs.wandb import WandbSettings
 from sweepline.runs import Objective
 from sweepline.space.constraints import Rule, parse_rule
-from sweepline.space.draws import draw_seeds
-from sweepline.space.grid import Grid
 from sweepline.space.parameters import Constant
 from sweepline.space.plan import SearchSpace
-from sweepline.values import KeyPath, parse_override, read_yaml
+from sweepline.space.samplers.grid import Grid
+from sweepline.space.samplers.random import draw_seeds
 
 MAX_VALUES_COMPARED = 1000
 
@@ -47,7 +48,7 @@ class SweepSettings:
     patterns: Mapping[str, re.Pattern[str]]
     logged_metrics: Sequence[str]
     csv_path: Path | None
-    wandb: WandbModel | None
+    wandb: WandbSettings | None
     max_concurrent: int | None
     devices: str | Sequence[int | str]
     runs_per_device: int
@@ -349,14 +350,12 @@ class _Reader:
                 )
         return patterns
 
-    def _wandb(self) -> WandbModel | None:
+    def _wandb(self) -> WandbSettings | None:
         model, wandb = self.model, self.model.logging.wandb
         if wandb is None and not (model.project or model.entity):
             return None
-        wandb = wandb or WandbModel()
-        return wandb.model_copy(
-            update={"project": wandb.project or model.project, "entity": wandb.entity or model.entity}
-        )
+        found = WandbSettings(**(wandb or WandbModel()).model_dump())
+        return replace(found, project=found.project or model.project, entity=found.entity or model.entity)
 
     def _name(self) -> str:
         name, note = name_sweep(self.path, self.experiment_dir, self.model.name)

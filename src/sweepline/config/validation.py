@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sweepline.config.arguments import format_python
 from sweepline.config.faults import Faults
 from sweepline.config.schema import WANDB_ONLY_KEYS, ArgumentsModel, LoggingModel, OwnKeys, SweepModel, WandbModel
+from sweepline.contract.values import KeyPath
 from sweepline.errors import did_you_mean
-from sweepline.values import KeyPath
+from sweepline.programs.arguments import format_python
 
 OWN_BLOCK = "x-sweepline"
 GOALS = ("minimize", "maximize")

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sweepline.config.sweepfile import SweepSettings
-from sweepline.executors.base import Exit
-from sweepline.executors.local import read_exit
-from sweepline.metrics import Measured
-from sweepline.recording.folders import SweepFolder
-from sweepline.recording.history import (
+from sweepline.recording.events import (
     CODE,
     EXTRA,
     IN_SWEEP,
@@ -26,11 +20,10 @@ from sweepline.recording.history import (
     RunRecord,
     apply_event,
 )
+from sweepline.recording.folders import SweepFolder
 from sweepline.recording.journal import Journal
-from sweepline.recording.outcome import discard_own_history, read_asked, read_outcome
-from sweepline.recording.recovery import find_unrecorded, read_start
 from sweepline.recording.table import RunTable
-from sweepline.runs import Objective, Run, RunOutcome, State
+from sweepline.runs import RunOutcome
 
 COMMIT_INTERVAL_S = 0.02  # ends that come within this time share one fdatasync
 
@@ -44,28 +37,6 @@ class CommittedEnd:
     log_tail: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """How a run's result is read out of its folder: see :func:`read_outcome`."""
-
-    patterns: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
-    objective: Objective | None = None
-    logged: Collection[str] = ()
-    is_own: bool = False
-    working_dir: Path | None = None
-
-
-def reading_of(settings: SweepSettings) -> Reading:
-    """Return how the output of a sweep's runs is read."""
-    return Reading(
-        patterns=settings.patterns,
-        objective=settings.objective,
-        logged=settings.logged_metrics,
-        is_own=settings.command.is_native,
-        working_dir=settings.command.working_dir,
-    )
-
-
 class RecordBook:
     """Writes a run's end in this order: journal, disk, row. Every later step can be repeated from the earlier one."""
 
@@ -77,10 +48,9 @@ class RecordBook:
         sweep: str,
         params: Sequence[str],
         metrics: Sequence[str],
-        reading: Reading,
         reserved: Collection[str] = (),
     ) -> None:
-        self.folder, self.reading = folder, reading
+        self.folder = folder
         self.records: dict[str, RunRecord] = {}
         self.codes: dict[str, Mapping[str, str]] = {}
         """The files of every state of the program that runs were started with, by the hash that records carry."""
@@ -112,17 +82,6 @@ class RecordBook:
         self.codes[code] = dict(files)
         return True
 
-    def recover(self, *, planned: Callable[[], Mapping[str, Run]] = dict) -> list[str]:
-        """End what a dead orchestrator left open, and record what it did not; return sentences worth saying.
-
-        ``planned`` gives the runs of the plan by id, for folders of runs that do not tell it themselves.
-        """
-        for record in list(self.records.values()):
-            if record.state == State.RUNNING:
-                self._append_end(record.run_id, record.attempt, self._recover(record))
-        note = self._take_in_unrecorded(planned)
-        return [*self.take_notes(), *([note] if note else [])]
-
     def open_table(self) -> list[str]:
         """Bring the table up to date with what is recorded so far; return sentences worth saying."""
         self.journal.sync()
@@ -136,23 +95,6 @@ class RecordBook:
         self.journal.note = self.table.note = None
         return [note for note in notes if note]
 
-    def _take_in_unrecorded(self, planned: Callable[[], Mapping[str, Run]]) -> str | None:
-        """Record attempts that ended and that the journal does not know: an older copy of it was put back, or none."""
-        n_taken, unknown = 0, []
-        runs: Mapping[str, Run] | None = None
-        for place, attempt, end in find_unrecorded(self.folder.runs, self.records):
-            runs = planned() if runs is None else runs
-            start = read_start(place, runs)
-            if start is None:
-                unknown.append(place.name)
-                continue
-            self.start(start)
-            self._append_end(start["run"], attempt, self._read_kept(place, end))
-            n_taken += 1
-        taken = f"{n_taken} ended runs that the journal did not know were taken from their folders" if n_taken else ""
-        left = f"{len(unknown)} run folders do not tell their parameters and are left alone" if unknown else ""
-        return "; ".join(filter(None, (taken, left))) or None
-
     def mark_membership(self, whole: Set[str]) -> None:
         """Write down which recorded runs belong to the sweep as it is now, whose runs are ``whole``."""
         changed = {}
@@ -164,48 +106,41 @@ class RecordBook:
             self.journal.append(MEMBERSHIP, runs=changed)
             apply_event(self.records, {"ev": MEMBERSHIP, "runs": changed})
 
-    def read_again(self) -> int:
-        """Read the kept output of all runs that finished, whose patterns have changed; return how many results did."""
-        n_changed = 0
-        for record in list(self.records.values()):
-            run_dir = self.folder.run_dir(record.run_id)
-            found = read_exit(run_dir)
-            if record.state != State.FINISHED or found is None or found[0] != record.attempt:
-                continue
-            discard_own_history(run_dir)
-            outcome = self._read_kept(run_dir, found[1])
-            metrics, reason = self._merge_reading(record, outcome)
-            if outcome.state != State.FINISHED or (reason, metrics) == (record.reason, dict(record.metrics)):
-                continue
-            event = {"run": record.run_id, "reason": reason, "metrics": metrics}
-            self.journal.append(RUN_REREAD, **event)
-            self._take({"ev": RUN_REREAD, **event})
-            n_changed += 1
-        return n_changed
+    def correct(self, run_id: str, *, metrics: Mapping[str, float], reason: str) -> None:
+        """Write down what a second reading of a run's kept output says."""
+        event = {"run": run_id, "reason": reason, "metrics": dict(metrics)}
+        self.journal.append(RUN_REREAD, **event)
+        self._take({"ev": RUN_REREAD, **event})
 
     def note_event(self, event: str, **fields: object) -> None:
         """Write an event that concerns no single run."""
         self.journal.append(event, **fields)
-
-    def _merge_reading(self, record: RunRecord, outcome: RunOutcome) -> tuple[dict[str, float], str]:
-        """Return metrics and reason after a second reading: what came from a source that is gone by now stays.
-
-        W&B's files are often removed once they are uploaded. What a pattern of the sweep file finds is in the logs.
-        """
-        read, patterns = outcome.metrics, self.reading.patterns
-        gone = {name: v for name, v in record.metrics.items() if name not in read and name not in patterns}
-        objective = self.reading.objective
-        is_told_before = objective is not None and objective.name in gone
-        return {**read, **gone}, record.reason if is_told_before else outcome.reason
 
     def start(self, fields: Mapping[str, Any]) -> None:
         """Write that an attempt is about to be started; ``fields`` are those of :func:`start_fields`."""
         self.journal.append(RUN_START, **fields)
         apply_event(self.records, {"ev": RUN_START, **fields})
 
-    def end(self, run: Run, attempt: int, outcome: RunOutcome, *, log_tail: Sequence[str] = ()) -> None:
+    def end(self, run_id: str, attempt: int, outcome: RunOutcome, *, log_tail: Sequence[str] = ()) -> None:
         """Write how an attempt ended; it counts once :meth:`commit` has returned."""
-        self._append_end(run.run_id, attempt, outcome, log_tail)
+        event = {
+            "run": run_id,
+            "attempt": attempt,
+            "state": outcome.state.value,
+            "exit_code": outcome.exit_code,
+            "signal": outcome.signal,
+            "reason": outcome.reason,
+            "duration_s": round(outcome.duration_s, 6),
+            "metrics": dict(outcome.metrics),
+            "n_bad_metric_lines": outcome.n_bad_metric_lines,
+            "max_rss_kib": outcome.max_rss_kib,
+            "is_blameless": outcome.is_blameless,
+        }
+        self.journal.append(RUN_END, **event)
+        apply_event(self.records, {"ev": RUN_END, **event})
+        if not self._uncommitted:
+            self._commit_due = time.monotonic() + COMMIT_INTERVAL_S
+        self._uncommitted.append(CommittedEnd(replace(self.records[run_id]), outcome, log_tail))
 
     @property
     def has_uncommitted(self) -> bool:
@@ -237,51 +172,3 @@ class RecordBook:
             self.journal.sync()
             self.table.close()
         self.journal.close()
-
-    def _append_end(self, run_id: str, attempt: int, outcome: RunOutcome, log_tail: Sequence[str] = ()) -> None:
-        event = {
-            "run": run_id,
-            "attempt": attempt,
-            "state": outcome.state.value,
-            "exit_code": outcome.exit_code,
-            "signal": outcome.signal,
-            "reason": outcome.reason,
-            "duration_s": round(outcome.duration_s, 6),
-            "metrics": dict(outcome.metrics),
-            "n_bad_metric_lines": outcome.n_bad_metric_lines,
-            "max_rss_kib": outcome.max_rss_kib,
-            "is_blameless": outcome.is_blameless,
-        }
-        self.journal.append(RUN_END, **event)
-        apply_event(self.records, {"ev": RUN_END, **event})
-        if not self._uncommitted:
-            self._commit_due = time.monotonic() + COMMIT_INTERVAL_S
-        self._uncommitted.append(CommittedEnd(replace(self.records[run_id]), outcome, log_tail))
-
-    def _recover(self, record: RunRecord) -> RunOutcome:
-        """Return the end of a run that nobody recorded: by its ``exit.json``, else interrupted."""
-        run_dir = self.folder.run_dir(record.run_id)
-        found = read_exit(run_dir)
-        if found is None or found[0] != record.attempt:
-            return RunOutcome(state=State.INTERRUPTED, reason="the sweep ended before this run did")
-        return self._read_kept(run_dir, found[1])
-
-    def _read_kept(self, run_dir: Path, end: Exit) -> RunOutcome:
-        return self.read(run_dir, end, asked=read_asked(run_dir))
-
-    def read(
-        self, run_dir: Path, end: Exit, *, asked: Mapping[str, Any] | None, measured: Measured | None = None
-    ) -> RunOutcome:
-        """Return how an attempt ended and what it measured: see :func:`read_outcome`."""
-        reading = self.reading
-        return read_outcome(
-            run_dir,
-            end,
-            patterns=reading.patterns,
-            objective=reading.objective,
-            logged=reading.logged,
-            asked=asked,
-            is_own=reading.is_own,
-            working_dir=reading.working_dir,
-            measured=measured,
-        )

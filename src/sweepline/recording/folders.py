@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sweepline.contract.files import TEMPORARY, write_whole
+from sweepline.contract.values import display_path
 from sweepline.errors import RecordError, SweepLockedError, record_error
-from sweepline.files import TEMPORARY, write_whole
 from sweepline.recording.journal import JOURNAL, unused_path
 from sweepline.recording.locks import KEEPER_LOCK, LOCK, OWNER, KeeperLock, SweepLock, is_held
 from sweepline.recording.rows import take_rows_out
-from sweepline.values import display_path
 
 CSV = "runs.csv"
 PLAN = "plan.json"

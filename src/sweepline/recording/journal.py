@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from sweepline.contract.files import write_all, write_whole
 from sweepline.errors import RecordError, SweepLockedError, record_error
-from sweepline.files import write_all, write_whole
 
 VERSION = 2
 _UNSEALED_VERSION = 1  # whose lines have no checksum

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from sweepline.contract.files import write_whole
+from sweepline.contract.values import display_path
 from sweepline.errors import RecordError, SweepLockedError, record_error
-from sweepline.files import write_whole
-from sweepline.keeper import processes
+from sweepline.executors.local.keeper import processes
 from sweepline.recording.mounts import find_network_mount
-from sweepline.values import display_path
 
 LOCK, KEEPER_LOCK, OWNER = "sweep.lock", "keeper.lock", "sweep.owner"
 _AFTER_GRACE_S = 10.0

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sweepline.files import write_whole
+from sweepline.contract.files import write_whole
 from sweepline.recording.cells import csv_line, read_rows
 from sweepline.recording.locks import try_flock
 

@@ -16,15 +16,15 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from sweepline.contract.files import CHUNK_BYTES, replace_file, write_all, write_whole
+from sweepline.contract.text import printable
 from sweepline.errors import DiskFullError, RecordError, record_error
-from sweepline.files import CHUNK_BYTES, replace_file, write_all, write_whole
 from sweepline.recording.cells import csv_line, format_cell, format_parameter, guard, on_one_line, read_rows, says
-from sweepline.recording.history import STANDINGS, RunRecord
+from sweepline.recording.events import STANDINGS, RunRecord
 from sweepline.recording.journal import unused_path
 from sweepline.recording.locks import POLL_S
 from sweepline.recording.rows import TableBusyError, locked_folder, run_id_in, widen
 from sweepline.runs import State
-from sweepline.text import printable
 
 LEADING = (
     "sweep",

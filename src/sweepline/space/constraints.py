@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sweepline.contract.values import parse_value, same_value
 from sweepline.errors import ConfigError
 from sweepline.space.expressions import Expression, parse_expression
-from sweepline.values import parse_value, same_value
 
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,

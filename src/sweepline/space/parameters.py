@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sweepline.contract.values import same_value
 from sweepline.errors import ConfigError
-from sweepline.values import same_value
 
 
 class Parameter(Protocol):

@@ -11,9 +11,9 @@ from typing import Any
 from sweepline.errors import ConfigError
 from sweepline.runs import Run, run_id_of, run_name_of
 from sweepline.space.constraints import Rule
-from sweepline.space.draws import Draws
-from sweepline.space.grid import Grid, Tally
 from sweepline.space.parameters import Constant, Parameter
+from sweepline.space.samplers.grid import Grid, Tally
+from sweepline.space.samplers.random import Draws
 
 MAX_COUNTED_AT_ONCE = 200_000
 

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from sweepline.contract.values import display_path, flatten, parse_override
 from sweepline.errors import ConfigError, did_you_mean
 from sweepline.training.configchecks import OVERRIDE, check_together, describe_fault
 from sweepline.training.configfile import move_key, read_with_bases, set_dotted
-from sweepline.values import display_path, flatten, parse_override
 
 MOVED_KEYS = {"training.optimize_batch_size": "batch_size_config.optimize_batch_size"}
 OPTIMIZERS = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sweepline.contract.values import flatten
 from sweepline.errors import did_you_mean
-from sweepline.values import flatten
 
 if TYPE_CHECKING:
     from sweepline.training.config import TrainConfig

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sweepline.contract.values import display_path, flatten, read_yaml
 from sweepline.errors import ConfigError
-from sweepline.values import display_path, flatten, read_yaml
 
 BASE_KEY = "base"
 MAX_BASES = 20

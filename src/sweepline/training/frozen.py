@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from sweepline.contract.values import display_path, flatten, parse_override
 from sweepline.errors import ConfigError
 from sweepline.training.batchsize.tuninglog import find_record
 from sweepline.training.config import TrainConfig, check_config
@@ -27,7 +28,6 @@ from sweepline.training.experiment import (
     reserve_run_number,
     write_whole,
 )
-from sweepline.values import display_path, flatten, parse_override
 
 VERSION = "1.0"
 TYPE = "TrainConfig"

@@ -7,10 +7,10 @@ import json
 from collections.abc import Collection
 from typing import Any
 
+from sweepline.contract.values import flatten
 from sweepline.training.batchsize.policy import effective_step_size
 from sweepline.training.config import TrainConfig
 from sweepline.training.configfile import MARKS
-from sweepline.values import flatten
 
 RUN_SIZE, STEP_SIZE = MARKS  # what trained, beside the keys that it follows from
 # Where things are written or read, what is told to whom, and how long it goes on.

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from sweepline.metrics import format_metric_line
+from sweepline.contract.metrics import format_metric_line
 from sweepline.training.config import TrainConfig
 from sweepline.training.console import say, tell
 from sweepline.training.loop import EpochResult

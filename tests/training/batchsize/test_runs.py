@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 import torch
 
-from sweepline.metrics import parse_metric_line
-from sweepline.values import read_yaml
+from sweepline.contract.metrics import parse_metric_line
+from sweepline.contract.values import read_yaml
 from tests.conftest import DEADLINE_S, EXPERIMENT, Project, wait_until
 from tests.training.forked import run_forked
 

@@ -1,0 +1,65 @@
+"""What is still to be started: the runs of the plan in their order, and before them those that go again."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from sweepline.engine.retries import Again
+from sweepline.executors.local.slots import Slot, Slots
+from sweepline.runs import Run
+
+
+class Backlog:
+    """Pairs the next run with a slot that it may use. ``count`` bounds how many of the plan's runs are handed out."""
+
+    def __init__(self, pending: Iterator[Run], *, count: int | None = None) -> None:
+        self._pending = pending
+        self._n_left = count
+        self._again: deque[Again] = deque()
+        self._next: Run | None = None
+        self._is_exhausted = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing left to start."""
+        return not self._again and self._peek() is None
+
+    def holds(self, run_id: str) -> bool:
+        """Whether a run waits to go again."""
+        return any(again.run.run_id == run_id for again in self._again)
+
+    def put(self, again: Again) -> None:
+        """Add a run that goes again."""
+        self._again.append(again)
+
+    def put_back(self, again: Again) -> None:
+        """Take back what could not be started now; it is the next."""
+        self._again.appendleft(again)
+
+    def clear_retries(self) -> None:
+        """Forget the runs that go again."""
+        self._again.clear()
+
+    def take(self, slots: Slots) -> tuple[Again, Slot] | None:
+        """Return the next run, how it goes, and its slot; None when there is no run or no slot for one."""
+        for again in list(self._again):
+            slot = slots.take_alone() if again.is_alone else slots.take(avoid=again.avoid)
+            if slot is not None:
+                self._again.remove(again)
+                return again, slot
+        run = self._peek()
+        slot = slots.take() if run is not None else None
+        if run is None or slot is None:
+            return None
+        self._next = None
+        if self._n_left is not None:
+            self._n_left -= 1
+        return Again(run), slot
+
+    def _peek(self) -> Run | None:
+        """Return the plan's next run without handing it out."""
+        if self._next is None and not self._is_exhausted and self._n_left != 0:
+            self._next = next(self._pending, None)
+            self._is_exhausted = self._next is None
+        return self._next

@@ -1,0 +1,161 @@
+"""Follows a run's growing logs: each byte is read once, and no log is so long that others would have to wait for it.
+
+Which of the two streams told a metric last follows from the files alone, so that a later reading says the same.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from sweepline.contract.files import open_plain
+from sweepline.contract.metrics import MAX_METRICS, PLACES, Measured, MetricReader, note_extremes, summarize
+from sweepline.executors.local.keeper.child import STDERR, STDOUT
+from sweepline.runs import Objective
+
+_CHUNK_BYTES = 1 << 20
+_LAST_LINE_BYTES = 1 << 16
+SLICE_S = 0.05
+
+
+class LogTail:
+    """Feeds a reader from standard output as it grows, and another one from standard error."""
+
+    def __init__(self, run_dir: Path, reader: MetricReader) -> None:
+        self._output, self._errors = _Stream(run_dir / STDOUT, reader), _Stream(run_dir / STDERR, reader.fresh())
+
+    @property
+    def results(self) -> dict[str, float]:
+        """What the run has measured so far."""
+        return self._errors.reader.results | self._output.reader.results
+
+    @property
+    def place(self) -> Mapping[str, int]:
+        """Where the run stands, as its last line with a place tells it."""
+        return self._output.reader.place or self._errors.reader.place
+
+    def read_new(self, *, within_s: float = SLICE_S) -> bool:
+        """Read what the logs have gained since the last call; return whether that was all of it."""
+        until = time.monotonic() + within_s
+        has_all = [stream.read_new(until) for stream in (self._output, self._errors)]
+        return all(has_all)
+
+    def finish(self) -> Measured:
+        """Read to the end of a run that has ended, and return what it measured."""
+        self.read_new(within_s=math.inf)
+        out, err = self._output.reader, self._errors.reader
+        out.close()
+        err.close()
+        latest, n_left_out = _cap(out.latest | self._told_last_by_errors(), out.reserved)
+        return Measured(
+            results=summarize(latest, _join_extremes(out, err), out.summaries),
+            points=[*out.points, *err.points],
+            n_bad_lines=out.n_bad_lines + err.n_bad_lines,
+            bad_lines=[*out.bad_lines, *err.bad_lines],
+            n_dropped_names=out.n_dropped_names + err.n_dropped_names + n_left_out,
+            stride=max(out.history.stride, err.history.stride),
+            fault="; ".join(fault for fault in (out.fault, err.fault) if fault),
+        )
+
+    def _told_last_by_errors(self) -> dict[str, float]:
+        """Return the metrics that standard error alone told, or certainly told after standard output did.
+
+        That is certain where their places in the run say so, and where the last line of all tells the metric.
+        """
+        latest = self._errors.reader.latest
+        told_by_both = latest.keys() & self._output.reader.latest.keys()
+        if not told_by_both:
+            return latest
+        out, err = self._output.places(), self._errors.places()
+        at_end = self._errors.names_at_end() if self._errors.written_at > self._output.written_at else {}
+        earlier = set()
+        for name in told_by_both:
+            order = _compare(err.get(name, {}), out.get(name, {}))
+            if order < 0 or (order == 0 and name not in at_end):
+                earlier.add(name)
+        return {name: value for name, value in latest.items() if name not in earlier}
+
+
+class _Stream:
+    """One log of a run, and how far it has been read."""
+
+    def __init__(self, path: Path, reader: MetricReader) -> None:
+        self.path, self.reader = path, reader
+        self._offset = 0
+
+    def read_new(self, until: float) -> bool:
+        try:
+            with open_plain(self.path) as file:
+                file.seek(self._offset)
+                while chunk := file.read(_CHUNK_BYTES):
+                    self.reader.feed(chunk)
+                    self._offset += len(chunk)
+                    if time.monotonic() > until:
+                        return False
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self.reader.fault = f"{self.path.name} cannot be read: {error.strerror}"
+        return True
+
+    def places(self) -> dict[str, Mapping[str, int]]:
+        """Return where in the run each metric was told last, as far as that is known."""
+        return {name: point.place for point in self.reader.points for name in point.values}
+
+    @property
+    def written_at(self) -> int:
+        """When the log was written to last, in nanoseconds."""
+        try:
+            return self.path.stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    def names_at_end(self) -> Mapping[str, float]:
+        """Return the metrics that the last line tells."""
+        reader = self.reader.fresh()
+        try:
+            with open_plain(self.path) as file:
+                file.seek(max(0, file.seek(0, 2) - _LAST_LINE_BYTES))
+                reader.feed(re.split(rb"[\r\n]+", file.read().rstrip())[-1])
+        except OSError:
+            return {}
+        reader.close()
+        return reader.latest
+
+
+def _compare(one: Mapping[str, int], other: Mapping[str, int]) -> int:
+    """Return 1 where the first place is later in the run, -1 where it is earlier, 0 where that cannot be told."""
+    first = [place for place in PLACES if place in one and place in other and one[place] != other[place]]
+    return 0 if not first else 1 if one[first[0]] > other[first[0]] else -1
+
+
+def _join_extremes(out: MetricReader, err: MetricReader) -> dict[str, float]:
+    extremes = dict(out.extremes)
+    for result, value in err.extremes.items():
+        metric, kind = out.summaries[result]
+        if kind != "last" or result not in extremes:
+            note_extremes(extremes, {metric: value}, {result: (metric, kind)})
+    return extremes
+
+
+def _cap(latest: Mapping[str, float], reserved: Collection[str]) -> tuple[dict[str, float], int]:
+    """Return the first 500 metrics and all reserved ones, and how many are left out."""
+    others = [name for name in latest if name not in reserved]
+    left_out = set(others[max(0, MAX_METRICS - (len(latest) - len(others))) :])
+    return {name: value for name, value in latest.items() if name not in left_out}, len(left_out)
+
+
+def build_tail(
+    run_dir: Path,
+    *,
+    patterns: Mapping[str, re.Pattern[str]],
+    objective: Objective | None,
+    logged: Collection[str] = (),
+) -> LogTail:
+    """Return what reads a run's logs; the objective and ``logged`` metrics are read however many others there are."""
+    reserved = [*logged, *([objective.name] if objective else [])]
+    summaries = objective.summaries if objective else {}
+    return LogTail(run_dir, MetricReader(patterns, reserved=reserved, summaries=summaries))

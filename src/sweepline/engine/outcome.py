@@ -1,0 +1,278 @@
+"""From a run folder to how the run ended: exit, output, effective config. Equal live and after a crash."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import signal
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sweepline.contract.files import write_whole
+from sweepline.contract.metrics import Measured, MetricReader, format_history
+from sweepline.contract.text import one_line
+from sweepline.contract.values import flatten, read_yaml, same_value
+from sweepline.engine.diskpause import excuse, is_excusable
+from sweepline.engine.lasterror import GPU_LOST, OUT_OF_MEMORY, LoggedError, find_error
+from sweepline.engine.logtail import LogTail, build_tail
+from sweepline.engine.wandbfile import find_wandb_files, read_wandb_metrics
+from sweepline.errors import ConfigError, DiskFullError, record_error
+from sweepline.executors.base import Exit, StopReason
+from sweepline.executors.local.keeper.exitfile import EXIT_FILE
+from sweepline.runs import UNSUCCESSFUL, Objective, RunOutcome, State
+
+METRICS_CSV = "metrics.csv"
+EFFECTIVE_CONFIG, CONFIG_HASH, OVERRIDES = "config.yaml", "config.sha256", "overrides.yaml"
+OVERRIDE_NOT_APPLIED = "override not applied"
+_FOLDER_SPOILED = "the run has replaced its own folder, or shut it: what it printed is lost"
+_LOG_LOST = "the run's log vanished while it ran: what it printed is lost"
+_SEARCH, _FOUND = "batch_size_config.optimize_batch_size", "batch_size_config.tuned_batch_size"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeReader:
+    """Reads out of run folders how runs ended and what they measured.
+
+    ``patterns`` are expressions by metric name, for scripts without METRIC lines; metrics in ``logged`` are kept
+    however many others there are; a run that finished without the ``objective`` says so in its reason. ``is_own``
+    tells that the program is our trainer, which has to prove all of its overrides; it was started in ``working_dir``.
+    """
+
+    patterns: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
+    objective: Objective | None = None
+    logged: Collection[str] = ()
+    is_own: bool = False
+    working_dir: Path | None = None
+
+    def read(
+        self,
+        run_dir: Path,
+        ended: Exit,
+        *,
+        asked: Mapping[str, Any] | None = None,
+        measured: Measured | None = None,
+    ) -> RunOutcome:
+        """Return how an attempt ended and what it measured; write ``metrics.csv`` where the program wrote none.
+
+        Args:
+            run_dir: the run's folder.
+            ended: how its process ended.
+            asked: the overrides to be proved by the effective config; None where they are not known.
+            measured: what its output says; read from the files when None.
+
+        Raises:
+            RecordError: the disk does not take ``metrics.csv``; when it is full, a later call may succeed.
+        """
+        objective, is_own = self.objective, self.is_own
+        measured = measured or self.follow(run_dir).finish()
+        remark = ""
+        if not measured.results or (objective is not None and objective.name not in measured.results):
+            remark = _add_wandb(measured, run_dir, self.working_dir, objective=objective, logged=self.logged)
+        _write_history(run_dir, measured)
+        state, reason, error = _state_of(run_dir, ended)
+        difference = find_difference(run_dir, asked, is_own=is_own) if asked is not None else None
+        if difference and (state == State.FINISHED or ended.stopped == StopReason.OVERRIDE_NOT_APPLIED):
+            state, reason = State.FAILED, difference
+        elif state == State.FINISHED:
+            is_proved = asked is None or not is_own or has_effective_config(run_dir)
+            reason = _remarks(measured, objective, remark, is_proved=is_proved)
+        if ended.n_left_behind:
+            left = f"left {ended.n_left_behind} process{'es' if ended.n_left_behind > 1 else ''} behind, killed"
+            reason = f"{reason}; {left}" if reason else left
+        outcome = RunOutcome(
+            state=state,
+            exit_code=ended.exit_code,
+            signal=ended.signal,
+            reason=reason,
+            duration_s=ended.duration_s,
+            metrics=measured.results,
+            n_bad_metric_lines=measured.n_bad_lines,
+            max_rss_kib=ended.max_rss_kib,
+            is_blameless=state == State.GPU_LOST or ended.stopped == StopReason.KEEPER_DIED,
+            log_tail=(error or find_error(run_dir)).tail if state in UNSUCCESSFUL else (),
+        )
+        if ended.is_log_lost and not _can_go_again_in(run_dir):
+            return replace(outcome, state=State.FAILED, reason=_FOLDER_SPOILED)
+        if ended.is_log_lost and is_excusable(outcome, objective):
+            outcome = replace(outcome, state=State.INTERRUPTED, reason=_LOG_LOST, is_blameless=True)
+        return excuse(outcome, objective) if ended.is_disk_full else outcome
+
+    def read_kept(self, run_dir: Path, ended: Exit) -> RunOutcome:
+        """Return what :meth:`read` does of an attempt that this process did not start."""
+        return self.read(run_dir, ended, asked=read_asked(run_dir))
+
+    def follow(self, run_dir: Path) -> LogTail:
+        """Return what follows the output of a run that is under way."""
+        return build_tail(run_dir, patterns=self.patterns, objective=self.objective, logged=self.logged)
+
+
+def discard_own_history(run_dir: Path) -> None:
+    """Remove ``metrics.csv`` where it was written after the run had ended: by :func:`read_outcome`, not the program."""
+    try:
+        if (run_dir / METRICS_CSV).stat().st_mtime_ns >= (run_dir / EXIT_FILE).stat().st_mtime_ns:
+            (run_dir / METRICS_CSV).unlink()
+    except OSError:  # not there, and nothing to remove
+        return
+
+
+def _can_go_again_in(run_dir: Path) -> bool:
+    """Whether a further attempt finds a folder that it can use, or none, which is made."""
+    if not os.path.lexists(run_dir):
+        return True
+    return run_dir.is_dir() and not run_dir.is_symlink() and os.access(run_dir, os.R_OK | os.W_OK | os.X_OK)
+
+
+def _add_wandb(
+    measured: Measured,
+    run_dir: Path,
+    working_dir: Path | None,
+    *,
+    objective: Objective | None,
+    logged: Collection[str],
+) -> str:
+    """Add what a run logged to W&B and did not print; return what is worth saying of that."""
+    files = find_wandb_files(run_dir, working_dir)
+    if not files:
+        return ""
+    summaries = objective.summaries if objective else {}
+    reserved = [*logged, *([objective.name] if objective else [])]
+    try:
+        found = read_wandb_metrics(files, MetricReader(reserved=reserved, summaries=summaries))
+    except ImportError:
+        return "what it logged to W&B is not read: pip install 'sweepline[wandb]'"
+    except (OSError, ValueError) as error:
+        return f"what it logged to W&B cannot be read: {error}"
+    is_mixed = bool(measured.results)
+    missing = found.results.keys() - measured.results.keys()
+    points = [replace(p, values={k: v for k, v in p.values.items() if k in missing}) for p in found.points]
+    measured.points += [point for point in points if point.values]
+    measured.results |= {name: value for name, value in found.results.items() if name in missing}
+    measured.stride = max(measured.stride, found.stride)
+    measured.n_dropped_names += found.n_dropped_names
+    is_told = is_mixed and objective is not None and objective.name in missing
+    return f"{objective.name} is read from what it logged to W&B" if is_told and objective else ""
+
+
+def _write_history(run_dir: Path, measured: Measured) -> None:
+    if not measured.points or run_dir.is_symlink():  # nothing is written through a link
+        return
+    try:
+        if (run_dir / METRICS_CSV).exists():
+            return
+        write_whole(run_dir / METRICS_CSV, format_history(measured.points).encode(), is_durable=False)
+    except OSError as error:
+        fault = record_error(run_dir / METRICS_CSV, "cannot be written", error)
+        if isinstance(fault, DiskFullError) or error.errno in (errno.EIO, errno.EROFS):
+            raise fault from None
+        measured.fault = f"{METRICS_CSV} cannot be written: {error.strerror}"
+
+
+def _state_of(run_dir: Path, ended: Exit) -> tuple[State, str, LoggedError | None]:
+    """Return how a run ended and why; with the error in its log where that was looked for."""
+    if ended.is_unkillable:
+        return State.UNKILLABLE, "survived SIGKILL: it hangs in the kernel, and its device with it", None
+    if ended.stopped == StopReason.INTERRUPTED:
+        return State.INTERRUPTED, "stopped with the sweep; goes on at the next start", None
+    if ended.not_started is not None:
+        return State.SPAWN_ERROR, one_line(ended.not_started), None
+    if ended.stopped == StopReason.KEEPER_DIED:
+        return State.KILLED, "keeper died, and its runs with it", None
+    if ended.stopped == StopReason.TIMEOUT:
+        return State.TIMEOUT, f"stopped after {ended.duration_s:.0f} s", None
+    if ended.stopped == StopReason.STALLED:
+        return State.STALLED, f"stopped after {ended.duration_s:.0f} s: it had fallen silent", None
+    if ended.exit_code == 0:
+        return State.FINISHED, "", None
+    error = find_error(run_dir)
+    if OUT_OF_MEMORY.search(error.block):
+        return State.OUT_OF_MEMORY, one_line(_naming_line(error, OUT_OF_MEMORY)), error
+    if GPU_LOST.search(error.block):
+        return State.GPU_LOST, one_line(_naming_line(error, GPU_LOST)), error
+    if ended.signal is not None:
+        name = signal.Signals(ended.signal).name if ended.signal in set(signal.Signals) else str(ended.signal)
+        hint = " (out-of-memory kill possible)" if ended.signal == signal.SIGKILL else ""
+        return State.KILLED, f"{name}{hint}", error
+    return State.FAILED, one_line(error.text or "no output"), error
+
+
+def _naming_line(error: LoggedError, kind: re.Pattern[str]) -> str:
+    """Return the line of an error that says what kind it is: its own, or that of its cause."""
+    lines = [line for line in error.block.splitlines() if kind.search(line)]
+    return error.text if kind.search(error.text) or not lines else lines[-1]
+
+
+def _remarks(measured: Measured, objective: Objective | None, remark: str, *, is_proved: bool) -> str:
+    remarks = [text for text in (remark, measured.fault) if text]
+    if objective is not None and objective.name not in measured.results:
+        remarks.append(f"no METRIC {objective.name}")
+    if measured.n_bad_lines:
+        remarks.append(f"{measured.n_bad_lines} METRIC lines not understood (first: {measured.bad_lines[0][:80]})")
+    if measured.n_dropped_names:
+        remarks.append(f"{measured.n_dropped_names} metrics beyond the first 500 left out")
+    if measured.stride > 1:
+        remarks.append(f"very many METRIC lines: {METRICS_CSV} holds one of {measured.stride}")
+    if not is_proved:
+        remarks.append(f"overrides not proved: no {EFFECTIVE_CONFIG} in the run folder")
+    return one_line("; ".join(remarks))
+
+
+def has_effective_config(run_dir: Path) -> bool:
+    """Whether the run has written down, whole, what it really uses."""
+    try:
+        return (run_dir / CONFIG_HASH).exists()
+    except OSError:  # a folder that the run has made unreadable
+        return False
+
+
+def read_asked(run_dir: Path) -> Mapping[str, Any] | None:
+    """Return the overrides that a run of our trainer was started with."""
+    try:
+        value = read_yaml(run_dir / OVERRIDES).value
+    except ConfigError:
+        return None
+    return value if isinstance(value, Mapping) else None
+
+
+def find_difference(run_dir: Path, asked: Mapping[str, Any], *, is_own: bool = True) -> str | None:
+    """Return a sentence when the run's effective config differs from what it was asked; None when it agrees.
+
+    A run that has not (yet) written its effective config differs in nothing. Our own trainer has to name everything it
+    was asked; of another program the names count that it writes down, and values as it got them, as text.
+    """
+    if not has_effective_config(run_dir):
+        return None
+    try:
+        effective = read_yaml(run_dir / EFFECTIVE_CONFIG).value
+    except ConfigError as error:
+        return f"{OVERRIDE_NOT_APPLIED} ({error})" if is_own else None
+    got = flatten(effective) if isinstance(effective, Mapping) else {}
+    nested = got | (dict(effective) if isinstance(effective, Mapping) else {})
+    is_same = same_value if is_own else _same_text
+    asked = flatten(asked)
+    wrong = [
+        f"{name}: asked {value!r}, got {nested[name]!r}" if name in nested else f"{name}: asked {value!r}, not there"
+        for name, value in asked.items()
+        if (is_own or name in nested)
+        and (name not in nested or not is_same(value, nested[name]))
+        and not _is_answered(name, asked, nested)
+    ]
+    return f"{OVERRIDE_NOT_APPLIED} ({'; '.join(wrong)})" if wrong else None
+
+
+def _same_text(asked: Any, got: Any) -> bool:
+    """Whether two values are the same setting for a program that is given text."""
+    if same_value(asked, got) or str(asked) == str(got):
+        return True
+    try:
+        return not isinstance(asked, bool) and not isinstance(got, bool) and float(asked) == float(got)
+    except (TypeError, ValueError):
+        return False
+
+
+def _is_answered(name: str, asked: Mapping[str, Any], got: Mapping[str, Any]) -> bool:
+    """Whether a key asked our trainer to search a batch size, and its effective config holds what was found."""
+    is_found = got.get(_SEARCH) is False and got.get(_FOUND) is not None
+    return name in (_SEARCH, _FOUND) and asked.get(_SEARCH) in (True, "once") and is_found

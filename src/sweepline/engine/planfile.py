@@ -1,0 +1,116 @@
+"""``plan.json``: what a sweep was started with. Settings, seeds, versions, git commit, hashes of every input."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sweepline import __version__
+from sweepline.config.sweepfile import SweepSettings
+from sweepline.executors.local.slots import Slots
+from sweepline.runs import Objective
+from sweepline.space.plan import Plan, count_all
+
+VERSION = 1
+
+
+def build_plan_record(
+    settings: SweepSettings,
+    plan: Plan,
+    *,
+    old: Mapping[str, Any] | None,
+    sweep_token: str,
+    slots: Slots | None = None,
+    threads: int | None = None,
+    code: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return the content of ``plan.json``: of the whole file, whatever ``--set`` picks of it.
+
+    The starts of ``old`` are kept. ``slots`` and ``threads`` are those of this start, None where nothing is started;
+    ``code`` holds a hash of each of the program's files.
+    """
+    space, objective = settings.whole, settings.objective
+    start = {"at": datetime.now().astimezone().isoformat(timespec="seconds"), "argv": sys.argv[1:]}
+    return {
+        "version": VERSION,
+        "sweep": settings.name,
+        "sweep_file": os.path.relpath(settings.path, settings.sweep_dir),
+        "sweep_token": sweep_token,
+        "sweepline": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "host": platform.node(),
+        "git_commit": _git_commit(settings.experiment_dir),
+        "inputs": _hash_inputs(settings),
+        "code": dict(code or {}),
+        "search": search_hash(settings),
+        "reading": reading_hash(settings),
+        "method": space.method,
+        "n_combinations": plan.n_combinations,
+        "n_runs": count_all(plan).n_kept * plan.n_seeds if plan.is_small else None,
+        "limit": space.limit,
+        "seeds": list(space.seeds),
+        "sampler_seed": space.sampler_seed,
+        "parameters": {name: repr(parameter) for name, parameter in space.parameters.items()},
+        "constraints": [rule.text for rule in space.rules],
+        "objective": None if objective is None else describe_objective(objective),
+        "slots": None if slots is None else [slot.label for slot in slots.all],
+        "max_concurrent": None if slots is None else slots.n_max,
+        "threads": threads,
+        "logged_metrics": list(settings.logged_metrics),
+        "reserved_metrics": settings.reserved_metrics,
+        "table_label": settings.table_label,
+        "csv": os.path.relpath(settings.csv_path or settings.sweep_dir / "runs.csv", settings.sweep_dir),
+        "starts": [*((old or {}).get("starts") or []), start],
+    }
+
+
+def describe_objective(objective: Objective) -> dict[str, str]:
+    """Return an objective as records tell it; the summary where it is not the last value."""
+    summary = {} if objective.summary == "last" else {"summary": objective.summary}
+    return {"name": objective.name, "goal": objective.goal, **summary}
+
+
+def search_hash(settings: SweepSettings) -> str:
+    """Return a hash of all that decides which runs there are, whatever the layout and comments of the files."""
+    space = settings.whole
+    text = repr((space.parameters, space.rules, space.method, space.sampler_seed, space.limit, space.seeds))
+    return _sha256(f"{text}\n{space.identity}".encode())
+
+
+def reading_hash(settings: SweepSettings) -> str:
+    """Return a hash of what decides which result is read out of a run's output."""
+    patterns = {name: pattern.pattern for name, pattern in settings.patterns.items()}
+    return _sha256(repr((sorted(patterns.items()), settings.objective)).encode())
+
+
+def _hash_inputs(settings: SweepSettings) -> dict[str, str]:
+    command = settings.command
+    program = command.program_path
+    paths = [*command.config_files, *([program] if program is not None and program.is_file() else [])]
+    contents = {str(settings.path): settings.source} | {str(path): path.read_bytes() for path in paths}
+    return {path: _sha256(content) for path, content in contents.items()}
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _git_commit(folder: Path) -> str | None:
+    git = shutil.which("git")
+    if git is None:
+        return None
+    command = [git, "-C", str(folder), "rev-parse", "HEAD"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:  # no further process is allowed; what a sweep needs says so itself
+        return None
+    return result.stdout.strip() or None

@@ -1,0 +1,133 @@
+"""How a running sweep stands, and who watches it. Counts and values only; drawing is in ``display``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from sweepline.engine.logtail import LogTail
+from sweepline.executors.base import RunHandle
+from sweepline.executors.local.slots import Slot
+from sweepline.recording.events import RunRecord
+from sweepline.runs import SUCCESSFUL, UNSUCCESSFUL, Objective, Run, RunOutcome
+from sweepline.space.plan import Plan
+
+COUNT_SLICE_S = 0.02
+
+
+@dataclass(kw_only=True)
+class ActiveRun:
+    """A run that is under way. ``asked`` are the overrides to be proved; None where none can be."""
+
+    run: Run
+    attempt: int
+    slot: Slot
+    handle: RunHandle
+    run_dir: Path
+    tail: LogTail
+    asked: Mapping[str, Any] | None
+    started: float = field(default_factory=time.monotonic)
+    is_proof_settled: bool = False
+
+
+class Observer(Protocol):
+    """Who watches a sweep: a terminal, a log. Called from the loop; must be quick and must not raise."""
+
+    refresh_s: float
+
+    def note(self, text: str) -> None:
+        """Something worth a line."""
+
+    def run_started(self, active: ActiveRun) -> None:
+        """A run has been started."""
+
+    def run_ended(self, record: RunRecord, outcome: RunOutcome, log_tail: Sequence[str]) -> None:
+        """A run's end has been recorded; ``log_tail`` holds its last lines where it failed."""
+
+    def refresh(self, progress: Progress) -> None:
+        """Called every ``refresh_s`` seconds with how the sweep stands."""
+
+
+class Progress:
+    """Counts over all starts of a sweep; ``n_session`` counts this start alone.
+
+    ``n_total`` is None until the plan has been walked, which a large plan does in slices between events.
+    """
+
+    def __init__(self, plan: Plan, objective: Objective | None) -> None:
+        self.objective = objective
+        self.n_total: int | None = None
+        self.n_session = 0
+        self.active: Sequence[ActiveRun] = ()
+        self.best: RunRecord | None = None
+        self.started = time.monotonic()
+        self.n_finished = 0  # a run that has finished never goes again
+        self.n_warm = 0
+        self._import_s = self._prepare_s = 0.0
+        self._failed: set[str] = set()
+        self._plan = plan
+        self._counter = plan.count()
+        self._n_kept = 0
+
+    @property
+    def n_failed(self) -> int:
+        """Runs whose latest attempt ended otherwise."""
+        return len(self._failed)
+
+    @property
+    def n_ended(self) -> int:
+        """Runs that need nothing more in this start."""
+        return self.n_finished + self.n_failed
+
+    def load(self, records: Iterable[RunRecord], *, retry_failed: bool = False) -> None:
+        """Count what earlier starts recorded; with ``retry_failed`` what has failed is still to come."""
+        for record in records:
+            if not (retry_failed and record.state in UNSUCCESSFUL) and not record.goes_on:
+                self._count(record)
+
+    def add(self, record: RunRecord, *, goes_again: bool = False) -> None:
+        """Count an end of this start, unless the run goes again: counts never run back."""
+        if not goes_again:
+            self.n_session += record.is_ended
+            self._count(record)
+
+    def note_warm(self, import_s: float, *, prepare_s: float) -> None:
+        """Count an end of a run that was spared ``import_s`` seconds of imports; all runs waited ``prepare_s`` once."""
+        self.n_warm += 1
+        self._import_s, self._prepare_s = import_s, prepare_s
+
+    @property
+    def saved_s(self) -> float:
+        """Seconds of imports that warm starts have spared, what preparing them took is taken off."""
+        return max(0.0, self.n_warm * self._import_s - self._prepare_s)
+
+    def walk_plan(self) -> bool:
+        """Walk a slice of the plan for the total; return whether there is more to walk."""
+        if self.n_total is not None:
+            return False
+        until = time.monotonic() + COUNT_SLICE_S
+        for tally in self._counter:
+            self._n_kept = tally.n_kept
+            if time.monotonic() >= until:
+                return True
+        self.n_total = self._n_kept * self._plan.n_seeds
+        return False
+
+    def _count(self, record: RunRecord) -> None:
+        self._failed.discard(record.run_id)
+        if record.state in SUCCESSFUL:
+            self.n_finished += 1
+            self._consider_best(record)
+        elif record.is_ended:
+            self._failed.add(record.run_id)
+
+    def _consider_best(self, record: RunRecord) -> None:
+        objective = self.objective
+        if objective is None or objective.name not in record.metrics:
+            return
+        best = self.best.metrics[objective.name] if self.best else None
+        if objective.is_better(record.metrics[objective.name], best):
+            self.best = record

@@ -1,0 +1,281 @@
+"""From a run and a slot to what is started: argument list, environment, and the files that tell a person about it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sweepline.config.sweepfile import SweepSettings
+from sweepline.contract.values import format_value
+from sweepline.executors.base import Task
+from sweepline.executors.local.keeper import startup
+from sweepline.executors.local.ports import Ports
+from sweepline.executors.local.slots import THREAD_VARIABLES, Slot, device_environment, slot_cpus
+from sweepline.programs.command import ARGS_JSON_FILE
+from sweepline.programs.interpreter import find_interpreter
+from sweepline.programs.macros import ENVVAR, expand_run_macros, names_run_dir
+from sweepline.programs.sourcecode import SourceCode
+from sweepline.programs.wandb import PARAMS_FILE, wandb_environment, wandb_mode, wandb_params, write_wandb_params
+from sweepline.recording.folders import OUTPUT_FOLDER
+from sweepline.runs import Run
+
+DATA_VARIABLE = "SWEEPLINE_DATA"
+# mallopt(3): memory freed between two training steps is kept instead of given back and faulted in again.
+_MALLOC_TUNED = {
+    "MALLOC_TRIM_THRESHOLD_": str(512 << 20),
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TOP_PAD_": str(64 << 20),
+}
+_STARTUP = str(Path(startup.__file__).resolve().parent)
+# What a command names of the user's own: scripts, and the configs that it hands them.
+_SOURCE_SUFFIXES = (".py", ".sh", ".bash", ".jl", ".R", ".pl", ".rb", ".js", ".lua", ".yaml", ".yml", ".toml")
+_SHOWN = (
+    "CUDA_DEVICE_ORDER",
+    "CUDA_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+    "OMP_NUM_THREADS",
+    "SWEEPLINE_SEED",
+    DATA_VARIABLE,
+    "WANDB_RUN_GROUP",
+    "WANDB_NAME",
+    "WANDB_MODE",
+    "WANDB_SWEEP_PARAM_PATH",
+)
+# Our trainer started by hand without these has a folder of its own and leaves the recorded run as it is.
+_SHOWN_TO_OTHERS = (
+    "MASTER_PORT",
+    "SWEEPLINE_SWEEP",
+    "SWEEPLINE_RUN_ID",
+    "SWEEPLINE_RUN_DIR",
+    "SWEEPLINE_RUNS_PER_DEVICE",
+)
+
+
+def _python_variables(inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return what makes every Python of a run, whichever it is, write out each line as it is printed, in one write."""
+    before = inherited.get("PYTHONPATH", "")
+    variables = {"PYTHONUNBUFFERED": "1"}  # for where the other does nothing: python -S
+    if os.pathsep not in _STARTUP and _STARTUP not in before.split(os.pathsep):
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, (_STARTUP, before)))
+    return variables
+
+
+def inherited_environment() -> dict[str, str]:
+    """Return this process's environment, the data folder absolute: runs may start in another directory."""
+    environ = dict(os.environ)
+    if environ.get(DATA_VARIABLE):
+        environ[DATA_VARIABLE] = str(Path(environ[DATA_VARIABLE]).expanduser().resolve())
+    return environ
+
+
+def source_of(settings: SweepSettings) -> SourceCode:
+    """Return the code that the runs of a sweep execute, as far as it is the user's own."""
+    command = settings.command
+    argv = command.build({}, None, device="cpu", run_dir=settings.sweep_dir, reveal=False)
+    found = find_interpreter(argv, working_dir=command.working_dir)
+    words = argv[found[1] :] if found else argv
+    named = [command.working_dir / word for word in argv if Path(word).suffix in _SOURCE_SUFFIXES]
+    programs = [*([command.program_path] if command.program_path else []), *filter(Path.is_file, named)]
+    programs = [path / "__main__.py" if path.is_dir() else path for path in programs]
+    roots = [*(path.parent for path in programs[:1]), command.working_dir, command.working_dir / "src"]
+    return SourceCode(programs, roots=roots, module=words[1] if words[:1] == ["-m"] and len(words) > 1 else None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launcher:
+    """Everything about starting runs that is the same for a whole sweep."""
+
+    settings: SweepSettings
+    runs_dir: Path
+    sweep_token: str
+    threads: int
+    n_slots: int = 1
+    inherited: Mapping[str, str] = field(default_factory=inherited_environment, repr=False)
+    ports: Ports = field(default_factory=Ports, repr=False, compare=False)
+
+    @functools.cached_property
+    def _fixed(self) -> dict[str, str]:
+        """The variables that are the same for every run."""
+        command = self.settings.command
+        variables = _python_variables(self.inherited) | {
+            "SWEEPLINE_SWEEP": self.settings.name,
+            "PWD": str(command.working_dir),
+        }
+        if DATA_VARIABLE in self.inherited:
+            variables[DATA_VARIABLE] = self.inherited[DATA_VARIABLE]
+        if not command.is_native:
+            variables |= wandb_mode(self.settings.wandb, self.inherited)
+        return variables
+
+    @functools.cached_property
+    def _malloc(self) -> dict[str, str]:
+        """The variables that make a run keep freed memory; what the user has set himself stays."""
+        if self.settings.malloc == "system":
+            return {}
+        return {name: value for name, value in _MALLOC_TUNED.items() if name not in self.inherited}
+
+    @functools.cached_property
+    def _kept(self) -> frozenset[str]:
+        """The thread counts that the user has set himself and the sweep file does not; all follow OMP_NUM_THREADS."""
+        if isinstance(self.settings.threads, int):
+            return frozenset()
+        if self.inherited.get("OMP_NUM_THREADS"):
+            return frozenset(THREAD_VARIABLES)
+        return frozenset(name for name in THREAD_VARIABLES if self.inherited.get(name))
+
+    def notes(self, slots: Sequence[Slot]) -> list[str]:
+        """Return what is worth saying about variables that the user has set."""
+        found = []
+        count, inherited = str(self.threads), self.inherited
+        lost = [f"{name}={inherited[name]}" for name in THREAD_VARIABLES if inherited.get(name, count) != count]
+        if isinstance(self.settings.threads, int) and lost:
+            found.append(f"threads: {count} of the sweep file replaces {', '.join(lost)} of the environment")
+        if "MASTER_PORT" in inherited and self.n_slots > 1:
+            port = inherited["MASTER_PORT"]
+            found.append(
+                f"MASTER_PORT={port} of the environment is the same for all runs: unset it to give each its own"
+            )
+        order = inherited.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+        if order != "PCI_BUS_ID" and any(slot.visible[:1].isdigit() for slot in slots):
+            found.append(f"CUDA_DEVICE_ORDER={order} is replaced by PCI_BUS_ID: GPU numbers are those of nvidia-smi")
+        return found
+
+    def environment(self, run: Run, slot: Slot, *, n_tries: int = 0) -> dict[str, str]:
+        """Return the variables that the sweep sets for a run; everything else is inherited."""
+        settings, run_dir = self.settings, self.runs_dir / run.run_id
+        placing = device_environment(slot, self.threads, self.inherited)
+        variables = {name: value for name, value in placing.items() if name not in self._kept} | self._fixed
+        if not slot.is_gpu:
+            variables |= self._malloc
+        variables["SWEEPLINE_RUN_DIR"] = str(run_dir)
+        variables["SWEEPLINE_RUN_ID"] = run.run_id
+        variables["SWEEPLINE_RUNS_PER_DEVICE"] = str(settings.runs_per_device if slot.is_gpu else self.n_slots)
+        if run.seed is not None:
+            variables["SWEEPLINE_SEED"] = str(run.seed)
+        if not settings.command.is_native:
+            variables["WANDB_SWEEP_PARAM_PATH"] = str(run_dir / PARAMS_FILE)
+            if "MASTER_PORT" not in self.inherited:
+                variables["MASTER_PORT"] = str(self.ports.choose(run.run_id, slot.index))
+        return variables | wandb_environment(
+            run,
+            settings=settings.wandb,
+            sweep=settings.name,
+            sweep_token=self.sweep_token,
+            n_tries=n_tries,
+            run_dir=run_dir,
+        )
+
+    def expand(self, run: Run) -> Run:
+        """Return a run with its own folder, id and name in place of their macros in its values."""
+        params = {name: expand_run_macros(value, self._own_names(run)) for name, value in run.params.items()}
+        return run if params == run.params else replace(run, params=params)
+
+    def _own_names(self, run: Run) -> dict[str, str]:
+        files = self.runs_dir / run.run_id / OUTPUT_FOLDER
+        return {"run_dir": str(files), "run_id": run.run_id, "run_name": run.name}
+
+    def command_line(self, run: Run, slot: Slot) -> str:
+        """Return one line that starts the run by hand from any folder, without secrets.
+
+        The line of another program makes the run's folder first, and the file of its arguments where it reads one.
+        """
+        expanded, command = self.expand(run), self.settings.command
+        variables = self.environment(run, slot)
+        if command.is_native:
+            return self._format(self._argv(expanded, slot, variables, reveal=False), variables)
+        run_dir = self.runs_dir / run.run_id
+        arguments = command.arguments(expanded.params, expanded.seed)
+        folder = run_dir / OUTPUT_FOLDER if self._names_run_dir(run) else run_dir
+        steps = [f"mkdir -p {shlex.quote(str(folder))}"]
+        if command.uses_args_file:
+            steps.append(_writing(run_dir / ARGS_JSON_FILE, arguments))
+        if command.passes_arguments:
+            del variables["WANDB_SWEEP_PARAM_PATH"]
+        else:
+            steps.append(_writing(run_dir / PARAMS_FILE, wandb_params(arguments)))
+        steps.append(self._format(self._argv(expanded, slot, variables, reveal=False), variables))
+        return " && ".join(steps)
+
+    def prepare(self, run: Run, slot: Slot, run_dir: Path, *, attempt: int, n_tries: int, start_line: str = "") -> Task:
+        """Write the run's files and return its task.
+
+        ``run_dir`` exists; ``start_line`` is a comment on top of ``overrides.yaml``, from which a lost journal can be
+        made anew.
+        """
+        settings, command = self.settings, self.settings.command
+        if self._names_run_dir(run):
+            (run_dir / OUTPUT_FOLDER).mkdir(exist_ok=True)
+        run = self.expand(run)
+        variables = self.environment(run, slot, n_tries=n_tries)
+        arguments = command.arguments(run.params, run.seed)
+        if not command.is_native:
+            write_wandb_params(run_dir, arguments)
+            if command.uses_args_file:
+                (run_dir / ARGS_JSON_FILE).write_text(json.dumps(arguments), encoding="utf-8")
+        overrides = self.overrides(run, slot)
+        text = "".join(f"{format_value(name)}: {format_value(value)}\n" for name, value in overrides.items())
+        _write(run_dir / "overrides.yaml", f"{start_line}{text}")
+        shown = self._format(self._argv(run, slot, variables, reveal=False), variables)
+        _write(run_dir / "command.txt", f"{shown}\n")
+        self._write_environment(run_dir, variables)
+        argv = self._argv(run, slot, variables, reveal=True)
+        return Task(
+            run_id=run.run_id,
+            attempt=attempt,
+            argv=argv,
+            environ={**self.inherited, **variables},
+            working_dir=command.working_dir,
+            run_dir=run_dir,
+            timeout_s=settings.timeout_s,
+            stall_s=settings.stall_s,
+            grace_s=settings.grace_s,
+            interpreter=find_interpreter(argv, working_dir=command.working_dir),
+            cpus=slot_cpus(slot, self.threads) if settings.pin else (),
+        )
+
+    def overrides(self, run: Run, slot: Slot) -> Mapping[str, Any]:
+        """Return what an expanded run is told, by name: what its effective config has to show."""
+        command = self.settings.command
+        return command.overrides(run.params, run.seed, slot.told) if command.is_native else run.params
+
+    def _names_run_dir(self, run: Run) -> bool:
+        return self.settings.command.names_run_dir or names_run_dir(run.params)
+
+    def _argv(self, run: Run, slot: Slot, variables: Mapping[str, str], *, reveal: bool) -> list[str]:
+        return self.settings.command.build(
+            run.params,
+            run.seed,
+            device=slot.told,
+            run_dir=self.runs_dir / run.run_id,
+            of_run=self._own_names(run) | {f"{ENVVAR}{name}": value for name, value in variables.items()},
+            reveal=reveal,
+        )
+
+    def _format(self, argv: Sequence[str], variables: Mapping[str, str]) -> str:
+        command = self.settings.command
+        names = _SHOWN if command.is_native else (*_SHOWN, *_SHOWN_TO_OTHERS)
+        prefix = [f"{name}={shlex.quote(variables[name])}" for name in names if name in variables]
+        words = [shlex.quote(word) for word in argv]
+        return f"cd {shlex.quote(str(command.working_dir))} && {' '.join([*prefix, *words])}"
+
+    def _write_environment(self, run_dir: Path, variables: Mapping[str, str]) -> None:
+        """Write what was set, with values, and what was inherited, by name only: values may be secrets."""
+        names = sorted(self.inherited.keys() - variables.keys())
+        text = json.dumps({"set": dict(variables), "inherited": names}, separators=(",\n ", ": "))
+        _write(run_dir / "env.json", f"{text}\n")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")  # a folder's name need not be UTF-8
+
+
+def _writing(path: Path, value: Any) -> str:
+    """Return the shell command that writes a value as JSON, which YAML readers take too."""
+    return f"printf %s {shlex.quote(json.dumps(value))} > {shlex.quote(str(path))}"

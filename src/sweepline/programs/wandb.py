@@ -1,0 +1,103 @@
+"""Weights & Biases as a run sees it: environment variables that group and name runs, and their parameters as a file.
+
+Nothing here imports wandb; the trainer or the user's script does. Keys stay in the environment they came in.
+"""
+
+from __future__ import annotations
+
+import json
+import netrc
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from sweepline.runs import Run
+
+JOB_TYPE = "sweep"
+PARAMS_FILE = "wandb-params.yaml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WandbSettings:
+    """What a sweep file says of Weights & Biases. None: the sweep's name, the run's name, the account's own."""
+
+    project: str | None = None
+    entity: str | None = None
+    group: str | None = None
+    name: str | None = None
+    tags: Sequence[str] = ()
+    mode: str = "auto"
+
+
+def wandb_environment(
+    run: Run,
+    *,
+    settings: WandbSettings | None,
+    sweep: str,
+    sweep_token: str,
+    n_tries: int,
+    run_dir: Path,
+) -> dict[str, str]:
+    """Return the variables that put a run into its group.
+
+    The id follows from the sweep, the run and its tries, so that a run resumed after an interruption goes on in the
+    same W&B run while a retry is a new one.
+    """
+    settings = settings or WandbSettings()
+    variables = {
+        "WANDB_RUN_GROUP": settings.group or sweep,
+        "WANDB_NAME": f"{settings.name}-{run.name}" if settings.name else run.name,
+        "WANDB_RUN_ID": f"{sweep_token}-{run.run_id}-{n_tries + 1}",
+        "WANDB_JOB_TYPE": JOB_TYPE,
+        "WANDB_RESUME": "allow",
+        "WANDB_DIR": str(run_dir),
+    }
+    if settings.tags:
+        variables["WANDB_TAGS"] = ",".join(settings.tags)
+    if settings.project:
+        variables["WANDB_PROJECT"] = settings.project
+    if settings.entity:
+        variables["WANDB_ENTITY"] = settings.entity
+    return variables
+
+
+def wandb_mode(settings: WandbSettings | None, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return WANDB_MODE for scripts that are not ours: offline without a key, so that none waits for a login."""
+    mode = settings.mode if settings else "auto"
+    if mode != "auto":
+        return {"WANDB_MODE": mode}
+    return {} if "WANDB_MODE" in environ or has_wandb_key(environ) else {"WANDB_MODE": "offline"}
+
+
+def has_wandb_key(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the W&B client would find an API key, in the environment or in the netrc file."""
+    if environ.get("WANDB_API_KEY"):
+        return True
+    host = urlsplit(environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    path = Path(environ.get("NETRC") or Path.home() / ".netrc")
+    try:
+        return netrc.netrc(str(path)).authenticators(host) is not None
+    except (OSError, ValueError, netrc.NetrcParseError):
+        return False
+
+
+def wandb_params(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what stands in the file from which ``wandb.init`` fills ``wandb.config``, as under W&B's agent."""
+    return {"wandb_version": 1} | {name: {"value": value} for name, value in arguments.items()}
+
+
+def write_wandb_params(run_dir: Path, arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Write that file; return its variable."""
+    path = run_dir / PARAMS_FILE
+    document = wandb_params(arguments)
+    try:
+        text = yaml.dump(document, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False)
+    except UnicodeEncodeError:  # a path that is no UTF-8 stands in a value
+        text = json.dumps(document)
+    path.write_text(text, encoding="utf-8")
+    return {"WANDB_SWEEP_PARAM_PATH": str(path)}

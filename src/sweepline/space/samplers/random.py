@@ -1,0 +1,100 @@
+"""Random draws: one independent stream per parameter, without replacement where the space is finite."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sweepline.errors import ConfigError
+from sweepline.runs import canonical_json
+from sweepline.space.constraints import Rule
+from sweepline.space.distributions import Quantized
+from sweepline.space.parameters import Parameter
+from sweepline.space.samplers.grid import Grid, Tally
+
+MAX_REJECTED_IN_A_ROW = 10_000
+MAX_REPEATED_IN_A_ROW = 1_000
+MAX_ENUMERATED = 1_000_000
+
+
+class Draws:
+    """An endless (or, in a finite space, complete) series of distinct combinations.
+
+    The value of a parameter at draw *i* depends on (seed, parameter name, i) alone, so that adding a parameter or
+    going on after a stop changes no other draw.
+    """
+
+    def __init__(self, parameters: Mapping[str, Parameter], rules: Sequence[Rule], seed: int) -> None:
+        self.parameters = parameters
+        self.rules = tuple(rules)
+        self.seed = seed
+        self.is_finite = all(parameter.is_finite for parameter in parameters.values())
+
+    def draw(self, index: int) -> dict[str, Any]:
+        """Return draw ``index`` before constraints."""
+        return {
+            name: parameter.at(random.Random(f"{self.seed}/{name}/{index}").random())
+            for name, parameter in self.parameters.items()
+        }
+
+    def walk(self, tally: Tally) -> Iterator[dict[str, Any]]:
+        """Yield accepted draws, counting into ``tally``; a small finite space is used up to its last combination.
+
+        Raises:
+            ConfigError: constraints reject 10,000 draws in a row; names the one that rejects most.
+        """
+        grid = self._enumerable()
+        budget = MAX_REPEATED_IN_A_ROW if grid is not None else MAX_REJECTED_IN_A_ROW
+        met: set[str] = set()
+        rejected_by: Counter[str] = Counter()
+        n_in_a_row = index = 0
+        while n_in_a_row < budget:
+            params = self.draw(index)
+            index += 1
+            n_in_a_row += 1
+            tally.n_walked += 1
+            rejecting = next((rule.text for rule in self.rules if not rule.apply(params)), None)
+            if rejecting is not None:
+                tally.n_skipped += 1
+                rejected_by[rejecting] += 1
+                continue
+            key = canonical_json(params)
+            if key in met:
+                tally.n_merged += 1
+                continue
+            met.add(key)
+            n_in_a_row = 0
+            yield params
+        if grid is not None:
+            yield from self._rest(grid, met, tally)
+        elif rejected_by and (not met or not self.is_finite):
+            worst, n_rejected = rejected_by.most_common(1)[0]
+            raise ConfigError(f"constraint '{worst}' rejects {n_rejected:,} of {tally.n_walked:,} draws; relax it")
+
+    def _enumerable(self) -> Grid | None:
+        """Return the space as a grid when it is finite and small enough to walk."""
+        if any(not p.is_finite or p.grid is None or isinstance(p, Quantized) for p in self.parameters.values()):
+            return None
+        grid = Grid(self.parameters, self.rules)
+        return grid if grid.n_combinations <= MAX_ENUMERATED else None
+
+    def _rest(self, grid: Grid, met: set[str], tally: Tally) -> Iterator[dict[str, Any]]:
+        """Yield what a finite space still holds, in an order drawn from the seed."""
+        rest = [p for p in map(grid.params, grid.walk(Tally())) if canonical_json(p) not in met]
+        random.Random(f"{self.seed}//rest").shuffle(rest)
+        for params in rest:
+            tally.n_walked += 1
+            yield params
+
+
+def draw_seeds(seed: int, n: int) -> tuple[int, ...]:
+    """Return ``n`` distinct seeds for runs, drawn from the sampler's seed; the first ones stay when ``n`` grows."""
+    seeds: dict[int, None] = {}
+    for index in range(10 * n + 100):
+        if len(seeds) == n:
+            break
+        seeds[math.floor(random.Random(f"{seed}//seeds/{index}").random() * 1_000_000)] = None
+    return tuple(seeds)
