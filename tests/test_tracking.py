@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sweepline.programs.wandb import WandbSettings, has_wandb_key, wandb_environment, wandb_mode, write_wandb_params
+from sweepline.contract.wandbkey import has_wandb_key
+from sweepline.programs.wandb import WandbSettings, wandb_environment, wandb_mode, write_wandb_params
 from sweepline.recording.events import RUN_END, RUN_START, fold
 from sweepline.runs import Run, State
 

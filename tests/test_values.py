@@ -10,16 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweepline.contract.values import (
-    Document,
-    flatten,
-    format_value,
-    parse_override,
-    parse_value,
-    parse_yaml,
-    read_yaml,
-    same_value,
-)
+from sweepline.contract.values import flatten, format_value, parse_override, parse_value, same_value
+from sweepline.contract.yamlfile import Document, parse_yaml, read_yaml
 from sweepline.errors import ConfigError
 
 NUMBERS = [0, 1, -1, 10**30, 0.0, -0.0, 1.0, 1e-4, 1e-300, 5e-324, 1e16, 1e22, math.inf, -math.inf, math.nan]

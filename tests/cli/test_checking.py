@@ -14,8 +14,8 @@ from contextlib import chdir, redirect_stderr, redirect_stdout
 import pytest
 
 from sweepline.cli.main import main
+from sweepline.executors.local.keeper.messages import TOKEN_VARIABLE
 from sweepline.executors.local.keeper.processes import mark_for
-from sweepline.executors.local.keeper.protocol import TOKEN_VARIABLE
 from sweepline.recording.journal import Journal
 from sweepline.recording.locks import read_keeper_token
 from tests.conftest import DEADLINE_S, Project, wait_until

@@ -20,7 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sweepline.executors.base import Executor, Exit, RunHandle, StopReason, Task
-from sweepline.executors.local.executor import LocalExecutor, read_exit
+from sweepline.executors.local.executor import LocalExecutor
+from sweepline.executors.local.exits import read_exit
 from sweepline.executors.local.keeper import exitfile
 from tests.conftest import wait_until
 
@@ -241,13 +242,13 @@ class TestExecutor:
         assert (run_dir / "stdout.log").read_text() == "early\nlate\n"
         assert (run_dir / "stderr.log").read_text() == ""
         assert found is not None
-        assert (found[1].exit_code, found[1].is_log_lost, ended.is_log_lost) == (0, False, False)
+        assert (found[1].exit_code, found[1].is_output_lost, ended.is_output_lost) == (0, False, False)
 
     def test_a_log_that_cannot_be_restored_is_told(self, executor: Executor, run_dir: Path) -> None:
         (run_dir / "gone" / "runs" / "run").mkdir(parents=True)
         script = "import shutil, sys; shutil.rmtree(sys.argv[1]); print('lost')"
         ended = run(executor, python(run_dir / "gone" / "runs" / "run", script, str(run_dir / "gone"), working_dir="/"))
-        assert ended.is_log_lost
+        assert ended.is_output_lost
 
     # being stopped
 
@@ -487,7 +488,7 @@ def read_torn(run_dir: Path, content: str) -> tuple[int, Exit] | None:
 
 def test_an_exit_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     write_exit(tmp_path, n_left_behind=3)
-    assert read_exit(tmp_path) == (2, dataclasses.replace(ENDED, n_left_behind=3))
+    assert read_exit(tmp_path) == (2, dataclasses.replace(ENDED, remarks=("left 3 processes behind, killed",)))
 
 
 def test_an_exit_of_an_older_version_is_read(tmp_path: Path) -> None:

@@ -263,13 +263,13 @@ def test_another_program_need_not_prove_anything(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("code", "state"), [(0, State.INTERRUPTED), (1, State.INTERRUPTED)])
 def test_a_run_whose_log_vanished_goes_again_and_says_why(tmp_path: Path, code: int, state: State) -> None:
-    outcome = outcome_of(tmp_path, Exit(exit_code=code, is_log_lost=True), objective=Objective(name="loss"))
+    outcome = outcome_of(tmp_path, Exit(exit_code=code, is_output_lost=True), objective=Objective(name="loss"))
     assert (outcome.state, outcome.is_blameless, "vanished while it ran" in outcome.reason) == (state, True, True)
 
 
 def test_a_run_that_told_its_objective_before_its_log_vanished_is_finished(tmp_path: Path) -> None:
     (tmp_path / "stdout.log").write_text("METRIC loss=1\n")
-    outcome = OutcomeReader(objective=Objective(name="loss")).read(tmp_path, Exit(exit_code=0, is_log_lost=True))
+    outcome = OutcomeReader(objective=Objective(name="loss")).read(tmp_path, Exit(exit_code=0, is_output_lost=True))
     assert outcome.state == State.FINISHED
 
 

@@ -18,11 +18,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sweepline.contract.runfolder import STDOUT
 from sweepline.contract.text import printable
 from sweepline.contract.values import format_value, parse_value, same_value
 from sweepline.executors.base import Exit, Task
 from sweepline.executors.local.executor import LocalExecutor
-from sweepline.executors.local.keeper.child import STDOUT
 from sweepline.programs.arguments import format_python
 from sweepline.recording.events import RunRecord
 from sweepline.recording.table import LEADING, RunTable

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sweepline.config.sweepfile import SweepSettings, load_sweep
-from sweepline.contract.values import parse_yaml
+from sweepline.contract.yamlfile import parse_yaml
 from sweepline.errors import ConfigError
 from sweepline.space.expressions import Expression, parse_expression
 from tests.conftest import DEADLINE_S, Project

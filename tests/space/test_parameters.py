@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sweepline.config.faults import Faults
 from sweepline.config.parameters import read_parameters
-from sweepline.contract.values import Document
+from sweepline.contract.yamlfile import Document
 from sweepline.errors import ConfigError
 from sweepline.space.parameters import Categorical, IntUniform, Parameter, WeightedCategorical, unique_values
 

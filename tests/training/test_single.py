@@ -19,7 +19,8 @@ import torch
 from filelock import FileLock
 
 from sweepline.contract.metrics import parse_metric_line
-from sweepline.contract.values import flatten, read_yaml
+from sweepline.contract.values import flatten
+from sweepline.contract.yamlfile import read_yaml
 from sweepline.errors import ConfigError
 from sweepline.training.config import known_keys, load_config
 from sweepline.training.single import in_sweep, prepare, resolve_device, run

@@ -12,7 +12,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sweepline.contract.values import flatten, read_yaml
+from sweepline.contract.values import flatten
+from sweepline.contract.yamlfile import read_yaml
 from sweepline.engine.wandbfile import WandbRun, read_wandb_run
 from sweepline.training.config import known_keys, load_config
 from sweepline.training.reporting import Tracker, start_tensorboard, start_wandb

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweepline.contract.values import display_path
+from sweepline.contract.text import display_path
 from sweepline.errors import ConfigError
 from sweepline.reports.batch_size import write_plots
 

@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 
 from sweepline.cli.reading import RecordedSweep, find_sweep
-from sweepline.contract.values import display_path
+from sweepline.contract.text import display_path
 from sweepline.engine.loop import reader_of
 from sweepline.engine.outcome import OutcomeReader
 from sweepline.engine.planfile import reading_hash

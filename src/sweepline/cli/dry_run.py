@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from sweepline.config.sweepfile import SweepSettings
-from sweepline.contract.values import display_path
+from sweepline.contract.text import display_path
 from sweepline.engine.tasks import Launcher
 from sweepline.executors.local.slots import Slots
 from sweepline.recording.events import RunRecord

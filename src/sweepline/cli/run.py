@@ -20,7 +20,7 @@ from sweepline.cli.dry_run import print_dry_run
 from sweepline.cli.resuming import describe_code, describe_edit, describe_resume
 from sweepline.config.naming import check_owner
 from sweepline.config.sweepfile import SweepSettings, load_sweep
-from sweepline.contract.values import display_path
+from sweepline.contract.text import display_path
 from sweepline.display.terminal import Terminal, is_dumb
 from sweepline.engine.tasks import Launcher, source_of
 from sweepline.errors import ConfigError, ExecutorUnavailableError, RecordError

@@ -14,8 +14,7 @@ from sweepline.analysis.effects import find_no_effects, primary_metric
 from sweepline.analysis.ranking import RankedConfig, rank_configs
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract.files import write_whole
-from sweepline.contract.text import printable
-from sweepline.contract.values import display_path
+from sweepline.contract.text import display_path, printable
 from sweepline.display.lines import format_number
 from sweepline.engine.planfile import describe_objective
 from sweepline.engine.wandbfile import wandb_folders

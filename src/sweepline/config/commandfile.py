@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ from typing import Any
 from sweepline.config.faults import Faults
 from sweepline.config.parameters import NamedParameter
 from sweepline.config.schema import SweepModel
-from sweepline.contract.values import KeyPath, display_path, read_yaml
+from sweepline.contract.configfile import read_chain
+from sweepline.contract.text import display_path
+from sweepline.contract.yamlfile import KeyPath
 from sweepline.errors import ConfigError
 from sweepline.programs.arguments import choose_style, choose_writers, format_python
 from sweepline.programs.command import NATIVE_PROGRAM, Command
@@ -41,7 +43,6 @@ from sweepline.runs import canonical_json
 from sweepline.space.constraints import Rule
 from sweepline.space.parameters import Categorical, Constant, WeightedCategorical
 
-_MAX_BASES = 20
 _ARGUMENTS_OF_OTHERS = ("args", "args_no_hyphens", "args_append_hydra", "args_override_hydra")
 
 
@@ -244,12 +245,9 @@ def _read_config_files(config: Path | None, faults: Faults) -> tuple[list[Any], 
     contents: list[Any] = []
     paths: list[Path] = []
     try:
-        while config is not None and len(contents) < _MAX_BASES:
-            value = read_yaml(config).value
-            contents.append(value)
-            paths.append(config.resolve())
-            base = value.get("base") if isinstance(value, Mapping) else None
-            config = (config.parent / base) if isinstance(base, str) else None
+        for path, document in read_chain(config) if config is not None else ():
+            contents.append(document.value)
+            paths.append(path.resolve())
     except ConfigError as error:
         faults.errors += error.faults
     return contents, paths

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sweepline.contract.values import Document, KeyPath
+from sweepline.contract.yamlfile import Document, KeyPath
 from sweepline.errors import ConfigError
 
 MAX_SENTENCE = 600

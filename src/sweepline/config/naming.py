@@ -8,13 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweepline.contract.values import display_path, read_yaml
+from sweepline.contract.configfile import CONFIG_FOLDER
+from sweepline.contract.text import display_path
+from sweepline.contract.yamlfile import read_yaml
 from sweepline.errors import ConfigError
 from sweepline.programs.location import names_module
 from sweepline.programs.modules import is_file, module_file, read_function
 
 OUTPUTS, PLAN, JOURNAL, FROZEN = "outputs", "plan.json", "events.jsonl", "sweep.yaml"
-CONFIG_FOLDERS = frozenset({"cfg", "configs", "config", "conf", "sweeps"})
+CONFIG_FOLDERS = frozenset({CONFIG_FOLDER, "configs", "config", "conf", "sweeps"})
 """Folders that hold sweep files beside the program that they are for."""
 
 MAX_NAME_BYTES = 200  # file systems take 255
@@ -28,7 +30,7 @@ def find_experiment_dir(path: Path, program: str, items: Sequence[str]) -> Path:
     below that.
     """
     own = path.parent
-    if own.name == "cfg":
+    if own.name == CONFIG_FOLDER:
         return own.parent
     folders = [own]
     while folders[-1].name in CONFIG_FOLDERS and not (folders[-1] / OUTPUTS).is_dir():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweepline.config.faults import Faults
-from sweepline.contract.values import KeyPath
+from sweepline.contract.yamlfile import KeyPath
 from sweepline.errors import ConfigError, did_you_mean
 from sweepline.space import distributions as dist
 from sweepline.space.parameters import Categorical, Constant, IntUniform, Parameter, WeightedCategorical

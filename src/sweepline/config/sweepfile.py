@@ -15,7 +15,8 @@ from sweepline.config.naming import find_experiment_dir, name_sweep
 from sweepline.config.parameters import NamedParameter, parameter_names, read_parameters
 from sweepline.config.schema import SweepModel, WandbModel
 from sweepline.config.validation import validate
-from sweepline.contract.values import KeyPath, parse_override, read_yaml
+from sweepline.contract.values import parse_override
+from sweepline.contract.yamlfile import KeyPath, read_yaml
 from sweepline.errors import ConfigError, did_you_mean
 from sweepline.programs.arguments import format_python
 from sweepline.programs.command import NATIVE_PROGRAM, Command

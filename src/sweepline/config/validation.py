@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from sweepline.config.faults import Faults
 from sweepline.config.schema import WANDB_ONLY_KEYS, ArgumentsModel, LoggingModel, OwnKeys, SweepModel, WandbModel
-from sweepline.contract.values import KeyPath
+from sweepline.contract.yamlfile import KeyPath
 from sweepline.errors import did_you_mean
 from sweepline.programs.arguments import format_python
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -22,3 +23,11 @@ def one_line(text: str, limit: int = 300) -> str:
     """Return printable text on one line, cut with a mark."""
     line = printable(" ".join(strip_escapes(text).split()))
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def display_path(path: Path) -> str:
+    """Return ``path`` relative to the working directory when that is shorter."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd().resolve()))
+    except (ValueError, OSError):
+        return str(path)

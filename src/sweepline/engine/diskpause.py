@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sweepline.contract.files import write_all
-from sweepline.contract.values import display_path
+from sweepline.contract.text import display_path
 from sweepline.runs import SUCCESSFUL, Objective, RunOutcome, State
 
 PROBE_BYTES = 256 * 1024

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweepline.contract import outofmemory
 from sweepline.contract.files import open_plain
+from sweepline.contract.runfolder import STDERR, STDOUT
 from sweepline.contract.text import printable, strip_escapes
-from sweepline.executors.local.keeper.child import STDERR, STDOUT
 
 _TAIL_BYTES = 128 * 1024  # of each stream
 _MAX_LINE_CHARS = 16 * 1024
@@ -23,15 +24,6 @@ _MAX_READ_CHARS = 1000  # of a line, to tell what it is
 _MAX_BLOCK_LINES, _MAX_FRAME_LINES = 60, 2000
 _N_AFTER = 2  # lines of the tail that follow the error
 
-OUT_OF_MEMORY = re.compile(
-    r"out of memory|OutOfMemory|\bOOM when allocating|RESOURCE_EXHAUSTED|ResourceExhaustedError"
-    r"|CU(?:BLAS|DNN|SOLVER|SPARSE|FFT)_(?:STATUS_)?ALLOC_FAILED|HOST_ALLOCATION_FAILED|(?:cuda|hip)ErrorMemoryAllocation"
-    r"|DefaultCPUAllocator: (?:can't allocate|not enough) memory|std::bad_alloc"
-    r"|cannot allocate (?:memory|vector of size)|failed to allocate memory|memory allocation of \d+ bytes failed"
-    r"|Unable to allocate [\d.]+ \wi?B for an array|DataLoader worker .*killed by signal: Killed"
-    r"|^(?:[\w.]*\.)?_?(?:Array)?MemoryError\b",
-    re.IGNORECASE | re.MULTILINE,
-)
 GPU_LOST = re.compile(
     r"CUDA error: (?:unspecified launch failure|an illegal instruction|unknown error)|fallen off the bus"
     r"|CUDA-capable device\(s\) is/are busy or unavailable|uncorrectable ECC error"
@@ -201,7 +193,7 @@ def _place_at(lines: Sequence[str], at: int, earlier: _Place | None, bottoms: Se
         return _Place(_UNCAUGHT, at, at, _end_of_message(lines, at), text)
     if _EXCEPTION.match(line):
         return _Place(_UNCAUGHT, at, at, _end_of_message(lines, at), text)
-    if OUT_OF_MEMORY.search(text) or GPU_LOST.search(text) or (_ERROR.search(text) and "Warning" not in text):
+    if outofmemory.IN_LOG.search(text) or GPU_LOST.search(text) or (_ERROR.search(text) and "Warning" not in text):
         return _Place(_TOLD, at, at, at + 1, _with_next(lines, at, text).removeprefix("traceback : "))
     return None
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sweepline.contract.files import open_plain
 from sweepline.contract.metrics import MAX_METRICS, PLACES, Measured, MetricReader, note_extremes, summarize
-from sweepline.executors.local.keeper.child import STDERR, STDOUT
+from sweepline.contract.runfolder import STDERR, STDOUT
 from sweepline.runs import Objective
 
 _CHUNK_BYTES = 1 << 20

@@ -20,7 +20,7 @@ from sweepline.engine.retries import Again, RetryPolicy
 from sweepline.engine.signals import StopSignals
 from sweepline.engine.tasks import Launcher
 from sweepline.errors import DiskFullError, RecordError, record_error
-from sweepline.executors.base import DISK_FULL, Executor, Exit, RunHandle, StopReason
+from sweepline.executors.base import Executor, Exit, RunHandle, StopReason
 from sweepline.executors.local.admission import GpuAdmission
 from sweepline.executors.local.slots import Slot, Slots
 from sweepline.programs.sourcecode import SourceCode, changed_files
@@ -323,7 +323,7 @@ class Sweep:
         for active, done in ended:
             self._active.remove(active)
             self._held.append(_End(active, done, self.slots.was_shared(active.slot)))
-            if done.is_unkillable and active.slot.is_gpu:
+            if done.is_slot_lost and active.slot.is_gpu:
                 self.slots.write_off(active.slot)
                 self._leave_out(active.slot.device, f"GPU {active.slot.device}: a run on it cannot be killed")
             else:
@@ -348,8 +348,8 @@ class Sweep:
 
     def _take_end(self, end: _End) -> None:
         active, run = end.active, end.active.run
-        if end.exit.errno in DISK_FULL:
-            self._bear(DiskFullError(end.exit.not_started or ""))
+        if end.exit.is_disk_full and end.exit.not_started is not None:
+            self._bear(DiskFullError(end.exit.not_started))
         outcome = self._reader.read(active.run_dir, end.exit, asked=active.asked, measured=active.tail.finish())
         if end.exit.is_disk_full and outcome.is_blameless:
             self._bear(DiskFullError(outcome.reason))

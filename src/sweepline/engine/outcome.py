@@ -11,21 +11,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sweepline.contract import outofmemory
 from sweepline.contract.files import write_whole
 from sweepline.contract.metrics import Measured, MetricReader, format_history
+from sweepline.contract.runfolder import CONFIG_HASH, EFFECTIVE_CONFIG, EXIT_FILE, METRICS, OVERRIDES
 from sweepline.contract.text import one_line
-from sweepline.contract.values import flatten, read_yaml, same_value
+from sweepline.contract.values import flatten, same_value
+from sweepline.contract.yamlfile import read_yaml
 from sweepline.engine.diskpause import excuse, is_excusable
-from sweepline.engine.lasterror import GPU_LOST, OUT_OF_MEMORY, LoggedError, find_error
+from sweepline.engine.lasterror import GPU_LOST, LoggedError, find_error
 from sweepline.engine.logtail import LogTail, build_tail
 from sweepline.engine.wandbfile import find_wandb_files, read_wandb_metrics
 from sweepline.errors import ConfigError, DiskFullError, record_error
 from sweepline.executors.base import Exit, StopReason
-from sweepline.executors.local.keeper.exitfile import EXIT_FILE
 from sweepline.runs import UNSUCCESSFUL, Objective, RunOutcome, State
 
-METRICS_CSV = "metrics.csv"
-EFFECTIVE_CONFIG, CONFIG_HASH, OVERRIDES = "config.yaml", "config.sha256", "overrides.yaml"
 OVERRIDE_NOT_APPLIED = "override not applied"
 _FOLDER_SPOILED = "the run has replaced its own folder, or shut it: what it printed is lost"
 _LOG_LOST = "the run's log vanished while it ran: what it printed is lost"
@@ -79,9 +79,7 @@ class OutcomeReader:
         elif state == State.FINISHED:
             is_proved = asked is None or not is_own or has_effective_config(run_dir)
             reason = _remarks(measured, objective, remark, is_proved=is_proved)
-        if ended.n_left_behind:
-            left = f"left {ended.n_left_behind} process{'es' if ended.n_left_behind > 1 else ''} behind, killed"
-            reason = f"{reason}; {left}" if reason else left
+        reason = "; ".join(filter(None, (reason, *ended.remarks)))
         outcome = RunOutcome(
             state=state,
             exit_code=ended.exit_code,
@@ -94,9 +92,9 @@ class OutcomeReader:
             is_blameless=state == State.GPU_LOST or ended.stopped == StopReason.KEEPER_DIED,
             log_tail=(error or find_error(run_dir)).tail if state in UNSUCCESSFUL else (),
         )
-        if ended.is_log_lost and not _can_go_again_in(run_dir):
+        if ended.is_output_lost and not _can_go_again_in(run_dir):
             return replace(outcome, state=State.FAILED, reason=_FOLDER_SPOILED)
-        if ended.is_log_lost and is_excusable(outcome, objective):
+        if ended.is_output_lost and is_excusable(outcome, objective):
             outcome = replace(outcome, state=State.INTERRUPTED, reason=_LOG_LOST, is_blameless=True)
         return excuse(outcome, objective) if ended.is_disk_full else outcome
 
@@ -112,8 +110,8 @@ class OutcomeReader:
 def discard_own_history(run_dir: Path) -> None:
     """Remove ``metrics.csv`` where it was written after the run had ended: by :func:`read_outcome`, not the program."""
     try:
-        if (run_dir / METRICS_CSV).stat().st_mtime_ns >= (run_dir / EXIT_FILE).stat().st_mtime_ns:
-            (run_dir / METRICS_CSV).unlink()
+        if (run_dir / METRICS).stat().st_mtime_ns >= (run_dir / EXIT_FILE).stat().st_mtime_ns:
+            (run_dir / METRICS).unlink()
     except OSError:  # not there, and nothing to remove
         return
 
@@ -160,19 +158,19 @@ def _write_history(run_dir: Path, measured: Measured) -> None:
     if not measured.points or run_dir.is_symlink():  # nothing is written through a link
         return
     try:
-        if (run_dir / METRICS_CSV).exists():
+        if (run_dir / METRICS).exists():
             return
-        write_whole(run_dir / METRICS_CSV, format_history(measured.points).encode(), is_durable=False)
+        write_whole(run_dir / METRICS, format_history(measured.points).encode(), is_durable=False)
     except OSError as error:
-        fault = record_error(run_dir / METRICS_CSV, "cannot be written", error)
+        fault = record_error(run_dir / METRICS, "cannot be written", error)
         if isinstance(fault, DiskFullError) or error.errno in (errno.EIO, errno.EROFS):
             raise fault from None
-        measured.fault = f"{METRICS_CSV} cannot be written: {error.strerror}"
+        measured.fault = f"{METRICS} cannot be written: {error.strerror}"
 
 
 def _state_of(run_dir: Path, ended: Exit) -> tuple[State, str, LoggedError | None]:
     """Return how a run ended and why; with the error in its log where that was looked for."""
-    if ended.is_unkillable:
+    if ended.is_slot_lost:
         return State.UNKILLABLE, "survived SIGKILL: it hangs in the kernel, and its device with it", None
     if ended.stopped == StopReason.INTERRUPTED:
         return State.INTERRUPTED, "stopped with the sweep; goes on at the next start", None
@@ -187,8 +185,8 @@ def _state_of(run_dir: Path, ended: Exit) -> tuple[State, str, LoggedError | Non
     if ended.exit_code == 0:
         return State.FINISHED, "", None
     error = find_error(run_dir)
-    if OUT_OF_MEMORY.search(error.block):
-        return State.OUT_OF_MEMORY, one_line(_naming_line(error, OUT_OF_MEMORY)), error
+    if outofmemory.IN_LOG.search(error.block):
+        return State.OUT_OF_MEMORY, one_line(_naming_line(error, outofmemory.IN_LOG)), error
     if GPU_LOST.search(error.block):
         return State.GPU_LOST, one_line(_naming_line(error, GPU_LOST)), error
     if ended.signal is not None:
@@ -213,7 +211,7 @@ def _remarks(measured: Measured, objective: Objective | None, remark: str, *, is
     if measured.n_dropped_names:
         remarks.append(f"{measured.n_dropped_names} metrics beyond the first 500 left out")
     if measured.stride > 1:
-        remarks.append(f"very many METRIC lines: {METRICS_CSV} holds one of {measured.stride}")
+        remarks.append(f"very many METRIC lines: {METRICS} holds one of {measured.stride}")
     if not is_proved:
         remarks.append(f"overrides not proved: no {EFFECTIVE_CONFIG} in the run folder")
     return one_line("; ".join(remarks))

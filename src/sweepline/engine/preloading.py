@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sweepline.config.sweepfile import SweepSettings
-from sweepline.contract.values import display_path, read_yaml
+from sweepline.contract.text import display_path
+from sweepline.contract.yamlfile import read_yaml
 from sweepline.engine.preflight import is_own_trainer
 from sweepline.errors import ConfigError
 from sweepline.executors.local.executor import WarmStart

@@ -11,12 +11,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sweepline.contract.values import read_yaml
-from sweepline.engine.outcome import OVERRIDES, OutcomeReader, discard_own_history
+from sweepline.contract.runfolder import ATTEMPTS, EXIT_FILE, OVERRIDES
+from sweepline.contract.yamlfile import read_yaml
+from sweepline.engine.outcome import OutcomeReader, discard_own_history
 from sweepline.errors import ConfigError
 from sweepline.executors.base import Exit
-from sweepline.executors.local.executor import read_exit
-from sweepline.executors.local.keeper.exitfile import EXIT_FILE
+from sweepline.executors.local.exits import read_exit
 from sweepline.recording.book import RecordBook
 from sweepline.recording.events import IN_SWEEP, RunRecord
 from sweepline.runs import Run, RunOutcome, State
@@ -72,7 +72,7 @@ def read_start(run_dir: Path, planned: Mapping[str, Run]) -> dict[str, Any] | No
     except (OSError, ConfigError, ValueError, KeyError, TypeError):
         pass  # as good as no file: what is planned may tell it
     found = read_exit(run_dir)
-    run_id = run_dir.parent.parent.name if run_dir.parent.name == "attempts" else run_dir.name
+    run_id = run_dir.parent.parent.name if run_dir.parent.name == ATTEMPTS else run_dir.name
     run = planned.get(run_id)
     if run is None or found is None:
         return None
@@ -158,7 +158,7 @@ def find_unrecorded(runs_dir: Path, records: Mapping[str, RunRecord]) -> Iterato
     for run_dir in sorted(unsettled, key=_ended_at):
         record = records.get(run_dir.name)
         n_known = record.attempt if record is not None else 0
-        places = [*_folders(run_dir / "attempts"), run_dir]
+        places = [*_folders(run_dir / ATTEMPTS), run_dir]
         ends = [(found, place) for place in places if (found := read_exit(place)) is not None and found[0] > n_known]
         for (attempt, end), place in sorted(ends, key=lambda entry: entry[0][0]):
             yield place, attempt, end

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Self
 
-from sweepline.executors.local.keeper.protocol import STOP_SIGNALS
+from sweepline.executors.local.keeper.messages import STOP_SIGNALS
 
 SAME_WISH_S = 1.0
 

@@ -12,20 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.config.sweepfile import SweepSettings
+from sweepline.contract import variables as names
+from sweepline.contract.runfolder import ARGS_JSON, COMMAND, ENVIRONMENT, OUTPUT_FOLDER, OVERRIDES, WANDB_PARAMS
 from sweepline.contract.values import format_value
 from sweepline.executors.base import Task
 from sweepline.executors.local.keeper import startup
 from sweepline.executors.local.ports import Ports
 from sweepline.executors.local.slots import THREAD_VARIABLES, Slot, device_environment, slot_cpus
-from sweepline.programs.command import ARGS_JSON_FILE
 from sweepline.programs.interpreter import find_interpreter
 from sweepline.programs.macros import ENVVAR, expand_run_macros, names_run_dir
 from sweepline.programs.sourcecode import SourceCode
-from sweepline.programs.wandb import PARAMS_FILE, wandb_environment, wandb_mode, wandb_params, write_wandb_params
-from sweepline.recording.folders import OUTPUT_FOLDER
+from sweepline.programs.wandb import wandb_environment, wandb_mode, wandb_params, write_wandb_params
 from sweepline.runs import Run
 
-DATA_VARIABLE = "SWEEPLINE_DATA"
 # mallopt(3): memory freed between two training steps is kept instead of given back and faulted in again.
 _MALLOC_TUNED = {
     "MALLOC_TRIM_THRESHOLD_": str(512 << 20),
@@ -41,8 +40,8 @@ _SHOWN = (
     "HIP_VISIBLE_DEVICES",
     "ROCR_VISIBLE_DEVICES",
     "OMP_NUM_THREADS",
-    "SWEEPLINE_SEED",
-    DATA_VARIABLE,
+    names.SEED,
+    names.DATA,
     "WANDB_RUN_GROUP",
     "WANDB_NAME",
     "WANDB_MODE",
@@ -51,10 +50,10 @@ _SHOWN = (
 # Our trainer started by hand without these has a folder of its own and leaves the recorded run as it is.
 _SHOWN_TO_OTHERS = (
     "MASTER_PORT",
-    "SWEEPLINE_SWEEP",
-    "SWEEPLINE_RUN_ID",
-    "SWEEPLINE_RUN_DIR",
-    "SWEEPLINE_RUNS_PER_DEVICE",
+    names.SWEEP,
+    names.RUN_ID,
+    names.RUN_DIR,
+    names.RUNS_PER_DEVICE,
 )
 
 
@@ -70,8 +69,8 @@ def _python_variables(inherited: Mapping[str, str]) -> dict[str, str]:
 def inherited_environment() -> dict[str, str]:
     """Return this process's environment, the data folder absolute: runs may start in another directory."""
     environ = dict(os.environ)
-    if environ.get(DATA_VARIABLE):
-        environ[DATA_VARIABLE] = str(Path(environ[DATA_VARIABLE]).expanduser().resolve())
+    if environ.get(names.DATA):
+        environ[names.DATA] = str(Path(environ[names.DATA]).expanduser().resolve())
     return environ
 
 
@@ -105,11 +104,11 @@ class Launcher:
         """The variables that are the same for every run."""
         command = self.settings.command
         variables = _python_variables(self.inherited) | {
-            "SWEEPLINE_SWEEP": self.settings.name,
+            names.SWEEP: self.settings.name,
             "PWD": str(command.working_dir),
         }
-        if DATA_VARIABLE in self.inherited:
-            variables[DATA_VARIABLE] = self.inherited[DATA_VARIABLE]
+        if names.DATA in self.inherited:
+            variables[names.DATA] = self.inherited[names.DATA]
         if not command.is_native:
             variables |= wandb_mode(self.settings.wandb, self.inherited)
         return variables
@@ -154,13 +153,13 @@ class Launcher:
         variables = {name: value for name, value in placing.items() if name not in self._kept} | self._fixed
         if not slot.is_gpu:
             variables |= self._malloc
-        variables["SWEEPLINE_RUN_DIR"] = str(run_dir)
-        variables["SWEEPLINE_RUN_ID"] = run.run_id
-        variables["SWEEPLINE_RUNS_PER_DEVICE"] = str(settings.runs_per_device if slot.is_gpu else self.n_slots)
+        variables[names.RUN_DIR] = str(run_dir)
+        variables[names.RUN_ID] = run.run_id
+        variables[names.RUNS_PER_DEVICE] = str(settings.runs_per_device if slot.is_gpu else self.n_slots)
         if run.seed is not None:
-            variables["SWEEPLINE_SEED"] = str(run.seed)
+            variables[names.SEED] = str(run.seed)
         if not settings.command.is_native:
-            variables["WANDB_SWEEP_PARAM_PATH"] = str(run_dir / PARAMS_FILE)
+            variables["WANDB_SWEEP_PARAM_PATH"] = str(run_dir / WANDB_PARAMS)
             if "MASTER_PORT" not in self.inherited:
                 variables["MASTER_PORT"] = str(self.ports.choose(run.run_id, slot.index))
         return variables | wandb_environment(
@@ -195,11 +194,11 @@ class Launcher:
         folder = run_dir / OUTPUT_FOLDER if self._names_run_dir(run) else run_dir
         steps = [f"mkdir -p {shlex.quote(str(folder))}"]
         if command.uses_args_file:
-            steps.append(_writing(run_dir / ARGS_JSON_FILE, arguments))
+            steps.append(_writing(run_dir / ARGS_JSON, arguments))
         if command.passes_arguments:
             del variables["WANDB_SWEEP_PARAM_PATH"]
         else:
-            steps.append(_writing(run_dir / PARAMS_FILE, wandb_params(arguments)))
+            steps.append(_writing(run_dir / WANDB_PARAMS, wandb_params(arguments)))
         steps.append(self._format(self._argv(expanded, slot, variables, reveal=False), variables))
         return " && ".join(steps)
 
@@ -218,12 +217,12 @@ class Launcher:
         if not command.is_native:
             write_wandb_params(run_dir, arguments)
             if command.uses_args_file:
-                (run_dir / ARGS_JSON_FILE).write_text(json.dumps(arguments), encoding="utf-8")
+                (run_dir / ARGS_JSON).write_text(json.dumps(arguments), encoding="utf-8")
         overrides = self.overrides(run, slot)
         text = "".join(f"{format_value(name)}: {format_value(value)}\n" for name, value in overrides.items())
-        _write(run_dir / "overrides.yaml", f"{start_line}{text}")
+        _write(run_dir / OVERRIDES, f"{start_line}{text}")
         shown = self._format(self._argv(run, slot, variables, reveal=False), variables)
-        _write(run_dir / "command.txt", f"{shown}\n")
+        _write(run_dir / COMMAND, f"{shown}\n")
         self._write_environment(run_dir, variables)
         argv = self._argv(run, slot, variables, reveal=True)
         return Task(
@@ -269,7 +268,7 @@ class Launcher:
         """Write what was set, with values, and what was inherited, by name only: values may be secrets."""
         names = sorted(self.inherited.keys() - variables.keys())
         text = json.dumps({"set": dict(variables), "inherited": names}, separators=(",\n ", ": "))
-        _write(run_dir / "env.json", f"{text}\n")
+        _write(run_dir / ENVIRONMENT, f"{text}\n")
 
 
 def _write(path: Path, text: str) -> None:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sweepline.contract.runfolder import STDOUT
 from sweepline.errors import RecordError
-from sweepline.executors.local.executor import read_exit
-from sweepline.executors.local.keeper.child import STDOUT
+from sweepline.executors.local.exits import read_exit
 from sweepline.executors.local.keeper.processes import find_by_token, find_printing_into
 from sweepline.recording.cells import format_cell, says
 from sweepline.recording.events import RUN_END, RUN_START, RunRecord, apply_event

@@ -47,13 +47,12 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
-    """How a run's process ended.
+    """How a run ended, as any place to run can tell it.
 
     ``exit_code`` is None when a signal ended it, ``stopped`` says who asked for that. ``not_started`` says why there
-    never was a process, ``errno`` with which error. ``n_left_behind`` counts processes that outlived the run and were
-    killed; a run that ``is_unkillable`` survived SIGKILL itself, so that its device cannot be used any more. At its end
-    the disk of its folder may have been full (``is_disk_full``), or what it printed gone with its folder
-    (``is_log_lost``). A run that ``is_warm`` was spared its imports.
+    never was a process. ``remarks`` are sentences for its row. With ``is_slot_lost`` its place cannot be used any more.
+    At its end the disk of its folder may have been full (``is_disk_full``), or what it printed gone with its folder
+    (``is_output_lost``). A run that ``is_warm`` was spared its imports.
     """
 
     exit_code: int | None = None
@@ -61,13 +60,12 @@ class Exit:
     duration_s: float = 0.0
     max_rss_kib: int | None = None
     stopped: StopReason | None = None
-    n_left_behind: int = 0
-    is_unkillable: bool = False
-    is_disk_full: bool = False
-    is_log_lost: bool = False
-    is_warm: bool = False
     not_started: str | None = None
-    errno: int | None = None
+    remarks: Sequence[str] = ()
+    is_slot_lost: bool = False
+    is_disk_full: bool = False
+    is_output_lost: bool = False
+    is_warm: bool = False
 
 
 class RunHandle(Protocol):

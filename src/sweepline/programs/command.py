@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sweepline.contract.runfolder import ARGS_JSON
 from sweepline.contract.values import format_value
 from sweepline.programs.arguments import WANDB, WRITERS, ArgumentStyle, choose_writers
 from sweepline.programs.macros import Macros, names_run_dir
 from sweepline.runs import Params
 
 NATIVE_PROGRAM = "train_single.py"
-ARGS_JSON_FILE = "args.json"
 ENV = "/usr/bin/env"
 DEFAULT_COMMAND = ("${interpreter}", "${program}", "${args}")
 _NOTHING: Mapping[str, str] = {}
@@ -75,7 +75,7 @@ class Command:
                 "env": ENV,
                 "interpreter": self.interpreter,
                 "program": str(self.program_path or self.program),
-                "args_json_file": str(run_dir / ARGS_JSON_FILE),
+                "args_json_file": str(run_dir / ARGS_JSON),
             },
             of_run={**({} if seed is None else {"seed": str(seed)}), **of_run},
             writers=choose_writers(self.style, speaks_hydra=self.speaks_hydra),

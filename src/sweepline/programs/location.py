@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweepline.contract.values import display_path
+from sweepline.contract.text import display_path
 from sweepline.programs.command import DEFAULT_COMMAND, ENV, Command
 from sweepline.programs.macros import MACROS_OF_THE_COMMAND, WHOLE_MACROS
 from sweepline.programs.modules import Function, call_function, is_file, module_file, read_function, read_source

@@ -6,20 +6,19 @@ Nothing here imports wandb; the trainer or the user's script does. Keys stay in 
 from __future__ import annotations
 
 import json
-import netrc
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import yaml
 
+from sweepline.contract.runfolder import WANDB_PARAMS
+from sweepline.contract.wandbkey import has_wandb_key
 from sweepline.runs import Run
 
 JOB_TYPE = "sweep"
-PARAMS_FILE = "wandb-params.yaml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,18 +73,6 @@ def wandb_mode(settings: WandbSettings | None, environ: Mapping[str, str] = os.e
     return {} if "WANDB_MODE" in environ or has_wandb_key(environ) else {"WANDB_MODE": "offline"}
 
 
-def has_wandb_key(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether the W&B client would find an API key, in the environment or in the netrc file."""
-    if environ.get("WANDB_API_KEY"):
-        return True
-    host = urlsplit(environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    path = Path(environ.get("NETRC") or Path.home() / ".netrc")
-    try:
-        return netrc.netrc(str(path)).authenticators(host) is not None
-    except (OSError, ValueError, netrc.NetrcParseError):
-        return False
-
-
 def wandb_params(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return what stands in the file from which ``wandb.init`` fills ``wandb.config``, as under W&B's agent."""
     return {"wandb_version": 1} | {name: {"value": value} for name, value in arguments.items()}
@@ -93,7 +80,7 @@ def wandb_params(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def write_wandb_params(run_dir: Path, arguments: Mapping[str, Any]) -> dict[str, str]:
     """Write that file; return its variable."""
-    path = run_dir / PARAMS_FILE
+    path = run_dir / WANDB_PARAMS
     document = wandb_params(arguments)
     try:
         text = yaml.dump(document, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.contract.files import TEMPORARY, write_whole
-from sweepline.contract.values import display_path
+from sweepline.contract.runfolder import ATTEMPTS, KEPT_ACROSS_ATTEMPTS, OUTPUT_FOLDER
+from sweepline.contract.text import display_path
 from sweepline.errors import RecordError, SweepLockedError, record_error
 from sweepline.recording.journal import JOURNAL, unused_path
 from sweepline.recording.locks import KEEPER_LOCK, LOCK, OWNER, KeeperLock, SweepLock, is_held
@@ -20,11 +21,9 @@ PLAN = "plan.json"
 FROZEN = "sweep.yaml"
 BEST = "best.yaml"
 ARCHIVE = "archive"
-OUTPUT_FOLDER = "files"
 """The folder of a run that is for its program alone."""
 
 _UNFINISHED = ".unfinished"
-_KEPT_ACROSS_ATTEMPTS = ("ckpt", "attempts", "batch_size.json")
 
 
 class SweepFolder:
@@ -185,13 +184,13 @@ def _inode_of(path: Path) -> tuple[int, int] | None:
 
 
 def _set_attempt_aside(path: Path, attempt: int, *, keeps_output: bool) -> None:
-    kept = (*_KEPT_ACROSS_ATTEMPTS, OUTPUT_FOLDER) if keeps_output else _KEPT_ACROSS_ATTEMPTS
+    kept = (*KEPT_ACROSS_ATTEMPTS, OUTPUT_FOLDER) if keeps_output else KEPT_ACROSS_ATTEMPTS
     entries = [entry for entry in path.iterdir() if entry.name not in kept]
     if not entries:
         return
-    if (path / "attempts").is_symlink():
+    if (path / ATTEMPTS).is_symlink():
         raise RecordError(f"{path / 'attempts'}: is a link; run folders are real folders")
-    target = unused_path(path / "attempts" / str(max(attempt - 1, 0)))
+    target = unused_path(path / ATTEMPTS / str(max(attempt - 1, 0)))
     target.mkdir(parents=True)
     for entry in entries:
         entry.rename(target / entry.name)

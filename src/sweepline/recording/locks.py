@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sweepline.contract.files import write_whole
-from sweepline.contract.values import display_path
+from sweepline.contract.text import display_path
 from sweepline.errors import RecordError, SweepLockedError, record_error
 from sweepline.executors.local.keeper import processes
 from sweepline.recording.mounts import find_network_mount

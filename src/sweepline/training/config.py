@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from sweepline.contract.values import display_path, flatten, parse_override
+from sweepline.contract.text import display_path
+from sweepline.contract.values import flatten, parse_override
 from sweepline.errors import ConfigError, did_you_mean
 from sweepline.training.configchecks import OVERRIDE, check_together, describe_fault
 from sweepline.training.configfile import move_key, read_with_bases, set_dotted

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sweepline.contract.values import display_path, flatten, read_yaml
+from sweepline.contract.text import display_path
+from sweepline.contract.values import flatten
+from sweepline.contract.yamlfile import read_yaml
 from sweepline.errors import ConfigError
 
 BASE_KEY = "base"

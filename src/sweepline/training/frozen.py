@@ -13,7 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sweepline.contract.values import display_path, flatten, parse_override
+from sweepline.contract.text import display_path
+from sweepline.contract.values import flatten, parse_override
 from sweepline.errors import ConfigError
 from sweepline.training.batchsize.tuninglog import find_record
 from sweepline.training.config import TrainConfig, check_config

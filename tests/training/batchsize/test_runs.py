@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from sweepline.contract.metrics import parse_metric_line
-from sweepline.contract.values import read_yaml
+from sweepline.contract.yamlfile import read_yaml
 from tests.conftest import DEADLINE_S, EXPERIMENT, Project, wait_until
 from tests.training.forked import run_forked
 

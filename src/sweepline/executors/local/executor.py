@@ -16,21 +16,22 @@ from typing import Any
 
 from sweepline.errors import ExecutorUnavailableError
 from sweepline.executors.base import Exit, StopReason, Task
-from sweepline.executors.local.keeper import exitfile, processes
-from sweepline.executors.local.keeper.child import STDERR, STDOUT
+from sweepline.executors.local.exits import exit_of, read_exit
+from sweepline.executors.local.keeper import processes
 from sweepline.executors.local.keeper.clock import AwakeClock
-from sweepline.executors.local.keeper.protocol import (
-    CLOSE,
+from sweepline.executors.local.keeper.messages import (
     ENDED,
-    KEPT,
-    PREPARE,
-    START,
-    STOP,
     STOPPING,
     TOKEN_VARIABLE,
     WARM,
+    Close,
+    Kept,
     Messages,
-    encode,
+    Prepare,
+    Request,
+    Start,
+    Stop,
+    encode_request,
     is_per_run,
 )
 
@@ -89,11 +90,11 @@ class LocalRun:
             self.stopped = self.stopped or reason
             if now or reason == StopReason.INTERRUPTED:
                 self.executor.expect_end(0.0 if now else self.task.grace_s)
-            self.executor.tell({"do": STOP, "key": self.key, "reason": reason, "now": now})
+            self.executor.tell(Stop(self.key, reason, now))
 
     def release(self) -> None:
         """Spare the keeper the sync of a run whose end is on disk in the journal."""
-        self.executor.note({"do": KEPT, "key": self.key})
+        self.executor.tell_later(Kept(self.key))
 
 
 class LocalExecutor:
@@ -156,21 +157,20 @@ class LocalExecutor:
         self._last_key += 1
         run = self._runs[self._last_key] = LocalRun(task, self._last_key, self)
         self.tell(
-            {
-                "do": START,
-                "key": run.key,
-                "argv": list(task.argv),
-                "set": self._changes(task.environ),
-                "unset": [name for name in self._inherited if name not in task.environ],
-                "warm": interpreter,
-                "cpus": list(task.cpus),
-                "working_dir": str(task.working_dir),
-                "run_dir": str(task.run_dir),
-                "attempt": task.attempt,
-                "grace_s": task.grace_s,
-                "timeout_s": task.timeout_s,
-                "stall_s": task.stall_s,
-            }
+            Start(
+                key=run.key,
+                argv=list(task.argv),
+                set=self._changes(task.environ),
+                unset=[name for name in self._inherited if name not in task.environ],
+                warm=interpreter,
+                cpus=list(task.cpus),
+                working_dir=str(task.working_dir),
+                run_dir=str(task.run_dir),
+                attempt=task.attempt,
+                grace_s=task.grace_s,
+                timeout_s=task.timeout_s,
+                stall_s=task.stall_s,
+            )
         )
         return run
 
@@ -180,21 +180,20 @@ class LocalExecutor:
         self._is_warming = True
         first, last = interpreter
         words = task.argv[last:]
-        self.note(
-            {
-                "do": PREPARE,
-                "interpreter": list(task.argv[first:last]),
-                "words": list(words[: 2 if words[0] == "-m" else 1]),
-                "title": words[1] if words[0] == "-m" else words[0],
-                "set": {n: value for n, value in self._changes(task.environ).items() if not is_per_run(n.encode())},
-                "unset": [name for name in self._inherited if name not in task.environ],
-                "working_dir": str(task.working_dir),
-                "preload": None if self._warm.preload is None else list(self._warm.preload),
-                "unused": list(self._warm.unused),
-                "folders": list(self._warm.folders),
-                "is_asked_for": self._warm.is_asked_for,
-                "without": {},
-            }
+        self.tell_later(
+            Prepare(
+                interpreter=list(task.argv[first:last]),
+                words=list(words[: 2 if words[0] == "-m" else 1]),
+                title=words[1] if words[0] == "-m" else words[0],
+                set={n: value for n, value in self._changes(task.environ).items() if not is_per_run(n.encode())},
+                unset=[name for name in self._inherited if name not in task.environ],
+                working_dir=str(task.working_dir),
+                preload=None if self._warm.preload is None else list(self._warm.preload),
+                unused=list(self._warm.unused),
+                folders=list(self._warm.folders),
+                is_asked_for=self._warm.is_asked_for,
+                without={},
+            )
         )
 
     def _changes(self, environ: Mapping[str, str]) -> dict[str, str]:
@@ -236,7 +235,7 @@ class LocalExecutor:
             run.cancel(StopReason.INTERRUPTED, now=True)
         if self._keeper is None:
             return
-        self.tell({"do": CLOSE})
+        self.tell(Close())
         if self._keeper is None:
             return
         self._lifeline.close()
@@ -247,14 +246,14 @@ class LocalExecutor:
             self._bury_keeper()
         self._keeper = None
 
-    def tell(self, message: Mapping[str, Any]) -> None:
-        """Say something to the keeper."""
-        self.note(message)
+    def tell(self, request: Request) -> None:
+        """Ask the keeper for something."""
+        self.tell_later(request)
         self._send()
 
-    def note(self, message: Mapping[str, Any]) -> None:
-        """Say something to the keeper that has time until the next wait."""
-        self._outbox += encode(message)
+    def tell_later(self, request: Request) -> None:
+        """Ask the keeper for something that has time until the next wait."""
+        self._outbox += encode_request(request)
 
     def _send(self) -> None:
         """Hand over what was said, as far as the keeper takes it; one that is dead is replaced at the next start."""
@@ -365,41 +364,3 @@ class LocalExecutor:
         if processes.belongs_to(pid, self.token) or processes.is_zombie(pid):
             return True
         return pid not in self._children_before and processes.session_of(pid) != os.getsid(0)
-
-
-def exit_of(record: Mapping[str, Any]) -> Exit:
-    """Return the end that a record of the keeper tells; KeyError and ValueError where it is none."""
-    stopped = StopReason(record["stopped"]) if record["stopped"] else None
-    if "not_started" in record:
-        return Exit(stopped=stopped, not_started=record["not_started"], errno=record["errno"])
-    return Exit(
-        exit_code=record["exit_code"],
-        signal=record["signal"],
-        duration_s=record["duration_s"],
-        max_rss_kib=record["max_rss_kib"],
-        stopped=stopped,
-        n_left_behind=record.get("n_left_behind", 0),
-        is_unkillable=record.get("is_unkillable", False),
-        is_disk_full=record.get("is_disk_full", False),
-        is_log_lost=record.get("is_log_lost", False),
-        is_warm=record.get("is_warm", False),
-    )
-
-
-def read_exit(run_dir: Path) -> tuple[int, Exit] | None:
-    """Return the attempt and its end as ``exit.json`` tells them; None when it is not there or not whole.
-
-    A record whose logs are shorter than it says is not believed either: a power cut took their ends, and metrics too.
-    """
-    record = exitfile.read(str(run_dir))
-    try:
-        if record is None or _n_log_bytes(run_dir) < record.get("n_log_bytes", 0):
-            return None
-        return record["attempt"], exit_of(record)
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def _n_log_bytes(run_dir: Path) -> int:
-    logs = [run_dir / STDOUT, run_dir / STDERR]
-    return sum(log.stat().st_size for log in logs if log.exists())

@@ -10,7 +10,6 @@ from typing import NoReturn
 
 from sweepline.executors.local.keeper.processes import die_with_parent, set_mark
 
-STDOUT, STDERR = "stdout.log", "stderr.log"
 _RESET = (signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores them, and an exec would hand that on
 
 

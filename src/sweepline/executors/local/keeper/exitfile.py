@@ -8,7 +8,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-EXIT_FILE = "exit.json"
+from sweepline.contract.runfolder import EXIT_FILE
+
 _RESERVED = ".exit.json"
 _SIZE = 512  # one sector: written whole or not at all
 

@@ -6,14 +6,14 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
 from sweepline.executors.local.keeper.clock import AwakeClock
 from sweepline.executors.local.keeper.logs import RunLogs
+from sweepline.executors.local.keeper.messages import INTERRUPTED, STALLED, STOP_SIGNALS, TIMEOUT, Start
 from sweepline.executors.local.keeper.processes import children, is_zombie, kill, mark_of, session_of, token_of
-from sweepline.executors.local.keeper.protocol import INTERRUPTED, STALLED, STOP_SIGNALS, TIMEOUT
 
 PATIENCE_S = 0.5  # for what a run that ended by itself has left, and that may be about to end too
 UNKILLABLE_S = 5.0  # how long a SIGKILL is given; beyond it the process hangs in the kernel
@@ -30,7 +30,7 @@ class KeptRun:
     ``started`` and ``ended_at`` are monotonic seconds of this machine, deadlines those of ``clock``.
     """
 
-    message: Mapping[str, Any]
+    message: Start
     n_tries: int
     token: str
     mark: int | None
@@ -52,11 +52,11 @@ class KeptRun:
 
     def __post_init__(self) -> None:
         self._began = self._spoke_at = self._checked_at = self.clock.now()
-        self.key: int = self.message["key"]
-        self.run_dir: str = self.message["run_dir"]
-        self.grace_s: float = self.message["grace_s"]
-        self.timeout_s: float | None = self.message["timeout_s"]
-        self.stall_s: float | None = self.message["stall_s"]
+        self.key: int = self.message.key
+        self.run_dir: str = self.message.run_dir
+        self.grace_s: float = self.message.grace_s
+        self.timeout_s: float | None = self.message.timeout_s
+        self.stall_s: float | None = self.message.stall_s
 
     @property
     def next_deadline(self) -> float | None:
@@ -178,7 +178,7 @@ class KeptRun:
         ended_at = time.monotonic() if self.ended_at is None else self.ended_at
         is_log_lost = self.logs.restore()
         return {
-            "attempt": self.message["attempt"],
+            "attempt": self.message.attempt,
             "exit_code": code if code is not None and code >= 0 else None,
             "signal": -code if code is not None and code < 0 else None,
             "duration_s": round(ended_at - self.started, 6),

@@ -7,7 +7,8 @@ import os
 import stat
 from contextlib import suppress
 
-from sweepline.executors.local.keeper.child import STDERR, STDOUT, StartError
+from sweepline.contract.runfolder import STDERR, STDOUT
+from sweepline.executors.local.keeper.child import StartError
 
 MAX_RESTORED_BYTES = 256 << 20  # copied while no other run is attended to
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -17,11 +17,28 @@ from collections.abc import Mapping, Set
 from contextlib import suppress
 from typing import Any
 
+from sweepline.contract.runfolder import STDERR, STDOUT
 from sweepline.executors.local.keeper import exitfile
-from sweepline.executors.local.keeper.child import STDERR, STDOUT, StartError, read_fault, start_process
+from sweepline.executors.local.keeper.child import StartError, read_fault, start_process
 from sweepline.executors.local.keeper.clock import AwakeClock
 from sweepline.executors.local.keeper.kept import UNKILLABLE_S, KeptRun
 from sweepline.executors.local.keeper.logs import RunLogs
+from sweepline.executors.local.keeper.messages import (
+    ALIVE,
+    ENDED,
+    INTERRUPTED,
+    STOP_SIGNALS,
+    STOPPING,
+    TOKEN_VARIABLE,
+    Kept,
+    Messages,
+    Prepare,
+    Request,
+    Start,
+    Stop,
+    decode_request,
+    encode,
+)
 from sweepline.executors.local.keeper.processes import (
     become_subreaper,
     children,
@@ -30,21 +47,6 @@ from sweepline.executors.local.keeper.processes import (
     reap,
     set_mark,
     set_name,
-)
-from sweepline.executors.local.keeper.protocol import (
-    ALIVE,
-    CLOSE,
-    ENDED,
-    INTERRUPTED,
-    KEPT,
-    PREPARE,
-    START,
-    STOP,
-    STOP_SIGNALS,
-    STOPPING,
-    TOKEN_VARIABLE,
-    Messages,
-    encode,
 )
 from sweepline.executors.local.keeper.warm import WarmStarts
 
@@ -66,7 +68,7 @@ class Keeper:
         self._by_pid: dict[int, KeptRun] = {}
         self._given_up: set[int] = set()
         self._unsynced: dict[int, tuple[float, str]] = {}  # ended runs by key: when to sync which folder
-        self._waiting: list[tuple[float, int, Mapping[str, Any]]] = []  # due, tries so far, start message
+        self._waiting: list[tuple[float, int, Start]] = []  # due, tries so far, start message
         self._inherited = dict(os.environb)
         self._lifeline: socket.socket | None = lifeline
         self._messages = Messages()
@@ -169,7 +171,7 @@ class Keeper:
             self._lose_sweep()
             return
         for message in self._messages.feed(data):
-            self._obey(message)
+            self._handle(decode_request(message))
 
     def _send(self, data: bytes) -> None:
         """Send without ever waiting for the sweep: it may be stopped, its runs go on."""
@@ -201,34 +203,34 @@ class Keeper:
             run.stop_with_all(others=self._known_pids)
         waiting, self._waiting = self._waiting, []
         for _, _, message in waiting:
-            self._refuse(message["key"])
+            self._refuse(message.key)
 
     def _refuse(self, key: int) -> None:
         self._tell_not_started(key, "stopped before it could be started", 0, INTERRUPTED)
 
     # the sweep's wishes
 
-    def _obey(self, message: dict[str, Any]) -> None:
-        if message["do"] == START:
-            self._start(message)
-        elif message["do"] == PREPARE:
-            self._warm.prepare(message, self._environment(message, self.token))
-        elif message["do"] == STOP:
-            self._stop(message["key"], message["reason"], now=message["now"])
-        elif message["do"] == KEPT:
-            self._unsynced.pop(message["key"], None)
-        elif message["do"] == CLOSE:
+    def _handle(self, request: Request) -> None:
+        if isinstance(request, Start):
+            self._start(request)
+        elif isinstance(request, Prepare):
+            self._warm.prepare(request, self._environment(request, self.token))
+        elif isinstance(request, Stop):
+            self._stop(request.key, request.reason, now=request.now)
+        elif isinstance(request, Kept):
+            self._unsynced.pop(request.key, None)
+        else:
             self._is_closing = True
 
-    def _start(self, message: Mapping[str, Any], *, n_tries: int = 0) -> None:
-        key, run_dir, started = message["key"], message["run_dir"], time.monotonic()
+    def _start(self, message: Start, *, n_tries: int = 0) -> None:
+        key, run_dir, started = message.key, message.run_dir, time.monotonic()
         token, mark = f"{self.token}.{key}", mark_for(self.token, key) if self._can_mark else None
         if self._told_to_end is not None:
             self._refuse(key)
             return
         if not self._is_wanted:
             return
-        if message["warm"] and not self._warm.is_settled:
+        if message.warm and not self._warm.is_settled:
             self._waiting.append((WHEN_WARM, n_tries, message))
             return
         logs = None
@@ -238,11 +240,11 @@ class Keeper:
             logs = RunLogs(run_dir)
             found = self._warm.fork(message, variables, logs=logs.fds, mark=mark)
             pid, fault_fd = found or start_process(
-                message["argv"],
+                message.argv,
                 variables,
                 files=[self._nothing, *logs.fds],
-                working_dir=message["working_dir"],
-                cpus=message["cpus"],
+                working_dir=message.working_dir,
+                cpus=message.cpus,
                 mark=mark,
             )
         except (StartError, OSError, ValueError) as error:
@@ -265,19 +267,19 @@ class Keeper:
         if self._lifeline is None:  # lost while this was being started
             self.runs[key].stop(INTERRUPTED, others=self._known_pids)
 
-    def _note_fault(self, message: Mapping[str, Any], error: Exception, *, n_tries: int) -> None:
+    def _note_fault(self, message: Start, error: Exception, *, n_tries: int) -> None:
         """A run could not be started."""
         if isinstance(error, StartError):
             self._give_up_start(message, error, n_tries=n_tries)
         elif isinstance(error, OSError):
-            self._tell_not_started(message["key"], f"{error.strerror}: '{message['run_dir']}'", error.errno or 0)
+            self._tell_not_started(message.key, f"{error.strerror}: '{message.run_dir}'", error.errno or 0)
         else:  # a variable that the system's encoding cannot hold
-            self._tell_not_started(message["key"], str(error), 0)
+            self._tell_not_started(message.key, str(error), 0)
 
-    def _environment(self, message: Mapping[str, Any], token: str) -> dict[bytes, bytes]:
-        changed = {os.fsencode(name): os.fsencode(value) for name, value in message["set"].items()}
+    def _environment(self, message: Start | Prepare, token: str) -> dict[bytes, bytes]:
+        changed = {os.fsencode(name): os.fsencode(value) for name, value in message.set.items()}
         variables = {**self._inherited, **changed, TOKEN_VARIABLE.encode(): token.encode()}
-        for name in message["unset"]:
+        for name in message.unset:
             variables.pop(os.fsencode(name), None)
         return variables
 
@@ -298,12 +300,12 @@ class Keeper:
                 return
             self._give_up_start(run.message, error, n_tries=run.n_tries)
 
-    def _give_up_start(self, message: Mapping[str, Any], error: StartError, *, n_tries: int) -> None:
+    def _give_up_start(self, message: Start, error: StartError, *, n_tries: int) -> None:
         if error.number in (errno.EAGAIN, errno.ENOMEM) and n_tries + 1 < MAX_START_TRIES:
             due = self._clock.now() + FIRST_RETRY_S * 2**n_tries
             self._waiting.append((due, n_tries + 1, message))
         else:
-            self._tell_not_started(message["key"], str(error), error.number)
+            self._tell_not_started(message.key, str(error), error.number)
 
     def _tell_not_started(self, key: int, why: str, number: int, stopped: str | None = None) -> None:
         self._send(encode({"ev": ENDED, "key": key, "not_started": why, "errno": number, "stopped": stopped}))
@@ -323,7 +325,7 @@ class Keeper:
         run = self.runs.get(key)
         if run is not None:
             run.stop(reason, now=now, others=self._known_pids)
-        for entry in [entry for entry in self._waiting if entry[2]["key"] == key]:
+        for entry in [entry for entry in self._waiting if entry[2].key == key]:
             self._waiting.remove(entry)
             self._tell_not_started(key, "stopped before it could be started", 0, reason)
 

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 
-from sweepline.executors.local.keeper.protocol import TOKEN_VARIABLE
+from sweepline.executors.local.keeper.messages import TOKEN_VARIABLE
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NAME = 1, 36, 15  # prctl(2)
 _MARK, _TOKEN_BITS, _KEY_BITS = 1 << 62, 42, 20

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sweepline.executors.local.keeper.child import StartError, read_fault, start_process
+from sweepline.executors.local.keeper.messages import TOKEN_VARIABLE, WARM, Prepare, Start, is_per_run
 from sweepline.executors.local.keeper.processes import children, kill, reap, token_of
-from sweepline.executors.local.keeper.protocol import TOKEN_VARIABLE, WARM, is_per_run
 
 PREPARE_S = 300.0  # for the imports
 FORK_S = 3.0  # a parent that has not forked by then is stopped, or swapped out; less than the sweep waits for an answer
@@ -54,13 +54,13 @@ class WarmParent:
     ``order`` is the sweep's message: the interpreter with its options, the first run's program, which modules.
     """
 
-    def __init__(self, order: Mapping[str, Any], variables: Mapping[bytes, bytes], *, nothing: int, token: str) -> None:
+    def __init__(self, order: Prepare, variables: Mapping[bytes, bytes], *, nothing: int, token: str) -> None:
         """Start it.
 
         Raises:
             StartError: the interpreter cannot be started.
         """
-        self.interpreter: list[str] = order["interpreter"]
+        self.interpreter = list(order.interpreter)
         self.is_ready = self._has_told = False
         self.due = time.monotonic() + PREPARE_S
         self._variables = dict(variables)
@@ -78,7 +78,7 @@ class WarmParent:
                 [*self.interpreter, "-c", boot, str(theirs.fileno())],
                 marked,
                 files=[nothing, *printed],
-                working_dir=order["working_dir"],
+                working_dir=order.working_dir,
                 handed=[theirs.fileno()],
             )
             fault = read_fault(fault_fd)
@@ -92,7 +92,7 @@ class WarmParent:
             theirs.close()
             for fd in printed:
                 os.close(fd)
-        self._socket.send(json.dumps({**order, "mark": f"{TOKEN_VARIABLE}={self._mark}"}).encode())
+        self._socket.send(json.dumps({**order._asdict(), "mark": f"{TOKEN_VARIABLE}={self._mark}"}).encode())
 
     def fileno(self) -> int:
         """Readable when there is something to :meth:`hear`."""
@@ -111,10 +111,11 @@ class WarmParent:
         self.is_ready = "reason" not in told
         return told
 
-    def why_not(self, message: Mapping[str, Any], variables: Mapping[bytes, bytes]) -> str | None:
+    def why_not(self, message: Start, variables: Mapping[bytes, bytes]) -> str | None:
         """Return why a run cannot be forked from here; None when it can."""
-        first, last = message["warm"]
-        if message["argv"][first:last] != self.interpreter:
+        assert message.warm is not None
+        first, last = message.warm
+        if message.argv[first:last] != self.interpreter:
             return "another interpreter"
         read = [name for name in self._differences(variables) if not is_per_run(name)]
         return f"another value of {os.fsdecode(min(read))}, which imports may have read" if read else None
@@ -125,7 +126,7 @@ class WarmParent:
         return changed + [name for name in own if name not in variables]
 
     def start(
-        self, message: Mapping[str, Any], variables: Mapping[bytes, bytes], *, logs: Sequence[int], mark: int | None
+        self, message: Start, variables: Mapping[bytes, bytes], *, logs: Sequence[int], mark: int | None
     ) -> tuple[int, int]:
         """Have a run forked; return its pid, and a descriptor that tells like that of a process which is executed.
 
@@ -133,19 +134,20 @@ class WarmParent:
             WarmLostError: it does not answer.
             StartError: the system's limits do not allow it.
         """
-        first, last = message["warm"]
-        if any("\0" in word for word in message["argv"]):
-            raise StartError(0, f"embedded null byte: '{message['argv'][0]}'")
+        assert message.warm is not None
+        first, last = message.warm
+        if any("\0" in word for word in message.argv):
+            raise StartError(0, f"embedded null byte: '{message.argv[0]}'")
         differences = self._differences(variables)
         request = {
-            "argv": message["argv"][first:],
-            "words": message["argv"][last:],
+            "argv": message.argv[first:],
+            "words": message.argv[last:],
             "set": {os.fsdecode(name): os.fsdecode(variables[name]) for name in differences if name in variables},
             "unset": [os.fsdecode(name) for name in differences if name not in variables],
             "token": os.fsdecode(variables[TOKEN_VARIABLE.encode()]),
             "mark": mark,
-            "working_dir": message["working_dir"],
-            "cpus": message["cpus"],
+            "working_dir": message.working_dir,
+            "cpus": message.cpus,
         }
         opened: list[int] = []
         try:
@@ -159,7 +161,7 @@ class WarmParent:
         except (BrokenPipeError, ConnectionError, TimeoutError):
             raise WarmLostError("it is gone") from None
         except OSError as error:
-            raise StartError(error.errno or 0, f"{error.strerror}: '{message['argv'][0]}'") from None
+            raise StartError(error.errno or 0, f"{error.strerror}: '{message.argv[0]}'") from None
         finally:
             for fd in opened:
                 os.close(fd)
@@ -169,7 +171,7 @@ class WarmParent:
             raise WarmLostError("it does not fork")
         if pid < 0:
             os.close(reading)
-            raise StartError(-pid, f"{os.strerror(-pid)}: '{message['argv'][0]}'")
+            raise StartError(-pid, f"{os.strerror(-pid)}: '{message.argv[0]}'")
         return pid, reading
 
     def describe_death(self) -> str:
@@ -228,7 +230,7 @@ class WarmStarts:
     def __init__(self, *, nothing: int, token: str, tell: Callable[[Mapping[str, Any]], None]) -> None:
         self._nothing, self._token, self._tell = nothing, token, tell
         self._parent: WarmParent | None = None
-        self._order: dict[str, Any] = {}
+        self._order: Prepare | None = None
         self._variables: Mapping[bytes, bytes] = {}
         self._told: set[str] = set()
         self._began = self._lost_s = 0.0
@@ -253,12 +255,12 @@ class WarmStarts:
         """When the imports have taken too long."""
         return None if self._parent is None or self._parent.is_ready else self._parent.due
 
-    def prepare(self, order: dict[str, Any], variables: Mapping[bytes, bytes]) -> None:
+    def prepare(self, order: Prepare, variables: Mapping[bytes, bytes]) -> None:
         """Start a parent."""
         self._began, self._lost_s = time.monotonic(), 0.0
         self._start(order, variables)
 
-    def _start(self, order: dict[str, Any], variables: Mapping[bytes, bytes]) -> None:
+    def _start(self, order: Prepare, variables: Mapping[bytes, bytes]) -> None:
         self._order, self._variables = order, variables
         try:
             self._parent = WarmParent(order, variables, nothing=self._nothing, token=self._token)
@@ -268,11 +270,12 @@ class WarmStarts:
     def hear(self) -> None:
         """Learn how the imports went; one that cannot be shared is left to the runs, and a new parent does without."""
         assert self._parent is not None
-        told, left_out = self._parent.hear(), self._order["without"]
+        assert self._order is not None
+        told, left_out = self._parent.hear(), self._order.without
         if told is None:
             self._give_up(self._parent.describe_death())
         elif self._parent.is_ready:
-            is_in_vain = self._lost_s > max(IN_VAIN_S, 10 * told["took_s"]) and not self._order["is_asked_for"]
+            is_in_vain = self._lost_s > max(IN_VAIN_S, 10 * told["took_s"]) and not self._order.is_asked_for
             if is_in_vain:
                 self.end()
             prepare_s = time.monotonic() - self._began
@@ -280,7 +283,8 @@ class WarmStarts:
         elif told["module"] and len(left_out) < MAX_LEFT_OUT:
             self._lost_s += told["took_s"]
             self.end()
-            self._start({**self._order, "without": {**left_out, told["module"]: told["reason"]}}, self._variables)
+            left_out = {**left_out, told["module"]: told["reason"]}
+            self._start(self._order._replace(without=left_out), self._variables)
         else:
             self._give_up(f"importing {told['module']} {told['reason']}" if told["module"] else told["reason"])
 
@@ -290,14 +294,14 @@ class WarmStarts:
             self._give_up("its imports take too long")
 
     def fork(
-        self, message: Mapping[str, Any], variables: Mapping[bytes, bytes], *, logs: Sequence[int], mark: int | None
+        self, message: Start, variables: Mapping[bytes, bytes], *, logs: Sequence[int], mark: int | None
     ) -> tuple[int, int] | None:
         """Return what starting a process returns; None where the run must start cold.
 
         Raises:
             StartError: it could not start either way.
         """
-        if self._parent is None or not message["warm"]:
+        if self._parent is None or not message.warm:
             return None
         why = self._parent.why_not(message, variables)
         if why is not None:

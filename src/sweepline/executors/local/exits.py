@@ -1,0 +1,52 @@
+"""How runs of this machine ended: as the keeper tells it, and as ``exit.json`` keeps it for whoever comes later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sweepline.contract.runfolder import STDERR, STDOUT
+from sweepline.executors.base import DISK_FULL, Exit, StopReason
+from sweepline.executors.local.keeper import exitfile
+
+
+def exit_of(record: Mapping[str, Any]) -> Exit:
+    """Return the end that a record of the keeper tells; KeyError and ValueError where it is none."""
+    stopped = StopReason(record["stopped"]) if record["stopped"] else None
+    if "not_started" in record:
+        is_disk_full = record["errno"] in DISK_FULL
+        return Exit(stopped=stopped, not_started=record["not_started"], is_disk_full=is_disk_full)
+    n_left = record.get("n_left_behind", 0)
+    left = (f"left {n_left} process{'es' if n_left > 1 else ''} behind, killed",) if n_left else ()
+    return Exit(
+        exit_code=record["exit_code"],
+        signal=record["signal"],
+        duration_s=record["duration_s"],
+        max_rss_kib=record["max_rss_kib"],
+        stopped=stopped,
+        remarks=left,
+        is_slot_lost=record.get("is_unkillable", False),
+        is_disk_full=record.get("is_disk_full", False),
+        is_output_lost=record.get("is_log_lost", False),
+        is_warm=record.get("is_warm", False),
+    )
+
+
+def read_exit(run_dir: Path) -> tuple[int, Exit] | None:
+    """Return the attempt and its end as ``exit.json`` tells them; None when it is not there or not whole.
+
+    A record whose logs are shorter than it says is not believed either: a power cut took their ends, and metrics too.
+    """
+    record = exitfile.read(str(run_dir))
+    try:
+        if record is None or _n_log_bytes(run_dir) < record.get("n_log_bytes", 0):
+            return None
+        return record["attempt"], exit_of(record)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _n_log_bytes(run_dir: Path) -> int:
+    logs = [run_dir / STDOUT, run_dir / STDERR]
+    return sum(log.stat().st_size for log in logs if log.exists())
