@@ -30,6 +30,7 @@ from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective, Run, RunOutcome, State
 from sweepline.space.parameters import Categorical
 from sweepline.space.plan import Plan, SearchSpace
+from tests.fakes import recorded
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 LOSS = Objective(name="loss")
@@ -53,7 +54,7 @@ class Endless:
 
 
 def ended(name: str = "adam-lr0.1", state: State = State.FINISHED, *, reason: str = "", **metrics: float) -> RunRecord:
-    return RunRecord(
+    return recorded(
         name, name=name, state=state, attempt=1, device="cpu", duration_s=9.3, reason=reason, metrics=metrics
     )
 
@@ -133,7 +134,7 @@ def test_metrics_are_short(metrics: dict[str, float], text: str) -> None:
         (ended(loss=0.25), None, "[3/?] finished adam-lr0.1 loss=0.25 9.3 s on cpu"),
         (ended(state=State.FAILED, reason="broke"), 6, "[3/6] failed adam-lr0.1 9.3 s on cpu (broke)"),
         (ended(reason="no METRIC loss"), 6, "[3/6] finished adam-lr0.1 9.3 s on cpu (no METRIC loss)"),
-        (RunRecord("a", name="x1", state=State.SPAWN_ERROR, device="0"), 6, "[3/6] spawn_error x1 0.0 s on gpu 0"),
+        (recorded("a", name="x1", state=State.SPAWN_ERROR, device="0"), 6, "[3/6] spawn_error x1 0.0 s on gpu 0"),
     ],
 )
 def test_an_end_is_one_line(record: RunRecord, n_total: int | None, line: str) -> None:

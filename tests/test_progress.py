@@ -15,6 +15,7 @@ from sweepline.space.constraints import parse_rule
 from sweepline.space.parameters import Categorical, Constant
 from sweepline.space.plan import Plan, SearchSpace
 from tests.conftest import Project
+from tests.fakes import recorded
 
 PARAMETERS = {"opt": Categorical(("sgd", "adam")), "lr": Categorical((0.1, 0.01, 0.001)), "epochs": Constant(3)}
 LOSS = Objective(name="loss")
@@ -42,7 +43,7 @@ def walk(progress: Progress) -> int | None:
 
 
 def ended(run_id: str, state: State = State.FINISHED, **metrics: float) -> RunRecord:
-    return RunRecord(run_id, name=run_id, state=state, attempt=1, metrics=metrics)
+    return recorded(run_id, name=run_id, state=state, attempt=1, metrics=metrics)
 
 
 def progress_of(*records: RunRecord, objective: Objective | None = LOSS) -> Progress:

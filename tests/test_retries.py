@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from sweepline.engine.retries import MAX_FREE, MAX_SMALLER, Again, RetryPolicy
-from sweepline.recording.events import RunRecord
 from sweepline.runs import SUCCESSFUL, UNSUCCESSFUL, Run, RunOutcome, State
 from tests.conftest import Project
+from tests.fakes import recorded
 from tests.test_sweeps import SWEEP, invocations
 
 RUN = Run(run_id="a", name="a", params={}, seed=None, index=0)
@@ -104,11 +104,11 @@ def test_a_run_that_recommends_a_smaller_batch_goes_again_where_that_is_asked_fo
 
 
 def test_a_run_that_goes_again_is_told_the_bound_of_its_batches() -> None:
-    record = RunRecord(RUN.run_id, state=State.OUT_OF_MEMORY, metrics={"recommended_batch_size": 80.0})
+    record = recorded(RUN.run_id, state=State.OUT_OF_MEMORY, metrics={"recommended_batch_size": 80.0})
     told = RetryPolicy(0, goes_smaller=True).as_told(RUN, record)
     assert told == replace(RUN, params={**RUN.params, "batch_size_config.max_batch_size": 80})
     assert RetryPolicy(0).as_told(RUN, record) == RUN
-    for other in (None, RunRecord(RUN.run_id, state=State.FAILED, metrics=record.metrics)):
+    for other in (None, recorded(RUN.run_id, state=State.FAILED, metrics=record.metrics)):
         assert RetryPolicy(0, goes_smaller=True).as_told(RUN, other) == RUN
 
 

@@ -96,8 +96,9 @@ class Run:
 class RunOutcome:
     """How one attempt of a run ended, and what it measured.
 
-    A run ``is_blameless`` when something else ended it: the sweep, its keeper, a lost GPU, a full disk. ``log_tail``
-    holds the lines of its output that lead to its error; it is not recorded.
+    A run ``is_blameless`` when something else ended it: the sweep, its keeper, a lost GPU, a full disk. It ran on
+    ``host``. All fields are recorded, a new one as soon as it stands here, but for ``log_tail``: the lines of its
+    output that lead to its error.
     """
 
     state: State
@@ -109,7 +110,8 @@ class RunOutcome:
     n_bad_metric_lines: int = 0
     max_rss_kib: int | None = None
     is_blameless: bool = False
-    log_tail: Sequence[str] = ()
+    host: str = ""
+    log_tail: Sequence[str] = field(default=(), metadata={"is_recorded": False})
 
 
 def canonical_json(value: Any) -> str:

@@ -12,7 +12,8 @@ import pytest
 
 from sweepline.analysis.effects import find_no_effects, primary_metric
 from sweepline.recording.events import RunRecord
-from sweepline.runs import State
+from sweepline.runs import RunOutcome, State
+from tests.fakes import recorded
 
 AXES: dict[str, tuple[Any, ...]] = {
     "learner.opt": ("sgd", "adam"),
@@ -35,7 +36,7 @@ def runs_of(
 ) -> list[RunRecord]:
     """Return a record of each of the 54 combinations with each seed."""
     return [
-        RunRecord(f"{i}-{seed}", params=params, seed=seed, state=state, metrics={"epoch_loss": measure(params, seed)})
+        recorded(f"{i}-{seed}", params=params, seed=seed, state=state, metrics={"epoch_loss": measure(params, seed)})
         for i, params in enumerate(combinations())
         for seed in seeds
     ]
@@ -65,7 +66,8 @@ def test_parameters_with_an_effect_are_not_named() -> None:
 
 def test_an_effect_in_a_single_group_is_an_effect() -> None:
     records = runs_of(depends_on("learner.opt", "learner.momentum", "learner.weight_decay", "batch_size"))
-    records[0].metrics = {"epoch_loss": math.nextafter(records[0].metrics["epoch_loss"], math.inf)}
+    (metric,) = records[0].metrics.values()
+    records[0].outcome = RunOutcome(state=State.FINISHED, metrics={"epoch_loss": math.nextafter(metric, math.inf)})
     assert sentences(records) == []
 
 
@@ -95,17 +97,17 @@ def test_one_seed_alone_says_nothing(seeds: tuple[int | None, ...]) -> None:
 
 
 def test_a_single_group_is_called_the_only_one() -> None:
-    records = [RunRecord(str(x), params={"x": x}, state=State.FINISHED, metrics={"loss": 1.0}) for x in (1, 2)]
+    records = [recorded(str(x), params={"x": x}, state=State.FINISHED, metrics={"loss": 1.0}) for x in (1, 2)]
     assert sentences(records, "loss") == ["x had no effect: 2 values, identical loss in the only group"]
 
 
 def test_a_parameter_of_a_single_value_says_nothing() -> None:
-    records = [RunRecord(str(x), params={"x": x, "y": 1}, state=State.FINISHED, metrics={"loss": x}) for x in (1, 2)]
+    records = [recorded(str(x), params={"x": x, "y": 1}, state=State.FINISHED, metrics={"loss": x}) for x in (1, 2)]
     assert sentences(records, "loss") == []
 
 
 def test_equal_values_are_one_value() -> None:
-    records = [RunRecord(str(x), params={"x": x}, state=State.FINISHED, metrics={"loss": 1.0}) for x in (1, 1.0)]
+    records = [recorded(str(x), params={"x": x}, state=State.FINISHED, metrics={"loss": 1.0}) for x in (1, 1.0)]
     assert sentences(records, "loss") == []
 
 
@@ -120,7 +122,7 @@ def test_runs_without_the_metric_say_nothing() -> None:
 
 def test_random_draws_that_never_meet_say_nothing() -> None:
     records = [
-        RunRecord(str(i), params={"x": i, "y": -i}, state=State.FINISHED, metrics={"loss": 1.0}) for i in range(9)
+        recorded(str(i), params={"x": i, "y": -i}, state=State.FINISHED, metrics={"loss": 1.0}) for i in range(9)
     ]
     assert sentences(records, "loss") == []
 
@@ -130,9 +132,9 @@ def test_random_draws_that_never_meet_say_nothing() -> None:
     [(["loss", "acc"], "loss"), (["missing", "acc"], "acc"), ([], "acc"), (["missing"], "acc")],
 )
 def test_the_first_wanted_metric_that_was_measured_is_judged(wanted: list[str], found: str) -> None:
-    records = [RunRecord("a", metrics={"acc": 1.0}), RunRecord("b", metrics={"loss": 2.0})]
+    records = [recorded("a", metrics={"acc": 1.0}), recorded("b", metrics={"loss": 2.0})]
     assert primary_metric(records, wanted) == found
 
 
 def test_without_metrics_nothing_is_judged() -> None:
-    assert primary_metric([RunRecord("a")], ["loss"]) is None
+    assert primary_metric([recorded("a")], ["loss"]) is None

@@ -10,13 +10,14 @@ import pytest
 from sweepline.analysis.ranking import rank_configs, without_seed
 from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective, State
+from tests.fakes import recorded
 
 LOSS = Objective(name="loss")
 HIGHEST = Objective(name="loss", goal="maximize")
 
 
 def run(lr: Any, seed: int = 0, *, state: State = State.FINISHED, **metrics: float) -> RunRecord:
-    return RunRecord(f"{lr}-{seed}", params={"lr": lr}, seed=seed, state=state, metrics=metrics)
+    return recorded(f"{lr}-{seed}", params={"lr": lr}, seed=seed, state=state, metrics=metrics)
 
 
 def order(*records: RunRecord, objective: Objective | None = LOSS) -> list[Any]:
@@ -79,7 +80,7 @@ def test_a_single_run_has_no_spread() -> None:
 
 
 def test_a_seed_among_the_parameters_does_not_tell_configurations_apart() -> None:
-    runs = [RunRecord(str(s), params={"lr": 0.1, "seed": s}, seed=s, state=State.FINISHED) for s in (0, 1)]
+    runs = [recorded(str(s), params={"lr": 0.1, "seed": s}, seed=s, state=State.FINISHED) for s in (0, 1)]
     (config,) = rank_configs(runs, None)
     assert config.params == {"lr": 0.1}
 

@@ -14,12 +14,13 @@ from sweepline.analysis.ranking import RankedConfig, rank_configs
 from sweepline.cli.summary import build_summary, write_best
 from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective, State
+from tests.fakes import recorded
 
 ACCURACY = Objective(name="acc", goal="maximize")
 
 
 def run(lr: Any, seed: int = 0, state: State = State.FINISHED, *, reason: str = "", **metrics: float) -> RunRecord:
-    return RunRecord(
+    return recorded(
         f"{lr}-{seed}",
         name=f"lr{lr}-s{seed}",
         params={"opt": "sgd", "lr": lr},

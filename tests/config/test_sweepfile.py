@@ -700,11 +700,12 @@ def test_policy_changes_no_identity(folder: Path, more: str) -> None:
     assert identity("program: train_single.py\n" + LIST + more) == identity()
 
 
-def test_a_base_that_inherits_from_itself_ends(folder: Path) -> None:
+def test_a_base_that_inherits_from_itself_is_named(folder: Path) -> None:
     write_native(folder)
     (folder / "config.yaml").write_text("base: config.yaml\nseed: 0\n")
 
-    assert identity()
+    (fault,) = faults_of("program: train_single.py\n" + LIST)
+    assert fault == "config.yaml: base: inherits from itself through config.yaml"
 
 
 def test_a_fault_in_the_config_is_named_with_its_own_file_and_line(folder: Path) -> None:

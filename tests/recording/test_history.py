@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from sweepline.recording.events import RUN_END, RUN_START, RunRecord, fold
+from sweepline.recording.events import RUN_END, RUN_START, fold
 from sweepline.runs import State
+from tests.fakes import recorded
 
 
 def started(run: str = "a", attempt: int = 1, **fields: Any) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def ended(run: str = "a", attempt: int = 1, state: State = State.FINISHED, **fie
 
 def test_a_run_that_was_started_and_not_ended_is_running() -> None:
     record = fold([started()])["a"]
-    assert record == RunRecord(
+    assert record == recorded(
         "a",
         name="name-a",
         params={"x": 1},
@@ -39,7 +40,8 @@ def test_a_run_that_was_started_and_not_ended_is_running() -> None:
 def test_an_end_gives_the_run_its_state_metrics_and_reason() -> None:
     end = ended(state=State.FAILED, exit_code=3, reason="broke", duration_s=2.5, metrics={"loss": 9.0})
     record = fold([started(), end])["a"]
-    told = (record.state, record.exit_code, record.reason, record.duration_s, record.metrics)
+    assert record.outcome is not None
+    told = (record.state, record.outcome.exit_code, record.reason, record.duration_s, record.metrics)
     assert told == (State.FAILED, 3, "broke", 2.5, {"loss": 9.0})
 
 
@@ -79,8 +81,8 @@ def test_a_start_that_has_not_ended_is_no_try_yet() -> None:
 def test_a_retry_under_way_shows_nothing_of_the_attempt_before() -> None:
     first = [started(), ended(state=State.FAILED, exit_code=1, reason="broke")]
     record = fold([*first, started(attempt=2, device="3")])["a"]
-    told = (record.state, record.exit_code, record.reason, record.duration_s, record.metrics, record.device)
-    assert told == (State.RUNNING, None, "", None, {}, "3")
+    told = (record.state, record.outcome, record.metrics, record.device)
+    assert told == (State.RUNNING, None, {}, "3")
 
 
 def test_a_retry_that_ends_well_replaces_the_failure() -> None:
@@ -96,9 +98,9 @@ def test_events_that_concern_no_run_change_nothing(kind: str) -> None:
 
 @pytest.mark.parametrize("state", sorted(set(State) - {State.PENDING, State.RUNNING, State.INTERRUPTED}))
 def test_an_end_stands(state: State) -> None:
-    assert RunRecord("a", state=state).is_ended
+    assert recorded("a", state=state).is_ended
 
 
 @pytest.mark.parametrize("state", [State.PENDING, State.RUNNING, State.INTERRUPTED])
 def test_an_unended_run_goes_on_at_the_next_start(state: State) -> None:
-    assert not RunRecord("a", state=state).is_ended
+    assert not recorded("a", state=state).is_ended

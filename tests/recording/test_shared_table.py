@@ -9,11 +9,12 @@ from sweepline.recording.events import RunRecord
 from sweepline.recording.rows import take_rows_out
 from sweepline.recording.table import RunTable
 from sweepline.runs import State
+from tests.fakes import recorded
 
 
 def record(sweep: str, i: int, **metrics: float) -> RunRecord:
     """Return run ``i`` of a sweep, whose parameter and metric only that sweep has."""
-    return RunRecord(
+    return recorded(
         f"{i:012x}",
         name=f"{sweep}{i}",
         params={f"of_{sweep}": i},

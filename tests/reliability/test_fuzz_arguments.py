@@ -28,6 +28,7 @@ from sweepline.recording.events import RunRecord
 from sweepline.recording.table import LEADING, RunTable
 from sweepline.runs import State
 from tests.conftest import DEADLINE_S, Project
+from tests.fakes import recorded
 from tests.reliability import SEED, scaled
 
 ECHO = ["import sys", "sys.stdout.buffer.write(open('/proc/self/cmdline', 'rb').read())"]
@@ -364,7 +365,7 @@ def make_record(rng: random.Random, i: int) -> RunRecord:
     params = {rng.choice(["x", "y", "=z", "a,b", 'q"', "state", "é\n"]): make_cell(rng) for _ in range(3)}
     if rng.random() < 0.01:
         params["x"] = make_text(rng) * 300  # longer than a page
-    return RunRecord(
+    return recorded(
         run_id=f"{i:012x}",
         name=make_text(rng),
         params=params,

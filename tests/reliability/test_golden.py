@@ -12,10 +12,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from sweepline.recording.history import fold
-from sweepline.recording.invariants import check_invariants
 
-from sweepline.executors.local import read_exit
+from sweepline.engine.verify import check_invariants
+from sweepline.executors.local.exits import read_exit
+from sweepline.recording.events import fold
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.journal import JOURNAL, read_events
 from sweepline.runs import State
@@ -67,7 +67,8 @@ def test_old_exit_files_are_ends_of_the_same_attempts(old: Project) -> None:
         found = read_exit(old.sweep_dir / "runs" / run_id)
         assert found is not None
         assert found[0] == record.attempt
-        assert found[1].exit_code == record.exit_code
+        assert record.outcome is not None
+        assert found[1].exit_code == record.outcome.exit_code
 
 
 def test_an_old_plan_is_read_with_its_starts_and_token(old: Project) -> None:

@@ -28,6 +28,7 @@ from sweepline.recording.folders import SweepFolder
 from sweepline.recording.journal import JOURNAL, QUARANTINE, VERSION, Journal, read_events
 from sweepline.recording.table import RunTable
 from sweepline.runs import Run, RunOutcome, State
+from tests.fakes import recorded
 from tests.reliability import IS_SOAK, SEED, scaled
 
 N_CUT_RECORDS = 3
@@ -348,7 +349,7 @@ def test_a_table_that_cannot_be_opened_in_a_rebuild_is_written_by_the_next_flush
 ) -> None:
     def record(number: int) -> RunRecord:
         metrics = {f"m{number}": 1.0}  # a new column each: a rebuild each
-        return RunRecord(f"{number:012x}", name="r", state=State.FINISHED, attempt=1, metrics=metrics)
+        return recorded(f"{number:012x}", name="r", state=State.FINISHED, attempt=1, metrics=metrics)
 
     table = RunTable(tmp_path / "runs.csv", sweep="s", params=[])
     table.open({})

@@ -53,7 +53,7 @@ def describe_end(record: RunRecord, n_ended: int, n_total: int | None) -> str:
     if record.metrics:
         parts.append(format_metrics(record.metrics))
     where = record.device if record.device == "cpu" else f"gpu {record.device}"
-    parts.append(f"{format_seconds(record.duration_s or 0.0)} on {where}")
+    parts.append(f"{format_seconds(record.duration_s)} on {where}")
     if record.reason:
         parts.append(f"({record.reason})")
     return printable(" ".join(parts))
@@ -147,7 +147,7 @@ class LiveDisplay:
     def run_ended(self, record: RunRecord, outcome: RunOutcome, log_tail: Sequence[str]) -> None:
         if record.state not in UNSUCCESSFUL:
             return
-        took = format_seconds(record.duration_s or 0.0)
+        took = format_seconds(record.duration_s)
         self._print(f"{record.state.value} {record.name} after {took}: {record.reason}", "red")
         for line in log_tail[-N_TAIL_LINES_SHOWN:]:
             self._print(f"    | {line}", "dim")

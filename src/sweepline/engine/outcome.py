@@ -7,7 +7,7 @@ import os
 import re
 import signal
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,9 @@ OVERRIDE_NOT_APPLIED = "override not applied"
 _FOLDER_SPOILED = "the run has replaced its own folder, or shut it: what it printed is lost"
 _LOG_LOST = "the run's log vanished while it ran: what it printed is lost"
 _SEARCH, _FOUND = "batch_size_config.optimize_batch_size", "batch_size_config.tuned_batch_size"
+
+
+_TOLD_BY_EXIT = tuple({f.name for f in fields(RunOutcome)} & {f.name for f in fields(Exit)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,14 +84,11 @@ class OutcomeReader:
             reason = _remarks(measured, objective, remark, is_proved=is_proved)
         reason = "; ".join(filter(None, (reason, *ended.remarks)))
         outcome = RunOutcome(
+            **{name: getattr(ended, name) for name in _TOLD_BY_EXIT},
             state=state,
-            exit_code=ended.exit_code,
-            signal=ended.signal,
             reason=reason,
-            duration_s=ended.duration_s,
             metrics=measured.results,
             n_bad_metric_lines=measured.n_bad_lines,
-            max_rss_kib=ended.max_rss_kib,
             is_blameless=state == State.GPU_LOST or ended.stopped == StopReason.KEEPER_DIED,
             log_tail=(error or find_error(run_dir)).tail if state in UNSUCCESSFUL else (),
         )

@@ -19,6 +19,7 @@ from sweepline.recording.events import (
     RUN_START,
     RunRecord,
     apply_event,
+    end_fields,
 )
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.journal import Journal
@@ -123,19 +124,7 @@ class RecordBook:
 
     def end(self, run_id: str, attempt: int, outcome: RunOutcome, *, log_tail: Sequence[str] = ()) -> None:
         """Write how an attempt ended; it counts once :meth:`commit` has returned."""
-        event = {
-            "run": run_id,
-            "attempt": attempt,
-            "state": outcome.state.value,
-            "exit_code": outcome.exit_code,
-            "signal": outcome.signal,
-            "reason": outcome.reason,
-            "duration_s": round(outcome.duration_s, 6),
-            "metrics": dict(outcome.metrics),
-            "n_bad_metric_lines": outcome.n_bad_metric_lines,
-            "max_rss_kib": outcome.max_rss_kib,
-            "is_blameless": outcome.is_blameless,
-        }
+        event = {"run": run_id, "attempt": attempt, **end_fields(outcome)}
         self.journal.append(RUN_END, **event)
         apply_event(self.records, {"ev": RUN_END, **event})
         if not self._uncommitted:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from sweepline.runs import UNENDED, State
+from sweepline.runs import UNENDED, RunOutcome, State
 
 RUN_START, RUN_END = "run_start", "run_end"
 RUN_REREAD, MEMBERSHIP, CODE = "run_reread", "membership", "code"
@@ -46,25 +46,40 @@ def _shared_index(names: tuple[str, ...]) -> dict[str, int]:
 
 @dataclass(slots=True)
 class RunRecord:
-    """A run as the journal tells it; metrics and times are those of the latest attempt."""
+    """A run as the journal tells it: its latest attempt, and how that ended. ``outcome`` is None until it has."""
 
     run_id: str
     name: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
     identity: str = ""
-    state: State = State.PENDING
     attempt: int = 0
     n_tries: int = 0
     device: str = ""
     started_at: str = ""
-    duration_s: float | None = None
-    exit_code: int | None = None
-    reason: str = ""
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    is_blameless: bool = False
     code: str = ""
     in_sweep: str = IN_SWEEP
+    outcome: RunOutcome | None = None
+
+    @property
+    def state(self) -> State:
+        """How the latest attempt stands or ended."""
+        return State.RUNNING if self.outcome is None else self.outcome.state
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """What the latest attempt measured."""
+        return {} if self.outcome is None else self.outcome.metrics
+
+    @property
+    def reason(self) -> str:
+        """Why the latest attempt ended so, or what is remarkable about it."""
+        return "" if self.outcome is None else self.outcome.reason
+
+    @property
+    def duration_s(self) -> float:
+        """How long the latest attempt took; 0.0 while it is under way."""
+        return 0.0 if self.outcome is None else self.outcome.duration_s
 
     @property
     def belongs(self) -> bool:
@@ -79,7 +94,24 @@ class RunRecord:
     @property
     def goes_on(self) -> bool:
         """Whether the run goes again at the next start without being asked to: it was not to blame for its end."""
-        return not self.is_ended or self.is_blameless
+        return not self.is_ended or (self.outcome is not None and self.outcome.is_blameless)
+
+
+_RECORDED = tuple(f.name for f in fields(RunOutcome) if f.metadata.get("is_recorded", True))
+
+
+def end_fields(outcome: RunOutcome) -> dict[str, Any]:
+    """Return the fields of a ``run_end`` event."""
+    told = {name: getattr(outcome, name) for name in _RECORDED}
+    metrics, duration_s = dict(outcome.metrics), round(outcome.duration_s, 6)
+    return told | {"state": outcome.state.value, "metrics": metrics, "duration_s": duration_s}
+
+
+def _read_end(event: Mapping[str, Any]) -> RunOutcome:
+    """Undo :func:`end_fields`; what older versions did not record is as it is by default."""
+    known = {name: event[name] for name in _RECORDED if name in event}
+    texts = {name: sys.intern(known.get(name, "")) for name in ("reason", "host")}
+    return RunOutcome(**known | texts | {"state": State(event["state"]), "metrics": Values(event["metrics"])})
 
 
 def fold(events: Iterable[Mapping[str, Any]]) -> dict[str, RunRecord]:
@@ -99,19 +131,16 @@ def apply_event(records: dict[str, RunRecord], event: Mapping[str, Any]) -> None
         record.identity, record.code = sys.intern(event.get("identity", "")), sys.intern(event.get("code", ""))
         record.in_sweep = sys.intern(event.get("in_sweep", IN_SWEEP))
         record.attempt, record.started_at = event["attempt"], event["started_at"]
-        record.device = sys.intern(event["device"])
-        record.state, record.duration_s, record.exit_code, record.reason = State.RUNNING, None, None, ""
-        record.metrics, record.is_blameless = {}, False
+        record.device, record.outcome = sys.intern(event["device"]), None
     elif kind == RUN_END:
         record = records[event["run"]] = records.pop(event["run"])  # now the last
-        record.state = State(event["state"])
+        record.outcome = _read_end(event)
         record.n_tries += record.state != State.INTERRUPTED
-        record.duration_s, record.exit_code = event["duration_s"], event["exit_code"]
-        record.is_blameless = event.get("is_blameless", False)
-        record.reason, record.metrics = sys.intern(event["reason"]), Values(event["metrics"])
     elif kind == RUN_REREAD:
         record = records[event["run"]]
-        record.reason, record.metrics = sys.intern(event["reason"]), Values(event["metrics"])
+        if record.outcome is not None:
+            reason, metrics = sys.intern(event["reason"]), Values(event["metrics"])
+            record.outcome = replace(record.outcome, reason=reason, metrics=metrics)
     elif kind == MEMBERSHIP:
         for run_id, standing in event["runs"].items():
             records[run_id].in_sweep = sys.intern(standing)

@@ -11,7 +11,7 @@ import errno
 import itertools
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -24,25 +24,28 @@ from sweepline.recording.events import STANDINGS, RunRecord
 from sweepline.recording.journal import unused_path
 from sweepline.recording.locks import POLL_S
 from sweepline.recording.rows import TableBusyError, locked_folder, run_id_in, widen
-from sweepline.runs import State
+from sweepline.runs import RunOutcome
 
-LEADING = (
-    "sweep",
-    "run_id",
-    "run_name",
-    "state",
-    "exit_code",
-    "reason",
-    "attempt",
-    "seed",
-    "device",
-    "started_at",
-    "duration_s",
-    "code",
-    "in_sweep",
+_COLUMNS: tuple[tuple[str, Callable[[RunRecord, RunOutcome], Any]], ...] = (
+    ("run_id", lambda run, _: run.run_id),
+    ("run_name", lambda run, _: run.name),
+    ("state", lambda _, end: end.state.value),
+    ("exit_code", lambda _, end: end.exit_code),
+    ("reason", lambda _, end: printable(end.reason)),
+    ("attempt", lambda run, _: run.attempt),
+    ("seed", lambda run, _: run.params.get("seed") if run.seed is None else run.seed),
+    ("device", lambda run, _: run.device),
+    ("started_at", lambda run, _: run.started_at),
+    ("duration_s", lambda _, end: round(end.duration_s, 3)),
+    ("code", lambda run, _: run.code),
+    ("in_sweep", lambda run, _: run.in_sweep),
+    ("host", lambda _, end: end.host),
 )
+"""What stands in the columns before parameters and metrics, of a run that has ended."""
+
+LEADING = ("sweep", *(name for name, _ in _COLUMNS))
 OLDER_LEADING = LEADING[: LEADING.index("code")]
-"""The leading columns of tables that older versions wrote."""
+"""The leading columns of tables that older versions wrote; what has come later may be missing in them."""
 
 PAGE_BYTES = 4096
 MAX_METRIC_COLUMNS = 500
@@ -389,22 +392,8 @@ class RunTable:
             yield widen(part, n_more)
 
     def _leading_cells(self, record: RunRecord) -> list[str]:
-        leading: dict[str, Any] = {
-            "sweep": self.sweep,
-            "run_id": record.run_id,
-            "run_name": record.name,
-            "state": record.state.value,
-            "exit_code": record.exit_code,
-            "reason": printable(record.reason),
-            "attempt": record.attempt,
-            "seed": record.params.get("seed") if record.seed is None else record.seed,
-            "device": record.device,
-            "started_at": record.started_at,
-            "duration_s": None if record.duration_s is None else round(record.duration_s, 3),
-            "code": record.code,
-            "in_sweep": record.in_sweep,
-        }
-        return [format_cell(leading[name]) for name in LEADING]
+        assert record.outcome is not None
+        return [format_cell(self.sweep), *(format_cell(read(record, record.outcome)) for _, read in _COLUMNS)]
 
     def _line(self, record: RunRecord) -> bytes:
         params, metrics = record.params, record.metrics
@@ -429,4 +418,4 @@ class RunTable:
 
 def has_row(record: RunRecord) -> bool:
     """Whether a run has ended at least once and is not under way."""
-    return record.state not in (State.PENDING, State.RUNNING)
+    return record.outcome is not None

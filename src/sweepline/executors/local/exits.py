@@ -10,6 +10,9 @@ from sweepline.contract.runfolder import STDERR, STDOUT
 from sweepline.executors.base import DISK_FULL, Exit, StopReason
 from sweepline.executors.local.keeper import exitfile
 
+_ALWAYS_TOLD = ("exit_code", "signal", "duration_s", "max_rss_kib")
+_TOLD_LATELY = ("host", "is_disk_full", "is_warm")  # not by older versions
+
 
 def exit_of(record: Mapping[str, Any]) -> Exit:
     """Return the end that a record of the keeper tells; KeyError and ValueError where it is none."""
@@ -19,18 +22,10 @@ def exit_of(record: Mapping[str, Any]) -> Exit:
         return Exit(stopped=stopped, not_started=record["not_started"], is_disk_full=is_disk_full)
     n_left = record.get("n_left_behind", 0)
     left = (f"left {n_left} process{'es' if n_left > 1 else ''} behind, killed",) if n_left else ()
-    return Exit(
-        exit_code=record["exit_code"],
-        signal=record["signal"],
-        duration_s=record["duration_s"],
-        max_rss_kib=record["max_rss_kib"],
-        stopped=stopped,
-        remarks=left,
-        is_slot_lost=record.get("is_unkillable", False),
-        is_disk_full=record.get("is_disk_full", False),
-        is_output_lost=record.get("is_log_lost", False),
-        is_warm=record.get("is_warm", False),
-    )
+    told = {name: record[name] for name in _ALWAYS_TOLD}
+    told |= {name: record[name] for name in _TOLD_LATELY if name in record}
+    lost = {"is_slot_lost": record.get("is_unkillable", False), "is_output_lost": record.get("is_log_lost", False)}
+    return Exit(**told | lost, stopped=stopped, remarks=left)
 
 
 def read_exit(run_dir: Path) -> tuple[int, Exit] | None:

@@ -183,6 +183,7 @@ class KeptRun:
             "signal": -code if code is not None and code < 0 else None,
             "duration_s": round(ended_at - self.started, 6),
             "max_rss_kib": max_rss_kib if max_rss_kib is not None and max_rss_kib > own_kib else None,
+            "host": os.uname().nodename,
             "stopped": self.stopped,
             "n_left_behind": len(self.left_behind),
             "is_unkillable": is_unkillable,
