@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from sweepline.engine.backlog import Backlog
-from sweepline.engine.retries import Again
+from sweepline.engine.retries import Retry
 from sweepline.executors.local.slots import Slot, Slots
 from sweepline.runs import Run
 
@@ -72,7 +72,7 @@ def test_no_more_runs_are_handed_out_than_were_asked_for(count: int) -> None:
 def test_runs_that_go_again_are_beyond_the_count() -> None:
     backlog = Backlog(pending("abc"), count=1)
     taken(backlog, gpus("0"))
-    backlog.put(Again(run_of("a")))
+    backlog.put(Retry(run_of("a")))
     assert taken(backlog, gpus("0", "1")) == [("a", "0")]
 
 
@@ -96,28 +96,28 @@ def test_a_backlog_whose_runs_are_all_handed_out_is_empty_whether_or_not_a_devic
 
 def test_runs_that_go_again_come_first() -> None:
     backlog = Backlog(pending("ab"))
-    backlog.put(Again(run_of("x")))
+    backlog.put(Retry(run_of("x")))
     assert taken(backlog, gpus("0", "1")) == [("x", "0"), ("a", "1")]
 
 
 def test_runs_go_again_in_the_order_in_which_they_ended() -> None:
     backlog = Backlog(pending(""))
     for name in "xyz":
-        backlog.put(Again(run_of(name)))
+        backlog.put(Retry(run_of(name)))
     assert [name for name, _ in taken(backlog, gpus("0", "1", "2"))] == ["x", "y", "z"]
 
 
 def test_a_run_that_could_not_be_started_is_the_next() -> None:
     backlog = Backlog(pending("ab"))
-    backlog.put(Again(run_of("x")))
-    backlog.put_back(Again(run_of("y")))
+    backlog.put(Retry(run_of("x")))
+    backlog.put_back(Retry(run_of("y")))
     assert [name for name, _ in taken(backlog, gpus("0", "1", "2"))] == ["y", "x", "a"]
 
 
 def test_a_run_that_must_be_alone_is_still_alone_after_it_could_not_be_started() -> None:
     slots = gpus("0", "0")
     backlog = Backlog(pending("ab"))
-    backlog.put(Again(run_of("x"), is_alone=True))
+    backlog.put(Retry(run_of("x"), is_alone=True))
     pair = backlog.take(slots)
     assert pair is not None
     slots.give_back(pair[1])
@@ -128,7 +128,7 @@ def test_a_run_that_must_be_alone_is_still_alone_after_it_could_not_be_started()
 def test_a_run_goes_again_elsewhere_and_keeps_nobody_waiting() -> None:
     slots = gpus("0", "1")
     backlog = Backlog(pending("ab"))
-    backlog.put(Again(run_of("x"), avoid=frozenset({"1"})))
+    backlog.put(Retry(run_of("x"), avoid=frozenset({"1"})))
     assert slots.take() is not None  # GPU 0 is busy
     assert taken(backlog, slots) == [("a", "1")]
 
@@ -136,8 +136,8 @@ def test_a_run_goes_again_elsewhere_and_keeps_nobody_waiting() -> None:
 def test_a_run_that_waits_for_one_device_does_not_stop_the_next_that_goes_again() -> None:
     slots = gpus("0", "1")
     backlog = Backlog(pending(""))
-    backlog.put(Again(run_of("x"), avoid=frozenset({"1"})))
-    backlog.put(Again(run_of("y"), avoid=frozenset({"0"})))
+    backlog.put(Retry(run_of("x"), avoid=frozenset({"1"})))
+    backlog.put(Retry(run_of("y"), avoid=frozenset({"0"})))
     assert slots.take() is not None  # GPU 0 is busy
     assert taken(backlog, slots) == [("y", "1")]
 
@@ -145,15 +145,15 @@ def test_a_run_that_waits_for_one_device_does_not_stop_the_next_that_goes_again(
 def test_a_run_that_goes_again_alone_has_its_device_for_itself() -> None:
     slots = gpus("0", "1", "0", "1")
     backlog = Backlog(pending("abcdef"))
-    backlog.put(Again(run_of("x"), is_alone=True))
+    backlog.put(Retry(run_of("x"), is_alone=True))
     assert taken(backlog, slots) == [("x", "0"), ("a", "1"), ("b", "1")]
 
 
 def test_two_runs_that_go_again_alone_are_not_on_one_device_together() -> None:
     slots = gpus("0", "0")
     backlog = Backlog(pending(""))
-    backlog.put(Again(run_of("x"), is_alone=True))
-    backlog.put(Again(run_of("y"), is_alone=True))
+    backlog.put(Retry(run_of("x"), is_alone=True))
+    backlog.put(Retry(run_of("y"), is_alone=True))
     first = backlog.take(slots)
     assert first is not None
     assert backlog.take(slots) is None
@@ -163,7 +163,7 @@ def test_two_runs_that_go_again_alone_are_not_on_one_device_together() -> None:
 
 def test_a_backlog_holds_what_goes_again_until_it_is_taken() -> None:
     backlog = Backlog(pending(""))
-    backlog.put(Again(run_of("x")))
+    backlog.put(Retry(run_of("x")))
     before = backlog.holds("x")
     taken(backlog, gpus("0"))
     assert (before, backlog.holds("x"), backlog.holds("y")) == (True, False, False)
@@ -171,6 +171,6 @@ def test_a_backlog_holds_what_goes_again_until_it_is_taken() -> None:
 
 def test_forgotten_retries_do_not_come_back() -> None:
     backlog = Backlog(pending("a"))
-    backlog.put(Again(run_of("x")))
+    backlog.put(Retry(run_of("x")))
     backlog.clear_retries()
     assert taken(backlog, gpus("0", "1")) == [("a", "0")]

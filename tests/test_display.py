@@ -13,15 +13,10 @@ import pytest
 from rich.console import Console
 
 from sweepline.contract.metrics import MetricReader
-from sweepline.display.lines import (
-    LineDisplay,
-    LiveDisplay,
-    LogFile,
-    Observers,
-    describe_end,
-    format_metrics,
-    format_seconds,
-)
+from sweepline.display.formats import describe_end, format_metrics, format_seconds
+from sweepline.display.lines import LineDisplay, Observers
+from sweepline.display.live import LiveDisplay
+from sweepline.display.logfile import LogFile
 from sweepline.engine.logtail import LogTail
 from sweepline.engine.progress import ActiveRun, Progress
 from sweepline.executors.base import Exit, StopReason, Task
@@ -150,7 +145,7 @@ def test_lines_tell_starts_ends_and_notes(tmp_path: Path) -> None:
     display.note("resuming")
     display.run_started(active_run(tmp_path, slot=Slot(0, "3")))
     display.refresh(progress_of(ended(loss=0.25)))
-    display.run_ended(ended(loss=0.25), RunOutcome(state=State.FINISHED), ())
+    display.run_ended(ended(loss=0.25), RunOutcome(state=State.FINISHED))
     assert lines == [
         "resuming",
         "started adam-lr0.1 on gpu 3",
@@ -169,12 +164,13 @@ def test_a_further_attempt_is_told_as_such(tmp_path: Path) -> None:
 def test_a_failure_is_followed_by_the_last_lines_of_its_log() -> None:
     lines: list[str] = []
     failed = ended(state=State.FAILED, reason="broke")
-    LineDisplay(lines.append).run_ended(failed, RunOutcome(state=State.FAILED), [f"line {i}" for i in range(20)])
+    LineDisplay(lines.append).run_ended(failed, RunOutcome(state=State.FAILED, log_tail=[f"line {i}" for i in range(20)]))
     assert lines[1:] == [f"    | line {i}" for i in range(15, 20)]
 
 
 def test_every_line_of_the_log_file_has_its_time(tmp_path: Path) -> None:
     log = LogFile(tmp_path / "outputs" / "sweep.log")
+    log.open()
     log.write_line("first")
     log.write_line("second")
     log.close()
@@ -184,6 +180,7 @@ def test_every_line_of_the_log_file_has_its_time(tmp_path: Path) -> None:
 
 def test_text_that_cannot_be_encoded_does_not_stop_the_log(tmp_path: Path) -> None:
     log = LogFile(tmp_path / "sweep.log")
+    log.open()
     log.write_line("a\ud800b")
     log.close()
     assert "a\\ud800b" in (tmp_path / "sweep.log").read_text()
@@ -196,7 +193,7 @@ def test_several_observers_all_hear_everything(tmp_path: Path) -> None:
     both.note("resuming")
     both.run_started(active_run(tmp_path))
     both.refresh(progress_of(ended()))
-    both.run_ended(ended(), RunOutcome(state=State.FINISHED), ())
+    both.run_ended(ended(), RunOutcome(state=State.FINISHED))
     assert (first == second, len(first), both.refresh_s) == (True, 3, 0.5)
 
 
@@ -312,14 +309,14 @@ def test_markup_in_a_note_is_shown_as_text(text: str) -> None:
 def test_markup_in_a_failure_and_its_log_is_shown_as_text(text: str) -> None:
     live = live_display()
     failed = ended(text, State.FAILED, reason=text)
-    live.run_ended(failed, RunOutcome(state=State.FAILED), [text])
+    live.run_ended(failed, RunOutcome(state=State.FAILED, log_tail=[text]))
     assert shown(live).splitlines() == [f"failed {text} after 9.3 s: {text}", f"    | {text}"]
 
 
 @pytest.mark.parametrize("state", [State.FINISHED, State.PRUNED, State.INTERRUPTED])
 def test_an_end_that_is_no_failure_prints_no_line_above_the_table(state: State) -> None:
     live = live_display()
-    live.run_ended(ended(state=state), RunOutcome(state=state), ())
+    live.run_ended(ended(state=state), RunOutcome(state=state))
     assert shown(live) == ""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sweepline.config.sweepfile import load_sweep
-from sweepline.engine.tasks import Launcher
+from sweepline.engine.tasks import TaskBuilder
 from sweepline.executors.local.ports import FIRST_PORT, N_PORTS, Ports
 from sweepline.executors.local.slots import Slot
 from sweepline.programs.macros import RUN_VARIABLES
@@ -25,11 +25,11 @@ def run_of(**params: Any) -> Run:
     return Run(run_id="0123456789ab", name="x1", params=params, seed=None, index=0)
 
 
-def launcher_of(folder: Path, text: str = "", *, inherited: Mapping[str, str] = {}, n_slots: int = 1) -> Launcher:
+def launcher_of(folder: Path, text: str = "", *, inherited: Mapping[str, str] = {}, n_slots: int = 1) -> TaskBuilder:
     (folder / "t.py").write_text(ECHO)
     (folder / "sweep.yaml").write_text(f"program: t.py\nparameters: {{x: [1, 2]}}\n{text}")
     settings = load_sweep(folder / "sweep.yaml")
-    return Launcher(
+    return TaskBuilder(
         settings=settings,
         runs_dir=folder / "runs",
         sweep_token="abc",

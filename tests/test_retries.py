@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 import yaml
 
-from sweepline.engine.retries import MAX_FREE, MAX_SMALLER, Again, RetryPolicy
-from sweepline.runs import SUCCESSFUL, UNSUCCESSFUL, Run, RunOutcome, State
+from sweepline.engine.retries import MAX_FREE, MAX_SMALLER, Retry, RetryPolicy
+from sweepline.runs import SETTLED, UNSUCCESSFUL, Run, RunOutcome, State
 from tests.conftest import Project
 from tests.fakes import recorded
 from tests.test_sweeps import SWEEP, invocations
@@ -22,7 +22,7 @@ FAILED = RunOutcome(state=State.FAILED, reason="broken")
 ORDINARY = sorted(UNSUCCESSFUL - {State.OUT_OF_MEMORY, State.GPU_LOST})
 
 
-def decide(policy: RetryPolicy, outcome: RunOutcome, *, run: Run = RUN, shared: bool = False) -> Again | None:
+def decide(policy: RetryPolicy, outcome: RunOutcome, *, run: Run = RUN, shared: bool = False) -> Retry | None:
     return policy.decide(run, outcome, device="0", was_shared=shared)
 
 
@@ -35,18 +35,18 @@ def test_a_run_that_failed_does_not_go_again_unless_asked(state: State) -> None:
 def test_a_run_that_failed_goes_again_as_often_as_asked(state: State) -> None:
     policy = RetryPolicy(2)
     decisions = [decide(policy, RunOutcome(state=state)) for _ in range(4)]
-    assert decisions == [Again(RUN), Again(RUN), None, None]
+    assert decisions == [Retry(RUN), Retry(RUN), None, None]
 
 
-@pytest.mark.parametrize("state", sorted(SUCCESSFUL | {State.INTERRUPTED}))
+@pytest.mark.parametrize("state", sorted(SETTLED | {State.INTERRUPTED}))
 def test_a_run_that_did_not_fail_does_not_go_again(state: State) -> None:
     assert decide(RetryPolicy(9), RunOutcome(state=state)) is None
 
 
 def test_runs_are_counted_apart() -> None:
     policy = RetryPolicy(1)
-    assert decide(policy, FAILED) == Again(RUN)
-    assert decide(policy, FAILED, run=OTHER) == Again(OTHER)
+    assert decide(policy, FAILED) == Retry(RUN)
+    assert decide(policy, FAILED, run=OTHER) == Retry(OTHER)
 
 
 def test_a_run_whose_overrides_did_not_arrive_does_not_go_again() -> None:
@@ -55,15 +55,15 @@ def test_a_run_whose_overrides_did_not_arrive_does_not_go_again() -> None:
 
 
 def test_a_run_that_lost_its_gpu_goes_again_elsewhere_for_nothing() -> None:
-    assert decide(RetryPolicy(0), LOST) == Again(RUN, avoid=frozenset({"0"}))
+    assert decide(RetryPolicy(0), LOST) == Retry(RUN, avoid=frozenset({"0"}))
 
 
 def test_a_run_whose_keeper_died_goes_again_anywhere_for_nothing() -> None:
-    assert decide(RetryPolicy(0), RunOutcome(state=State.KILLED, is_blameless=True)) == Again(RUN)
+    assert decide(RetryPolicy(0), RunOutcome(state=State.KILLED, is_blameless=True)) == Retry(RUN)
 
 
 def test_a_run_that_the_full_disk_stopped_goes_again_for_nothing() -> None:
-    assert decide(RetryPolicy(0), RunOutcome(state=State.INTERRUPTED, is_blameless=True)) == Again(RUN)
+    assert decide(RetryPolicy(0), RunOutcome(state=State.INTERRUPTED, is_blameless=True)) == Retry(RUN)
 
 
 def test_free_attempts_have_an_end() -> None:
@@ -76,12 +76,12 @@ def test_free_attempts_take_nothing_from_the_others() -> None:
     policy = RetryPolicy(1)
     for _ in range(MAX_FREE):
         decide(policy, LOST)
-    assert [decide(policy, FAILED), decide(policy, FAILED)] == [Again(RUN), None]
+    assert [decide(policy, FAILED), decide(policy, FAILED)] == [Retry(RUN), None]
 
 
 def test_a_run_out_of_memory_beside_another_goes_again_alone_and_once() -> None:
     policy = RetryPolicy(0)
-    assert [decide(policy, FULL, shared=True) for _ in range(2)] == [Again(RUN, is_alone=True), None]
+    assert [decide(policy, FULL, shared=True) for _ in range(2)] == [Retry(RUN, is_alone=True), None]
 
 
 def test_a_run_out_of_memory_on_a_device_of_its_own_does_not_go_again() -> None:
@@ -91,7 +91,7 @@ def test_a_run_out_of_memory_on_a_device_of_its_own_does_not_go_again() -> None:
 def test_going_again_alone_takes_nothing_from_the_retries_that_were_asked_for() -> None:
     policy = RetryPolicy(1)
     decisions = [decide(policy, FULL, shared=True), decide(policy, FULL), decide(policy, FULL)]
-    assert decisions == [Again(RUN, is_alone=True), Again(RUN), None]
+    assert decisions == [Retry(RUN, is_alone=True), Retry(RUN), None]
 
 
 def test_a_run_that_recommends_a_smaller_batch_goes_again_where_that_is_asked_for() -> None:
@@ -105,11 +105,11 @@ def test_a_run_that_recommends_a_smaller_batch_goes_again_where_that_is_asked_fo
 
 def test_a_run_that_goes_again_is_told_the_bound_of_its_batches() -> None:
     record = recorded(RUN.run_id, state=State.OUT_OF_MEMORY, metrics={"recommended_batch_size": 80.0})
-    told = RetryPolicy(0, goes_smaller=True).as_told(RUN, record)
+    told = RetryPolicy(0, goes_smaller=True).with_recommended_size(RUN, record)
     assert told == replace(RUN, params={**RUN.params, "batch_size_config.max_batch_size": 80})
-    assert RetryPolicy(0).as_told(RUN, record) == RUN
+    assert RetryPolicy(0).with_recommended_size(RUN, record) == RUN
     for other in (None, recorded(RUN.run_id, state=State.FAILED, metrics=record.metrics)):
-        assert RetryPolicy(0, goes_smaller=True).as_told(RUN, other) == RUN
+        assert RetryPolicy(0, goes_smaller=True).with_recommended_size(RUN, other) == RUN
 
 
 # whole sweeps

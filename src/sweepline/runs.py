@@ -33,14 +33,14 @@ class State(StrEnum):
     INTERRUPTED = "interrupted"
 
 
-SUCCESSFUL = frozenset({State.FINISHED, State.PRUNED})
-"""States that need no further attempt."""
+SETTLED = frozenset({State.FINISHED, State.PRUNED})
+"""States that need no further attempt. Only a run that finished has a result: a pruned one was stopped before it."""
 
 UNENDED = frozenset({State.PENDING, State.RUNNING, State.INTERRUPTED})
 """States from which a run goes on at the next start."""
 
 
-UNSUCCESSFUL = frozenset(State) - SUCCESSFUL - UNENDED
+UNSUCCESSFUL = frozenset(State) - SETTLED - UNENDED
 """States of runs that ended and did not do what they should."""
 
 

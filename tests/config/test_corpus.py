@@ -13,7 +13,7 @@ import pytest
 from sweepline.config.sweepfile import SweepSettings, load_sweep
 from sweepline.errors import ConfigError
 from sweepline.space.plan import Plan, count_all
-from sweepline.space.samplers.grid import Tally
+from sweepline.space.samplers.base import Tally
 
 Row = Mapping[str, str]
 

@@ -14,7 +14,7 @@ from sweepline.config.sweepfile import SweepSettings, load_sweep
 from sweepline.errors import ConfigError
 from sweepline.space.parameters import Constant, IntUniform
 from sweepline.space.plan import Plan, count_all
-from sweepline.space.samplers.grid import Tally
+from sweepline.space.samplers.base import Tally
 
 HEAD = "program: train.py\nmetric: {name: loss, goal: minimize}\nname: test\n"
 """Three lines without a fault, so that what follows begins at line 4."""

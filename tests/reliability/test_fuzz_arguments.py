@@ -425,7 +425,11 @@ def test_random_rows_come_back_cell_by_cell_and_no_text_is_a_formula(tmp_path: P
 
 def check_row(row: dict[str, str], record: RunRecord) -> None:
     leading = {"sweep": "=sweep", "run_id": record.run_id, "run_name": record.name, "reason": printable(record.reason)}
-    cells = leading | {"device": record.device, "exit_code": record.exit_code, "seed": record.seed}
+    cells = leading | {
+        "device": record.device,
+        "exit_code": record.outcome and record.outcome.exit_code,
+        "seed": record.seed,
+    }
     taken = set(LEADING)
     told = set(cells)
     for name, value in record.params.items():

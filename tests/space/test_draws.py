@@ -14,8 +14,8 @@ from sweepline.runs import canonical_json
 from sweepline.space.constraints import parse_rule
 from sweepline.space.distributions import LogUniformValues, Quantized, Uniform
 from sweepline.space.parameters import Categorical, Constant, IntUniform, Parameter, WeightedCategorical
-from sweepline.space.samplers.grid import Tally
-from sweepline.space.samplers.random import Draws, draw_seeds
+from sweepline.space.samplers.base import Tally
+from sweepline.space.samplers.random import RandomSampler, draw_seeds
 
 CONTINUOUS: dict[str, Parameter] = {"lr": LogUniformValues(1e-5, 1.0), "dropout": Uniform(0.0, 1.0)}
 FINITE: dict[str, Parameter] = {
@@ -25,8 +25,8 @@ FINITE: dict[str, Parameter] = {
 }
 
 
-def draws_of(parameters: Mapping[str, Parameter], *constraints: Any, seed: int = 0) -> Draws:
-    return Draws(parameters, [parse_rule(raw) for raw in constraints], seed)
+def draws_of(parameters: Mapping[str, Parameter], *constraints: Any, seed: int = 0) -> RandomSampler:
+    return RandomSampler(parameters, [parse_rule(raw) for raw in constraints], seed)
 
 
 def walk(parameters: Mapping[str, Parameter], *constraints: Any, n: int | None = None) -> list[dict[str, Any]]:

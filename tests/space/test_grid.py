@@ -15,7 +15,8 @@ from sweepline.space.constraints import parse_rule
 from sweepline.space.distributions import Uniform
 from sweepline.space.parameters import Categorical, IntUniform, Parameter
 from sweepline.space.plan import Plan, SearchSpace, count_all
-from sweepline.space.samplers.grid import Grid, Tally
+from sweepline.space.samplers.base import Tally
+from sweepline.space.samplers.grid import Grid
 
 LEARNER: dict[str, list[Any]] = {
     "learner.opt": ["sgd", "adam"],

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sweepline.recording.events import RunRecord
-from sweepline.runs import SUCCESSFUL, canonical_json
+from sweepline.runs import canonical_json
 
 MAX_RUNS_COMPARED = 20_000
 _ABSENT = "null"  # a parameter that a run lacks counts as one that is null
@@ -36,9 +36,7 @@ def find_no_effects(records: Iterable[RunRecord], metric: str) -> list[NoEffect]
     Of a very large sweep the first 20,000 runs are compared.
     """
     found_runs = (
-        record
-        for record in records
-        if record.state in SUCCESSFUL and math.isfinite(record.metrics.get(metric, math.nan))
+        record for record in records if record.has_result and math.isfinite(record.metrics.get(metric, math.nan))
     )
     runs = list(itertools.islice(found_runs, MAX_RUNS_COMPARED))
     settings = [

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweepline.recording.events import RunRecord
-from sweepline.runs import SUCCESSFUL, Objective, canonical_json
+from sweepline.runs import Objective, canonical_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ def rank_configs(records: Iterable[RunRecord], objective: Objective | None) -> l
     """
     groups: dict[str, list[RunRecord]] = {}
     for record in records:
-        if record.state in SUCCESSFUL:
+        if record.has_result:
             key = f"{record.identity} {canonical_json(without_seed(record.params))}"
             groups.setdefault(key, []).append(record)
     ranked = [_summarize(runs) for runs in groups.values()]

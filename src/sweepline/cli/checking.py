@@ -9,8 +9,7 @@ from pathlib import Path
 
 from sweepline.cli.reading import RecordedSweep, find_sweep
 from sweepline.contract.text import display_path
-from sweepline.engine.loop import reader_of
-from sweepline.engine.outcome import OutcomeReader
+from sweepline.engine.outcome import OutcomeReader, reader_of
 from sweepline.engine.planfile import reading_hash
 from sweepline.engine.recovery import read_again, recover
 from sweepline.engine.repair import repair_journal

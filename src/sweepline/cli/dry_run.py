@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
 
-from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract.text import display_path
-from sweepline.engine.tasks import Launcher
-from sweepline.executors.local.slots import Slots
-from sweepline.recording.events import RunRecord
-from sweepline.runs import SUCCESSFUL
+from sweepline.engine.session import PreparedSweep
+from sweepline.programs.location import missing_program
+from sweepline.runs import SETTLED
 from sweepline.space.plan import Plan, count_all
-from sweepline.space.samplers.grid import Tally
+from sweepline.space.samplers.base import Tally
 
 N_DRAWS_SHOWN = 10
 _MAX_SHARES_SHOWN = 6
 
 
-def print_dry_run(
-    settings: SweepSettings,
-    plan: Plan,
-    slots: Slots,
-    launcher: Launcher,
-    records: Mapping[str, RunRecord],
-    *,
-    notes: Sequence[str],
-    count: int | None,
-    retry_failed: bool = False,
-) -> None:
-    """Print the plan to standard output: comments begin with ``#``, every other line is a command."""
+def print_dry_run(prepared: PreparedSweep) -> None:
+    """Print a start to standard output: comments begin with ``#``, every other line is a command."""
+    settings, plan, slots, tasks = prepared.settings, prepared.plan, prepared.slots, prepared.tasks
+    problem = missing_program(settings.command)
+    notes = [note for note in prepared.notes if not problem or problem not in note]
+    notes += [f"no run would start: {problem}"] if problem else []
     for note in notes:
         print(f"# note: {note}")
     print(f"# sweep {settings.name} ({display_path(settings.path)}), method {settings.space.method}")
@@ -43,21 +34,21 @@ def print_dry_run(
     runs = planned if planned is not None else plan.runs()
     done = {
         run_id
-        for run_id, record in records.items()
-        if record.is_ended and (record.state in SUCCESSFUL or not retry_failed)
+        for run_id, record in prepared.records.items()
+        if record.is_ended and (record.state in SETTLED or not prepared.options.retry_failed)
     }
     if done:
         n_done = sum(run.run_id in done for run in (planned if planned is not None else plan.runs()))
         print(f"# {n_done} of them have ended already and would not run again")
     kinds = ", ".join(dict.fromkeys("cpu" if not slot.is_gpu else slot.label for slot in slots.all))
     is_own = settings.command.is_native and not isinstance(settings.threads, int)
-    threads = "CPU threads as the config says" if is_own else f"{launcher.threads} CPU threads each"
+    threads = "CPU threads as the config says" if is_own else f"{tasks.threads} CPU threads each"
     print(f"# {slots.n_max} at a time on {kinds}; {threads}")
-    todo = itertools.islice((run for run in runs if run.run_id not in done), count)
+    todo = itertools.islice((run for run in runs if run.run_id not in done), prepared.options.count)
     for i, run in enumerate(todo):
         slot = slots.all[i % slots.n_max]
         print(f"# {run.run_id} {run.name} on {slot.label}")
-        print(launcher.command_line(run, slot))
+        print(tasks.command_line(run, slot))
 
 
 def describe_plan(plan: Plan) -> str:

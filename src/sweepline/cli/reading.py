@@ -14,7 +14,7 @@ from sweepline.cli.summary import build_summary
 from sweepline.config.naming import check_owner
 from sweepline.config.sweepfile import SweepSettings, load_sweep
 from sweepline.contract.text import display_path
-from sweepline.display.lines import describe_end, format_seconds
+from sweepline.display.formats import describe_end, format_seconds
 from sweepline.engine.planfile import build_plan_record, search_hash
 from sweepline.errors import ConfigError, did_you_mean
 from sweepline.recording.events import EXTRA, REMOVED, RunRecord, fold

@@ -15,28 +15,22 @@ from sweepline.analysis.ranking import RankedConfig, rank_configs
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract.files import write_whole
 from sweepline.contract.text import display_path, printable
-from sweepline.display.lines import format_number
+from sweepline.display.formats import format_number
 from sweepline.engine.planfile import describe_objective
+from sweepline.engine.session import SweepResult
 from sweepline.engine.wandbfile import wandb_folders
 from sweepline.recording.events import RunRecord
 from sweepline.recording.folders import BEST, SweepFolder
-from sweepline.runs import SUCCESSFUL, UNSUCCESSFUL, Objective
+from sweepline.runs import UNSUCCESSFUL, Objective
 
 N_BEST = 10
 _MAX_FAILED_SHOWN = 5
 USED_SIZE = "run_batch_size"  # a metric that our trainer prints
 
 
-def print_summary(
-    settings: SweepSettings,
-    records: Sequence[RunRecord],
-    folder: SweepFolder,
-    log_path: Path,
-    *,
-    csv_path: Path,
-    write_line: Callable[[str], None],
-) -> None:
+def print_summary(result: SweepResult, log_path: Path, *, write_line: Callable[[str], None]) -> None:
     """Print the summary and append it to the sweep's log; write ``best.yaml``."""
+    settings, records, folder = result.settings, result.records, result.folder
     belonging = [record for record in records if record.belongs]
     ranked = rank_configs(belonging, settings.objective)
     lines = build_summary(
@@ -59,7 +53,7 @@ def print_summary(
             lines.append(f"warning: {BEST} could not be written: {error.strerror}")
     lines += [
         "",
-        f"runs    {display_path(csv_path)}",
+        f"runs    {display_path(result.csv_path)}",
         f"folder  {display_path(folder.path)}",
         f"log     {display_path(log_path)}",
     ]
@@ -125,12 +119,12 @@ def _doubts(records: Sequence[RunRecord], objective: Objective | None, logged: S
     wanted = [objective.name, *logged] if objective else list(logged)
     metric = primary_metric(records, wanted)
     doubts = [] if metric is None else [f"warning: {effect}" for effect in find_no_effects(records, metric)]
-    remarks = Counter(part for r in records if r.state in SUCCESSFUL for part in r.reason.split("; ") if part)
+    remarks = Counter(part for r in records if r.has_result for part in r.reason.split("; ") if part)
     sizes = Counter(int(r.metrics[USED_SIZE]) for r in records if r.metrics.get(USED_SIZE, 0) >= 1)
     if len(sizes) > 1 and not any("batch_size" in record.params for record in records):
         used = ", ".join(f"{size} ({n})" for size, n in sorted(sizes.items()))
         doubts.append(f"warning: runs used {len(sizes)} batch sizes: {used}")
-    n_codes = len({r.code for r in records if r.state in SUCCESSFUL and r.code})
+    n_codes = len({r.code for r in records if r.has_result and r.code})
     if n_codes > 1:
         doubts.append(f"warning: these are results of {n_codes} states of the program's code: see the column code")
     doubts += [f"warning: {n} finished runs: {remark}" for remark, n in remarks.most_common(3)]

@@ -1,1 +1,1 @@
-"""What a person sees of a sweep: lines, the live table, the log file. Draws what the engine tells, decides nothing."""
+"""What a person sees of a sweep: lines, the live table, the log file. Draws what it is given, decides nothing."""

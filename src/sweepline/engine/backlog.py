@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from sweepline.engine.retries import Again
+from sweepline.engine.retries import Retry
 from sweepline.executors.local.slots import Slot, Slots
 from sweepline.runs import Run
 
@@ -13,12 +13,16 @@ from sweepline.runs import Run
 class Backlog:
     """Pairs the next run with a slot that it may use. ``count`` bounds how many of the plan's runs are handed out."""
 
-    def __init__(self, pending: Iterator[Run], *, count: int | None = None) -> None:
-        self._pending = pending
+    def __init__(self, pending: Iterator[Run] | None = None, *, count: int | None = None) -> None:
+        self._pending = iter(()) if pending is None else pending
         self._n_left = count
-        self._again: deque[Again] = deque()
+        self._again: deque[Retry] = deque()
         self._next: Run | None = None
         self._is_exhausted = False
+
+    def feed(self, pending: Iterator[Run]) -> None:
+        """Take these as the plan's runs that are still to be started."""
+        self._pending, self._is_exhausted = pending, False
 
     @property
     def is_empty(self) -> bool:
@@ -29,11 +33,11 @@ class Backlog:
         """Whether a run waits to go again."""
         return any(again.run.run_id == run_id for again in self._again)
 
-    def put(self, again: Again) -> None:
+    def put(self, again: Retry) -> None:
         """Add a run that goes again."""
         self._again.append(again)
 
-    def put_back(self, again: Again) -> None:
+    def put_back(self, again: Retry) -> None:
         """Take back what could not be started now; it is the next."""
         self._again.appendleft(again)
 
@@ -41,7 +45,7 @@ class Backlog:
         """Forget the runs that go again."""
         self._again.clear()
 
-    def take(self, slots: Slots) -> tuple[Again, Slot] | None:
+    def take(self, slots: Slots) -> tuple[Retry, Slot] | None:
         """Return the next run, how it goes, and its slot; None when there is no run or no slot for one."""
         for again in list(self._again):
             slot = slots.take_alone() if again.is_alone else slots.take(avoid=again.avoid)
@@ -55,7 +59,7 @@ class Backlog:
         self._next = None
         if self._n_left is not None:
             self._n_left -= 1
-        return Again(run), slot
+        return Retry(run), slot
 
     def _peek(self) -> Run | None:
         """Return the plan's next run without handing it out."""

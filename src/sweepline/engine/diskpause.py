@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sweepline.contract.files import write_all
 from sweepline.contract.text import display_path
-from sweepline.runs import SUCCESSFUL, Objective, RunOutcome, State
+from sweepline.runs import Objective, RunOutcome, State
 
 PROBE_BYTES = 256 * 1024
 RETRY_S = 1.0
@@ -61,19 +61,19 @@ class DiskPause:
         return f"disk full on {display_path(self.folder)} ({free}): launching paused{held}; free space and it continues"
 
 
-def excuse(outcome: RunOutcome, objective: Objective | None) -> RunOutcome:
+def blame_full_disk(outcome: RunOutcome, objective: Objective | None) -> RunOutcome:
     """Return how a run ended that met a full disk: what it failed at, or could not tell, is not held against it."""
     if not is_excusable(outcome, objective):
         return outcome
     reason = f"the disk was full: {outcome.reason}"
-    return replace(outcome, state=State.INTERRUPTED, reason=reason, is_blameless=True)
+    return replace(outcome, state=State.INTERRUPTED, reason=reason, is_blameless=True, log_tail=())
 
 
 def is_excusable(outcome: RunOutcome, objective: Objective | None) -> bool:
     """Whether a run failed, or finished without its objective: what a lost record may be to blame for."""
     has_failed = outcome.state in (State.FAILED, State.SPAWN_ERROR)
     return has_failed or (
-        outcome.state in SUCCESSFUL and objective is not None and objective.name not in outcome.metrics
+        outcome.state == State.FINISHED and objective is not None and objective.name not in outcome.metrics
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from sweepline.runs import SUCCESSFUL, State
+from sweepline.runs import SETTLED, State
 
 FLAPPING_RUNS, FLAPPING_S = 3, 60.0
 
@@ -31,7 +31,7 @@ class FailureGuard:
         """Take an end into account; return whether this one halts the sweep."""
         if state == State.INTERRUPTED:
             return False
-        if state in SUCCESSFUL:
+        if state in SETTLED:
             self._is_flapping = False
             return False
         self._n_failures += 1

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract import outofmemory
 from sweepline.contract.files import write_whole
 from sweepline.contract.metrics import Measured, MetricReader, format_history
@@ -18,7 +19,7 @@ from sweepline.contract.runfolder import CONFIG_HASH, EFFECTIVE_CONFIG, EXIT_FIL
 from sweepline.contract.text import one_line
 from sweepline.contract.values import flatten, same_value
 from sweepline.contract.yamlfile import read_yaml
-from sweepline.engine.diskpause import excuse, is_excusable
+from sweepline.engine.diskpause import blame_full_disk, is_excusable
 from sweepline.engine.lasterror import GPU_LOST, LoggedError, find_error
 from sweepline.engine.logtail import LogTail, build_tail
 from sweepline.engine.wandbfile import find_wandb_files, read_wandb_metrics
@@ -95,8 +96,8 @@ class OutcomeReader:
         if ended.is_output_lost and not _can_go_again_in(run_dir):
             return replace(outcome, state=State.FAILED, reason=_FOLDER_SPOILED)
         if ended.is_output_lost and is_excusable(outcome, objective):
-            outcome = replace(outcome, state=State.INTERRUPTED, reason=_LOG_LOST, is_blameless=True)
-        return excuse(outcome, objective) if ended.is_disk_full else outcome
+            outcome = replace(outcome, state=State.INTERRUPTED, reason=_LOG_LOST, is_blameless=True, log_tail=())
+        return blame_full_disk(outcome, objective) if ended.is_disk_full else outcome
 
     def read_kept(self, run_dir: Path, ended: Exit) -> RunOutcome:
         """Return what :meth:`read` does of an attempt that this process did not start."""
@@ -105,6 +106,17 @@ class OutcomeReader:
     def follow(self, run_dir: Path) -> LogTail:
         """Return what follows the output of a run that is under way."""
         return build_tail(run_dir, patterns=self.patterns, objective=self.objective, logged=self.logged)
+
+
+def reader_of(settings: SweepSettings) -> OutcomeReader:
+    """Return what reads the results of a sweep's runs."""
+    return OutcomeReader(
+        patterns=settings.patterns,
+        objective=settings.objective,
+        logged=settings.logged_metrics,
+        is_own=settings.command.is_native,
+        working_dir=settings.command.working_dir,
+    )
 
 
 def discard_own_history(run_dir: Path) -> None:

@@ -12,7 +12,7 @@ from sweepline.engine.logtail import LogTail
 from sweepline.executors.base import RunHandle
 from sweepline.executors.local.slots import Slot
 from sweepline.recording.events import RunRecord
-from sweepline.runs import SUCCESSFUL, UNSUCCESSFUL, Objective, Run, RunOutcome
+from sweepline.runs import UNSUCCESSFUL, Objective, Run, RunOutcome, State
 from sweepline.space.plan import Plan
 
 COUNT_SLICE_S = 0.02
@@ -34,9 +34,16 @@ class ActiveRun:
 
 
 class Observer(Protocol):
-    """Who watches a sweep: a terminal, a log. Called from the loop; must be quick and must not raise."""
+    """Who watches a sweep: a terminal, a log. Called from the loop; must be quick, and must not raise."""
 
     refresh_s: float
+
+    def begin(self) -> None:
+        """The sweep holds its folder and begins; what was said before concerns whether it can.
+
+        Raises:
+            RecordError: there is no place to write to.
+        """
 
     def note(self, text: str) -> None:
         """Something worth a line."""
@@ -44,8 +51,8 @@ class Observer(Protocol):
     def run_started(self, active: ActiveRun) -> None:
         """A run has been started."""
 
-    def run_ended(self, record: RunRecord, outcome: RunOutcome, log_tail: Sequence[str]) -> None:
-        """A run's end has been recorded; ``log_tail`` holds its last lines where it failed."""
+    def run_ended(self, record: RunRecord, outcome: RunOutcome) -> None:
+        """A run's end has been recorded; ``outcome.log_tail`` holds its last lines where it failed."""
 
     def refresh(self, progress: Progress) -> None:
         """Called every ``refresh_s`` seconds with how the sweep stands."""
@@ -65,6 +72,7 @@ class Progress:
         self.best: RunRecord | None = None
         self.started = time.monotonic()
         self.n_finished = 0  # a run that has finished never goes again
+        self.n_pruned = 0
         self.n_warm = 0
         self._import_s = self._prepare_s = 0.0
         self._failed: set[str] = set()
@@ -80,7 +88,7 @@ class Progress:
     @property
     def n_ended(self) -> int:
         """Runs that need nothing more in this start."""
-        return self.n_finished + self.n_failed
+        return self.n_finished + self.n_pruned + self.n_failed
 
     def load(self, records: Iterable[RunRecord], *, retry_failed: bool = False) -> None:
         """Count what earlier starts recorded; with ``retry_failed`` what has failed is still to come."""
@@ -118,9 +126,11 @@ class Progress:
 
     def _count(self, record: RunRecord) -> None:
         self._failed.discard(record.run_id)
-        if record.state in SUCCESSFUL:
+        if record.state == State.FINISHED:
             self.n_finished += 1
             self._consider_best(record)
+        elif record.state == State.PRUNED:
+            self.n_pruned += 1
         elif record.is_ended:
             self._failed.add(record.run_id)
 

@@ -16,7 +16,7 @@ SIZE_LIMIT = "batch_size_config.max_batch_size"
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class Retry:
     """A run that goes again: not on the devices in ``avoid`` while there are others, or ``is_alone`` on its device."""
 
     run: Run
@@ -38,27 +38,27 @@ class RetryPolicy:
         self._n_failed: Counter[str] = Counter()
         self._went_alone: set[str] = set()
 
-    def decide(self, run: Run, outcome: RunOutcome, *, device: str, was_shared: bool) -> Again | None:
+    def decide(self, run: Run, outcome: RunOutcome, *, device: str, was_shared: bool) -> Retry | None:
         """Return how a run that ended so goes again; None when it does not."""
         if outcome.is_blameless:
             self._n_free[run.run_id] += 1
             avoid = frozenset({device}) if outcome.state == State.GPU_LOST else frozenset()
-            return Again(run, avoid) if self._n_free[run.run_id] <= MAX_FREE else None
+            return Retry(run, avoid) if self._n_free[run.run_id] <= MAX_FREE else None
         if outcome.state not in UNSUCCESSFUL or outcome.reason.startswith(OVERRIDE_NOT_APPLIED):
             return None
         if outcome.state == State.OUT_OF_MEMORY and was_shared and run.run_id not in self._went_alone:
             self._went_alone.add(run.run_id)
-            return Again(run, is_alone=True)
+            return Retry(run, is_alone=True)
         size = outcome.metrics.get(RECOMMENDED_SIZE, 0)
         if outcome.state == State.OUT_OF_MEMORY and self.goes_smaller and size >= 1:
             self._n_smaller[run.run_id] += 1
             if self._n_smaller[run.run_id] <= MAX_SMALLER:
                 self._bounds[run.run_id] = int(size)
-                return Again(run)
+                return Retry(run)
         self._n_failed[run.run_id] += 1
-        return Again(run) if self._n_failed[run.run_id] <= self.n_retries else None
+        return Retry(run) if self._n_failed[run.run_id] <= self.n_retries else None
 
-    def as_told(self, run: Run, record: RunRecord | None) -> Run:
+    def with_recommended_size(self, run: Run, record: RunRecord | None) -> Run:
         """Return the run as the program shall do it: with the smaller batches that it has recommended.
 
         A run that ran out of memory in an earlier start is told so too; one that goes again alone is not.

@@ -88,7 +88,7 @@ def source_of(settings: SweepSettings) -> SourceCode:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Launcher:
+class TaskBuilder:
     """Everything about starting runs that is the same for a whole sweep."""
 
     settings: SweepSettings

@@ -20,7 +20,7 @@ from sweepline.recording.folders import SweepFolder
 from sweepline.recording.journal import read_events
 from sweepline.recording.locks import read_keeper_token, why_unseen
 from sweepline.recording.table import MAX_METRIC_COLUMNS, OLDER_LEADING, has_row
-from sweepline.runs import SUCCESSFUL, State
+from sweepline.runs import SETTLED, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,5 +163,5 @@ def _run_twice(events: list[dict[str, Any]]) -> Iterator[str]:
     for event in events:
         if event["ev"] == RUN_START and event["run"] in finished:
             yield f"{event['run']}: started again in attempt {event['attempt']}"
-        elif event["ev"] == RUN_END and State(event["state"]) in SUCCESSFUL:
+        elif event["ev"] == RUN_END and State(event["state"]) in SETTLED:
             finished.add(event["run"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from sweepline.recording.events import (
     RUN_END,
     RUN_REREAD,
     RUN_START,
+    SWEEP_START,
     RunRecord,
     apply_event,
     end_fields,
@@ -35,7 +37,6 @@ class CommittedEnd:
 
     record: RunRecord
     outcome: RunOutcome
-    log_tail: Sequence[str] = ()
 
 
 class RecordBook:
@@ -113,6 +114,11 @@ class RecordBook:
         self.journal.append(RUN_REREAD, **event)
         self._take({"ev": RUN_REREAD, **event})
 
+    def begin(self, *, sweep: str, sweep_file: Path, sweep_token: str) -> None:
+        """Write that a start of the sweep begins, in this process."""
+        relative = os.path.relpath(sweep_file, self.folder.path)
+        self.journal.append(SWEEP_START, sweep=sweep, sweep_file=relative, pid=os.getpid(), sweep_token=sweep_token)
+
     def note_event(self, event: str, **fields: object) -> None:
         """Write an event that concerns no single run."""
         self.journal.append(event, **fields)
@@ -122,14 +128,14 @@ class RecordBook:
         self.journal.append(RUN_START, **fields)
         apply_event(self.records, {"ev": RUN_START, **fields})
 
-    def end(self, run_id: str, attempt: int, outcome: RunOutcome, *, log_tail: Sequence[str] = ()) -> None:
+    def end(self, run_id: str, attempt: int, outcome: RunOutcome) -> None:
         """Write how an attempt ended; it counts once :meth:`commit` has returned."""
         event = {"run": run_id, "attempt": attempt, **end_fields(outcome)}
         self.journal.append(RUN_END, **event)
         apply_event(self.records, {"ev": RUN_END, **event})
         if not self._uncommitted:
             self._commit_due = time.monotonic() + COMMIT_INTERVAL_S
-        self._uncommitted.append(CommittedEnd(replace(self.records[run_id]), outcome, log_tail))
+        self._uncommitted.append(CommittedEnd(replace(self.records[run_id]), outcome))
 
     @property
     def has_uncommitted(self) -> bool:

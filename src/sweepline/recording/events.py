@@ -10,7 +10,7 @@ from typing import Any
 
 from sweepline.runs import UNENDED, RunOutcome, State
 
-RUN_START, RUN_END = "run_start", "run_end"
+SWEEP_START, RUN_START, RUN_END = "sweep_start", "run_start", "run_end"
 RUN_REREAD, MEMBERSHIP, CODE = "run_reread", "membership", "code"
 IN_SWEEP, EXTRA, REMOVED = "yes", "extra", "no"
 """How a run stands to the sweep as it is now: one of it, asked for outside the file, dropped from the file."""
@@ -80,6 +80,11 @@ class RunRecord:
     def duration_s(self) -> float:
         """How long the latest attempt took; 0.0 while it is under way."""
         return 0.0 if self.outcome is None else self.outcome.duration_s
+
+    @property
+    def has_result(self) -> bool:
+        """Whether what the run measured is its result: it finished, and was not stopped before that."""
+        return self.state == State.FINISHED
 
     @property
     def belongs(self) -> bool:

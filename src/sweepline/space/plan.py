@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweepline.errors import ConfigError
-from sweepline.runs import Run, run_id_of, run_name_of
+from sweepline.runs import Params, Run, RunOutcome, run_id_of, run_name_of
 from sweepline.space.constraints import Rule
 from sweepline.space.parameters import Constant, Parameter
-from sweepline.space.samplers.grid import Grid, Tally
-from sweepline.space.samplers.random import Draws
+from sweepline.space.samplers.base import EnumeratedSampler, Sampler, Tally
+from sweepline.space.samplers.grid import Grid, GridSampler
+from sweepline.space.samplers.random import RandomSampler
 
 MAX_COUNTED_AT_ONCE = 200_000
 
@@ -43,35 +44,49 @@ class SearchSpace:
         return tuple(name for name, p in self.parameters.items() if not isinstance(p, Constant))
 
 
-class Plan:
-    """The runs of a search space."""
+def build_sampler(space: SearchSpace) -> EnumeratedSampler:
+    """Return the sampler that a space's method names."""
+    if space.method != "grid":
+        return RandomSampler(space.parameters, space.rules, space.sampler_seed)
+    order = space.grid_order or sorted(space.parameters)
+    return GridSampler(Grid({name: space.parameters[name] for name in order}, space.rules))
 
-    def __init__(self, space: SearchSpace) -> None:
+
+class Plan:
+    """The runs of a search space: what a sampler proposes, with every seed.
+
+    A ``sampler`` of one's own may learn; without one the space's method enumerates, and every walk begins anew.
+    """
+
+    def __init__(self, space: SearchSpace, *, sampler: Sampler | None = None) -> None:
         self.space = space
-        self.grid: Grid | None = None
-        if space.method == "grid":
-            order = space.grid_order or sorted(space.parameters)
-            self.grid = Grid({name: space.parameters[name] for name in order}, space.rules)
+        self.sampler = build_sampler(space) if sampler is None else sampler
+
+    @property
+    def is_enumerable(self) -> bool:
+        """Whether the runs can be told before any has ended."""
+        return self.sampler.is_enumerable
+
+    @property
+    def grid(self) -> Grid | None:
+        """The product that is walked; None for any other sampler."""
+        return self.sampler.grid if isinstance(self.sampler, GridSampler) else None
 
     @property
     def n_combinations(self) -> int | None:
-        """The size of the product before constraints; None for random draws."""
+        """The size of the product before constraints; None for anything but a grid."""
         return self.grid.n_combinations if self.grid is not None else None
+
+    def tell(self, params: Params, outcome: RunOutcome) -> None:
+        """Let the sampler learn how a run ended."""
+        self.sampler.tell(params, outcome)
 
     def combinations(self, tally: Tally) -> Iterator[Mapping[str, Any]]:
         """Yield the parameter values of each kept combination, in the file's order of names."""
-        to_params = self.grid.params if self.grid is not None else dict
-        for kept in self._walk(tally):
-            params = to_params(kept)
+        sampler = self.sampler
+        proposed = sampler.walk(tally) if isinstance(sampler, EnumeratedSampler) else iter(sampler.ask, None)
+        for params in itertools.islice(proposed, self.space.limit):
             yield {name: params[name] for name in self.space.parameters}
-
-    def _walk(self, tally: Tally) -> Iterator[Any]:
-        """Yield what the sampler keeps, within the limit: indexes of a grid, values of a draw."""
-        space = self.space
-        sampler: Grid | Draws | None = self.grid
-        if sampler is None:
-            sampler = Draws(space.parameters, space.rules, space.sampler_seed)
-        return itertools.islice(sampler.walk(tally), space.limit)
 
     def runs(self) -> Iterator[Run]:
         """Yield the runs: every combination with every seed."""
@@ -96,15 +111,23 @@ class Plan:
                 index += 1
 
     def count(self) -> Iterator[Tally]:
-        """Walk the combinations without making runs, yielding the tally as it grows; its last value is final."""
-        tally = Tally()
-        for _ in self._walk(tally):
-            yield tally
+        """Walk the combinations without making runs, yielding the tally as it grows; its last value is final.
+
+        Of a sampler that learns only what it tells beforehand is counted.
+        """
+        tally, sampler = Tally(), self.sampler
+        if isinstance(sampler, EnumeratedSampler):
+            for _ in itertools.islice(sampler.count(tally), self.space.limit):
+                yield tally
+        else:
+            tally.n_walked = sampler.n_total or 0
         yield tally
 
     @property
     def is_small(self) -> bool:
         """Whether walking all of it takes no time worth speaking of."""
+        if not self.is_enumerable:
+            return False
         return (self.n_combinations or self.space.limit or MAX_COUNTED_AT_ONCE + 1) <= MAX_COUNTED_AT_ONCE
 
     @property

@@ -133,7 +133,7 @@ def test_what_is_not_identifiable_is_said_and_not_reported() -> None:
 
 
 class Drawing(nn.Module):
-    """Draws from every generator and counts its calls."""
+    """RandomSampler from every generator and counts its calls."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ from pathlib import Path
 from sweepline.errors import ExecutorUnavailableError
 from sweepline.executors.local.gpus import Gpu, GpuSensor, find_gpu, gpu_key
 from sweepline.executors.local.slots import Slot
-from sweepline.runs import SUCCESSFUL, State
+from sweepline.runs import SETTLED, State
 
 MAX_LOST_IN_A_ROW = 2
 
@@ -135,7 +135,7 @@ class GpuAdmission:
 
     def note_end(self, slot: Slot, state: State) -> str | None:
         """Take the end of a run into account; return why its device is to be left out from now on, if it is."""
-        if state in SUCCESSFUL:
+        if state in SETTLED:
             self._lost_in_a_row.pop(slot.device, None)
         if state != State.GPU_LOST:
             return None

@@ -102,7 +102,8 @@ class LocalExecutor:
 
     With ``warm`` runs of a Python program are forked from one process that has done their imports. ``watched`` tells
     the descriptors whose readability ends a wait. ``held`` are descriptors that the keeper keeps open too, so that the
-    locks on them last until the last run has ended. ``token`` marks all of these processes.
+    locks on them last until the last run has ended. ``token`` marks all of these processes. No process is started
+    before the first run. What a dead keeper leaves becomes a child of this process, unless ``adopts_orphans`` is False.
     """
 
     def __init__(
@@ -112,11 +113,13 @@ class LocalExecutor:
         held: Sequence[int] = (),
         token: str | None = None,
         warm: WarmStart | None = None,
+        adopts_orphans: bool = True,
     ) -> None:
         self.saved_s = self.prepare_s = 0.0
         self.ended_by: int | None = None
         self._clock = AwakeClock()
-        self._warm, self._is_warming = warm, False
+        self.warm, self._is_warming = warm, False
+        self._adopts_orphans = adopts_orphans
         self._notes: list[str] = []
         self.token = token or secrets.token_hex(8)
         self._watched, self._held = watched, tuple(held)
@@ -126,8 +129,6 @@ class LocalExecutor:
         self._heard_at = 0.0
         self._last_key = 0
         self._keeper: subprocess.Popen[bytes] | None = None
-        processes.become_subreaper()  # should the keeper die, what it kept becomes ours to end
-        self._start_keeper()
 
     def expect_end(self, within_s: float) -> None:
         """Bury the keeper, should it be silent once ``within_s`` is over; one that was suspended goes on first."""
@@ -151,7 +152,7 @@ class LocalExecutor:
         """
         if self._keeper is None:
             self._start_keeper()
-        interpreter = task.interpreter if self._warm is not None else None
+        interpreter = task.interpreter if self.warm is not None else None
         if interpreter is not None and not self._is_warming:
             self._prepare_warm(task, interpreter)
         self._last_key += 1
@@ -176,7 +177,7 @@ class LocalExecutor:
 
     def _prepare_warm(self, task: Task, interpreter: tuple[int, int]) -> None:
         """Have the keeper prepare the parent of this run and all later ones; they wait for it."""
-        assert self._warm is not None
+        assert self.warm is not None
         self._is_warming = True
         first, last = interpreter
         words = task.argv[last:]
@@ -188,10 +189,10 @@ class LocalExecutor:
                 set={n: value for n, value in self._changes(task.environ).items() if not is_per_run(n.encode())},
                 unset=[name for name in self._inherited if name not in task.environ],
                 working_dir=str(task.working_dir),
-                preload=None if self._warm.preload is None else list(self._warm.preload),
-                unused=list(self._warm.unused),
-                folders=list(self._warm.folders),
-                is_asked_for=self._warm.is_asked_for,
+                preload=None if self.warm.preload is None else list(self.warm.preload),
+                unused=list(self.warm.unused),
+                folders=list(self.warm.folders),
+                is_asked_for=self.warm.is_asked_for,
                 without={},
             )
         )
@@ -269,6 +270,8 @@ class LocalExecutor:
             self._bury_keeper()
 
     def _start_keeper(self) -> None:
+        if self._adopts_orphans:
+            processes.become_subreaper()  # should the keeper die, what it kept becomes ours to end
         self._inherited = dict(os.environ)
         self._children_before = set(processes.children())
         self._is_warming = False
@@ -351,7 +354,12 @@ class LocalExecutor:
             self._notes.append(
                 f"the keeper (pid {keeper.pid}) survives SIGKILL: it hangs in the kernel, on a disk perhaps"
             )
-        processes.kill_children(lambda pid: pid != keeper.pid and self._is_of_keeper(pid), within_s=_BURIAL_S)
+        if self._adopts_orphans:
+            processes.kill_children(lambda pid: pid != keeper.pid and self._is_of_keeper(pid), within_s=_BURIAL_S)
+        else:  # they are children of init now, and told by their token alone
+            until = self._clock.now() + _BURIAL_S
+            while processes.kill_by_token(self.token) and self._clock.now() < until:
+                pass
         runs, self._runs = self._runs, {}
         why = StopReason.KEEPER_DIED if self.ended_by is None else StopReason.INTERRUPTED
         for run in runs.values():

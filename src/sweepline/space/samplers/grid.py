@@ -1,36 +1,27 @@
-"""The grid: combinations by index, constraints by table, equal ones merged. Never a list of combinations in memory."""
+"""The grid: combinations by index, constraints by table, equal ones merged. Never a list of combinations in memory.
+
+A combination is handled as its indexes, one into each axis, because a million dicts of values would not fit:
+constraints are asked once for each value of the axes that they name, and equal combinations take one bit each.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sweepline.contract.values import same_value
 from sweepline.errors import ConfigError
 from sweepline.space.constraints import Rule
 from sweepline.space.parameters import Parameter
+from sweepline.space.samplers.base import EnumeratedSampler, Tally
 
 Digits = tuple[int, ...]
 """A combination as one index into each axis."""
 
 _MAX_BITMAP_BITS = 2**28
 _MAX_AXIS_HELD = 10_000
-
-
-@dataclass
-class Tally:
-    """How many combinations were walked, and what became of them."""
-
-    n_walked: int = 0
-    n_skipped: int = 0
-    n_merged: int = 0
-
-    @property
-    def n_kept(self) -> int:
-        return self.n_walked - self.n_skipped - self.n_merged
 
 
 class Grid:
@@ -171,6 +162,23 @@ class Grid:
             return True
 
         return is_new
+
+
+class GridSampler(EnumeratedSampler):
+    """Proposes every combination of a grid, the last parameter varying fastest."""
+
+    def __init__(self, grid: Grid) -> None:
+        super().__init__()
+        self.grid = grid
+
+    def walk(self, tally: Tally) -> Iterator[dict[str, Any]]:
+        """Yield what remains after constraints."""
+        return map(self.grid.params, self.grid.walk(tally))
+
+    def count(self, tally: Tally) -> Iterator[None]:
+        """Walk indexes alone."""
+        for _ in self.grid.walk(tally):
+            yield
 
 
 def _walk_digits(sizes: Sequence[int]) -> Iterator[Digits]:

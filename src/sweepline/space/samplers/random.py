@@ -13,14 +13,15 @@ from sweepline.runs import canonical_json
 from sweepline.space.constraints import Rule
 from sweepline.space.distributions import Quantized
 from sweepline.space.parameters import Parameter
-from sweepline.space.samplers.grid import Grid, Tally
+from sweepline.space.samplers.base import EnumeratedSampler, Tally
+from sweepline.space.samplers.grid import Grid
 
 MAX_REJECTED_IN_A_ROW = 10_000
 MAX_REPEATED_IN_A_ROW = 1_000
 MAX_ENUMERATED = 1_000_000
 
 
-class Draws:
+class RandomSampler(EnumeratedSampler):
     """An endless (or, in a finite space, complete) series of distinct combinations.
 
     The value of a parameter at draw *i* depends on (seed, parameter name, i) alone, so that adding a parameter or
@@ -28,6 +29,7 @@ class Draws:
     """
 
     def __init__(self, parameters: Mapping[str, Parameter], rules: Sequence[Rule], seed: int) -> None:
+        super().__init__()
         self.parameters = parameters
         self.rules = tuple(rules)
         self.seed = seed

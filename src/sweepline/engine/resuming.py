@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from typing import TYPE_CHECKING
 
 from sweepline.programs.sourcecode import SourceCode, changed_files, describe_change
 from sweepline.recording.events import RunRecord
-from sweepline.runs import SUCCESSFUL
-
-if TYPE_CHECKING:
-    from sweepline.engine.loop import SweepOptions
 
 
 def describe_edit(records: Mapping[str, RunRecord], planned: Set[str]) -> str:
@@ -20,9 +15,7 @@ def describe_edit(records: Mapping[str, RunRecord], planned: Set[str]) -> str:
     return f"sweep changed: {n_kept} runs kept, {n_gone} no longer in the sweep, {len(planned) - n_kept} new"
 
 
-def describe_resume(
-    records: Mapping[str, RunRecord], planned: Set[str] | None, *, options: SweepOptions
-) -> Iterator[str]:
+def describe_resume(records: Mapping[str, RunRecord], planned: Set[str] | None, *, retry_failed: bool) -> Iterator[str]:
     """Yield what a start finds: runs done, interrupted and to do."""
     if not records:
         return
@@ -31,11 +24,11 @@ def describe_resume(
         return
     kept = [record for run_id, record in records.items() if run_id in planned]
     n_new = len(planned) - len(kept)
-    n_finished = sum(record.state in SUCCESSFUL for record in kept)
+    n_finished = sum(record.has_result for record in kept)
     n_open = sum(record.goes_on for record in kept)
     n_failed = len(kept) - n_finished - n_open
-    n_again = n_failed if options.retry_failed else 0
-    hint = "" if options.retry_failed else " (--retry-failed runs them again)"
+    n_again = n_failed if retry_failed else 0
+    hint = "" if retry_failed else " (--retry-failed runs them again)"
     failed = f", {n_failed} failed{hint}" if n_failed else ""
     yield f"resuming: {n_finished} finished, {n_open} interrupted{failed}, {n_new + n_open + n_again} to do"
 

@@ -1,0 +1,57 @@
+"""The log of a sweep as a file."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from io import FileIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweepline.contract.text import printable
+from sweepline.errors import RecordError
+
+if TYPE_CHECKING:
+    pass
+
+
+class LogFile:
+    """The sweep's log: what the terminal shows, in plain text, each line with its time.
+
+    What is written before it is opened is for the terminal alone: a start that is refused leaves no log.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: FileIO | None = None
+        self._n_lost = 0
+
+    def open(self) -> None:
+        """Make the file.
+
+        Raises:
+            RecordError: it cannot be made.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._file = FileIO(os.open(self.path, flags, 0o644), "ab")
+        except OSError as error:
+            raise RecordError(f"{self.path}: cannot be written: {error.strerror}") from None
+
+    def write_line(self, text: str) -> None:
+        """Write one line, with the time of day; what a full disk does not take is counted and told later."""
+        if self._file is None:
+            return
+        lost = f"({self._n_lost} lines could not be written)\n" if self._n_lost else ""
+        try:
+            self._file.write(f"{lost}{datetime.now():%H:%M:%S} {printable(text)}\n".encode(errors="backslashreplace"))
+        except OSError:
+            self._n_lost += 1
+        else:
+            self._n_lost = 0
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()

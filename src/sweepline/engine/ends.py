@@ -1,0 +1,173 @@
+"""Ends: slots are freed first, then output is read, then the end is written down, and then it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sweepline.engine.diskpause import blame_full_disk, has_room
+from sweepline.engine.progress import ActiveRun
+from sweepline.engine.retries import Retry
+from sweepline.engine.state import SweepState
+from sweepline.errors import DiskFullError
+from sweepline.executors.base import Exit, RunHandle
+from sweepline.programs.usage import find_hint
+from sweepline.runs import Run, RunOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldEnd:
+    """A run that has ended and is not in the books yet."""
+
+    active: ActiveRun
+    exit: Exit
+    was_shared: bool
+
+
+class Ends:
+    """Takes ends from the executor to the books. ``is_reading`` while output is left to be read."""
+
+    def __init__(self, sweep: SweepState) -> None:
+        self._sweep = sweep
+        self._held: list[_HeldEnd] = []
+        self._uncommitted: list[RunHandle] = []
+        self._to_go_again: dict[str, Retry] = {}  # each waits until the attempt before it is in the books
+        self._first_log_tail: Sequence[str] = ()
+        self._is_usage_told = False
+        self.is_reading = False
+
+    @property
+    def are_recorded(self) -> bool:
+        """Whether every end is in the books, or is held because the disk does not take it."""
+        return not self._sweep.book.has_uncommitted
+
+    @property
+    def are_held(self) -> bool:
+        """Whether ends wait for their output to be read, or for room on the disk."""
+        return bool(self._held)
+
+    @property
+    def go_again(self) -> bool:
+        """Whether runs go again as soon as their ends are in the books."""
+        return bool(self._to_go_again)
+
+    def collect(self) -> None:
+        """Take the ends that have come and free their slots; the loop refills them before anything is written out."""
+        sweep = self._sweep
+        ended = [(active, done) for active in sweep.active if (done := active.handle.poll()) is not None]
+        for active, done in ended:
+            sweep.active.remove(active)
+            self._held.append(_HeldEnd(active, done, sweep.slots.was_shared(active.slot)))
+            if done.is_slot_lost and active.slot.is_gpu:
+                sweep.slots.write_off(active.slot)
+                self._leave_out(active.slot.device, f"GPU {active.slot.device}: a run on it cannot be killed")
+            else:
+                sweep.slots.give_back(active.slot)
+        self.record()
+
+    def record(self) -> None:
+        """Write down what has ended, as far as its output is read and the disk takes it."""
+        self.is_reading = False
+        if self._held:
+            self._sweep.folder.check_is_there()  # else their output would seem to be empty
+        for end in list(self._held):
+            if not end.active.tail.read_new():
+                self.is_reading = True  # very much of it: the others go first
+                continue
+            try:
+                self._take(end)
+            except DiskFullError as error:
+                self._sweep.pause_or_raise(error)
+                break
+            self._held.remove(end)
+        self._sweep.n_held = len(self._held)
+
+    def _take(self, end: _HeldEnd) -> None:
+        sweep, active, run = self._sweep, end.active, end.active.run
+        outcome = self._read(end)
+        sweep.book.end(run.run_id, active.attempt, outcome)
+        self._uncommitted.append(active.handle)
+        if end.exit.is_warm:
+            sweep.progress.note_warm(sweep.executor.saved_s, prepare_s=sweep.executor.prepare_s)
+        retry = sweep.retries.decide(run, outcome, device=active.slot.device, was_shared=end.was_shared)
+        if retry is not None:
+            self._to_go_again[run.run_id] = retry
+        else:
+            self._tell_guard(outcome)
+        self._hint_at_usage(run, outcome.log_tail)
+        why = sweep.admission.note_end(active.slot, outcome.state) if sweep.admission else None
+        if why is not None:
+            self._leave_out(active.slot.device, why)
+
+    def _read(self, end: _HeldEnd) -> RunOutcome:
+        """Return how a run ended; what a full disk is to blame for is not held against it."""
+        sweep, active = self._sweep, end.active
+        if end.exit.is_disk_full and end.exit.not_started is not None:
+            sweep.pause_or_raise(DiskFullError(end.exit.not_started))
+        outcome = sweep.reader.read(active.run_dir, end.exit, asked=active.asked, measured=active.tail.finish())
+        if end.exit.is_disk_full and outcome.is_blameless:
+            sweep.pause_or_raise(DiskFullError(outcome.reason))
+        excused = blame_full_disk(outcome, sweep.settings.objective)
+        if excused is outcome:
+            return outcome
+        if not sweep.pause.was_on_since(active.started) and has_room(sweep.folder.path):
+            return outcome
+        sweep.pause_or_raise(DiskFullError(excused.reason))
+        return excused
+
+    def commit(self) -> None:
+        """Make recorded ends durable, tell of them, and let go again what does."""
+        sweep = self._sweep
+        ended = sweep.book.commit()
+        for handle in self._uncommitted:
+            handle.release()
+        self._uncommitted.clear()
+        for end in ended:
+            retry = self._to_go_again.pop(end.record.run_id, None)
+            goes_again = retry is not None and sweep.requests.first is None
+            sweep.plan.tell(end.record.params, end.outcome)
+            sweep.progress.add(end.record, goes_again=goes_again)
+            sweep.observer.run_ended(end.record, end.outcome)
+            if retry is not None and goes_again:
+                sweep.backlog.put(retry)
+        for note in sweep.book.take_notes():
+            sweep.say(note)
+        if sweep.book.table.fault is not None:
+            sweep.pause_or_raise(sweep.book.table.fault)
+
+    def settle(self) -> None:
+        """Try a last time to write down what the disk did not take."""
+        self.record()
+        while self.is_reading and not self._sweep.pause.is_on:
+            self.record()
+        self.commit()
+        if self._held:
+            self._sweep.say(
+                f"{len(self._held)} results do not fit on the disk: they are kept in the runs' folders, and the next "
+                "start takes them from there"
+            )
+
+    def _hint_at_usage(self, run: Run, log_tail: Sequence[str]) -> None:
+        sweep = self._sweep
+        hint = None if self._is_usage_told else find_hint(log_tail, run.params, sweep.settings.command)
+        if hint is not None:
+            self._is_usage_told = True
+            sweep.say(hint)
+
+    def _tell_guard(self, outcome: RunOutcome) -> None:
+        guard = self._sweep.guard
+        if outcome.log_tail and not self._first_log_tail:
+            self._first_log_tail = outcome.log_tail
+        if guard.note_end(outcome.state):
+            for line in [guard.halted or "", *(f"    | {line}" for line in self._first_log_tail)]:
+                self._sweep.say(line)
+
+    def _leave_out(self, device: str, why: str) -> None:
+        sweep = self._sweep
+        if device not in sweep.slots.usable:
+            return
+        sweep.slots.take_out_of_service(device)
+        sweep.say(why)
+        if not sweep.slots.usable:
+            sweep.guard.halt("no device is left: nothing more is launched")
+            sweep.say(sweep.guard.halted or "")

@@ -1,0 +1,413 @@
+"""One start of a sweep, from settings to a result: everything is put together here; nothing here draws or parses."""
+
+from __future__ import annotations
+
+import math
+import resource
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sweepline.config.naming import check_owner
+from sweepline.config.sweepfile import SweepSettings
+from sweepline.contract.text import display_path
+from sweepline.engine.backlog import Backlog
+from sweepline.engine.diskpause import DiskPause
+from sweepline.engine.failureguard import FailureGuard
+from sweepline.engine.loop import Loop
+from sweepline.engine.outcome import reader_of
+from sweepline.engine.planfile import build_plan_record
+from sweepline.engine.preflight import check_with_trainer
+from sweepline.engine.preloading import RUNS_WORTH_WARMING, plan_warm_start
+from sweepline.engine.progress import Observer, Progress
+from sweepline.engine.recovery import read_again, recover
+from sweepline.engine.resuming import describe_code, describe_edit, describe_resume
+from sweepline.engine.retries import RetryPolicy
+from sweepline.engine.signals import StopRequests
+from sweepline.engine.state import SweepOptions, SweepState
+from sweepline.engine.tasks import TaskBuilder, source_of
+from sweepline.errors import ConfigError, ExecutorUnavailableError, RecordError
+from sweepline.executors.base import Executor
+from sweepline.executors.local.admission import GpuAdmission, build_admission
+from sweepline.executors.local.executor import LocalExecutor, WarmStart, check_available
+from sweepline.executors.local.gpus import Gpu, read_gpus
+from sweepline.executors.local.slots import Slots, build_slots, thread_budget
+from sweepline.programs.location import missing_program
+from sweepline.recording.book import RecordBook
+from sweepline.recording.events import RunRecord, fold
+from sweepline.recording.folders import SweepFolder
+from sweepline.recording.journal import read_events
+from sweepline.runs import SETTLED
+from sweepline.space.plan import Plan, SearchSpace, count_all
+from sweepline.space.samplers.base import Sampler
+
+_N_DESCRIPTORS = 32
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepResult:
+    """What came of one start.
+
+    ``records`` are the runs that belong to the sweep as it is now, or were asked for beside it, from all its starts;
+    ``started`` those of this start's plan. ``signal`` is what stopped it, None where it went on to its end.
+    """
+
+    settings: SweepSettings
+    folder: SweepFolder
+    csv_path: Path
+    records: Sequence[RunRecord]
+    started: Sequence[RunRecord]
+    signal: int | None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every run of this start has ended as it should."""
+        return self.signal is None and all(record.state in SETTLED for record in self.started)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedSweep:
+    """A start that is thought through, with nothing written yet. ``notes`` are worth saying before it begins.
+
+    ``plan`` holds the runs of this start, ``whole`` those that the sweep file describes. ``records`` are those of
+    earlier starts where the plan depends on them or nothing will be started, else empty.
+    """
+
+    settings: SweepSettings
+    options: SweepOptions
+    plan: Plan
+    whole: Plan
+    slots: Slots
+    gpus: Sequence[Gpu] | None
+    folder: SweepFolder
+    tasks: TaskBuilder
+    records: Mapping[str, RunRecord]
+    notes: Sequence[str]
+
+
+def prepare_sweep(
+    settings: SweepSettings, options: SweepOptions, *, is_dry: bool = False, sampler: Sampler | None = None
+) -> PreparedSweep:
+    """Think a start through: devices, plan, folder. Reads, and writes nothing.
+
+    Raises:
+        SweeplineError: it cannot start.
+    """
+    devices = _devices(settings, options)
+    gpus, trouble, driver_notes = _ask_driver(devices, min_free_mib=options.gpu_free_mib or settings.gpu_free_mib)
+    slots, device_notes = build_slots(
+        devices,
+        runs_per_device=settings.runs_per_device,
+        max_concurrent=options.max_concurrent or settings.max_concurrent,
+        gpus=gpus,
+        trouble=trouble,
+    )
+    folder = SweepFolder(settings.sweep_dir)
+    known_plan = folder.read_plan() or _last_start(folder)
+    check_owner(settings.path, folder.path, known_plan)
+    is_read_here = is_dry or (settings.needs_limit and options.count is not None)
+    records = fold(read_events(folder.journal)) if is_read_here and not options.fresh else {}
+    plan = Plan(_bounded(settings, settings.space, options.count, records), sampler=sampler)
+    is_part = settings.space is not settings.whole
+    whole = Plan(_bounded(settings, settings.whole, options.count, records)) if is_part and sampler is None else plan
+    tasks = TaskBuilder(
+        settings=settings,
+        runs_dir=folder.runs,
+        sweep_token=str(known_plan.get("sweep_token") or secrets.token_hex(3)),
+        threads=thread_budget(settings.threads, slots.n_max),
+        n_slots=slots.n_max,
+    )
+    return PreparedSweep(
+        settings=settings,
+        options=options,
+        plan=plan,
+        whole=whole,
+        slots=slots,
+        gpus=gpus,
+        folder=folder,
+        tasks=tasks,
+        records=records,
+        notes=[*settings.warnings, *driver_notes, *device_notes, *tasks.notes(slots.all)],
+    )
+
+
+def run_sweep(
+    prepared: PreparedSweep,
+    observer: Observer,
+    *,
+    requests: StopRequests | None = None,
+    executor: Executor | None = None,
+) -> SweepResult:
+    """Run what is missing of a sweep, and go on until it has ended or was asked to stop.
+
+    Args:
+        prepared: what :func:`prepare_sweep` returned.
+        observer: who is told; its :meth:`~sweepline.engine.progress.Observer.note` is the one channel of sentences.
+        requests: by which others ask for a stop; signals, where they are caught.
+        executor: where runs execute; processes of this machine by default.
+
+    Raises:
+        SweeplineError: nothing could start, or what happens could no longer be written down.
+    """
+    settings, folder = prepared.settings, prepared.folder
+    _check_startable(prepared)
+    if executor is None:
+        check_available()
+    _check_descriptors(prepared.slots)
+    with _held(prepared) as admission:
+        token = secrets.token_hex(8)
+        doubt = folder.lock(take_over=prepared.options.take_over)
+        folder.keeper_lock.take(token, say=observer.note)
+        folder.keeper_lock.write(token, grace_s=settings.grace_s)
+        check_with_trainer(settings, prepared.plan, prepared.tasks.inherited)
+        observer.begin()
+        for note in [*([doubt] if doubt else []), *prepared.notes]:
+            observer.note(note)
+        tasks, old_plan = _archive(prepared, observer.note)
+        requests = StopRequests() if requests is None else requests
+        executor = executor or _local_executor(folder, token, requests, admission)
+        state = _compose(prepared, tasks, observer=observer, requests=requests, admission=admission, executor=executor)
+        loop = Loop(state)
+        _take_stock(state, prepared.whole, old_plan)
+        if isinstance(executor, LocalExecutor):
+            executor.warm = _plan_warm_start(prepared, has_to_do=loop.starts.has_to_do)
+        _begin(state)
+        with requests:
+            loop.run()
+        return SweepResult(
+            settings=settings,
+            folder=folder,
+            csv_path=state.book.table.path,
+            records=state.records,
+            started=state.started_records,
+            signal=requests.first,
+        )
+
+
+@contextmanager
+def _held(prepared: PreparedSweep) -> Iterator[GpuAdmission | None]:
+    """Hold the leases of GPUs; let go of them, and of the folder's locks, at the end."""
+    min_free_mib = prepared.options.gpu_free_mib or prepared.settings.gpu_free_mib
+    admission = build_admission(
+        prepared.slots.all, prepared.gpus, min_free_mib=min_free_mib, sweep=prepared.settings.name
+    )
+    prepared.slots.admission = admission
+    try:
+        yield admission
+    finally:
+        if admission is not None:
+            admission.close()
+        prepared.folder.unlock()
+
+
+def _archive(prepared: PreparedSweep, say: Say) -> tuple[TaskBuilder, dict[str, Any] | None]:
+    """Set aside what shall be, and say what is found; return what builds tasks, and the plan of the start before."""
+    folder, settings, tasks = prepared.folder, prepared.settings, prepared.tasks
+    if folder.finished_archive is not None:
+        say(f"an earlier --fresh was cut off; all of it is in {display_path(folder.finished_archive)}")
+    if prepared.options.fresh:
+        tasks = replace(tasks, sweep_token=secrets.token_hex(3))
+        archived = folder.archive(csv=settings.csv_path, table_label=settings.table_label)
+        if archived:
+            say(f"--fresh: earlier records moved to {display_path(archived)}")
+    old_plan = folder.read_plan()
+    if old_plan is None and folder.journal.exists():
+        say("plan.json was missing or damaged; written anew")
+    return tasks, old_plan
+
+
+def _compose(
+    prepared: PreparedSweep,
+    tasks: TaskBuilder,
+    *,
+    observer: Observer,
+    requests: StopRequests,
+    admission: GpuAdmission | None,
+    executor: Executor,
+) -> SweepState:
+    settings, options, folder, plan = prepared.settings, prepared.options, prepared.folder, prepared.plan
+    has_earlier = folder.journal.exists() or any(folder.runs.iterdir())
+    planned = _ids_of(plan) if has_earlier else None
+    book = RecordBook(
+        folder,
+        csv=settings.csv_path,
+        sweep=settings.table_label,
+        params=list(dict.fromkeys([*settings.whole.parameters, *settings.space.parameters])),
+        metrics=settings.logged_metrics,
+        reserved=settings.reserved_metrics,
+    )
+    return SweepState(
+        settings=settings,
+        options=options,
+        plan=plan,
+        folder=folder,
+        slots=prepared.slots,
+        tasks=tasks,
+        book=book,
+        reader=reader_of(settings),
+        source=source_of(settings),
+        observer=observer,
+        requests=requests,
+        progress=Progress(plan, settings.objective),
+        guard=FailureGuard(max_failures=options.max_failures, keep_going=options.keep_going),
+        retries=RetryPolicy(settings.retry, goes_smaller=settings.on_oom == "retry_smaller"),
+        backlog=Backlog(count=options.count),
+        pause=DiskPause(folder.path),
+        executor=executor,
+        admission=admission,
+        planned=planned,
+        whole=planned if prepared.whole is plan else _ids_of(prepared.whole),
+    )
+
+
+def _local_executor(
+    folder: SweepFolder, token: str, requests: StopRequests, admission: GpuAdmission | None
+) -> LocalExecutor:
+    held = [folder.keeper_lock.fd, *(admission.leases.fds if admission else ())]
+    return LocalExecutor(
+        watched=lambda: [requests.wakeup_fd, *(admission.watched if admission else ())],
+        held=[fd for fd in held if fd is not None],
+        token=token,
+    )
+
+
+def _plan_warm_start(prepared: PreparedSweep, *, has_to_do: Callable[[int], bool]) -> WarmStart | None:
+    """Return how runs start warm, where that is asked for or there are enough of them."""
+    mode = prepared.options.start or prepared.settings.start
+    warm = plan_warm_start(prepared.settings, mode)
+    n_worth_it = RUNS_WORTH_WARMING * prepared.slots.n_max if mode == "auto" else 1
+    return warm if warm is not None and has_to_do(n_worth_it) else None
+
+
+def _take_stock(state: SweepState, whole: Plan, old_plan: Mapping[str, Any] | None) -> None:
+    """Bring the records up to date with the files as they are now, and say what that changes.
+
+    What the records were read by stays that of the start before until they have been read again.
+    """
+    settings, folder, book, source = state.settings, state.folder, state.book, state.source
+    source.digest()
+    new_plan = build_plan_record(
+        settings,
+        whole,
+        old=old_plan,
+        sweep_token=state.tasks.sweep_token,
+        slots=state.slots,
+        threads=state.tasks.threads,
+        code=source.files,
+    )
+    old = old_plan or {}
+    folder.write_plan(new_plan | {"reading": (old or new_plan).get("reading")})
+    folder.freeze(settings.source)
+    plan = state.plan
+    notes = recover(
+        book, state.reader, planned=lambda: {run.run_id: run for run in plan.runs()} if plan.is_small else {}
+    )
+    if old.get("reading") not in (None, new_plan["reading"]):
+        notes.append(read_again(book, state.reader))
+    if state.whole is not None:
+        book.mark_membership(state.whole)
+    for note in [*notes, *book.open_table()]:
+        state.say(note)
+    folder.write_plan(new_plan)
+    if old and old.get("search") != new_plan["search"] and state.whole is not None:
+        state.say(describe_edit(book.records, state.whole))
+    for line in describe_resume(book.records, state.planned, retry_failed=state.options.retry_failed):
+        state.say(line)
+    for line in describe_code(state.records, book.codes, source):
+        state.say(line)
+
+
+def _begin(state: SweepState) -> None:
+    """Write down that this start begins, and count what earlier ones did."""
+    state.progress.load(state.started_records, retry_failed=state.options.retry_failed)
+    state.progress.walk_plan()
+    for record in state.book.records.values():
+        if record.outcome is not None:
+            state.plan.tell(record.params, record.outcome)
+    state.book.begin(sweep=state.settings.name, sweep_file=state.settings.path, sweep_token=state.tasks.sweep_token)
+    state.book.note_code(state.source.digest(), state.source.files)
+
+
+def _devices(settings: SweepSettings, options: SweepOptions) -> str | Sequence[int | str]:
+    if not options.devices:
+        return settings.devices
+    return options.devices if options.devices in ("auto", "cpu") else options.devices.split(",")
+
+
+def _ask_driver(
+    devices: str | Sequence[int | str], *, min_free_mib: int | None
+) -> tuple[Sequence[Gpu] | None, str, list[str]]:
+    """Return the machine's GPUs where they matter, why they cannot be told, and what is worth saying about them."""
+    if devices == "cpu":
+        return None, "", []
+    try:
+        gpus, trouble = read_gpus()
+    except ExecutorUnavailableError as error:
+        if devices == "auto":
+            raise
+        return None, "", [f"{error}: nothing is known of the GPUs"]
+    is_blind = gpus is None and min_free_mib is not None and devices != "auto"
+    notes = ["gpu_free_mib: no GPU driver answers here, free memory is not checked"] if is_blind else []
+    return gpus, trouble, notes
+
+
+def _last_start(folder: SweepFolder) -> Mapping[str, Any]:
+    """Return what the journal says of the last start, for when ``plan.json`` does not; empty where there was none."""
+    last: Mapping[str, Any] = {}
+    try:
+        for event in read_events(folder.journal):
+            if event["ev"] == "sweep_start":
+                last = event
+    except RecordError:  # whoever writes it says so
+        return last
+    return last
+
+
+def _bounded(
+    settings: SweepSettings, space: SearchSpace, count: int | None, records: Mapping[str, RunRecord]
+) -> SearchSpace:
+    """Bound an endless search by what ``count`` adds to what is recorded."""
+    if not settings.needs_limit or count is None:
+        return space
+    n_ended = sum(record.is_ended for record in records.values())
+    return replace(space, limit=math.ceil((n_ended + count) / Plan(space).n_seeds))
+
+
+def _ids_of(plan: Plan) -> set[str] | None:
+    """Return the ids of all runs; None where making them would take longer than they are worth."""
+    return {run.run_id for run in plan.runs()} if plan.is_small else None
+
+
+def _check_startable(prepared: PreparedSweep) -> None:
+    """Say before anything starts that the program is not there, or that there is nothing to run, or no end to it."""
+    settings, plan = prepared.settings, prepared.plan
+    problem = missing_program(settings.command)
+    if problem:
+        own, here = settings.experiment_dir, Path.cwd()
+        places = f"{here}" if own.resolve() == here.resolve() else f"{own} and {here}"
+        looked = f"; looked in {places}" if "not found" in problem else ""
+        raise ConfigError(f"{display_path(settings.path)}: {problem}{looked}")
+    if not plan.is_enumerable:
+        return
+    if settings.needs_limit and prepared.options.count is None:
+        raise ConfigError(
+            f"{display_path(settings.path)}: random search needs an end: set samples or run_cap, or --count N"
+        )
+    if next(plan.runs(), None) is None:
+        count_all(plan)
+        raise ConfigError(f"{display_path(settings.path)}: no runs to plan")
+
+
+def _check_descriptors(slots: Slots) -> None:
+    """Say before anything starts that there are too few file descriptors."""
+    needed = _N_DESCRIPTORS + 3 * len(slots.all)  # of each slot a lease and two logs, which the keeper holds
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit < needed:
+        raise ExecutorUnavailableError(
+            f"a sweep with {len(slots.all)} slots needs {needed} file descriptors, the limit is {limit}: "
+            "raise it with ulimit -n, or lower max_concurrent"
+        )

@@ -1,0 +1,100 @@
+"""Starting: which run is next, on which slot, and what is written down before its process exists."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from sweepline.engine.progress import ActiveRun
+from sweepline.engine.recovery import format_start, start_fields
+from sweepline.engine.state import SweepState
+from sweepline.errors import RecordError, record_error
+from sweepline.executors.local.slots import Slot
+from sweepline.programs.sourcecode import changed_files
+from sweepline.recording.events import EXTRA, IN_SWEEP, RunRecord
+from sweepline.runs import SETTLED, Run, State
+
+
+class Starts:
+    """Fills free slots, from the runs that go again and then from the plan."""
+
+    def __init__(self, sweep: SweepState) -> None:
+        self._sweep = sweep
+
+    def runs_to_do(self) -> Iterator[Run]:
+        """Yield the runs of the plan that have no end that stands."""
+        sweep = self._sweep
+        for run in sweep.plan.runs():
+            record = sweep.book.records.get(run.run_id)
+            is_under_way = record is not None and record.state == State.RUNNING  # the same combination, drawn twice
+            if is_under_way or sweep.backlog.holds(run.run_id):
+                continue
+            if record is None or record.goes_on or self._is_retried(record):
+                yield run
+
+    def has_to_do(self, n: int) -> bool:
+        """Whether at least ``n`` runs are left for this start."""
+        count = self._sweep.options.count
+        wanted = n if count is None else min(n, count)
+        return wanted == n and sum(1 for _ in itertools.islice(self.runs_to_do(), n)) == n
+
+    def _is_retried(self, record: RunRecord) -> bool:
+        return self._sweep.options.retry_failed and record.state not in SETTLED
+
+    def fill_slots(self) -> None:
+        """Start runs until no slot is free, none is left, or nothing shall be started now."""
+        sweep = self._sweep
+        if sweep.admission is not None:
+            sweep.admission.poll()
+        while not sweep.is_stopping and not sweep.pause.is_on:
+            found = sweep.backlog.take(sweep.slots)
+            if found is None:
+                break
+            retry, slot = found
+            try:
+                self._start(retry.run, slot)
+            except (OSError, RecordError) as error:
+                sweep.slots.give_back(slot)
+                sweep.backlog.put_back(retry)
+                if isinstance(error, OSError):
+                    error = record_error(sweep.folder.run_dir(retry.run.run_id), "cannot be written", error)
+                sweep.pause_or_raise(error)
+        if sweep.admission is not None:
+            for note in sweep.admission.take_notes():
+                sweep.say(note)
+
+    def _start(self, run: Run, slot: Slot) -> None:
+        sweep, record = self._sweep, self._sweep.book.records.get(run.run_id)
+        attempt, n_tries = (record.attempt + 1, record.n_tries) if record else (1, 0)
+        goes_on = record is not None and record.goes_on
+        run_dir = sweep.folder.make_run_dir(run.run_id, attempt, keeps_output=goes_on)
+        sized = sweep.retries.with_recommended_size(run, record)
+        in_sweep = IN_SWEEP if sweep.whole is None or run.run_id in sweep.whole else EXTRA
+        code = self._code_now()
+        start = start_fields(run, attempt=attempt, device=slot.device, code=code, in_sweep=in_sweep)
+        task = sweep.tasks.prepare(
+            sized, slot, run_dir, attempt=attempt, n_tries=n_tries, start_line=format_start(start)
+        )
+        sweep.book.start(start)  # first the journal, then the process: a run that nobody knows of would be lost
+        active = ActiveRun(
+            run=run,
+            attempt=attempt,
+            slot=slot,
+            handle=sweep.executor.submit(task),
+            run_dir=run_dir,
+            tail=sweep.reader.follow(run_dir),
+            asked=sweep.tasks.overrides(sweep.tasks.expand(sized), slot),
+        )
+        sweep.active.append(active)
+        sweep.observer.run_started(active)
+
+    def _code_now(self) -> str:
+        """Return which code a run that starts now executes; say so when the program was edited since the last start."""
+        sweep = self._sweep
+        before = sweep.source.files
+        code = sweep.source.digest()
+        if sweep.source.files != before:
+            sweep.book.note_code(code, sweep.source.files)
+            changed = ", ".join(changed_files(before, sweep.source.files))
+            sweep.say(f"{changed}: edited while the sweep runs; runs from here on execute what it is now")
+        return code

@@ -1,0 +1,110 @@
+"""What one start of a sweep is made of. Its parts act on it: ``starts``, ``ends``, ``watching`` and the ``loop``."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass, field
+
+from sweepline.config.sweepfile import SweepSettings
+from sweepline.engine.backlog import Backlog
+from sweepline.engine.diskpause import DiskPause
+from sweepline.engine.failureguard import FailureGuard
+from sweepline.engine.outcome import OutcomeReader
+from sweepline.engine.progress import ActiveRun, Observer, Progress
+from sweepline.engine.retries import RetryPolicy
+from sweepline.engine.signals import StopRequests
+from sweepline.engine.tasks import TaskBuilder
+from sweepline.errors import DiskFullError, RecordError
+from sweepline.executors.base import Executor
+from sweepline.executors.local.admission import GpuAdmission
+from sweepline.executors.local.slots import Slots
+from sweepline.programs.sourcecode import SourceCode
+from sweepline.recording.book import RecordBook
+from sweepline.recording.events import REMOVED, RunRecord
+from sweepline.recording.folders import SweepFolder
+from sweepline.space.plan import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions:
+    """What is asked of one start, beside what the sweep file says; None: as the file says.
+
+    ``count`` bounds how many runs are started, ``n_max_failures`` after how many failures nothing more is launched.
+    """
+
+    devices: str | None = None
+    max_concurrent: int | None = None
+    gpu_free_mib: int | None = None
+    start: str | None = None
+    count: int | None = None
+    max_failures: int | None = None
+    retry_failed: bool = False
+    keep_going: bool = False
+    fresh: bool = False
+    take_over: bool = False
+
+
+@dataclass(kw_only=True)
+class SweepState:
+    """One start of a sweep.
+
+    ``plan`` holds the runs of this start, ``planned`` their ids and ``whole`` those of all runs that the sweep file
+    describes; None where there are too many to tell, or where they are not known before they are proposed. Recorded
+    runs beside these stay in the books, uncounted.
+    """
+
+    settings: SweepSettings
+    options: SweepOptions
+    plan: Plan
+    folder: SweepFolder
+    slots: Slots
+    tasks: TaskBuilder
+    book: RecordBook
+    reader: OutcomeReader
+    source: SourceCode
+    observer: Observer
+    requests: StopRequests
+    progress: Progress
+    guard: FailureGuard
+    retries: RetryPolicy
+    backlog: Backlog
+    pause: DiskPause
+    executor: Executor
+    admission: GpuAdmission | None = None
+    planned: Set[str] | None = None
+    whole: Set[str] | None = None
+    active: list[ActiveRun] = field(default_factory=list)
+    n_held: int = 0
+    """Ends that the disk has not taken yet."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether nothing more is launched: a signal, a drain, or too many failures."""
+        return self.requests.first is not None or self.requests.is_draining or self.guard.halted is not None
+
+    @property
+    def records(self) -> list[RunRecord]:
+        """The recorded runs that belong to the sweep as it is now, and those that were asked for beside it."""
+        return [record for record in self.book.records.values() if record.in_sweep != REMOVED]
+
+    @property
+    def started_records(self) -> list[RunRecord]:
+        """The recorded runs of this start's plan."""
+        known = self.book.records.values()
+        return [record for record in known if self.planned is None or record.run_id in self.planned]
+
+    def say(self, text: str) -> None:
+        """Tell a person."""
+        self.observer.note(text)
+
+    def pause_or_raise(self, error: RecordError) -> None:
+        """Pause when there is no room on the disk.
+
+        Raises:
+            RecordError: any other fault of the disk; nothing can be written down any more.
+        """
+        if not isinstance(error, DiskFullError):
+            self.folder.check_is_there()  # says it better, if that is why
+            raise error
+        if self.pause.begin():
+            self.say(self.pause.describe(self.n_held))

@@ -1,0 +1,43 @@
+"""Watching runs under way: their output as it grows, and the proof that their overrides arrived."""
+
+from __future__ import annotations
+
+import time
+
+from sweepline.engine.outcome import find_difference, has_effective_config
+from sweepline.engine.progress import ActiveRun
+from sweepline.engine.state import SweepState
+from sweepline.executors.base import StopReason
+
+WATCH_S = 0.5
+"""How often output is read, whatever the display's rate: a wrong override costs as much of a run, a log is read at once
+at the end anyway."""
+
+
+class Watching:
+    """Reads the logs of active runs. ``due`` is the monotonic time of the next look."""
+
+    def __init__(self, sweep: SweepState) -> None:
+        self._sweep = sweep
+        self.due = time.monotonic()
+
+    def look(self) -> None:
+        """Read what active runs have written since the last look, where it is time to."""
+        now = time.monotonic()
+        if now < self.due:
+            return
+        self.due = now + WATCH_S
+        note = self._sweep.folder.check_is_there()
+        if note is not None:
+            self._sweep.say(note)
+        for active in self._sweep.active:
+            active.tail.read_new()
+            self._check_overrides(active)
+
+    def _check_overrides(self, active: ActiveRun) -> None:
+        """Stop a run as soon as its effective config shows that an override did not arrive."""
+        if active.asked is None or active.is_proof_settled or not has_effective_config(active.run_dir):
+            return
+        active.is_proof_settled = True
+        if find_difference(active.run_dir, active.asked, is_own=self._sweep.settings.command.is_native):
+            active.handle.cancel(StopReason.OVERRIDE_NOT_APPLIED)
