@@ -164,7 +164,9 @@ def test_a_further_attempt_is_told_as_such(tmp_path: Path) -> None:
 def test_a_failure_is_followed_by_the_last_lines_of_its_log() -> None:
     lines: list[str] = []
     failed = ended(state=State.FAILED, reason="broke")
-    LineDisplay(lines.append).run_ended(failed, RunOutcome(state=State.FAILED, log_tail=[f"line {i}" for i in range(20)]))
+    LineDisplay(lines.append).run_ended(
+        failed, RunOutcome(state=State.FAILED, log_tail=[f"line {i}" for i in range(20)])
+    )
     assert lines[1:] == [f"    | line {i}" for i in range(15, 20)]
 
 

@@ -13,11 +13,12 @@ from sweepline.contract.text import display_path
 from sweepline.errors import ConfigError
 from sweepline.reports.batch_size import write_plots
 
+HELP = "the batch size that fits and the efficient one: sweepline batch-size -- key=value ..."
 HISTORY = "--history"
 NO_PLOT = "--no-plot"
 
 
-def batch_size_command(argv: Sequence[str]) -> int:
+def run_with_words(argv: Sequence[str]) -> int:
     """Try sizes, or with ``--history FOLDER`` only draw what is known; return the exit code.
 
     Raises:

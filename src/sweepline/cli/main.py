@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import errno
-import json
+import importlib
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 
 from sweepline import __version__
 from sweepline.contract.text import printable
@@ -23,80 +23,49 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _DISK_ERRORS = (*_FULL, errno.EROFS, errno.EIO)
 
 
+_COMMANDS = ("run", "train", "batch-size", "status", "best", "verify", "rebuild-csv", "repair", "schema")
+"""Each is a file of this package, with ``HELP`` and either ``add_arguments`` and ``run``, or ``run_with_words``."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the ``sweepline`` command; return its exit code."""
     prepare_streams()
     argv = list(sys.argv[1:] if argv is None else argv)
-    if argv[:1] == ["train"]:
-        os.execv(sys.executable, [sys.executable, "-m", "sweepline.training", *argv[1:]])
-    if argv[:1] == ["batch-size"]:
-        from sweepline.cli.batch_size import batch_size_command
-
-        return _guard(lambda: batch_size_command(argv[1:]))
     return _guard(lambda: _dispatch(argv))
 
 
 def orchestrate(argv: Sequence[str] | None, *, default_sweep: Path) -> int:
     """Run ``orchestrate_sweep.py``: the command ``run`` with a sweep file of its own; return the exit code."""
-    from sweepline.cli.run import add_arguments, run_command
+    from sweepline.cli import run
 
     prepare_streams()
     parser = argparse.ArgumentParser(description="Run a sweep of train_single.py.", allow_abbrev=False)
-    add_arguments(parser, default_sweep=default_sweep)
+    run.add_arguments(parser, default_sweep=default_sweep)
     args = parser.parse_args(argv)
-    return _guard(lambda: run_command(args))
+    return _guard(lambda: run.run(args))
 
 
 def _dispatch(argv: Sequence[str]) -> int:
-    from sweepline.cli import checking, reading
-    from sweepline.cli.run import add_arguments, run_command
-
+    """Run the command that is named first; of the others only their names are needed, or what they are for."""
+    chosen = argv[0] if argv and argv[0] in _COMMANDS else None
+    if chosen is not None:
+        command = _load(chosen)
+        if hasattr(command, "run_with_words"):
+            return int(command.run_with_words(argv[1:]))
     parser = argparse.ArgumentParser(
         prog="sweepline", description="Hyperparameter sweeps that lose nothing.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"sweepline {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="run a sweep file, or go on with it")
-    add_arguments(run, default_sweep=None)
-    commands.add_parser(
-        "train", help="one run of the built-in trainer: sweepline train -- key=value ...", add_help=False
-    )
-    commands.add_parser(
-        "batch-size",
-        help="the batch size that fits and the efficient one: sweepline batch-size -- key=value ...",
-        add_help=False,
-    )
-    status = commands.add_parser("status", help="how a sweep stands")
-    reading.add_target(status)
-    best = commands.add_parser("best", help="the best configurations, mean ± std over seeds")
-    reading.add_target(best)
-    best.add_argument("--metric", metavar="NAME", help="rank by this metric instead of the sweep's objective")
-    best.add_argument("--goal", choices=["minimize", "maximize"])
-    verify = commands.add_parser("verify", help="check that nothing was lost: journal, table, run folders, processes")
-    reading.add_target(verify)
-    rebuild = commands.add_parser("rebuild-csv", help="write runs.csv anew from the journal")
-    reading.add_target(rebuild)
-    repair = commands.add_parser("repair", help="make a damaged or lost journal anew from the run folders")
-    reading.add_target(repair)
-    commands.add_parser("schema", help="print the JSON schema of sweep files, for editors")
-    args = parser.parse_args(argv)
-    handlers: dict[str, Callable[[argparse.Namespace], int]] = {
-        "run": run_command,
-        "status": reading.status_command,
-        "best": reading.best_command,
-        "verify": checking.verify_command,
-        "rebuild-csv": checking.rebuild_csv_command,
-        "repair": checking.repair_command,
-        "schema": lambda _: _print_schema(),
-    }
-    return handlers[args.command](args)
+    for name in _COMMANDS:
+        own = commands.add_parser(name, help=_load(name).HELP if chosen is None else None)
+        if name == chosen:
+            command.add_arguments(own)
+    return int(command.run(parser.parse_args(argv)))
 
 
-def _print_schema() -> int:
-    from sweepline.config.jsonschema import json_schema
-
-    print(json.dumps(json_schema(), indent=2))
-    return 0
+def _load(name: str) -> ModuleType:
+    return importlib.import_module(f"sweepline.cli.{name.replace('-', '_')}")
 
 
 def _guard(command: Callable[[], int]) -> int:

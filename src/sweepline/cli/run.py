@@ -25,10 +25,11 @@ from sweepline.executors.local.slots import Slots
 if TYPE_CHECKING:
     from sweepline.display.lines import Observers
 
+HELP = "run a sweep file, or go on with it"
 EXIT_INCOMPLETE, EXIT_SIGNAL_BASE = 1, 128
 
 
-def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None) -> None:
+def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None = None) -> None:
     """Declare the arguments of a sweep."""
     shown = display_path(default_sweep) if default_sweep else "sweep.yaml"
     parser.add_argument(
@@ -77,7 +78,7 @@ def _positive(text: str) -> int:
     return number
 
 
-def run_command(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Run (or print) the sweep that the arguments name; return the exit code.
 
     Raises:
@@ -92,7 +93,7 @@ def run_command(args: argparse.Namespace) -> int:
     with Terminal(sys.stdout) as terminal:
         log_path = _unused_log(settings.experiment_dir / "outputs")
         with _observers(args, settings, prepared.slots, log_path, terminal) as observer:
-            result = run_sweep(prepared, observer, requests=StopSignals(is_final=True))
+            result = run_sweep(prepared, observer, requests=StopSignals(is_final=True), owns_process=True)
         from sweepline.cli.summary import print_summary
 
         print_summary(result, log_path, write_line=terminal.write_line)

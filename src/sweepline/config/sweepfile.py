@@ -15,8 +15,9 @@ from sweepline.config.naming import find_experiment_dir, name_sweep
 from sweepline.config.parameters import NamedParameter, parameter_names, read_parameters
 from sweepline.config.schema import SweepModel, WandbModel
 from sweepline.config.validation import validate
+from sweepline.contract.text import display_path
 from sweepline.contract.values import parse_override
-from sweepline.contract.yamlfile import KeyPath, read_yaml
+from sweepline.contract.yamlfile import KeyPath, parse_yaml, read_yaml
 from sweepline.errors import ConfigError, did_you_mean
 from sweepline.programs.arguments import format_python
 from sweepline.programs.command import NATIVE_PROGRAM, Command
@@ -89,18 +90,21 @@ class SweepSettings:
         return self.experiment_dir / "outputs" / self.name
 
 
-def load_sweep(path: Path, *, fixed: Sequence[str] = (), is_strict: bool = False) -> SweepSettings:
+def load_sweep(
+    path: Path, *, text: str | None = None, fixed: Sequence[str] = (), is_strict: bool = False
+) -> SweepSettings:
     """Read and check a sweep file.
 
     Args:
         path: the sweep file.
+        text: what it holds; with it the file need not be there, but its folder, to which other paths are relative.
         fixed: ``key=value`` texts; each fixes a parameter for every run.
         is_strict: treat W&B's warnings as errors.
 
     Raises:
         ConfigError: with every fault of the file, each naming file, line and key.
     """
-    document = read_yaml(path)
+    document = read_yaml(path) if text is None else parse_yaml(text, display_path(path))
     if document.value is None:
         raise ConfigError(f"{document.path}: the file is empty; it needs at least 'parameters:'")
     if not isinstance(document.value, Mapping):
@@ -115,14 +119,17 @@ def load_sweep(path: Path, *, fixed: Sequence[str] = (), is_strict: bool = False
             read_parameters(raw, faults, ("parameters",))
     faults.raise_if_any()
     assert model is not None
-    return _Reader(Path(os.path.normpath(path.absolute())), model, faults, fixed).read()
+    return _Reader(Path(os.path.normpath(path.absolute())), model, faults, fixed, text=text).read()
 
 
 class _Reader:
     """Turns a validated model into settings; one method per concern, all faults into one place."""
 
-    def __init__(self, path: Path, model: SweepModel, faults: Faults, fixed: Sequence[str]) -> None:
+    def __init__(
+        self, path: Path, model: SweepModel, faults: Faults, fixed: Sequence[str], *, text: str | None
+    ) -> None:
         self.path, self.model, self.faults, self.fixed = path, model, faults, fixed
+        self.source = path.read_bytes() if text is None else text.encode()
         items = [str(item) for item in model.command or ()]
         self.experiment_dir = find_experiment_dir(path, model.program or NATIVE_PROGRAM, items)
 
@@ -147,7 +154,7 @@ class _Reader:
             path=self.path,
             experiment_dir=self.experiment_dir,
             name=self._name(),
-            source=self.path.read_bytes(),
+            source=self.source,
             whole=whole,
             space=space,
             command=command,

@@ -404,5 +404,26 @@ def format_history(points: Iterable[MetricPoint]) -> str:
     return text.getvalue()
 
 
+def read_history(text: str) -> list[MetricPoint]:
+    """Undo :func:`format_history`; cells that hold no number are left out.
+
+    Raises:
+        ValueError: it is no CSV.
+    """
+    try:
+        rows = list(csv.DictReader(io.StringIO(text)))
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
+    return [_point((name, cell) for name, cell in row.items() if name and _is_number(cell)) for row in rows]
+
+
+def _is_number(cell: object) -> bool:
+    try:
+        float(cell)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def _cells(values: Mapping[str, float], names: Sequence[str]) -> list[str]:
     return [repr(values[name]) if name in values else "" for name in names]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sweepline.analysis.ranking import rank_configs
 from sweepline.config.naming import check_owner
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract.text import display_path
@@ -62,6 +63,19 @@ class SweepResult:
     records: Sequence[RunRecord]
     started: Sequence[RunRecord]
     signal: int | None
+
+    @property
+    def path(self) -> Path:
+        """The folder of everything that the sweep wrote."""
+        return self.folder.path
+
+    @property
+    def best(self) -> Mapping[str, Any] | None:
+        """The parameters of the best configuration, mean over seeds; None without an objective or a result."""
+        objective = self.settings.objective
+        ranked = rank_configs([record for record in self.records if record.belongs], objective)
+        has_any = bool(ranked) and objective is not None and objective.name in ranked[0].means
+        return dict(ranked[0].params) if has_any else None
 
     @property
     def is_complete(self) -> bool:
@@ -141,6 +155,7 @@ def run_sweep(
     *,
     requests: StopRequests | None = None,
     executor: Executor | None = None,
+    owns_process: bool = False,
 ) -> SweepResult:
     """Run what is missing of a sweep, and go on until it has ended or was asked to stop.
 
@@ -149,6 +164,7 @@ def run_sweep(
         observer: who is told; its :meth:`~sweepline.engine.progress.Observer.note` is the one channel of sentences.
         requests: by which others ask for a stop; signals, where they are caught.
         executor: where runs execute; processes of this machine by default.
+        owns_process: whether this process is there for the sweep alone, so that it may adopt what a dead keeper leaves.
 
     Raises:
         SweeplineError: nothing could start, or what happens could no longer be written down.
@@ -169,7 +185,7 @@ def run_sweep(
             observer.note(note)
         tasks, old_plan = _archive(prepared, observer.note)
         requests = StopRequests() if requests is None else requests
-        executor = executor or _local_executor(folder, token, requests, admission)
+        executor = executor or _local_executor(folder, token, requests, admission, owns_process=owns_process)
         state = _compose(prepared, tasks, observer=observer, requests=requests, admission=admission, executor=executor)
         loop = Loop(state)
         _take_stock(state, prepared.whole, old_plan)
@@ -265,13 +281,19 @@ def _compose(
 
 
 def _local_executor(
-    folder: SweepFolder, token: str, requests: StopRequests, admission: GpuAdmission | None
+    folder: SweepFolder,
+    token: str,
+    requests: StopRequests,
+    admission: GpuAdmission | None,
+    *,
+    owns_process: bool,
 ) -> LocalExecutor:
     held = [folder.keeper_lock.fd, *(admission.leases.fds if admission else ())]
     return LocalExecutor(
         watched=lambda: [requests.wakeup_fd, *(admission.watched if admission else ())],
         held=[fd for fd in held if fd is not None],
         token=token,
+        adopts_orphans=owns_process,
     )
 
 

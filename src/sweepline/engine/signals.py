@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -27,6 +28,9 @@ def stop_as_exit() -> Iterator[None]:
     def leave(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's, and whoever runs a sweep in another stops it by a request
+        return
     previous = {number: signal.signal(number, leave) for number in _not_ignored((signal.SIGTERM, signal.SIGHUP))}
     try:
         yield

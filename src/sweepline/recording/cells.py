@@ -84,3 +84,21 @@ def read_rows(content: bytes) -> tuple[list[str], list[dict[str, str]]]:
     if len(set(header)) != len(header):
         raise ValueError("a column stands twice in the header")
     return header, [dict(zip(header, cells, strict=True)) for cells in rows]
+
+
+def read_cell(cell: str) -> Any:
+    """Return what a cell says: a number, a boolean, text; None for an empty one and for a parameter that is null."""
+    if cell in ("", NULL):
+        return None
+    if cell.startswith("'"):
+        return cell[1:]
+    if cell in ("True", "False"):
+        return cell == "True"
+    try:
+        return int(cell)
+    except ValueError:
+        pass
+    try:
+        return float(cell)
+    except ValueError:
+        return cell

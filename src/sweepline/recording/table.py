@@ -55,6 +55,21 @@ RETRY_S = 10.0  # before a table that could not be written is tried again
 LOCK_TRIES = 50
 
 
+def tabulate(records: Iterable[RunRecord], *, sweep: str) -> tuple[list[str], list[list[Any]]]:
+    """Return the header and the rows of a table of runs that have ended, with values instead of cells."""
+    ended = [record for record in records if has_row(record)]
+    params = list(dict.fromkeys(name for record in ended for name in record.params if name != "seed"))
+    metrics = list(dict.fromkeys(name for record in ended for name in record.metrics))
+    header = RunTable(Path("runs.csv"), sweep=sweep, params=params, metrics=metrics).header
+    rows = []
+    for record in ended:
+        assert record.outcome is not None
+        leading = [read(record, record.outcome) for _, read in _COLUMNS]
+        values = [*(record.params.get(name) for name in params), *(record.metrics.get(name) for name in metrics)]
+        rows.append([sweep, *leading, *values])
+    return header, rows
+
+
 class RunTable:
     """The file and what stands in it.
 

@@ -1,0 +1,139 @@
+"""What programs and notebooks use: start a sweep and get its result, load runs and their histories into pandas.
+
+Nothing here sets up signals or changes the process, so that all of it works in a thread. ``import sweepline`` is
+enough; pandas is imported by what returns a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from sweepline.config.sweepfile import SweepSettings
+from sweepline.config.sweepfile import load_sweep as load_sweep_file
+from sweepline.contract.metrics import format_metric_line
+from sweepline.display.lines import LineDisplay
+from sweepline.engine.progress import Observer
+from sweepline.engine.recorded import open_recorded, read_points, table_label
+from sweepline.engine.session import SweepResult, prepare_sweep
+from sweepline.engine.session import run_sweep as run_prepared
+from sweepline.engine.signals import StopRequests
+from sweepline.engine.state import SweepOptions
+from sweepline.errors import ConfigError, RecordError
+from sweepline.executors.base import Executor
+from sweepline.recording.cells import read_cell, read_rows
+from sweepline.recording.table import tabulate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SweepSource = str | Path | Mapping[str, Any]
+"""A sweep file, a folder that holds a ``sweep.yaml``, or what would stand in one."""
+
+
+def load_sweep(source: SweepSource, *, folder: str | Path = ".", fixed: Sequence[str] = ()) -> SweepSettings:
+    """Read and check a sweep file.
+
+    Args:
+        source: the file or its folder, or its content as a mapping, which needs a ``name``.
+        folder: where a mapping would stand: its paths are relative to it, and its records go below it.
+        fixed: ``key=value`` texts, each of which fixes a parameter for every run.
+
+    Raises:
+        ConfigError: with every fault of it.
+    """
+    if isinstance(source, Mapping):
+        if not source.get("name"):
+            raise ConfigError("a sweep that is no file needs a 'name': its records are kept under it")
+        text = yaml.safe_dump(dict(source), sort_keys=False, allow_unicode=True)
+        return load_sweep_file(Path(folder) / f"{source['name']}.yaml", text=text, fixed=fixed)
+    path = Path(source)
+    return load_sweep_file(path / "sweep.yaml" if path.is_dir() else path, fixed=fixed)
+
+
+def run_sweep(
+    source: SweepSource,
+    *,
+    folder: str | Path = ".",
+    fixed: Sequence[str] = (),
+    observer: Observer | None = None,
+    stop: StopRequests | None = None,
+    executor: Executor | None = None,
+    **options: Any,
+) -> SweepResult:
+    """Run what is missing of a sweep, and return how it stands then.
+
+    Args:
+        source: see :func:`load_sweep`; ``folder`` and ``fixed`` as well.
+        folder: see :func:`load_sweep`.
+        fixed: see :func:`load_sweep`.
+        observer: who is told what happens; by default a line is printed for each event.
+        stop: its :meth:`~StopRequests.request` stops the sweep, from any thread.
+        executor: where runs execute; processes of this machine by default.
+        options: those of the command ``sweepline run``, as :class:`SweepOptions` names them.
+
+    Raises:
+        SweeplineError: nothing could start.
+    """
+    unknown = sorted(options.keys() - set(SweepOptions.__dataclass_fields__))
+    if unknown:
+        raise ConfigError(f"no such option: {unknown[0]}; there are {', '.join(SweepOptions.__dataclass_fields__)}")
+    prepared = prepare_sweep(load_sweep(source, folder=folder, fixed=fixed), SweepOptions(**options))
+    return run_prepared(prepared, observer or LineDisplay(print), requests=stop, executor=executor)
+
+
+def load_runs(source: str | Path) -> pd.DataFrame:
+    """Return the runs of a sweep that have ended, a row each: what ``runs.csv`` holds, with the types that values have.
+
+    Args:
+        source: a sweep file, a sweep's folder, or a ``runs.csv`` alone, whose texts are told from numbers as far as the
+            table marks them.
+
+    Raises:
+        SweeplineError: nothing was run there, or it cannot be read.
+    """
+    import pandas as pd
+
+    path = Path(source)
+    if path.suffix == ".csv":
+        try:
+            header, cells = read_rows(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise RecordError(f"{path}: cannot be read: {error}") from None
+        return pd.DataFrame([{name: read_cell(cell) for name, cell in row.items()} for row in cells], columns=header)
+    found = open_recorded(path)
+    header, rows = tabulate(found.records.values(), sweep=table_label(found))
+    return pd.DataFrame(rows, columns=header)
+
+
+def load_history(source: str | Path) -> pd.DataFrame:
+    """Return the metrics of all runs over time, a row for each run and point.
+
+    Columns are ``run_id``, ``run_name``, where the point is (``epoch``, ``step``, ``samples``; as far as it was told),
+    and a metric each.
+
+    Args:
+        source: a sweep file, or a sweep's folder.
+
+    Raises:
+        SweeplineError: nothing was run there, or it cannot be read.
+    """
+    import pandas as pd
+
+    found = open_recorded(Path(source))
+    rows: list[dict[str, Any]] = []
+    for record in found.records.values():
+        own = {"run_id": record.run_id, "run_name": record.name}
+        rows += [{**own, **point.place, **point.values} for point in read_points(found, record)]
+    return pd.DataFrame(rows, columns=None if rows else ["run_id", "run_name"])
+
+
+def log_metrics(values: Mapping[str, float] | None = None, /, **more: float) -> None:
+    """Print a METRIC line, which a sweep reads: ``log_metrics(loss=0.5, epoch=3)``.
+
+    ``epoch``, ``step`` and ``samples`` say where the point is. Names that are no Python names stand in ``values``.
+    """
+    print(format_metric_line({**(values or {}), **more}), flush=True)

@@ -1,0 +1,36 @@
+"""``sweepline verify``: what a folder promises, checked."""
+
+from __future__ import annotations
+
+import argparse
+
+from sweepline.cli.target import add_target
+from sweepline.contract.text import display_path
+from sweepline.engine.recorded import csv_path, find_sweep, table_label
+from sweepline.engine.verify import check_invariants
+from sweepline.errors import RecordError
+
+HELP = "check that nothing was lost: journal, table, run folders, processes"
+_MAX_FAULTS_SHOWN = 10
+
+add_arguments = add_target
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print every invariant of a sweep's folder; return 0 when all hold."""
+    found = find_sweep(args.sweep)
+    folder = found.folder
+    is_running = folder.is_locked()
+    if is_running:
+        raise RecordError(f"{display_path(folder.path)}: the sweep is running; verify it when it has ended")
+    if is_running is None:
+        print("note   locks do not work here: make sure that the sweep does not run")
+    n_faults = 0
+    for invariant in check_invariants(folder.path, csv_path=csv_path(found), table_label=table_label(found)):
+        print(f"{'ok    ' if not invariant.faults else 'BROKEN'} {invariant.name}: {invariant.promise}")
+        for fault in invariant.faults[:_MAX_FAULTS_SHOWN]:
+            print(f"       {fault}")
+        if len(invariant.faults) > _MAX_FAULTS_SHOWN:
+            print(f"       and {len(invariant.faults) - _MAX_FAULTS_SHOWN} more")
+        n_faults += len(invariant.faults)
+    return 1 if n_faults else 0
