@@ -16,6 +16,7 @@ import pytest
 
 from sweepline.engine.outcome import OutcomeReader
 from sweepline.engine.recovery import recover, start_fields
+from sweepline.executors.local.executor import LocalExecutor
 from sweepline.recording.book import RecordBook
 from sweepline.recording.events import RunRecord
 from sweepline.recording.folders import SweepFolder
@@ -249,7 +250,7 @@ def test_a_row_appended_after_a_rebuild_lands_in_the_new_file(table: RunTable) -
 def open_book(folder: SweepFolder) -> RecordBook:
     """Open the books of a sweep as a start of it does."""
     book = RecordBook(folder, csv=None, sweep="toys", params=["lr"], metrics=["loss"])
-    recover(book, OutcomeReader())
+    recover(book, OutcomeReader(), LocalExecutor())
     book.open_table()
     return book
 

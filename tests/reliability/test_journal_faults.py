@@ -22,6 +22,7 @@ from sweepline.engine.outcome import OutcomeReader
 from sweepline.engine.recovery import recover, start_fields
 from sweepline.engine.verify import check_invariants
 from sweepline.errors import RecordError
+from sweepline.executors.local.executor import LocalExecutor
 from sweepline.recording.book import RecordBook
 from sweepline.recording.events import RunRecord, fold
 from sweepline.recording.folders import SweepFolder
@@ -48,7 +49,7 @@ def faults_of(folder: Path) -> list[str]:
 def open_book(folder: Path) -> tuple[RecordBook, list[str]]:
     """Open the books as a start of a sweep does; return them and what is said."""
     book = book_of(folder)
-    return book, [*recover(book, OutcomeReader()), *book.open_table()]
+    return book, [*recover(book, OutcomeReader(), LocalExecutor())[1], *book.open_table()]
 
 
 def run_of(number: int) -> Run:

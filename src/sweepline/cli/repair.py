@@ -11,6 +11,7 @@ from sweepline.engine.outcome import OutcomeReader, reader_of
 from sweepline.engine.recorded import find_sweep, open_book
 from sweepline.engine.recovery import recover
 from sweepline.engine.repair import repair_journal
+from sweepline.executors.local.executor import LocalExecutor
 from sweepline.space.plan import Plan
 
 HELP = "make a damaged or lost journal anew from the run folders"
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
         book = open_book(found)
         n_known = len(book.records)
         reader = OutcomeReader() if settings is None else reader_of(settings)
-        notes = recover(book, reader, planned=lambda: planned)
+        _, notes = recover(book, reader, LocalExecutor(), planned=lambda: planned)
         if planned:
             book.mark_membership(planned.keys())
         if folder.read_plan() is None and found.plan:

@@ -1,18 +1,24 @@
-"""The files in the folder of a run by name. Names alone, standard library only: the keeper imports them too.
+"""The files in the folder of a run: their names, and how a run was started. The standard library alone, for the keeper.
 
-The sweep writes ``command.txt`` and ``overrides.yaml``, the keeper the logs and ``exit.json``; a program that proves
-its overrides writes ``config.yaml`` and then ``config.sha256``; ``metrics.csv`` is the program's, else the sweep's.
+At most five are the sweep's own, and none is empty. The sweep writes ``command.txt``, and ``overrides.yaml`` for
+programs that read it (ours, and those that use W&B); the keeper the logs and ``exit.json``. A program that proves its
+overrides writes ``config.yaml`` and then ``config.sha256``. ``metrics.csv`` is the program's own, else the sweep's.
 """
 
 from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 STDOUT, STDERR = "stdout.log", "stderr.log"
 EXIT_FILE = "exit.json"
 COMMAND = "command.txt"
 OVERRIDES = "overrides.yaml"
 ENVIRONMENT = "env.json"
+"""What a run by hand was started in; older versions of the sweep wrote it for every run."""
 ARGS_JSON = "args.json"
-WANDB_PARAMS = "wandb-params.yaml"
 EFFECTIVE_CONFIG, CONFIG_HASH = "config.yaml", "config.sha256"
 METRICS = "metrics.csv"
 
@@ -27,3 +33,21 @@ BATCH_SIZE_STATE = "batch_size.json"
 """With which size a run of our trainer goes on after a stop."""
 
 KEPT_ACROSS_ATTEMPTS = (CHECKPOINTS, ATTEMPTS, BATCH_SIZE_STATE)
+
+_START = "# run "
+
+
+def format_start(fields: Mapping[str, Any]) -> str:
+    """Return the last line of a run's ``command.txt``, a comment: how its latest attempt was started."""
+    return f"{_START}{json.dumps(fields)}\n"
+
+
+def read_start_line(run_dir: Path) -> dict[str, Any] | None:
+    """Undo :func:`format_start`; None where no attempt was started, or an older version has started it."""
+    try:
+        with (run_dir / COMMAND).open(encoding="utf-8", errors="surrogateescape") as file:
+            lines = [line for line in file if line.startswith(_START)]
+        found = json.loads(lines[-1].removeprefix(_START)) if lines else None
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None

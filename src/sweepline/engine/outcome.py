@@ -15,7 +15,7 @@ from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract import outofmemory
 from sweepline.contract.files import write_whole
 from sweepline.contract.metrics import Measured, MetricReader, format_history
-from sweepline.contract.runfolder import CONFIG_HASH, EFFECTIVE_CONFIG, EXIT_FILE, METRICS, OVERRIDES
+from sweepline.contract.runfolder import CONFIG_HASH, EFFECTIVE_CONFIG, EXIT_FILE, METRICS, OVERRIDES, read_start_line
 from sweepline.contract.text import one_line
 from sweepline.contract.values import flatten, same_value
 from sweepline.contract.yamlfile import read_yaml
@@ -25,6 +25,7 @@ from sweepline.engine.logtail import LogTail, build_tail
 from sweepline.engine.wandbfile import find_wandb_files, read_wandb_metrics
 from sweepline.errors import ConfigError, DiskFullError, record_error
 from sweepline.executors.base import Exit, StopReason
+from sweepline.programs.wandb import read_wandb_params
 from sweepline.runs import UNSUCCESSFUL, Objective, RunOutcome, State
 
 OVERRIDE_NOT_APPLIED = "override not applied"
@@ -167,10 +168,11 @@ def _add_wandb(
 
 
 def _write_history(run_dir: Path, measured: Measured) -> None:
+    """Write ``metrics.csv``, unless the program has, or is one that logs to W&B: its history is in W&B's own file."""
     if not measured.points or run_dir.is_symlink():  # nothing is written through a link
         return
     try:
-        if (run_dir / METRICS).exists():
+        if (run_dir / METRICS).exists() or (run_dir / OVERRIDES).exists():
             return
         write_whole(run_dir / METRICS, format_history(measured.points).encode(), is_durable=False)
     except OSError as error:
@@ -238,12 +240,16 @@ def has_effective_config(run_dir: Path) -> bool:
 
 
 def read_asked(run_dir: Path) -> Mapping[str, Any] | None:
-    """Return the overrides that a run of our trainer was started with."""
+    """Return what a run was started with: our trainer's overrides by dotted name, another program's arguments."""
     try:
         value = read_yaml(run_dir / OVERRIDES).value
     except ConfigError:
+        started = read_start_line(run_dir)
+        return None if started is None else started["params"]
+    if not isinstance(value, Mapping):
         return None
-    return value if isinstance(value, Mapping) else None
+    of_wandb = read_wandb_params(value)
+    return value if of_wandb is None else of_wandb
 
 
 def find_difference(run_dir: Path, asked: Mapping[str, Any], *, is_own: bool = True) -> str | None:

@@ -7,31 +7,23 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sweepline.contract.runfolder import ATTEMPTS, EXIT_FILE, OVERRIDES
+from sweepline.contract.runfolder import ATTEMPTS, EXIT_FILE, OVERRIDES, read_start_line
 from sweepline.contract.yamlfile import read_yaml
 from sweepline.engine.outcome import OutcomeReader, discard_own_history
 from sweepline.errors import ConfigError
-from sweepline.executors.base import Exit
+from sweepline.executors.base import Attempt, Executor, Exit, RunHandle
 from sweepline.executors.local.exits import read_exit
+from sweepline.programs.wandb import RUN_ID as WANDB_RUN_ID
 from sweepline.recording.book import RecordBook
 from sweepline.recording.events import IN_SWEEP, RunRecord
 from sweepline.runs import Run, RunOutcome, State
 
-_START = "# run "
-
-
-def format_start(fields: Mapping[str, Any]) -> str:
-    """Return the first line of a run's ``overrides.yaml``, a comment: the fields of its ``run_start`` event.
-
-    The values of the parameters stand below it, in the file itself, but for those in which macros are replaced there.
-    """
-    params = fields["params"]
-    unexpanded = {name: value for name, value in params.items() if isinstance(value, str) and "${" in value}
-    return f"{_START}{json.dumps({**fields, 'params': list(params), 'unexpanded': unexpanded})}\n"
+_OLDER_START = "# run "
 
 
 def start_fields(run: Run, *, attempt: int, device: str, code: str = "", in_sweep: str = IN_SWEEP) -> dict[str, Any]:
@@ -59,18 +51,15 @@ def _tell_second(second: int) -> str:
 def read_start(run_dir: Path, planned: Mapping[str, Run]) -> dict[str, Any] | None:
     """Return the fields of the ``run_start`` event of the attempt in a folder; None where nothing tells them.
 
-    A folder that an older version wrote is told by the plan.
+    A folder that the first version wrote is told by the plan.
     """
-    try:
-        with (run_dir / OVERRIDES).open(encoding="utf-8", errors="surrogateescape") as file:
-            first = file.readline()
-        values = read_yaml(run_dir / OVERRIDES).value or {}
-        fields: dict[str, Any] = json.loads(first.removeprefix(_START)) if first.startswith(_START) else {}
-        if fields:
-            values |= fields.pop("unexpanded", {})
-            return fields | {"params": {name: values[name] for name in fields["params"]}}
-    except (OSError, ConfigError, ValueError, KeyError, TypeError):
-        pass  # as good as no file: what is planned may tell it
+    fields = read_start_line(run_dir)
+    if fields is not None:
+        fields.pop(WANDB_RUN_ID, None)
+        return fields
+    older = _read_older_start(run_dir)
+    if older is not None:
+        return older
     found = read_exit(run_dir)
     run_id = run_dir.parent.parent.name if run_dir.parent.name == ATTEMPTS else run_dir.name
     run = planned.get(run_id)
@@ -79,25 +68,57 @@ def read_start(run_dir: Path, planned: Mapping[str, Run]) -> dict[str, Any] | No
     return start_fields(run, attempt=found[0], device="")
 
 
-def recover(book: RecordBook, reader: OutcomeReader, *, planned: Callable[[], Mapping[str, Run]] = dict) -> list[str]:
-    """End what a dead orchestrator left open, and record what it did not; return sentences worth saying.
+def _read_older_start(run_dir: Path) -> dict[str, Any] | None:
+    """Return what stood on top of ``overrides.yaml``: the names of parameters there, their values below it."""
+    try:
+        with (run_dir / OVERRIDES).open(encoding="utf-8", errors="surrogateescape") as file:
+            first = file.readline()
+        if not first.startswith(_OLDER_START):
+            return None
+        fields: dict[str, Any] = json.loads(first.removeprefix(_OLDER_START))
+        values = (read_yaml(run_dir / OVERRIDES).value or {}) | fields.pop("unexpanded", {})
+        return fields | {"params": {name: values[name] for name in fields["params"]}}
+    except (OSError, ConfigError, ValueError, KeyError, TypeError):
+        return None  # as good as no file: what is planned may tell it
 
-    ``planned`` gives the runs of the plan by id, for folders of runs that do not tell it themselves.
+
+@dataclass(frozen=True, slots=True)
+class Survivor:
+    """A run that outlived its orchestrator, where its executor still has it."""
+
+    record: RunRecord
+    handle: RunHandle
+
+
+def recover(
+    book: RecordBook,
+    reader: OutcomeReader,
+    executor: Executor,
+    *,
+    planned: Callable[[], Mapping[str, Run]] = dict,
+) -> tuple[list[Survivor], list[str]]:
+    """End what a dead orchestrator left open, and record what it did not.
+
+    ``planned`` gives the runs of the plan by id, for folders of runs that do not tell it themselves. Returns what lives
+    on, and sentences worth saying.
     """
-    for record in list(book.records.values()):
-        if record.state == State.RUNNING:
-            book.end(record.run_id, record.attempt, _outcome_of(record, book, reader))
+    left_open = [record for record in book.records.values() if record.state == State.RUNNING]
+    found = executor.recover(
+        [Attempt(run_id=r.run_id, attempt=r.attempt, run_dir=book.folder.run_dir(r.run_id)) for r in left_open]
+    )
+    survivors: list[Survivor] = []
+    for record in left_open:
+        end = found.get(record.run_id)
+        if end is None:
+            outcome = RunOutcome(state=State.INTERRUPTED, reason="the sweep ended before this run did")
+        elif isinstance(end, Exit):
+            outcome = reader.read_kept(book.folder.run_dir(record.run_id), end)
+        else:
+            survivors.append(Survivor(record, end))
+            continue
+        book.end(record.run_id, record.attempt, outcome)
     note = _take_in_unrecorded(book, reader, planned)
-    return [*book.take_notes(), *([note] if note else [])]
-
-
-def _outcome_of(record: RunRecord, book: RecordBook, reader: OutcomeReader) -> RunOutcome:
-    """Return the end of a run that nobody recorded: by its ``exit.json``, else interrupted."""
-    run_dir = book.folder.run_dir(record.run_id)
-    found = read_exit(run_dir)
-    if found is None or found[0] != record.attempt:
-        return RunOutcome(state=State.INTERRUPTED, reason="the sweep ended before this run did")
-    return reader.read_kept(run_dir, found[1])
+    return survivors, [*book.take_notes(), *([note] if note else [])]
 
 
 def _take_in_unrecorded(

@@ -24,7 +24,7 @@ from sweepline.engine.planfile import build_plan_record
 from sweepline.engine.preflight import check_with_trainer
 from sweepline.engine.preloading import RUNS_WORTH_WARMING, plan_warm_start
 from sweepline.engine.progress import Observer, Progress
-from sweepline.engine.recovery import read_again, recover
+from sweepline.engine.recovery import Survivor, read_again, recover
 from sweepline.engine.resuming import describe_code, describe_edit, describe_resume
 from sweepline.engine.retries import RetryPolicy
 from sweepline.engine.signals import StopRequests
@@ -188,7 +188,8 @@ def run_sweep(
         executor = executor or _local_executor(folder, token, requests, admission, owns_process=owns_process)
         state = _compose(prepared, tasks, observer=observer, requests=requests, admission=admission, executor=executor)
         loop = Loop(state)
-        _take_stock(state, prepared.whole, old_plan)
+        for survivor in _take_stock(state, prepared.whole, old_plan):
+            loop.starts.adopt(survivor)
         if isinstance(executor, LocalExecutor):
             executor.warm = _plan_warm_start(prepared, has_to_do=loop.starts.has_to_do)
         _begin(state)
@@ -305,8 +306,8 @@ def _plan_warm_start(prepared: PreparedSweep, *, has_to_do: Callable[[int], bool
     return warm if warm is not None and has_to_do(n_worth_it) else None
 
 
-def _take_stock(state: SweepState, whole: Plan, old_plan: Mapping[str, Any] | None) -> None:
-    """Bring the records up to date with the files as they are now, and say what that changes.
+def _take_stock(state: SweepState, whole: Plan, old_plan: Mapping[str, Any] | None) -> list[Survivor]:
+    """Bring the records up to date with the files as they are now, and say what that changes; return what lives on.
 
     What the records were read by stays that of the start before until they have been read again.
     """
@@ -324,9 +325,13 @@ def _take_stock(state: SweepState, whole: Plan, old_plan: Mapping[str, Any] | No
     old = old_plan or {}
     folder.write_plan(new_plan | {"reading": (old or new_plan).get("reading")})
     folder.freeze(settings.source)
+    folder.write_environment(state.tasks.describe_environment(state.slots.all))
     plan = state.plan
-    notes = recover(
-        book, state.reader, planned=lambda: {run.run_id: run for run in plan.runs()} if plan.is_small else {}
+    survivors, notes = recover(
+        book,
+        state.reader,
+        state.executor,
+        planned=lambda: {run.run_id: run for run in plan.runs()} if plan.is_small else {},
     )
     if old.get("reading") not in (None, new_plan["reading"]):
         notes.append(read_again(book, state.reader))
@@ -341,6 +346,7 @@ def _take_stock(state: SweepState, whole: Plan, old_plan: Mapping[str, Any] | No
         state.say(line)
     for line in describe_code(state.records, book.codes, source):
         state.say(line)
+    return survivors
 
 
 def _begin(state: SweepState) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
+from sweepline.engine.outcome import read_asked
 from sweepline.engine.progress import ActiveRun
-from sweepline.engine.recovery import format_start, start_fields
+from sweepline.engine.recovery import Survivor, start_fields
 from sweepline.engine.state import SweepState
 from sweepline.errors import RecordError, record_error
+from sweepline.executors.base import StopReason
 from sweepline.executors.local.slots import Slot
 from sweepline.programs.sourcecode import changed_files
 from sweepline.recording.events import EXTRA, IN_SWEEP, RunRecord
@@ -72,9 +74,7 @@ class Starts:
         in_sweep = IN_SWEEP if sweep.whole is None or run.run_id in sweep.whole else EXTRA
         code = self._code_now()
         start = start_fields(run, attempt=attempt, device=slot.device, code=code, in_sweep=in_sweep)
-        task = sweep.tasks.prepare(
-            sized, slot, run_dir, attempt=attempt, n_tries=n_tries, start_line=format_start(start)
-        )
+        task = sweep.tasks.prepare(sized, slot, run_dir, attempt=attempt, n_tries=n_tries, start=start)
         sweep.book.start(start)  # first the journal, then the process: a run that nobody knows of would be lost
         active = ActiveRun(
             run=run,
@@ -87,6 +87,30 @@ class Starts:
         )
         sweep.active.append(active)
         sweep.observer.run_started(active)
+
+    def adopt(self, survivor: Survivor) -> None:
+        """Go on with a run that outlived its orchestrator; one for which there is no slot is stopped."""
+        sweep, record, handle = self._sweep, survivor.record, survivor.handle
+        run_dir = sweep.folder.run_dir(record.run_id)
+        slot = sweep.slots.take()
+        if slot is None:
+            handle.cancel(StopReason.INTERRUPTED)
+            while (end := handle.poll()) is None:
+                sweep.executor.wait(1.0)
+            sweep.book.end(record.run_id, record.attempt, sweep.reader.read_kept(run_dir, end))
+            return
+        run = Run(run_id=record.run_id, name=record.name, params=record.params, seed=record.seed, index=0)
+        active = ActiveRun(
+            run=run,
+            attempt=record.attempt,
+            slot=slot,
+            handle=handle,
+            run_dir=run_dir,
+            tail=sweep.reader.follow(run_dir),
+            asked=read_asked(run_dir),
+        )
+        sweep.active.append(active)
+        sweep.say(f"{record.name} outlived the sweep that started it, and goes on")
 
     def _code_now(self) -> str:
         """Return which code a run that starts now executes; say so when the program was edited since the last start."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract import variables as names
-from sweepline.contract.runfolder import ARGS_JSON, COMMAND, ENVIRONMENT, OUTPUT_FOLDER, OVERRIDES, WANDB_PARAMS
+from sweepline.contract.runfolder import ARGS_JSON, COMMAND, OUTPUT_FOLDER, OVERRIDES, format_start
 from sweepline.contract.values import format_value
 from sweepline.executors.base import Task
 from sweepline.executors.local.keeper import startup
@@ -22,7 +22,14 @@ from sweepline.executors.local.slots import THREAD_VARIABLES, Slot, device_envir
 from sweepline.programs.interpreter import find_interpreter
 from sweepline.programs.macros import ENVVAR, expand_run_macros, names_run_dir
 from sweepline.programs.sourcecode import SourceCode
-from sweepline.programs.wandb import wandb_environment, wandb_mode, wandb_params, write_wandb_params
+from sweepline.programs.wandb import (
+    PARAMS_PATH,
+    RUN_ID,
+    wandb_environment,
+    wandb_mode,
+    wandb_params,
+    write_wandb_params,
+)
 from sweepline.runs import Run
 
 # mallopt(3): memory freed between two training steps is kept instead of given back and faulted in again.
@@ -129,6 +136,24 @@ class TaskBuilder:
             return frozenset(THREAD_VARIABLES)
         return frozenset(name for name in THREAD_VARIABLES if self.inherited.get(name))
 
+    @functools.cached_property
+    def uses_wandb(self) -> bool:
+        """Whether the program may ask W&B for its parameters: its text says so, or there is none to look at."""
+        command = self.settings.command
+        return not command.is_native and (not command.passes_arguments or source_of(self.settings).mentions(b"wandb"))
+
+    def describe_environment(self, slots: Sequence[Slot]) -> dict[str, Any]:
+        """Return what is the same for all runs: variables that are set, with values, and names of those inherited.
+
+        Values that are inherited may be secrets. What differs between runs stands in their ``command.txt``.
+        """
+        one, other = (
+            self.environment(Run(run_id=name, name=name, params={}, seed=None, index=0), slot)
+            for name, slot in (("a", slots[0]), ("b", slots[-1]))
+        )
+        common = {name: value for name, value in one.items() if other.get(name) == value}
+        return {"set": common, "inherited": sorted(self.inherited.keys() - one.keys())}
+
     def notes(self, slots: Sequence[Slot]) -> list[str]:
         """Return what is worth saying about variables that the user has set."""
         found = []
@@ -159,7 +184,8 @@ class TaskBuilder:
         if run.seed is not None:
             variables[names.SEED] = str(run.seed)
         if not settings.command.is_native:
-            variables["WANDB_SWEEP_PARAM_PATH"] = str(run_dir / WANDB_PARAMS)
+            if self.uses_wandb:
+                variables[PARAMS_PATH] = str(run_dir / OVERRIDES)
             if "MASTER_PORT" not in self.inherited:
                 variables["MASTER_PORT"] = str(self.ports.choose(run.run_id, slot.index))
         return variables | wandb_environment(
@@ -196,17 +222,19 @@ class TaskBuilder:
         if command.uses_args_file:
             steps.append(_writing(run_dir / ARGS_JSON, arguments))
         if command.passes_arguments:
-            del variables["WANDB_SWEEP_PARAM_PATH"]
+            variables.pop(PARAMS_PATH, None)
         else:
-            steps.append(_writing(run_dir / WANDB_PARAMS, wandb_params(arguments)))
+            variables[PARAMS_PATH] = str(run_dir / OVERRIDES)
+            steps.append(_writing(run_dir / OVERRIDES, wandb_params(arguments)))
         steps.append(self._format(self._argv(expanded, slot, variables, reveal=False), variables))
         return " && ".join(steps)
 
-    def prepare(self, run: Run, slot: Slot, run_dir: Path, *, attempt: int, n_tries: int, start_line: str = "") -> Task:
+    def prepare(
+        self, run: Run, slot: Slot, run_dir: Path, *, attempt: int, n_tries: int, start: Mapping[str, Any]
+    ) -> Task:
         """Write the run's files and return its task.
 
-        ``run_dir`` exists; ``start_line`` is a comment on top of ``overrides.yaml``, from which a lost journal can be
-        made anew.
+        ``run_dir`` exists; ``start`` is how the journal tells of this start, from which a lost one can be made anew.
         """
         settings, command = self.settings, self.settings.command
         if self._names_run_dir(run):
@@ -214,16 +242,16 @@ class TaskBuilder:
         run = self.expand(run)
         variables = self.environment(run, slot, n_tries=n_tries)
         arguments = command.arguments(run.params, run.seed)
-        if not command.is_native:
+        if command.uses_args_file:
+            (run_dir / ARGS_JSON).write_text(json.dumps(arguments), encoding="utf-8")
+        if PARAMS_PATH in variables:
             write_wandb_params(run_dir, arguments)
-            if command.uses_args_file:
-                (run_dir / ARGS_JSON).write_text(json.dumps(arguments), encoding="utf-8")
-        overrides = self.overrides(run, slot)
-        text = "".join(f"{format_value(name)}: {format_value(value)}\n" for name, value in overrides.items())
-        _write(run_dir / OVERRIDES, f"{start_line}{text}")
+        elif command.is_native:
+            overrides = self.overrides(run, slot)
+            text = "".join(f"{format_value(name)}: {format_value(value)}\n" for name, value in overrides.items())
+            _write(run_dir / OVERRIDES, text)
         shown = self._format(self._argv(run, slot, variables, reveal=False), variables)
-        _write(run_dir / COMMAND, f"{shown}\n")
-        self._write_environment(run_dir, variables)
+        _write(run_dir / COMMAND, f"{shown}\n{format_start({**start, RUN_ID: variables[RUN_ID]})}")
         argv = self._argv(run, slot, variables, reveal=True)
         return Task(
             run_id=run.run_id,
@@ -263,12 +291,6 @@ class TaskBuilder:
         prefix = [f"{name}={shlex.quote(variables[name])}" for name in names if name in variables]
         words = [shlex.quote(word) for word in argv]
         return f"cd {shlex.quote(str(command.working_dir))} && {' '.join([*prefix, *words])}"
-
-    def _write_environment(self, run_dir: Path, variables: Mapping[str, str]) -> None:
-        """Write what was set, with values, and what was inherited, by name only: values may be secrets."""
-        names = sorted(self.inherited.keys() - variables.keys())
-        text = json.dumps({"set": dict(variables), "inherited": names}, separators=(",\n ", ": "))
-        _write(run_dir / ENVIRONMENT, f"{text}\n")
 
 
 def _write(path: Path, text: str) -> None:

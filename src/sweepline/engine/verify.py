@@ -91,7 +91,7 @@ def _lost_folders(folder: SweepFolder, records: Mapping[str, RunRecord]) -> Iter
             continue
         if not run_dir.is_dir():
             yield f"{record.run_id} ({record.name}): its folder is gone; the journal still has its result"
-        elif not (run_dir / STDOUT).exists():
+        elif _has_lost_output(run_dir):
             yield f"{record.run_id} ({record.name}): {STDOUT} is gone; the journal still has its result"
 
 
@@ -165,3 +165,10 @@ def _run_twice(events: list[dict[str, Any]]) -> Iterator[str]:
             yield f"{event['run']}: started again in attempt {event['attempt']}"
         elif event["ev"] == RUN_END and State(event["state"]) in SETTLED:
             finished.add(event["run"])
+
+
+def _has_lost_output(run_dir: Path) -> bool:
+    """Whether a log is gone that had something in it: the keeper removes those that nothing was written into."""
+    if (run_dir / STDOUT).exists():
+        return False
+    return read_exit(run_dir) is None  # it is not believed where its logs are shorter than it says

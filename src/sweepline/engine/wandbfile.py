@@ -18,8 +18,9 @@ from typing import Any
 
 from sweepline.contract.files import open_plain
 from sweepline.contract.metrics import Measured, MetricPoint, MetricReader, summarize
-from sweepline.contract.runfolder import ENVIRONMENT, STDERR, STDOUT
+from sweepline.contract.runfolder import ENVIRONMENT, STDERR, STDOUT, read_start_line
 from sweepline.contract.text import strip_escapes
+from sweepline.programs.wandb import RUN_ID
 from sweepline.recording.journal import JOURNAL
 
 _FILE_HEADER_BYTES, _BLOCK_BYTES, _RECORD_HEADER = 7, 32 * 1024, struct.Struct("<IHB")
@@ -188,8 +189,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _wandb_id(run_dir: Path) -> str:
-    """Return the id that the run was given, as its ``env.json`` tells it."""
-    try:
+    """Return the id that the run was given, as its folder tells it."""
+    started = read_start_line(run_dir)
+    if started is not None:
+        return str(started.get(RUN_ID, ""))
+    try:  # as older versions wrote it
         return str(json.loads((run_dir / ENVIRONMENT).read_bytes())["set"]["WANDB_RUN_ID"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""

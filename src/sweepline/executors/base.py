@@ -69,13 +69,20 @@ class Exit:
     is_warm: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """An attempt that an earlier orchestrator submitted, and whose end nobody has recorded."""
+
+    run_id: str
+    attempt: int
+    run_dir: Path
+
+
 class RunHandle(Protocol):
     """A submitted run.
 
     Its end is in ``exit.json`` before :meth:`poll` tells it, and on the disk soon after unless it is released first.
     """
-
-    task: Task
 
     def poll(self) -> Exit | None:
         """Return how the run ended, or None while it runs; never blocks."""
@@ -98,6 +105,12 @@ class Executor(Protocol):
 
     def submit(self, task: Task) -> RunHandle:
         """Start a run; one that cannot be started ends with ``Exit.not_started``."""
+
+    def recover(self, attempts: Sequence[Attempt]) -> Mapping[str, RunHandle | Exit]:
+        """Return by run id what became of attempts: how they ended, or those that live on; what is lost is left out.
+
+        Asked once, before anything is submitted.
+        """
 
     def wait(self, timeout_s: float | None) -> None:
         """Block until a run may have ended, a watched descriptor is readable, or the time is over."""

@@ -44,6 +44,11 @@ class SourceCode:
             self._read()
         return self._digest
 
+    def mentions(self, word: bytes) -> bool:
+        """Whether any of the files holds a word, in any case; True where there are no files that could tell."""
+        contents = [content.lower() for _, content in self._walk()]
+        return not contents or any(word in content for content in contents)
+
     def _read(self) -> None:
         contents = dict(self._walk())
         self._seen = {path: _stamp(path) for path in contents}

@@ -14,11 +14,13 @@ from typing import Any
 
 import yaml
 
-from sweepline.contract.runfolder import WANDB_PARAMS
+from sweepline.contract.runfolder import OVERRIDES
 from sweepline.contract.wandbkey import has_wandb_key
 from sweepline.runs import Run
 
 JOB_TYPE = "sweep"
+RUN_ID = "WANDB_RUN_ID"
+PARAMS_PATH = "WANDB_SWEEP_PARAM_PATH"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,7 @@ def wandb_environment(
     variables = {
         "WANDB_RUN_GROUP": settings.group or sweep,
         "WANDB_NAME": f"{settings.name}-{run.name}" if settings.name else run.name,
-        "WANDB_RUN_ID": f"{sweep_token}-{run.run_id}-{n_tries + 1}",
+        RUN_ID: f"{sweep_token}-{run.run_id}-{n_tries + 1}",
         "WANDB_JOB_TYPE": JOB_TYPE,
         "WANDB_RESUME": "allow",
         "WANDB_DIR": str(run_dir),
@@ -80,11 +82,19 @@ def wandb_params(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def write_wandb_params(run_dir: Path, arguments: Mapping[str, Any]) -> dict[str, str]:
     """Write that file; return its variable."""
-    path = run_dir / WANDB_PARAMS
+    path = run_dir / OVERRIDES
     document = wandb_params(arguments)
     try:
         text = yaml.dump(document, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False)
     except UnicodeEncodeError:  # a path that is no UTF-8 stands in a value
         text = json.dumps(document)
     path.write_text(text, encoding="utf-8")
-    return {"WANDB_SWEEP_PARAM_PATH": str(path)}
+    return {PARAMS_PATH: str(path)}
+
+
+def read_wandb_params(document: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Undo :func:`wandb_params`; None where the document is something else."""
+    if "wandb_version" not in document:
+        return None
+    items = {name: item for name, item in document.items() if name != "wandb_version"}
+    return {name: item["value"] for name, item in items.items() if isinstance(item, Mapping) and "value" in item}

@@ -20,6 +20,7 @@ CSV = "runs.csv"
 PLAN = "plan.json"
 FROZEN = "sweep.yaml"
 BEST = "best.yaml"
+ENVIRONMENT = "environment.json"
 ARCHIVE = "archive"
 """The folder of a run that is for its program alone."""
 
@@ -169,6 +170,10 @@ class SweepFolder:
         except OSError as error:
             raise RecordError(f"{self.path / PLAN}: cannot be read: {error.strerror}") from None
         return plan if isinstance(plan, dict) else None
+
+    def write_environment(self, environment: Mapping[str, Any]) -> None:
+        """Write down what surrounds all runs of this start."""
+        write_whole(self.path / ENVIRONMENT, (json.dumps(environment, indent=1) + "\n").encode())
 
     def freeze(self, source: bytes) -> None:
         """Keep the sweep file as it was at this start."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.errors import ExecutorUnavailableError
-from sweepline.executors.base import Exit, StopReason, Task
+from sweepline.executors.base import Attempt, Exit, StopReason, Task
 from sweepline.executors.local.exits import exit_of, read_exit
 from sweepline.executors.local.keeper import processes
 from sweepline.executors.local.keeper.clock import AwakeClock
@@ -143,6 +143,11 @@ class LocalExecutor:
         if self._end_due is None or self._keeper is None:
             return None
         return max(self._end_due, self._heard_at) + _SILENT_S
+
+    def recover(self, attempts: Sequence[Attempt]) -> Mapping[str, Exit]:
+        """Return the ends that the last keeper wrote down; it has died by now, and no run outlives its keeper."""
+        found = {attempt.run_id: (attempt.attempt, read_exit(attempt.run_dir)) for attempt in attempts}
+        return {run_id: end[1] for run_id, (number, end) in found.items() if end is not None and end[0] == number}
 
     def submit(self, task: Task) -> LocalRun:
         """Start a process; one that cannot be started ends with ``Exit.not_started``.

@@ -177,6 +177,8 @@ class KeptRun:
         own_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # a child starts out with our pages
         ended_at = time.monotonic() if self.ended_at is None else self.ended_at
         is_log_lost = self.logs.restore()
+        if not is_unkillable:  # else something may still write into them
+            self.logs.drop_empty()
         return {
             "attempt": self.message.attempt,
             "exit_code": code if code is not None and code >= 0 else None,

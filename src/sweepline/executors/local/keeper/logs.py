@@ -49,6 +49,14 @@ class RunLogs:
                 is_lost = True
         return is_lost
 
+    def drop_empty(self) -> None:
+        """Remove the logs that nothing was written into, as far as their names are still theirs."""
+        for name, fd in zip((STDOUT, STDERR), self.fds, strict=True):
+            path = os.path.join(self.run_dir, name)
+            with suppress(OSError):
+                if os.fstat(fd).st_size == 0 and _is_at(path, fd):
+                    os.unlink(path)
+
     def close(self) -> None:
         """Close them; the run has its own."""
         for fd in self.fds:
