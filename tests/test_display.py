@@ -325,5 +325,6 @@ def test_an_end_that_is_no_failure_prints_no_line_above_the_table(state: State) 
 def test_a_refresh_draws_the_picture_on_the_terminal(tmp_path: Path) -> None:
     live = live_display()
     with live:
+        live.begin()
         live.refresh(progress_of(ended("b", loss=1), active=(active_run(tmp_path),)))
     assert ("adam-lr0.1" in shown(live), "best loss 1  b" in shown(live)) == (True, True)

@@ -49,9 +49,27 @@ def test_a_run_is_told_the_folder_that_it_is_in(tmp_path: Path) -> None:
 
 
 def test_every_variable_that_a_macro_takes_for_the_run_s_own_is_one(tmp_path: Path) -> None:
-    environment = launcher_of(tmp_path).environment(Run(**{**vars_of(run_of(x=1)), "seed": 3}), CPU)
+    launcher = launcher_of(tmp_path, "command: ['${interpreter}', '${program}', '${envvar:WANDB_SWEEP_PARAM_PATH}']\n")
+    environment = launcher.environment(Run(**{**vars_of(run_of(x=1)), "seed": 3}), CPU)
 
     assert set(environment) >= RUN_VARIABLES
+
+
+@pytest.mark.parametrize(
+    ("text", "is_written"), [("print(1)", False), ("import wandb", True), ("from lightning import WandbLogger", True)]
+)
+def test_a_program_that_may_ask_wandb_for_its_parameters_finds_them(
+    tmp_path: Path, text: str, is_written: bool
+) -> None:
+    launcher, run = launcher_of(tmp_path), run_of(x=1)
+    (tmp_path / "t.py").write_text(text)
+    run_dir = launcher.runs_dir / run.run_id
+    run_dir.mkdir(parents=True)
+
+    task = launcher.prepare(run, CPU, run_dir, attempt=1, n_tries=0, start={})
+
+    assert (run_dir / "overrides.yaml").exists() == is_written
+    assert ("WANDB_SWEEP_PARAM_PATH" in task.environ) == is_written
 
 
 def vars_of(run: Run) -> dict[str, Any]:
@@ -137,7 +155,7 @@ def test_a_folder_for_the_program_alone_is_made_when_it_is_named(tmp_path: Path,
     run_dir = launcher.runs_dir / run.run_id
     run_dir.mkdir(parents=True)
 
-    task = launcher.prepare(run, CPU, run_dir, attempt=1, n_tries=0)
+    task = launcher.prepare(run, CPU, run_dir, attempt=1, n_tries=0, start={})
 
     assert (run_dir / "files").is_dir() == has_folder
     assert (f"--out={run_dir / 'files'}" in task.argv) == has_folder
@@ -173,7 +191,7 @@ def test_a_printed_line_gives_a_program_all_that_a_run_of_it_has(tmp_path: Path,
 
     subprocess.run(["bash", "-c", launcher.command_line(run, CPU)], check=True, env=environ, cwd="/")
     by_hand = read_result(result)
-    task = launcher.prepare(run, CPU, run_dir, attempt=1, n_tries=0)
+    task = launcher.prepare(run, CPU, run_dir, attempt=1, n_tries=0, start={})
     subprocess.run(["bash", run_dir / "command.txt"], check=True, env=environ, cwd="/")
 
     assert by_hand[0] == read_result(result)[0] == task.argv[2:]
@@ -194,7 +212,7 @@ def test_a_folder_whose_name_is_no_utf8_is_written_as_it_is(tmp_path: Path) -> N
     run_dir = launcher.runs_dir / run.run_id
     run_dir.mkdir(parents=True)
 
-    task = launcher.prepare(run, CPU, run_dir, attempt=1, n_tries=0)
+    task = launcher.prepare(run, CPU, run_dir, attempt=1, n_tries=0, start={})
 
     assert b"caf\xe9" in (run_dir / "command.txt").read_bytes()
     assert task.argv[-1] == f"--x={run_dir}/files"

@@ -96,10 +96,10 @@ def test_ends_are_counted_by_how_they_ended() -> None:
     progress = progress_of(
         ended("a"), ended("b", State.PRUNED), ended("c", State.FAILED), ended("d", State.SPAWN_ERROR), ended("e")
     )
-    assert (progress.n_finished, progress.n_failed, progress.n_ended) == (3, 2, 5)
+    assert (progress.n_finished, progress.n_pruned, progress.n_failed, progress.n_ended) == (2, 1, 2, 5)
 
 
-@pytest.mark.parametrize("state", [State.INTERRUPTED, State.RUNNING, State.PENDING])
+@pytest.mark.parametrize("state", [State.INTERRUPTED, State.RUNNING])
 def test_a_run_that_goes_on_later_is_not_counted(state: State) -> None:
     progress = progress_of(ended("a", state))
     assert (progress.n_ended, progress.n_session) == (0, 0)

@@ -160,7 +160,7 @@ def read_params(run_dir: Path, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_file_lies_in_the_run_folder(tmp_path: Path) -> None:
-    assert write_wandb_params(tmp_path, {}) == {"WANDB_SWEEP_PARAM_PATH": str(tmp_path / "wandb-params.yaml")}
+    assert write_wandb_params(tmp_path, {}) == {"WANDB_SWEEP_PARAM_PATH": str(tmp_path / "overrides.yaml")}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import yaml
 
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.config.sweepfile import load_sweep as load_sweep_file
-from sweepline.contract.metrics import format_metric_line
+from sweepline.contract.metrics import PLACES, format_metric_line
 from sweepline.display.lines import LineDisplay
 from sweepline.engine.progress import Observer
 from sweepline.engine.recorded import open_recorded, read_points, table_label
@@ -136,4 +136,6 @@ def log_metrics(values: Mapping[str, float] | None = None, /, **more: float) -> 
 
     ``epoch``, ``step`` and ``samples`` say where the point is. Names that are no Python names stand in ``values``.
     """
-    print(format_metric_line({**(values or {}), **more}), flush=True)
+    given = {**(values or {}), **more}
+    place = {name: int(given.pop(name)) for name in PLACES if name in given}
+    print(format_metric_line(given, **place), flush=True)

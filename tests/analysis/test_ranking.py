@@ -112,3 +112,10 @@ def test_values_beyond_all_bounds_are_no_obstacle(values: tuple[float, ...]) -> 
 
 def test_the_seed_is_no_part_of_a_configuration() -> None:
     assert without_seed({"lr": 0.1, "seed": 3}) == {"lr": 0.1}
+
+
+def test_a_pruned_run_is_no_result_however_good_it_looked() -> None:
+    finished = recorded("a", params={"lr": 0.1}, state=State.FINISHED, metrics={"loss": 2.0})
+    pruned = recorded("b", params={"lr": 0.2}, state=State.PRUNED, metrics={"loss": 0.1})
+    (only,) = rank_configs([finished, pruned], Objective(name="loss"))
+    assert only.params == {"lr": 0.1}

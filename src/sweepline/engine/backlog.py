@@ -21,7 +21,7 @@ class Backlog:
         self._is_exhausted = False
 
     def feed(self, pending: Iterator[Run]) -> None:
-        """Take these as the plan's runs that are still to be started."""
+        """Take these as the plan's runs that are still to be started, behind one that was looked at already."""
         self._pending, self._is_exhausted = pending, False
 
     @property
@@ -52,7 +52,7 @@ class Backlog:
             if slot is not None:
                 self._again.remove(again)
                 return again, slot
-        run = self._peek()
+        run = self._peek() if slots.has_free else None  # a sampler is not asked before there is a slot
         slot = slots.take() if run is not None else None
         if run is None or slot is None:
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sweepline.engine.diskpause import blame_full_disk, has_room
@@ -27,8 +27,9 @@ class _HeldEnd:
 class Ends:
     """Takes ends from the executor to the books. ``is_reading`` while output is left to be read."""
 
-    def __init__(self, sweep: SweepState) -> None:
-        self._sweep = sweep
+    def __init__(self, sweep: SweepState, runs_to_do: Callable[[], Iterator[Run]]) -> None:
+        """``runs_to_do`` is how a sampler that learns is asked once more when it was told something."""
+        self._sweep, self._runs_to_do = sweep, runs_to_do
         self._held: list[_HeldEnd] = []
         self._uncommitted: list[RunHandle] = []
         self._to_go_again: dict[str, Retry] = {}  # each waits until the attempt before it is in the books
@@ -122,6 +123,8 @@ class Ends:
         for handle in self._uncommitted:
             handle.release()
         self._uncommitted.clear()
+        if ended and not sweep.plan.is_enumerable:
+            sweep.backlog.feed(self._runs_to_do())
         for end in ended:
             retry = self._to_go_again.pop(end.record.run_id, None)
             goes_again = retry is not None and sweep.requests.first is None

@@ -20,7 +20,8 @@ class Loop:
 
     def __init__(self, sweep: SweepState) -> None:
         self._sweep = sweep
-        self.starts, self.ends, self.watching = Starts(sweep), Ends(sweep), Watching(sweep)
+        self.starts = Starts(sweep)
+        self.ends, self.watching = Ends(sweep, self.starts.runs_to_do), Watching(sweep)
         sweep.backlog.feed(self.starts.runs_to_do())
         self._next_refresh = time.monotonic()
         self._n_stops_handled = 0

@@ -16,6 +16,8 @@ from sweepline.programs.sourcecode import changed_files
 from sweepline.recording.events import EXTRA, IN_SWEEP, RunRecord
 from sweepline.runs import SETTLED, Run, State
 
+MAX_REPEATED = 100  # proposals of known combinations in a row, after which a sampler is taken to have no other
+
 
 class Starts:
     """Fills free slots, from the runs that go again and then from the plan."""
@@ -24,18 +26,32 @@ class Starts:
         self._sweep = sweep
 
     def runs_to_do(self) -> Iterator[Run]:
-        """Yield the runs of the plan that have no end that stands."""
-        sweep = self._sweep
+        """Yield the runs of the plan that have no end that stands.
+
+        Of a sampler that learns: those that it proposes until it has nothing new, which may change when it is told more.
+        """
+        sweep, n_repeated = self._sweep, 0
+        learns = not sweep.plan.is_enumerable
         for run in sweep.plan.runs():
             record = sweep.book.records.get(run.run_id)
             is_under_way = record is not None and record.state == State.RUNNING  # the same combination, drawn twice
             if is_under_way or sweep.backlog.holds(run.run_id):
+                if learns:
+                    return
                 continue
             if record is None or record.goes_on or self._is_retried(record):
+                n_repeated = 0
                 yield run
+            elif learns and record.outcome is not None:
+                n_repeated += 1
+                if n_repeated > MAX_REPEATED:
+                    return
+                sweep.plan.tell(record.params, record.outcome)  # it is known how that goes
 
     def has_to_do(self, n: int) -> bool:
-        """Whether at least ``n`` runs are left for this start."""
+        """Whether at least ``n`` runs are left for this start; of a sampler that learns that is taken for granted."""
+        if not self._sweep.plan.is_enumerable:
+            return True
         count = self._sweep.options.count
         wanted = n if count is None else min(n, count)
         return wanted == n and sum(1 for _ in itertools.islice(self.runs_to_do(), n)) == n

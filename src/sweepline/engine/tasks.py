@@ -140,7 +140,10 @@ class TaskBuilder:
     def uses_wandb(self) -> bool:
         """Whether the program may ask W&B for its parameters: its text says so, or there is none to look at."""
         command = self.settings.command
-        return not command.is_native and (not command.passes_arguments or source_of(self.settings).mentions(b"wandb"))
+        if command.is_native:
+            return False
+        is_named = any("wandb" in item.lower() for item in command.items or ())
+        return is_named or not command.passes_arguments or source_of(self.settings).mentions(b"wandb")
 
     def describe_environment(self, slots: Sequence[Slot]) -> dict[str, Any]:
         """Return what is the same for all runs: variables that are set, with values, and names of those inherited.

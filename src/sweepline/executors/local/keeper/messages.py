@@ -89,12 +89,12 @@ class Close(NamedTuple):
 
 
 Request = Start | Prepare | Stop | Kept | Close
-_REQUESTS: dict[str, type[Request]] = {kind.__name__: kind for kind in (Start, Prepare, Stop, Kept, Close)}
+_REQUESTS: dict[str, type[Request]] = {kind.__name__.lower(): kind for kind in (Start, Prepare, Stop, Kept, Close)}
 
 
 def encode_request(request: Request) -> bytes:
     """Return what the sweep asks for as one line."""
-    return encode({"do": type(request).__name__, **request._asdict()})
+    return encode({"do": type(request).__name__.lower(), **request._asdict()})
 
 
 def decode_request(message: Mapping[str, Any]) -> Request:

@@ -1,0 +1,115 @@
+"""The public names: what the page on them shows is what they do, and nothing heavy is imported before it is used."""
+
+from __future__ import annotations
+
+import doctest
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import sweepline
+from tests.conftest import REPOSITORY, Project, wait_until
+
+SWEEP = {"name": "s", "program": "t.py", "metric": {"name": "loss"}, "parameters": {"x": [3, 1, 2]}, "start": "cold"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with a program that prints its parameter."""
+    (tmp_path / "t.py").write_text("import sys\nprint('METRIC epoch=1 loss=' + sys.argv[1].split('=')[1])\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_page_shows_what_happens(folder: Path) -> None:
+    failed, n_tried = doctest.testfile(
+        str(REPOSITORY / "docs" / "python-api.md"),
+        module_relative=False,
+        optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE,
+    )
+    assert (failed, n_tried > 10) == (0, True)
+
+
+def test_the_public_names_are_these_and_each_is_there() -> None:
+    assert set(sweepline.__all__) == {
+        *(
+            "run_sweep",
+            "load_sweep",
+            "load_runs",
+            "load_history",
+            "log_metrics",
+            "State",
+            "SweepResult",
+            "StopRequests",
+        ),
+        *("SweeplineError", "ConfigError", "RecordError", "SweepLockedError", "ExecutorUnavailableError"),
+    }
+    assert all(getattr(sweepline, name) is not None for name in sweepline.__all__)
+    assert set(dir(sweepline)) == {*sweepline.__all__, "__version__"}
+    with pytest.raises(AttributeError, match="no attribute 'run_swep'"):
+        sweepline.run_swep  # noqa: B018
+
+
+def test_importing_the_package_imports_nothing_else_of_it() -> None:
+    code = "import sys, sweepline; print([name for name in sys.modules if name.startswith('sweepline.')])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_sweep_from_a_mapping_is_found_again_by_its_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = sweepline.run_sweep(SWEEP)
+    capsys.readouterr()
+    again = sweepline.run_sweep(SWEEP)
+    assert (first.best, again.best, first.path) == ({"x": 1}, {"x": 1}, folder / "outputs" / "s")
+    assert "started" not in capsys.readouterr().out
+
+
+def test_a_table_alone_says_what_the_folder_says_as_far_as_it_can(folder: Path) -> None:
+    sweep = SWEEP | {"parameters": {"x": [1], "name": ["007", "plain"], "rate": [0.5], "none": [None]}}
+    result = sweepline.run_sweep(sweep)
+    whole, alone = sweepline.load_runs(result.path), sweepline.load_runs(result.csv_path)
+    assert list(whole.columns) == list(alone.columns)
+    for name in ("x", "name", "rate", "loss", "state"):
+        assert list(whole[name]) == list(alone[name])
+
+
+def test_the_history_of_a_run_without_a_file_of_it_is_read_from_its_output(folder: Path) -> None:
+    result = sweepline.run_sweep(SWEEP)
+    before = sweepline.load_history(result.path)
+    for path in result.path.glob("runs/*/metrics.csv"):
+        path.unlink()
+    pd.testing.assert_frame_equal(sweepline.load_history(result.path), before)
+    assert list(before.loss) == [3.0, 1.0, 2.0]
+
+
+def test_a_sweep_in_a_thread_can_be_asked_to_stop(folder: Path) -> None:
+    (folder / "t.py").write_text("import time\nprint('METRIC loss=1', flush=True)\ntime.sleep(600)\n")
+    stop, results = sweepline.StopRequests(), []
+    thread = threading.Thread(target=lambda: results.append(sweepline.run_sweep(SWEEP | {"grace": "1s"}, stop=stop)))
+    thread.start()
+    wait_until(lambda: list(folder.glob("outputs/s/runs/*/stdout.log")), "a run is under way")
+    stop.request()
+    thread.join()
+    assert (results[0].signal, results[0].is_complete) == (2, False)
+    assert {record.state for record in results[0].records} == {sweepline.State.INTERRUPTED}
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "sentence"),
+    [
+        ({"program": "t.py"}, {}, "needs a 'name'"),
+        (SWEEP, {"max_concurent": 2}, "no such option: max_concurent"),
+        ("none.yaml", {}, "none.yaml"),
+    ],
+)
+def test_mistakes_are_sentences(folder: Path, source: object, options: dict[str, object], sentence: str) -> None:
+    with pytest.raises(sweepline.ConfigError, match=sentence):
+        sweepline.run_sweep(source, **options)  # type: ignore[arg-type]
+
+
+def test_a_folder_without_a_sweep_is_said(project: Project) -> None:
+    with pytest.raises(sweepline.SweeplineError, match=r"no sweep has been run here|sweep.yaml"):
+        sweepline.load_runs(project.path)
