@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXPERIMENT := experiments/hyperparameters_sweep
 ARGS ?=
+FAST := $(addprefix tests/,analysis config contract display engine executors/local programs recording reports space test_runs.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sweep test soak lint bench clean
+.PHONY: help setup demo sweep test test-fast soak lint bench clean
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: $(VENV)/.ready ## make the environment in .venv, everything pinned
 
@@ -30,6 +31,9 @@ sweep: setup ## the MNIST sweep; ARGS="--count 8 --set epochs=1" for a part of i
 
 test: setup lint ## linters, types, import contract, and all tests in parallel
 	$(BIN)/python -m pytest $(ARGS)
+
+test-fast: setup ## the inner loop, in under a minute: no linters, no real sweeps, no torch
+	$(BIN)/python -m pytest -m "not sweep" $(FAST) $(ARGS)
 
 soak: setup ## the whole of the reliability tests, by hand: kills, full disks, fuzzing, 20,000 runs (about half an hour)
 	SWEEPLINE_SOAK=1 $(BIN)/python -m pytest tests/reliability tests/training/test_checkpoints.py --timeout 3600 $(ARGS)

@@ -25,6 +25,13 @@ DEADLINE_S = 120
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and would be by what the tests start
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests in which real sweeps run: ``make test-fast`` leaves them out."""
+    for item in items:
+        if {"project", "toys"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("sweep")
+
+
 @dataclass
 class Project:
     """A user's folder: scripts, a sweep file, and ``sweepline`` commands run in it as real processes."""

@@ -1,4 +1,4 @@
-"""What stands in for the real thing where that is not the point: an executor without processes, records without sweeps."""
+"""What stands in for the real thing where that is not the point: an executor without processes, records of no sweep."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class FakeExecutor:
     ``survivors`` are the runs that outlived an earlier orchestrator, by id.
     """
 
-    prints: Callable[[Task], str] = lambda task: ""  # noqa: ARG005
-    ends: Callable[[Task], Exit] = lambda task: Exit(exit_code=0)  # noqa: ARG005
+    prints: Callable[[Task], str] = lambda _: ""
+    ends: Callable[[Task], Exit] = lambda _: Exit(exit_code=0)
     survivors: Mapping[str, FakeRun] = field(default_factory=dict)
     ended_by: int | None = None
     saved_s: float = 0.0

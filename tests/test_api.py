@@ -25,7 +25,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_page_shows_what_happens(folder: Path) -> None:
+@pytest.mark.usefixtures("folder")
+def test_the_page_shows_what_happens() -> None:
     failed, n_tried = doctest.testfile(
         str(REPOSITORY / "docs" / "python-api.md"),
         module_relative=False,
@@ -67,7 +68,8 @@ def test_a_sweep_from_a_mapping_is_found_again_by_its_name(folder: Path, capsys:
     assert "started" not in capsys.readouterr().out
 
 
-def test_a_table_alone_says_what_the_folder_says_as_far_as_it_can(folder: Path) -> None:
+@pytest.mark.usefixtures("folder")
+def test_a_table_alone_says_what_the_folder_says_as_far_as_it_can() -> None:
     sweep = SWEEP | {"parameters": {"x": [1], "name": ["007", "plain"], "rate": [0.5], "none": [None]}}
     result = sweepline.run_sweep(sweep)
     whole, alone = sweepline.load_runs(result.path), sweepline.load_runs(result.csv_path)
@@ -76,7 +78,8 @@ def test_a_table_alone_says_what_the_folder_says_as_far_as_it_can(folder: Path) 
         assert list(whole[name]) == list(alone[name])
 
 
-def test_the_history_of_a_run_without_a_file_of_it_is_read_from_its_output(folder: Path) -> None:
+@pytest.mark.usefixtures("folder")
+def test_the_history_of_a_run_without_a_file_of_it_is_read_from_its_output() -> None:
     result = sweepline.run_sweep(SWEEP)
     before = sweepline.load_history(result.path)
     for path in result.path.glob("runs/*/metrics.csv"):
@@ -105,7 +108,8 @@ def test_a_sweep_in_a_thread_can_be_asked_to_stop(folder: Path) -> None:
         ("none.yaml", {}, "none.yaml"),
     ],
 )
-def test_mistakes_are_sentences(folder: Path, source: object, options: dict[str, object], sentence: str) -> None:
+@pytest.mark.usefixtures("folder")
+def test_mistakes_are_sentences(source: object, options: dict[str, object], sentence: str) -> None:
     with pytest.raises(sweepline.ConfigError, match=sentence):
         sweepline.run_sweep(source, **options)  # type: ignore[arg-type]
 

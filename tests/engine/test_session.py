@@ -53,7 +53,7 @@ def test_runs_are_submitted_in_order_and_recorded_with_what_they_print(settings:
 def test_the_journal_tells_of_a_start_before_the_executor_is_asked(settings: SweepSettings) -> None:
     known: list[list[str]] = []
 
-    def look(task: Task) -> str:
+    def look(_task: Task) -> str:
         lines = (settings.sweep_dir / "events.jsonl").read_text().splitlines()
         known.append([event["run"] for event in map(json.loads, lines) if event["ev"] == "run_start"])
         return ""
@@ -64,7 +64,7 @@ def test_the_journal_tells_of_a_start_before_the_executor_is_asked(settings: Swe
 
 
 def test_a_slot_that_is_lost_ends_a_sweep_that_has_no_other(settings: SweepSettings) -> None:
-    executor = FakeExecutor(ends=lambda task: Exit(is_slot_lost=True, remarks=("its node is gone",)))
+    executor = FakeExecutor(ends=lambda _: Exit(is_slot_lost=True, remarks=("its node is gone",)))
     result = run(settings, executor)
     assert {record.state for record in result.records} == {State.UNKILLABLE}
     assert all("its node is gone" in record.reason for record in result.records)

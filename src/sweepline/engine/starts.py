@@ -28,7 +28,7 @@ class Starts:
     def runs_to_do(self) -> Iterator[Run]:
         """Yield the runs of the plan that have no end that stands.
 
-        Of a sampler that learns: those that it proposes until it has nothing new, which may change when it is told more.
+        Of a sampler that learns: what it proposes until it has nothing new, which may change when it is told more.
         """
         sweep, n_repeated = self._sweep, 0
         learns = not sweep.plan.is_enumerable

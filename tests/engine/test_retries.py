@@ -12,7 +12,7 @@ from sweepline.engine.retries import MAX_FREE, MAX_SMALLER, Retry, RetryPolicy
 from sweepline.runs import SETTLED, UNSUCCESSFUL, Run, RunOutcome, State
 from tests.conftest import Project
 from tests.fakes import recorded
-from tests.test_sweeps import SWEEP, invocations
+from tests.sweeps.test_sweeps import SWEEP, invocations
 
 RUN = Run(run_id="a", name="a", params={}, seed=None, index=0)
 OTHER = Run(run_id="b", name="b", params={}, seed=None, index=1)

@@ -19,7 +19,7 @@ from sweepline.executors.local.keeper.processes import mark_for
 from sweepline.recording.journal import Journal
 from sweepline.recording.locks import read_keeper_token
 from tests.conftest import DEADLINE_S, Project, wait_until
-from tests.test_sweeps import SWEEP, n_started
+from tests.sweeps.test_sweeps import SWEEP, n_started
 
 SMALL = SWEEP.replace("x: [1, 2, 3]", "x: [1, 2]")
 
