@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from sweepline.training import memory
-from sweepline.training.config import LearnerConfig, TrainConfig
-from sweepline.training.data import N_CLASSES, Examples
-from sweepline.training.models import build_model
-from sweepline.training.optimizers import build_optimizer
+from sweepline.training.config.schema import LearnerConfig, TrainConfig
+from sweepline.training.datasets.examples import N_CLASSES, Examples
+from sweepline.training.models.simple_cnn import build_model
+from sweepline.training.optim.optimizers import build_optimizer
 from sweepline.training.seeding import seed_everything
 
 _SHARE_OF_GPU = 0.9  # of its memory for all runs that share it; the rest is what each process needs beside tensors
@@ -49,6 +49,23 @@ def device_share(config: TrainConfig) -> float | None:
 def device_bytes(config: TrainConfig) -> int:
     """Return the memory of the config's GPU."""
     return int(torch.cuda.get_device_properties(torch.device(config.device).index or 0).total_memory)
+
+
+def budget_bytes(config: TrainConfig) -> int | None:
+    """Return the bytes of the config's own budget; None where it sets none."""
+    budget = config.batch_size_config.memory_budget_gib
+    return int(budget * memory.GIB) if budget is not None else None
+
+
+def memory_limit(config: TrainConfig) -> int | None:
+    """Return the bytes that a probe may take beyond torch and its data; None where the device itself sets the limit."""
+    budget = budget_bytes(config)
+    if budget is not None:
+        return budget
+    if config.device == "cpu":
+        return memory.usable_bytes()
+    share = device_share(config)
+    return int(share * device_bytes(config)) if share is not None else None
 
 
 def _limit_gpu(config: TrainConfig) -> None:

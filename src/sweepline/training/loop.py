@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn import functional
 
 from sweepline.training import memory
-from sweepline.training.batchsize.policy import examples_per_step
-from sweepline.training.config import TrainConfig
-from sweepline.training.data import Examples
+from sweepline.training.config.schema import TrainConfig
+from sweepline.training.config.sizes import examples_per_step
+from sweepline.training.datasets.examples import Examples
 from sweepline.training.memory import BatchTooLargeError
 from sweepline.training.seeding import epoch_order
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from sweepline.training.batchsize.noise import Measurement, NoiseMeter, estimate, noise_scale, summarize
-from sweepline.training.data import Examples
+from sweepline.training.datasets.examples import Examples
 
 
 def quadratic(generator: torch.Generator, *, gradient: torch.Tensor, deviations: torch.Tensor, n: int) -> torch.Tensor:

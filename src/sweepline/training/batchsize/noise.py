@@ -18,7 +18,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from sweepline.training.data import Examples
+from sweepline.training.datasets.examples import Examples
 from sweepline.training.seeding import unchanged_randomness
 
 WINDOW = 8  # measurements that an estimate of the start or the end is made of

@@ -8,7 +8,8 @@ import math
 from decimal import ROUND_FLOOR, Decimal
 
 from sweepline.training import memory
-from sweepline.training.config import TrainConfig
+from sweepline.training.config.schema import TrainConfig
+from sweepline.training.config.sizes import accumulates, default_size
 
 FEW_STEPS = 20  # an epoch should have as many, or it trains little
 
@@ -51,22 +52,6 @@ def first_size(config: TrainConfig) -> int:
     return default_size(config)
 
 
-def default_size(config: TrainConfig) -> int:
-    """Return the size that nothing was searched for: a first search begins there, and every one is as fine."""
-    return config.batch_size_config.default_batch_size or config.batch_size
-
-
-def examples_per_step(config: TrainConfig) -> int:
-    """Return how many examples an optimizer step sees, where there are as many."""
-    once = config.accumulate if isinstance(config.accumulate, int) else 1
-    return config.batch_size_config.target_batch_size or config.batch_size * once
-
-
-def effective_step_size(config: TrainConfig, n_examples: int) -> float:
-    """Return the learning rate that trains, for steps of as many examples as there are."""
-    return scaled_step_size(config, min(examples_per_step(config), n_examples))
-
-
 def is_tuned(config: TrainConfig) -> bool:
     """Whether the size is searched; one that is given for fusion never is."""
     sizes = config.batch_size_config
@@ -79,19 +64,6 @@ def limit_size(config: TrainConfig, size: int, n_examples: int) -> int:
     sizes = config.batch_size_config
     bounds = [bound for bound in (sizes.max_batch_size, sizes.target_batch_size) if bound is not None]
     return max(1, min(size, n_examples, *bounds))
-
-
-def scaled_step_size(config: TrainConfig, n_per_step: int) -> float:
-    """Return the learning rate for steps of ``n_per_step`` examples, as ``lr_rule`` has it."""
-    sizes, rate = config.batch_size_config, config.learner.step_size
-    if sizes.lr_rule == "none" or sizes.reference_batch_size is None:
-        return rate
-    ratio = n_per_step / sizes.reference_batch_size
-    if sizes.lr_rule == "sqrt":
-        return rate * math.sqrt(ratio)
-    if sizes.critical_batch_size is not None and ratio > 1:
-        ratio = max(1.0, min(n_per_step, sizes.critical_batch_size) / sizes.reference_batch_size)
-    return rate * ratio
 
 
 def tuning_key(config: TrainConfig, device_name: str) -> str:
@@ -127,11 +99,6 @@ def size_cap(config: TrainConfig, n_examples: int) -> int:
         return cap
     n_batches = FEW_STEPS * (config.accumulate if isinstance(config.accumulate, int) else 1)
     return min(cap, max(1, int(n_examples / n_batches / safety_factor(config)[0])))
-
-
-def accumulates(config: TrainConfig) -> bool:
-    """Whether an optimizer step may take several batches, whose gradients are kept meanwhile."""
-    return config.accumulate != 1 or config.batch_size_config.target_batch_size is not None
 
 
 def config_key(config: TrainConfig) -> str:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from sweepline.training import memory
-from sweepline.training.batchsize.policy import default_size, first_size, size_cap
+from sweepline.training.batchsize.policy import first_size, size_cap
 from sweepline.training.batchsize.probe import OK, Probe, Setup
-from sweepline.training.batchsize.prober import Prober, describe_probes, starting
+from sweepline.training.batchsize.prober import Prober, describe_probes
+from sweepline.training.batchsize.processes import starting
 from sweepline.training.batchsize.search import Found, search
-from sweepline.training.building import device_bytes, device_share
-from sweepline.training.config import TrainConfig
+from sweepline.training.building import memory_limit
+from sweepline.training.config.schema import TrainConfig
+from sweepline.training.config.sizes import default_size
 
 COARSEST = Fraction(1, 8)  # of what fits: how near the search comes where no granularity is set
 WORTHWHILE = 1.1  # times as many examples a second: for less no larger size is tried where memory is plenty
@@ -111,14 +112,3 @@ class Patience:
         """Whether two doublings have brought less than a tenth more examples a second."""
         rates = [probe.batch_size / probe.step_s for probe in self._probes if probe.status == OK and probe.step_s]
         return len(rates) >= 3 and max(rates[-2:]) < WORTHWHILE * max(rates[:-2])
-
-
-def memory_limit(config: TrainConfig) -> int | None:
-    """Return the bytes that a probe may take beyond torch and its data; None where the device itself sets the limit."""
-    budget = config.batch_size_config.memory_budget_gib
-    if budget is not None:
-        return int(budget * memory.GIB)
-    if config.device == "cpu":
-        return memory.usable_bytes()
-    share = device_share(config)
-    return int(share * device_bytes(config)) if share is not None else None

@@ -1,0 +1,312 @@
+"""Exactly one run: write down what is used, decide its batch size, train, report. The body of ``train_single.py``.
+
+What only some runs need (numbers, tuning, the noise scale) is imported by those runs alone.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweepline.errors import ConfigError
+from sweepline.training import memory
+from sweepline.training.config.identity import marks_of, report_sizes, result_identity
+from sweepline.training.config.schema import TrainConfig
+from sweepline.training.config.sizes import as_decided, effective_step_size, examples_per_step, limited
+from sweepline.training.datasets.examples import Examples, Splits, load_data, pick_held_out
+from sweepline.training.device import device_name, resolve_device
+from sweepline.training.folder import is_in_sweep, make_run_dir, write_effective_config, write_environment
+from sweepline.training.reporting.console import keep_log, say, tell, tell_piece
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from sweepline.training.batchsize.noise import NoiseMeter
+    from sweepline.training.checkpoints import Checkpoints
+    from sweepline.training.experiment.numbered import NumberedRun
+    from sweepline.training.loop import LoopState, Watcher
+
+
+def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, float] | None:
+    """Train one run in its folder and return the metrics of its last epoch; None when SIGTERM ended it.
+
+    A run whose folder holds a checkpoint goes on from there, and tells what came before it again: output and files are
+    those of a run that was never stopped.
+
+    ``outputs`` is where the run's folder is made unless ``output_dir`` or ``$SWEEPLINE_RUN_DIR`` says otherwise.
+
+    Raises:
+        ConfigError: the device or the data cannot be had.
+    """
+    from sweepline.training.seeding import set_up_process
+
+    memory.runs_per_device()  # what it cannot use is said before a number is taken
+    set_up_process(config)
+    config = in_sweep(config.model_copy(update={"device": str(resolve_device(config.device))}))
+    run_dir = make_run_dir(config, outputs)
+    keep_log(None if is_in_sweep() else run_dir / "log.txt")  # a sweep keeps its own
+    if not is_in_sweep():
+        write_environment(run_dir)
+    if not config.batch_size_config.is_deciding:  # the size stays as asked for, its bounds beside it
+        _write_config(config, config, run_dir, n_examples=None)
+    data = load_data(config)
+    numbered = _begin_numbered(config, data, outputs=outputs, run_dir=run_dir) if is_numbered(config) else None
+    used = numbered.config if numbered else limited(config)
+    _write_config(config, used, run_dir, n_examples=len(data[0]))
+    try:
+        check_batch_size(used, len(data[0]))
+        metrics = _train(used, data, run_dir=run_dir, numbered=numbered)
+        if metrics is not None and not numbered and _is_learning(config):
+            _keep_size(config, outputs, used.batch_size)
+        return metrics
+    except memory.BatchTooLargeError as error:
+        too_large = error
+    except (Exception, KeyboardInterrupt) as error:
+        if not memory.is_out_of_memory(error):
+            if numbered:
+                numbered.fail(memory.describe(error, 1000))
+            raise
+        too_large = memory.BatchTooLargeError(used.batch_size, memory.describe(error))
+    size = numbered.fail(str(too_large), ran_out_at=too_large.batch_size).recommended_batch_size if numbered else None
+    size = size or _recommend_size(config, outputs, ran_out_at=too_large.batch_size)
+    tell(f"METRIC run_batch_size={too_large.batch_size} recommended_batch_size={size}")
+    say(f"a batch size of {size} is recommended")
+    raise too_large
+
+
+def _is_learning(config: TrainConfig) -> bool:
+    """Whether the size was bounded, as it is after memory had run out, and others may be told that it trains."""
+    return config.batch_size_config.max_batch_size is not None and config.run_numbers != "never"
+
+
+def _recommend_size(config: TrainConfig, outputs: Path, *, ran_out_at: int) -> int:
+    """Return the size that a run without a record should go on with after memory ran out."""
+    from sweepline.training.experiment.trainedsizes import recommend_size
+
+    return recommend_size(*_series_of(config, outputs), ran_out_at)
+
+
+def _keep_size(config: TrainConfig, outputs: Path, size: int) -> None:
+    """Keep a size that has trained for others, which may run out of memory."""
+    from sweepline.training.experiment.trainedsizes import keep_size
+
+    keep_size(*_series_of(config, outputs), size)
+
+
+def _series_of(config: TrainConfig, outputs: Path) -> tuple[Path, str]:
+    """Return the folder of the run's experiment, and what it shares with set-ups that need the same memory."""
+    from sweepline.training.batchsize.policy import tuning_key
+    from sweepline.training.experiment.folder import find_experiment_dir
+
+    return find_experiment_dir(config, outputs), tuning_key(config, device_name(resolve_device(config.device)))
+
+
+def is_numbered(config: TrainConfig) -> bool:
+    """Whether a run takes a number: asked to, started by hand, or with a batch size that is decided here."""
+    if config.run_numbers != "auto":
+        return config.run_numbers == "always"
+    return config.batch_size_config.is_used or not is_in_sweep()
+
+
+def _begin_numbered(config: TrainConfig, data: Splits, *, outputs: Path, run_dir: Path) -> NumberedRun:
+    from sweepline.training.batchsize.decide import Decider
+    from sweepline.training.batchsize.setup import SetupBuilder
+    from sweepline.training.experiment.numbered import begin
+
+    decide = Decider(
+        config=config,
+        n_examples=len(data[0]),
+        device_name=device_name(resolve_device(config.device)),
+        build=SetupBuilder(config, data),
+        tell=tell_piece,
+    )
+    return begin(config, outputs=outputs, run_dir=run_dir, decide=decide, tell=tell_piece)
+
+
+def in_sweep(config: TrainConfig) -> TrainConfig:
+    """Return a config that searches once for all runs of a sweep, which are compared and shall have one size."""
+    sizes = config.batch_size_config
+    if not is_in_sweep() or sizes.optimize_batch_size is not True:
+        return config
+    once = sizes.model_copy(update={"optimize_batch_size": "once"})
+    return config.model_copy(update={"batch_size_config": once})
+
+
+def _write_config(asked: TrainConfig, used: TrainConfig, run_dir: Path, *, n_examples: int | None) -> None:
+    """Write the effective config: run again, it trains the same, and searches and scales nothing a second time.
+
+    What trained is told beside the keys that it follows from. Without ``n_examples`` it is not known yet.
+    """
+    config = as_decided(asked, used.batch_size)
+    if config.batch_size_config.is_deciding:
+        config = config.model_copy(update={"batch_size": used.batch_size})
+    write_effective_config(config, run_dir, marks_of(config, used, n_examples) if n_examples is not None else {})
+
+
+def check_batch_size(config: TrainConfig, n_examples: int) -> None:
+    """Refuse a batch that would be dropped whole.
+
+    Raises:
+        ConfigError: no epoch would have a step.
+    """
+    n_per_step = examples_per_step(config)
+    if config.drop_last and n_per_step > n_examples:
+        raise ConfigError(
+            f"drop_last drops all of {n_examples} examples with {n_per_step} in a step: use a smaller batch size"
+        )
+
+
+def _train(
+    config: TrainConfig,
+    data: Splits,
+    *,
+    run_dir: Path,
+    numbered: NumberedRun | None,
+) -> dict[str, float] | None:
+    import torch
+
+    from sweepline.training.building import budget_bytes
+    from sweepline.training.loop import LoopState, TrainingStoppedError, train
+    from sweepline.training.reporting.metrics import Reporter
+
+    limit = budget_bytes(config)
+    if limit is not None:
+        memory.give_back()
+    held_before = memory.data_bytes()
+    model, optimizer = _build(config, data[0])
+    held_by_model = memory.data_bytes() - held_before
+    device = torch.device(config.device)
+    reporter = Reporter(config, run_dir, beside=marks_of(config, config, len(data[0])))
+    checkpoints = _open_checkpoints(config, run_dir, n_examples=len(data[0]))
+    found = checkpoints.restore(model, optimizer, n_epochs=config.epochs) if checkpoints else None
+    state, history = found or (LoopState(), [])
+    for result in history:
+        reporter.epoch(result)
+    examples, held_out = data[0].to(device), pick_held_out(config, data)
+    on_device = held_out.to(device) if held_out else None
+    if limit is not None and device.type == "cpu":
+        memory.limit_data(limit - held_by_model)
+    meter = _noise_meter(config, model, examples, state)
+
+    def save() -> None:
+        if checkpoints:
+            checkpoints.save(model, optimizer, state, history)
+
+    def save_if_due() -> None:
+        if checkpoints and checkpoints.is_due and checkpoints.interval_s > 0:  # else after every epoch
+            save()
+
+    watcher = _watch(state, model, meter, numbered=numbered, save_if_due=save_if_due)
+    try:
+        for result in train(model, optimizer, config, examples, on_device, state=state, watcher=watcher):
+            reporter.epoch(result)
+            history.append(result)
+            if checkpoints and checkpoints.is_due and state.epoch <= config.epochs:
+                save()
+    except TrainingStoppedError:
+        say(f"asked to end: stopped after step {state.step}")
+        save()
+        reporter.close()
+        if numbered:
+            numbered.stop()
+        return None
+    if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
+        say("the weights are no longer finite: the step size is likely too large")
+    metrics = {name: value for result in history for name, value in result.metrics.items()}
+    metrics |= (meter.report(say) if meter else {}) | report_sizes(config, len(data[0]), n_splits=state.n_splits)
+    reporter.finish(metrics)
+    if numbered:
+        numbered.succeed(model, n_splits=state.n_splits)
+    return metrics
+
+
+def _noise_meter(config: TrainConfig, model: nn.Module, examples: Examples, state: LoopState) -> NoiseMeter | None:
+    if config.noise_every == 0:
+        return None
+    from sweepline.training.batchsize.noise import NoiseMeter
+
+    return NoiseMeter(model, examples, every=config.noise_every, kept=state.noise)
+
+
+def _open_checkpoints(config: TrainConfig, run_dir: Path, *, n_examples: int) -> Checkpoints | None:
+    """Return the checkpoints of this run's folder; None where it shall have none."""
+    from sweepline.training.checkpoints import Checkpoints
+
+    if not config.checkpoint.enabled:
+        return None
+    return Checkpoints(
+        run_dir,
+        config_hash=result_identity(config, n_examples),
+        keep=config.checkpoint.keep,
+        interval_s=config.checkpoint.interval_s,
+        say=say,
+    )
+
+
+def _build(config: TrainConfig, training: Examples) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """Return the model and its optimizer, drawn from the config's seed, with the step size that ``lr_rule`` makes."""
+    from sweepline.training.building import build_training
+
+    rate = effective_step_size(config, len(training))
+    if rate != config.learner.step_size:
+        sizes, n_per_step = config.batch_size_config, min(examples_per_step(config), len(training))
+        say(
+            f"step size {config.learner.step_size} becomes {rate:.6g}: lr_rule {sizes.lr_rule}, "
+            f"{sizes.reference_batch_size} -> {n_per_step} examples a step"
+        )
+    model, optimizer, ignored = build_training(config, training, config.learner.model_copy(update={"step_size": rate}))
+    if ignored:
+        say(f"{config.learner.opt} ignores {', '.join(ignored)}")
+    return model, optimizer
+
+
+def _watch(
+    state: LoopState,
+    model: nn.Module,
+    meter: NoiseMeter | None,
+    *,
+    numbered: NumberedRun | None,
+    save_if_due: Callable[[], None],
+) -> Watcher:
+    """Return what looks at training: checkpoints, the noise scale, the first batch against its record, SIGTERM."""
+    from sweepline.training.loop import Watcher
+
+    unchecked = [numbered] if numbered is not None and state.n_splits == 1 else []
+
+    def before_step(step: int, index: torch.Tensor, n_at_once: int) -> None:
+        save_if_due()
+        if meter is not None:
+            meter.measure(step, index, n_at_once=n_at_once)
+        while unchecked:
+            _check_next_batch(model, unchecked.pop(), len(index))
+
+    return Watcher(should_stop=Flag(signal.SIGTERM), before_step=before_step, say=say)
+
+
+def _check_next_batch(model: nn.Module, numbered: NumberedRun, n_in_step: int) -> None:
+    """Have the next batch that enters the network compared with the run's record, and no other."""
+
+    def check(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        hook.remove()
+        numbered.check_first_batch(inputs[0], n_in_step)
+
+    hook = model.register_forward_pre_hook(check)
+
+
+class Flag:
+    """Whether a signal has arrived; from now on it does nothing else."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        self._is_set = False
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(number, self._set)
+
+    def _set(self, *_: object) -> None:
+        self._is_set = True
+
+    def __call__(self) -> bool:
+        return self._is_set
