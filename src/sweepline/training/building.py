@@ -1,4 +1,4 @@
-"""Model and optimizer of a run, the same for training, for probes and for a study."""
+"""Model, optimizer and task of a run, the same for training, probes and advice; and the memory they may take."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from sweepline.training.datasets.examples import N_CLASSES, Examples
 from sweepline.training.models.simple_cnn import build_model
 from sweepline.training.optim.optimizers import build_optimizer
 from sweepline.training.seeding import seed_everything
+from sweepline.training.tasks.base import Task
+from sweepline.training.tasks.classify import Classify
 
 _SHARE_OF_GPU = 0.9  # of its memory for all runs that share it; the rest is what each process needs beside tensors
 
@@ -31,6 +33,13 @@ def build_training(
     model = build_model(config.model, image_size=(height, width), n_classes=N_CLASSES).to(config.device)
     optimizer, ignored = build_optimizer(learner or config.learner, model.parameters())
     return model, optimizer, ignored
+
+
+def build_task(config: TrainConfig, model: nn.Module, training: Examples, held_out: Examples | None) -> Task:
+    """Return what the config trains, its examples on the config's device."""
+    device = torch.device(config.device)
+    on_device = held_out.to(device) if held_out is not None else None
+    return Classify(model, training.to(device), on_device, seed=config.seed)
 
 
 def device_share(config: TrainConfig) -> float | None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sweepline.training.checkpoints import Checkpoints
     from sweepline.training.experiment.numbered import NumberedRun
     from sweepline.training.loop import LoopState, Watcher
+    from sweepline.training.tasks.base import Task
 
 
 def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, float] | None:
@@ -169,7 +170,7 @@ def _train(
 ) -> dict[str, float] | None:
     import torch
 
-    from sweepline.training.building import budget_bytes
+    from sweepline.training.building import budget_bytes, build_task
     from sweepline.training.loop import LoopState, TrainingStoppedError, train
     from sweepline.training.reporting.metrics import Reporter
 
@@ -179,22 +180,20 @@ def _train(
     held_before = memory.data_bytes()
     model, optimizer = _build(config, data[0])
     held_by_model = memory.data_bytes() - held_before
-    device = torch.device(config.device)
     reporter = Reporter(config, run_dir, beside=marks_of(config, config, len(data[0])))
     checkpoints = _open_checkpoints(config, run_dir, n_examples=len(data[0]))
-    found = checkpoints.restore(model, optimizer, n_epochs=config.epochs) if checkpoints else None
+    task = build_task(config, model, data[0], pick_held_out(config, data))
+    found = checkpoints.restore(model, optimizer, task=task, n_epochs=config.epochs) if checkpoints else None
     state, history = found or (LoopState(), [])
     for result in history:
         reporter.epoch(result)
-    examples, held_out = data[0].to(device), pick_held_out(config, data)
-    on_device = held_out.to(device) if held_out else None
-    if limit is not None and device.type == "cpu":
+    if limit is not None and task.device.type == "cpu":
         memory.limit_data(limit - held_by_model)
-    meter = _noise_meter(config, model, examples, state)
+    meter = _noise_meter(config, task, state)
 
     def save() -> None:
         if checkpoints:
-            checkpoints.save(model, optimizer, state, history)
+            checkpoints.save(model, optimizer, state, history, task=task)
 
     def save_if_due() -> None:
         if checkpoints and checkpoints.is_due and checkpoints.interval_s > 0:  # else after every epoch
@@ -202,7 +201,7 @@ def _train(
 
     watcher = _watch(state, model, meter, numbered=numbered, save_if_due=save_if_due)
     try:
-        for result in train(model, optimizer, config, examples, on_device, state=state, watcher=watcher):
+        for result in train(task, optimizer, config, state=state, watcher=watcher):
             reporter.epoch(result)
             history.append(result)
             if checkpoints and checkpoints.is_due and state.epoch <= config.epochs:
@@ -224,12 +223,12 @@ def _train(
     return metrics
 
 
-def _noise_meter(config: TrainConfig, model: nn.Module, examples: Examples, state: LoopState) -> NoiseMeter | None:
+def _noise_meter(config: TrainConfig, task: Task, state: LoopState) -> NoiseMeter | None:
     if config.noise_every == 0:
         return None
     from sweepline.training.batchsize.noise import NoiseMeter
 
-    return NoiseMeter(model, examples, every=config.noise_every, kept=state.noise)
+    return NoiseMeter(task, every=config.noise_every, kept=state.noise)
 
 
 def _open_checkpoints(config: TrainConfig, run_dir: Path, *, n_examples: int) -> Checkpoints | None:

@@ -8,8 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sweepline.training import memory
 from sweepline.training.batchsize.advice import Advice, advise, fit_step_time
 from sweepline.training.batchsize.decide import Decider
@@ -19,7 +17,7 @@ from sweepline.training.batchsize.probe import OK, Probe, Setup
 from sweepline.training.batchsize.prober import Prober
 from sweepline.training.batchsize.processes import starting
 from sweepline.training.batchsize.setup import SetupBuilder
-from sweepline.training.building import build_training
+from sweepline.training.building import build_task, build_training
 from sweepline.training.config.loading import load_config
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.config.sizes import default_size, scaled_step_size
@@ -140,8 +138,8 @@ def describe_rule(config: TrainConfig, advice: Advice) -> str:
 def measure_noise(config: TrainConfig, training: Examples, *, batch_size: int, n_steps: int) -> Course:
     """Train for some steps and return the noise scale of them, of the first and of the last."""
     model, optimizer, _ = build_training(config, training)
-    examples = training.to(torch.device(config.device))
-    meter = NoiseMeter(model, examples, every=max(1, n_steps // N_MEASUREMENTS))
+    task = build_task(config, model, training, None)
+    meter = NoiseMeter(task, every=max(1, n_steps // N_MEASUREMENTS))
     n_epochs = -(-n_steps * batch_size // len(training))
     short = config.model_copy(
         update={
@@ -159,6 +157,6 @@ def measure_noise(config: TrainConfig, training: Examples, *, batch_size: int, n
 
     watcher = Watcher(should_stop=is_enough, before_step=lambda step, index, n: meter.measure(step, index, n_at_once=n))
     with suppress(TrainingStoppedError):
-        for _ in train(model, optimizer, short, examples, None, watcher=watcher):
+        for _ in train(task, optimizer, short, watcher=watcher):
             pass
     return summarize(meter.measurements)
