@@ -10,11 +10,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from sweepline.training.building import build_model
 from sweepline.training.config.loading import load_config
 from sweepline.training.config.schema import EvaluateConfig, TrainConfig
-from sweepline.training.datasets.examples import Examples, load_data
+from sweepline.training.datasets.examples import Examples
+from sweepline.training.datasets.splits import load_data
 from sweepline.training.loop import EpochResult, evaluate, train
-from sweepline.training.models.simple_cnn import build_model
 from sweepline.training.optim.optimizers import build_optimizer
 from sweepline.training.seeding import epoch_order, seed_everything
 from sweepline.training.tasks.classify import Classify

@@ -15,10 +15,11 @@ from typing import NoReturn
 
 from sweepline.errors import ConfigError, SweeplineError
 from sweepline.training.config.loading import load_config
-from sweepline.training.config.schema import OPTIMIZERS, TrainConfig
-from sweepline.training.datasets.examples import prepare_data
+from sweepline.training.config.schema import TrainConfig
+from sweepline.training.datasets.splits import prepare_data
 from sweepline.training.folder import experiment_dir
 from sweepline.training.memory import BatchTooLargeError
+from sweepline.training.registry import OPTIMIZERS
 from sweepline.training.reporting.console import OutputError, say
 
 EXIT_OUT_OF_MEMORY, EXIT_UNUSABLE, EXIT_UNWRITTEN, EXIT_STOPPED = 1, 2, 120, 128 + signal.SIGTERM
@@ -114,7 +115,7 @@ def prepare(path: Path | None, overrides: Sequence[str]) -> None:
 def _check_optimizers(names: Collection[str]) -> None:
     """Refuse what torch does not offer; it is imported for names alone that are its own."""
     faults: list[str] = []
-    for name in sorted(name for name in names if name.lower() not in OPTIMIZERS):
+    for name in sorted(name for name in names if name not in OPTIMIZERS):
         from sweepline.training.optim.optimizers import find_class
 
         try:

@@ -16,7 +16,8 @@ from sweepline.training import memory
 from sweepline.training.config.identity import marks_of, report_sizes, result_identity
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.config.sizes import as_decided, effective_step_size, examples_per_step, limited
-from sweepline.training.datasets.examples import Examples, Splits, load_data, pick_held_out
+from sweepline.training.datasets.examples import Examples
+from sweepline.training.datasets.splits import Splits, load_data, pick_held_out
 from sweepline.training.device import device_name, resolve_device
 from sweepline.training.folder import is_in_sweep, make_run_dir, write_effective_config, write_environment
 from sweepline.training.reporting.console import keep_log, say, tell, tell_piece

@@ -88,7 +88,7 @@ def test_a_few_windows_that_look_well_are_no_estimate_where_noise_hides_the_grad
 def make_examples(n: int) -> Examples:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 255, (n, 4, 4), dtype=torch.uint8, generator=generator)
-    return Examples(images, torch.randint(0, 3, (n,), generator=generator), 1 / 255, 0.0)
+    return Examples(images, torch.randint(0, 3, (n,), generator=generator), 1 / 255, 0.0, 3)
 
 
 def make_task() -> Classify:

@@ -48,7 +48,7 @@ def test_a_search_has_its_time() -> None:
 
 
 def make_examples(n: int) -> Examples:
-    return Examples(torch.zeros((n, 8, 8), dtype=torch.uint8), torch.zeros(n, dtype=torch.int64), 1.0, 0.0)
+    return Examples(torch.zeros((n, 8, 8), dtype=torch.uint8), torch.zeros(n, dtype=torch.int64), 1.0, 0.0, 10)
 
 
 @pytest.mark.parametrize(("every", "n_measured"), [(0, 0), (7, 1)])

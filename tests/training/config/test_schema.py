@@ -8,7 +8,7 @@ import pytest
 
 from sweepline.errors import ConfigError
 from sweepline.training.config.loading import load_config
-from sweepline.training.config.schema import OPTIMIZERS
+from sweepline.training.registry import OPTIMIZERS
 
 
 def faults_of(path: Path | None, *overrides: str) -> tuple[str, ...]:
@@ -21,7 +21,7 @@ def faults_of(path: Path | None, *overrides: str) -> tuple[str, ...]:
 # Optimizer names
 
 
-@pytest.mark.parametrize("name", [*OPTIMIZERS, "SGD", "Adam", "AdamW", "NAdam"])
+@pytest.mark.parametrize("name", [*OPTIMIZERS.names, "SGD", "Adam", "AdamW", "NAdam"])
 def test_an_optimizer_is_accepted_by_our_name_and_by_torchs(name: str) -> None:
     assert load_config(None, [f"learner.opt={name}"]).learner.opt == name
 

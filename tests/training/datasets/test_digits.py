@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from sweepline.training.config.loading import load_config
-from sweepline.training.datasets.examples import Examples, load_data
+from sweepline.training.datasets.examples import Examples
+from sweepline.training.datasets.splits import load_data
 
 N_TRAIN, N_TEST = 6, 4
 
@@ -64,7 +65,7 @@ def test_digits_are_those_of_scikit_learn() -> None:
 def test_loading_digits_imports_neither_scikit_learn_nor_torchvision() -> None:
     code = (
         "import sys; from sweepline.training.config.loading import load_config; "
-        "from sweepline.training.datasets.examples import load_data; "
+        "from sweepline.training.datasets.splits import load_data; "
         "load_data(load_config(None, ['data.name=digits'])); "
         "print(sorted({'sklearn', 'torchvision'} & set(sys.modules)))"
     )

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from sweepline.errors import ConfigError
 from sweepline.training.config.loading import load_config
-from sweepline.training.datasets.examples import Examples, data_root, load_data
+from sweepline.training.datasets.examples import Examples
+from sweepline.training.datasets.splits import data_root, load_data
 
 N_TRAIN, N_TEST = 6, 4
 

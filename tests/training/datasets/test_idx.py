@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from sweepline.errors import ConfigError
 from sweepline.training.config.loading import load_config
-from sweepline.training.datasets.examples import Examples, load_data, prepare_data
+from sweepline.training.datasets.examples import Examples
+from sweepline.training.datasets.splits import load_data, prepare_data
 
 N_TRAIN, N_TEST = 6, 4
 IDX_FILES = (

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.nn import functional
 
+from sweepline.training.building import build_model
 from sweepline.training.config.schema import ModelConfig
-from sweepline.training.models.simple_cnn import SimpleCNN, build_model
+from sweepline.training.models.simple_cnn import SimpleCNN
 
 
 def build(*, width: int = 32, size: int = 28) -> SimpleCNN:

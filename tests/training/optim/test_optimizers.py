@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from sweepline.errors import ConfigError
-from sweepline.training.config.schema import OPTIMIZERS, LearnerConfig
+from sweepline.training.config.schema import LearnerConfig
 from sweepline.training.optim.optimizers import build_optimizer
+from sweepline.training.registry import OPTIMIZERS
 
 
 def build(**fields: Any) -> tuple[torch.optim.Optimizer, list[str], torch.nn.Parameter]:
@@ -19,7 +20,7 @@ def build(**fields: Any) -> tuple[torch.optim.Optimizer, list[str], torch.nn.Par
     return optimizer, ignored, weight
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", OPTIMIZERS.names)
 def test_a_step_of_every_optimizer_changes_the_weights(name: str) -> None:
     optimizer, _, weight = build(opt=name)
     weight.square().sum().backward()
@@ -27,7 +28,7 @@ def test_a_step_of_every_optimizer_changes_the_weights(name: str) -> None:
     assert (weight != 1.0).all()
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", OPTIMIZERS.names)
 def test_the_step_size_reaches_every_optimizer(name: str) -> None:
     optimizer, _, _ = build(opt=name, step_size=0.125)
     assert optimizer.param_groups[0]["lr"] == 0.125
@@ -95,7 +96,7 @@ def test_fields_that_the_optimizer_does_not_take_are_reported(fields: dict[str, 
     assert ignored == expected
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", OPTIMIZERS.names)
 def test_every_field_of_the_learner_is_taken_or_reported_by_every_optimizer(name: str) -> None:
     optimizer, ignored, _ = build(opt=name, momentum=0.5, weight_decay=0.5, beta1=0.5, beta2=0.5, eps=0.5)
     assert {"momentum", "weight_decay", "betas", "eps"} <= {*ignored, *optimizer.param_groups[0]}

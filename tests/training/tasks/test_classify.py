@@ -21,7 +21,7 @@ from sweepline.training.tasks.classify import Classify
 def examples(n: int) -> Examples:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 255, (n, 4, 4), dtype=torch.uint8, generator=generator)
-    return Examples(images, torch.randint(0, 3, (n,), generator=generator), 1 / 255, 0.0)
+    return Examples(images, torch.randint(0, 3, (n,), generator=generator), 1 / 255, 0.0, 3)
 
 
 def classify(kind: type[Classify] = Classify) -> Classify:

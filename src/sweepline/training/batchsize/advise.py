@@ -21,7 +21,8 @@ from sweepline.training.building import build_task, build_training
 from sweepline.training.config.loading import load_config
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.config.sizes import default_size, scaled_step_size
-from sweepline.training.datasets.examples import Examples, load_data
+from sweepline.training.datasets.examples import Examples
+from sweepline.training.datasets.splits import load_data
 from sweepline.training.device import device_name, resolve_device
 from sweepline.training.experiment.numbered import begin
 from sweepline.training.experiment.records import TuningRecord

@@ -6,11 +6,15 @@ import hashlib
 import json
 import math
 from decimal import ROUND_FLOOR, Decimal
+from typing import Any
 
+from sweepline.contract.values import flatten
 from sweepline.training import memory
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.config.sizes import accumulates, default_size
+from sweepline.training.settings import keys_of, mark_of
 
+_FIRST_NAMES = {"learner.momentum": "has_momentum", "gradient_clip": "clips", "noise_every": "measures_noise"}
 FEW_STEPS = 20  # an epoch should have as many, or it trains little
 
 
@@ -67,25 +71,40 @@ def limit_size(config: TrainConfig, size: int, n_examples: int) -> int:
 
 
 def tuning_key(config: TrainConfig, device_name: str) -> str:
-    """Return what set-ups that need the same memory have in common."""
-    sizes = config.batch_size_config
+    """Return what set-ups that need the same memory have in common.
+
+    It follows from the keys that are marked with ``memory``, under the names that the first version gave them.
+    """
+    needs = memory_needs(config)
+    sections: dict[str, dict[str, Any]] = {"": {}}
+    for name, value in needs.items():
+        section, _, key = name.rpartition(".")
+        sections.setdefault(section, {})[key] = value
+    top, learner, evaluate = sections.pop(""), sections.pop("learner"), sections.pop("evaluate")
+    del top["device"], top["accumulate"], sections["batch_size_config"]  # told by what follows from them
     parts = {
-        "data": [config.data.name, config.data.limit, config.data.valid_fraction],
-        "model": config.model.model_dump(mode="json"),
-        "opt": config.learner.opt.lower(),
-        "has_momentum": config.learner.momentum > 0,
-        "training": config.training.model_dump(mode="json"),
-        "evaluates": bool(config.evaluate.every) and [config.evaluate.split, config.evaluate.batch_size],
-        "clips": config.gradient_clip is not None,
-        "measures_noise": config.noise_every > 0,
+        **{_FIRST_NAMES.get(name, name): value for name, value in top.items()},
+        **{_FIRST_NAMES.get(f"learner.{name}", name): value for name, value in learner.items()},
+        **sections,
+        "data": list(sections["data"].values()),
+        "opt": learner["opt"].lower(),
+        "evaluates": evaluate.pop("every") and list(evaluate.values()),
         "accumulates": accumulates(config),
-        "drop_last": config.drop_last,
-        "threads": config.threads,
-        "deterministic": config.deterministic,
         "device": device_name,
-        "budget": sizes.memory_budget_gib or f"1/{memory.runs_per_device()} of the device",
+        "budget": config.batch_size_config.memory_budget_gib or f"1/{memory.runs_per_device()} of the device",
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def memory_needs(config: TrainConfig) -> dict[str, Any]:
+    """Return of each key that is marked with ``memory`` its value, or whether it is set, by dotted name."""
+    values = flatten(config.model_dump(mode="json"))
+    marks = {name: mark_of(field, "memory") for name, field in keys_of(TrainConfig)}
+    return {
+        name: values[name] if mark == "value" else bool(values[name])
+        for name, mark in marks.items()
+        if mark is not None
+    }
 
 
 def size_cap(config: TrainConfig, n_examples: int) -> int:

@@ -10,7 +10,8 @@ from sweepline.training.batchsize.noise import NoiseMeter
 from sweepline.training.building import build_task, build_training
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.config.sizes import accumulates
-from sweepline.training.datasets.examples import Examples, Splits, load_data, pick_held_out
+from sweepline.training.datasets.examples import Examples
+from sweepline.training.datasets.splits import Splits, load_data, pick_held_out
 from sweepline.training.seeding import set_up_process
 from sweepline.training.stepping import add_gradients, apply_gradients
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweepline.contract.values import flatten
 from sweepline.errors import did_you_mean
+from sweepline.training.registry import TASKS
 
 if TYPE_CHECKING:
     from sweepline.training.config.schema import TrainConfig
@@ -87,8 +88,7 @@ def check_together(config: TrainConfig, label: str, origin: Mapping[str, str]) -
             f"{where('evaluate.split')}: evaluate.split is valid, but data.valid_fraction is 0; set it, or use test"
         )
     sizes = config.batch_size_config
-    names = ("optimize_batch_size", "tuned_batch_size", "default_batch_size")
-    decides = next((name for name in names if getattr(sizes, name)), None)
+    decides = sizes.deciding_key
     given = origin.get("batch_size", "")
     if decides and given.startswith(OVERRIDE):
         faults.append(
@@ -114,11 +114,12 @@ def check_together(config: TrainConfig, label: str, origin: Mapping[str, str]) -
         faults.append(
             f"{where('accumulate')}: accumulate follows from batch_size_config.target_batch_size; set only one of them"
         )
-    if config.training.mode != "normal" or config.training.use_knowledge_distillation:
-        key = "mode" if config.training.mode != "normal" else "use_knowledge_distillation"
+    is_known = config.training.mode in TASKS
+    if not is_known or config.training.use_knowledge_distillation:
+        key = "use_knowledge_distillation" if is_known else "mode"
         faults.append(
             f"{where(f'training.{key}')}: training.{key} {getattr(config.training, key)} cannot be trained yet; "
-            "there is training.mode normal"
+            f"there is training.mode {' or '.join(TASKS.names)}"
         )
     if (config.learner.beta1 is None) != (config.learner.beta2 is None):
         faults.append(f"{where('learner.beta1')}: learner.beta1 and learner.beta2 come together; set both or neither")

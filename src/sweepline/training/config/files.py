@@ -11,7 +11,8 @@ from sweepline.errors import ConfigError
 
 BASE_KEY = "base"
 MAX_BASES = 20
-MARKS = ("_run_batch_size", "_effective_step_size")  # what became of a run, in the config that it has written
+# What became of a run, in the config that it has written: the sizes that trained.
+RUN_SIZE, STEP_SIZE = "_run_batch_size", "_effective_step_size"
 
 
 def read_with_bases(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -47,14 +48,14 @@ def read_with_bases(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
     for label, layer in reversed(layers):
-        marks = [layer.pop(mark) for mark in MARKS if mark in layer]
+        written = [layer.pop(name) for name in (RUN_SIZE, STEP_SIZE) if name in layer]
         for key, value in flatten(layer).items():
             if value == {}:
                 continue  # an empty section says nothing
             set_dotted(merged, key, value)
             origin.pop(key, None)  # what comes last stands last
             origin[key] = label
-        if marks:  # a run has written it, every key with what it came to
+        if written:  # a run has written it, every key with what it came to
             origin.pop("batch_size", None)
     return merged, origin
 

@@ -8,20 +8,17 @@ from collections.abc import Collection
 from typing import Any
 
 from sweepline.contract.values import flatten
-from sweepline.training.config.files import MARKS
+from sweepline.training.config.files import RUN_SIZE, STEP_SIZE
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.config.sizes import effective_step_size
-
-RUN_SIZE, STEP_SIZE = MARKS  # what trained, beside the keys that it follows from
-# Where things are written or read, what is told to whom, and how long it goes on.
-_DECIDES_NOTHING = frozenset({"output_dir", "run_numbers", "epochs", "tensorboard", "data.root", "checkpoint", "wandb"})
-# What leads to a batch size and a step size; the size, the step size and the target themselves are kept.
-_LEADS_TO_SIZES = frozenset({"batch_size_config", "learner.step_size"})
+from sweepline.training.settings import keys_of, mark_of
 
 
 def asked_identity(config: TrainConfig) -> str:
     """Return what configs have in common that ask for the same run, perhaps for more epochs of it."""
-    return _digest(_deciding(config, without=_DECIDES_NOTHING))
+    return _digest(
+        _keys(config, {name for name, field in keys_of(TrainConfig) if mark_of(field, "affects") != "nothing"})
+    )
 
 
 def result_identity(config: TrainConfig, n_examples: int) -> str:
@@ -29,10 +26,16 @@ def result_identity(config: TrainConfig, n_examples: int) -> str:
 
     ``config`` is what trains: its batch size is decided.
     """
-    keys = _deciding(config, without=_DECIDES_NOTHING | _LEADS_TO_SIZES)
-    keys["target"] = config.batch_size_config.target_batch_size
-    keys["step_size"] = effective_step_size(config, n_examples)
-    return _digest(keys)
+    names = {
+        name
+        for name, field in keys_of(TrainConfig)
+        if mark_of(field, "affects") == "result" and mark_of(field, "through") is None
+    }
+    through = {
+        "target": config.batch_size_config.target_batch_size,
+        "step_size": effective_step_size(config, n_examples),
+    }
+    return _digest({**_keys(config, names), **through})
 
 
 def marks_of(written: TrainConfig, used: TrainConfig, n_examples: int) -> dict[str, Any]:
@@ -57,9 +60,10 @@ def report_sizes(config: TrainConfig, n_examples: int, *, n_splits: int) -> dict
     return metrics
 
 
-def _deciding(config: TrainConfig, *, without: Collection[str]) -> dict[str, Any]:
+def _keys(config: TrainConfig, names: Collection[str]) -> dict[str, Any]:
+    """Return keys of these names; of a device its kind, for which of several GPUs a run gets decides nothing."""
     keys = flatten(config.model_dump(mode="json")) | {"device": config.device.partition(":")[0]}
-    return {name: value for name, value in keys.items() if not {name, name.partition(".")[0]} & set(without)}
+    return {name: value for name, value in keys.items() if name in names}
 
 
 def _digest(keys: dict[str, Any]) -> str:

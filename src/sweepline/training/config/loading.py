@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from sweepline.contract.values import display_path, flatten, parse_override
 from sweepline.errors import ConfigError
 from sweepline.training.config.checks import OVERRIDE, check_together, describe_fault
 from sweepline.training.config.files import move_key, read_with_bases, set_dotted
 from sweepline.training.config.schema import TrainConfig
+from sweepline.training.settings import keys_of
 
 MOVED_KEYS = {"training.optimize_batch_size": "batch_size_config.optimize_batch_size"}
 
@@ -69,13 +70,6 @@ def check_config(
     return config
 
 
-def known_keys(model: type[BaseModel] = TrainConfig, prefix: str = "") -> list[str]:
+def known_keys() -> list[str]:
     """Return every key by dotted name."""
-    keys: list[str] = []
-    for name, field in model.model_fields.items():
-        section = field.annotation
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            keys += known_keys(section, f"{prefix}{name}.")
-        else:
-            keys.append(f"{prefix}{name}")
-    return keys
+    return [name for name, _ in keys_of(TrainConfig)]

@@ -54,7 +54,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def find_experiment_dir(config: TrainConfig, outputs: Path) -> Path:
-    """Return the folder of the experiment that a config belongs to; a model's size is its width."""
+    """Return the folder of the experiment that a config belongs to."""
     distillation = "distillation" if config.training.use_knowledge_distillation else "no_distillation"
     root = Path(config.output_dir) if config.output_dir else outputs
     return (
@@ -62,19 +62,19 @@ def find_experiment_dir(config: TrainConfig, outputs: Path) -> Path:
         / "experimentruns"
         / config.data.name
         / config.model.name
-        / _size(config)
+        / config.model.size_word
         / distillation
         / config.training.mode
     )
 
 
-def _size(config: TrainConfig) -> str:
-    return f"width_{config.model.width}"
-
-
 def weights_path(experiment_dir: Path, config: TrainConfig, number: int) -> Path:
     """Return where a run keeps its weights."""
-    return experiment_dir / MODELS / f"{config.model.name}_{_size(config)}_{config.training.mode}_run_{number:03d}.pth"
+    return (
+        experiment_dir
+        / MODELS
+        / f"{config.model.name}_{config.model.size_word}_{config.training.mode}_run_{number:03d}.pth"
+    )
 
 
 def frozen_path(experiment_dir: Path, number: int) -> Path:

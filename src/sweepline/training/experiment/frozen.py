@@ -15,9 +15,9 @@ from typing import Any
 
 from sweepline.contract.values import display_path, flatten, parse_override
 from sweepline.errors import ConfigError
-from sweepline.training.config.files import MARKS
+from sweepline.training.config.files import RUN_SIZE
 from sweepline.training.config.loading import check_config
-from sweepline.training.config.schema import TrainConfig
+from sweepline.training.config.schema import DECIDING, TrainConfig
 from sweepline.training.config.sizes import as_decided
 from sweepline.training.experiment.folder import CONFIGS, frozen_path, locked, write_whole
 from sweepline.training.experiment.numbers import PROPOSED_BY, is_taken, next_run_number, reserve_run_number
@@ -25,9 +25,8 @@ from sweepline.training.experiment.records import find_record
 
 VERSION = "1.0"
 TYPE = "TrainConfig"
-RUN_SIZE, STEP_SIZE = MARKS
 EVALUATION_SIZE, ENVIRONMENT = "_evaluation_batch_size", "_environment"
-_ASKING_AGAIN = tuple(f"batch_size_config.{kind}_batch_size" for kind in ("optimize", "tuned", "default"))
+_ASKING_AGAIN = tuple(f"batch_size_config.{name}" for name in DECIDING)
 _FILE_NAME = re.compile(r"frozen_config_run_(\d+)\.json")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from sweepline.errors import ConfigError, SweeplineError
+from sweepline.training.config.files import RUN_SIZE, STEP_SIZE
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.experiment import frozen
 from sweepline.training.experiment.folder import find_experiment_dir, weights_path
@@ -158,9 +159,9 @@ class NumberedRun:
         """Add to the frozen config with what the run trains, and where."""
         record = self.record
         marks = {
-            frozen.RUN_SIZE: record.run_batch_size,
+            RUN_SIZE: record.run_batch_size,
             frozen.EVALUATION_SIZE: record.evaluation_batch_size,
-            frozen.STEP_SIZE: record.effective_step_size,
+            STEP_SIZE: record.effective_step_size,
             frozen.ENVIRONMENT: describe_environment(),
         }
         frozen.add_decision(self.given, self.experiment_dir, self.number, marks)

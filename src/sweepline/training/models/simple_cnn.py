@@ -1,4 +1,4 @@
-"""The networks by name. B: batch, C: channels, H, W: height and width."""
+"""A small convolutional network for images of one channel. B: batch, H, W: height and width in pixels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sweepline.training.config.schema import ModelConfig
+from sweepline.training.models.settings import SimpleCNNSettings
 
 
 class SimpleCNN(nn.Module):
@@ -34,7 +34,10 @@ class SimpleCNN(nn.Module):
         return logits
 
 
-def build_model(config: ModelConfig, *, image_size: tuple[int, int], n_classes: int) -> nn.Module:
-    """Return a freshly initialised network, its weights drawn from torch's global generator."""
-    model = SimpleCNN(width=config.width, image_size=image_size, n_classes=n_classes)
+def build(settings: SimpleCNNSettings, *, image_size: tuple[int, int], n_classes: int) -> SimpleCNN:
+    """Return a freshly initialised network, its weights drawn from torch's global generator.
+
+    Channels last, as its inputs come.
+    """
+    model = SimpleCNN(width=settings.width, image_size=image_size, n_classes=n_classes)
     return model.to(memory_format=torch.channels_last)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +10,8 @@ import torch
 
 from sweepline.errors import ConfigError, did_you_mean
 from sweepline.training.config.schema import LearnerConfig
+from sweepline.training.optim.dynamo import spare_dynamo
+from sweepline.training.registry import OPTIMIZERS
 
 
 def build_optimizer(
@@ -36,35 +36,11 @@ def build_optimizer(
     options = {name: value for name, value in wanted.items() if name in taken}
     if "fused" in accepted:
         options["fused"] = True
-    _spare_dynamo(kind)
+    spare_dynamo(kind)
     try:
         return kind(parameters, **options), ignored
     except ValueError as error:
         raise ConfigError(f"learner.opt {config.opt}: {error}") from None
-
-
-def _spare_dynamo(kind: type[torch.optim.Optimizer]) -> None:
-    """Spare the first optimizer the import of ``torch._dynamo``, a second and more that only compiling makes use of.
-
-    Torch wraps these methods so that its compiler leaves them alone; the wrapped ones are used as they are. Where torch
-    wraps them differently nothing is changed, and where the compiler is there already nothing is spared.
-    """
-    if "torch._dynamo" in sys.modules:
-        return
-    for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
-        wrapped = getattr(getattr(torch.optim.Optimizer, name), "__wrapped__", None)
-        if wrapped is not None:
-            setattr(wrapped, "__dynamo_disable", wrapped)
-    step = getattr(kind.step, "__wrapped__", None)
-    if step is None or kind.step.__code__.co_name != "_use_grad":
-        return
-
-    @functools.wraps(step)
-    def plain_step(self: torch.optim.Optimizer, closure: Any = None) -> Any:
-        with torch.set_grad_enabled(self.defaults["differentiable"]):
-            return step(self, closure)
-
-    kind.step = plain_step  # type: ignore[method-assign]
 
 
 def find_class(name: str) -> type[Any]:
@@ -73,6 +49,9 @@ def find_class(name: str) -> type[Any]:
     Raises:
         ConfigError: torch has none of that name.
     """
+    if name in OPTIMIZERS:
+        kind: type[Any] = OPTIMIZERS.load(name)
+        return kind
     by_name = {
         key.lower(): value
         for key, value in vars(torch.optim).items()
