@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import netrc
 import os
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.reporting.console import say
+from sweepline.training.reporting.wandbservice import shorten_wait
 
 ONLINE_TIMEOUT_S = 5
 
@@ -70,7 +70,7 @@ def start_wandb(config: TrainConfig, run_dir: Path, beside: Mapping[str, Any] | 
         "config": {**config.model_dump(mode="json"), **(beside or {})},
     }
     quiet = {"silent": True, "console": "off"}
-    _shorten_wait()
+    shorten_wait()
     try:
         try:
             limits = wandb.Settings(init_timeout=ONLINE_TIMEOUT_S, x_graphql_retry_max=0, **quiet)
@@ -83,16 +83,6 @@ def start_wandb(config: TrainConfig, run_dir: Path, beside: Mapping[str, Any] | 
         say(f"W&B cannot be started, the run is not tracked: {type(error).__name__}: {error}")
         return None
     return Tracker("W&B", lambda metrics, place: run.log({**place, **metrics}, step=place["epoch"]), run.finish)
-
-
-def _shorten_wait() -> None:
-    """Have W&B look more often than every 0.2 s whether its service is ready, which takes 0.02 s."""
-    try:
-        from wandb.sdk.lib.service import service_port_file
-    except ImportError:  # another version, which waits as it likes
-        return
-    if hasattr(service_port_file, "_SLEEP"):
-        service_port_file._SLEEP = lambda seconds: time.sleep(min(seconds, 0.005))
 
 
 def _has_key() -> bool:
