@@ -14,7 +14,7 @@ import pytest
 from sweepline.contract.metrics import parse_metric_line
 from sweepline.contract.values import flatten, read_yaml
 from sweepline.training.config.loading import known_keys, load_config
-from sweepline.training.run import in_sweep, run
+from sweepline.training.run import run, search_once_in_sweep
 from tests.conftest import EXPERIMENT
 from tests.training.runs import DIGITS, IDX_FILES, TRAINER, Ended, once, sentences, train_once, train_single
 
@@ -246,7 +246,7 @@ def test_the_effective_config_of_a_scaled_step_size_tells_it_and_trains_the_same
 def test_a_search_is_one_for_all_runs_of_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = load_config(None, ["batch_size_config.optimize_batch_size=true"])
     monkeypatch.delenv("SWEEPLINE_RUN_DIR", raising=False)
-    assert in_sweep(asked).batch_size_config.optimize_batch_size is True
+    assert search_once_in_sweep(asked).batch_size_config.optimize_batch_size is True
     monkeypatch.setenv("SWEEPLINE_RUN_DIR", "/runs/1")
-    assert in_sweep(asked).batch_size_config.optimize_batch_size == "once"
-    assert in_sweep(load_config(None)) == load_config(None)
+    assert search_once_in_sweep(asked).batch_size_config.optimize_batch_size == "once"
+    assert search_once_in_sweep(load_config(None)) == load_config(None)

@@ -81,7 +81,7 @@ class Checkpoints:
         try:
             self.folder.mkdir(exist_ok=True)
             _write_durably(path, content)
-        except (OSError, RuntimeError, MemoryError) as error:  # torch tells a full disk as a RuntimeError
+        except (OSError, RuntimeError, MemoryError) as error:  # torch reports a full disk as a RuntimeError
             with suppress(OSError):
                 path.with_suffix(".tmp").unlink()
             self.say(f"{path.name} could not be saved: {error}")

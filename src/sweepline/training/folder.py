@@ -64,12 +64,12 @@ def make_run_dir(config: TrainConfig, outputs: Path) -> Path:
     raise ConfigError(f"{parent}: cannot make a folder for this run")
 
 
-def write_effective_config(config: TrainConfig, run_dir: Path, marks: Mapping[str, Any] | None = None) -> None:
+def write_effective_config(config: TrainConfig, run_dir: Path, trained: Mapping[str, Any] | None = None) -> None:
     """Write the config that is really used, and last its hash, by which readers know it is whole.
 
-    ``marks`` are keys that tell what trained where it differs from what was asked for; no config is made of them.
+    ``trained`` are keys that say what trained where it differs from what was asked for; no config is made of them.
     """
-    text = yaml.safe_dump({**config.model_dump(mode="json"), **(marks or {})}, sort_keys=False)
+    text = yaml.safe_dump({**config.model_dump(mode="json"), **(trained or {})}, sort_keys=False)
     _write_whole(run_dir / "config.yaml", text)
     digest = hashlib.sha256(text.encode()).hexdigest()
     _write_whole(run_dir / "config.sha256", f"{digest}  config.yaml\n")

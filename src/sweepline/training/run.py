@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from sweepline.errors import ConfigError
 from sweepline.training import memory
-from sweepline.training.config.identity import marks_of, report_sizes, result_identity
+from sweepline.training.config.identity import report_sizes, result_identity, trained_sizes
 from sweepline.training.config.schema import TrainConfig
-from sweepline.training.config.sizes import as_decided, effective_step_size, examples_per_step, limited
+from sweepline.training.config.sizes import effective_step_size, examples_per_step, with_decided_size, within_bound
 from sweepline.training.datasets.examples import Examples
 from sweepline.training.datasets.splits import Splits, load_data, pick_held_out
 from sweepline.training.device import device_name, resolve_device
 from sweepline.training.folder import is_in_sweep, make_run_dir, write_effective_config, write_environment
-from sweepline.training.reporting.console import keep_log, say, tell, tell_piece
+from sweepline.training.reporting.console import keep_log, print_line, print_part, say
 
 if TYPE_CHECKING:
     import torch
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, float] | None:
     """Train one run in its folder and return the metrics of its last epoch; None when SIGTERM ended it.
 
-    A run whose folder holds a checkpoint goes on from there, and tells what came before it again: output and files are
-    those of a run that was never stopped.
+    A run whose folder holds a checkpoint goes on from there, and reports what came before it again: output and files
+    are those of a run that was never stopped.
 
     ``outputs`` is where the run's folder is made unless ``output_dir`` or ``$SWEEPLINE_RUN_DIR`` says otherwise.
 
@@ -48,7 +48,7 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
 
     memory.runs_per_device()  # what it cannot use is said before a number is taken
     set_up_process(config)
-    config = in_sweep(config.model_copy(update={"device": str(resolve_device(config.device))}))
+    config = search_once_in_sweep(config.model_copy(update={"device": str(resolve_device(config.device))}))
     run_dir = make_run_dir(config, outputs)
     keep_log(None if is_in_sweep() else run_dir / "log.txt")  # a sweep keeps its own
     if not is_in_sweep():
@@ -57,7 +57,7 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
         _write_config(config, config, run_dir, n_examples=None)
     data = load_data(config)
     numbered = _begin_numbered(config, data, outputs=outputs, run_dir=run_dir) if is_numbered(config) else None
-    used = numbered.config if numbered else limited(config)
+    used = numbered.config if numbered else within_bound(config)
     _write_config(config, used, run_dir, n_examples=len(data[0]))
     try:
         check_batch_size(used, len(data[0]))
@@ -75,13 +75,13 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
         too_large = memory.BatchTooLargeError(used.batch_size, memory.describe(error))
     size = numbered.fail(str(too_large), ran_out_at=too_large.batch_size).recommended_batch_size if numbered else None
     size = size or _recommend_size(config, outputs, ran_out_at=too_large.batch_size)
-    tell(f"METRIC run_batch_size={too_large.batch_size} recommended_batch_size={size}")
+    print_line(f"METRIC run_batch_size={too_large.batch_size} recommended_batch_size={size}")
     say(f"a batch size of {size} is recommended")
     raise too_large
 
 
 def _is_learning(config: TrainConfig) -> bool:
-    """Whether the size was bounded, as it is after memory had run out, and others may be told that it trains."""
+    """Whether the size was bounded, as it is after memory had run out: that it trains is of use to others."""
     return config.batch_size_config.max_batch_size is not None and config.run_numbers != "never"
 
 
@@ -124,12 +124,12 @@ def _begin_numbered(config: TrainConfig, data: Splits, *, outputs: Path, run_dir
         n_examples=len(data[0]),
         device_name=device_name(resolve_device(config.device)),
         build=SetupBuilder(config, data),
-        tell=tell_piece,
+        tell=print_part,
     )
-    return begin(config, outputs=outputs, run_dir=run_dir, decide=decide, tell=tell_piece)
+    return begin(config, outputs=outputs, run_dir=run_dir, decide=decide, tell=print_part)
 
 
-def in_sweep(config: TrainConfig) -> TrainConfig:
+def search_once_in_sweep(config: TrainConfig) -> TrainConfig:
     """Return a config that searches once for all runs of a sweep, which are compared and shall have one size."""
     sizes = config.batch_size_config
     if not is_in_sweep() or sizes.optimize_batch_size is not True:
@@ -141,12 +141,12 @@ def in_sweep(config: TrainConfig) -> TrainConfig:
 def _write_config(asked: TrainConfig, used: TrainConfig, run_dir: Path, *, n_examples: int | None) -> None:
     """Write the effective config: run again, it trains the same, and searches and scales nothing a second time.
 
-    What trained is told beside the keys that it follows from. Without ``n_examples`` it is not known yet.
+    What trained stands beside the keys that it follows from. Without ``n_examples`` it is not known yet.
     """
-    config = as_decided(asked, used.batch_size)
+    config = with_decided_size(asked, used.batch_size)
     if config.batch_size_config.is_deciding:
         config = config.model_copy(update={"batch_size": used.batch_size})
-    write_effective_config(config, run_dir, marks_of(config, used, n_examples) if n_examples is not None else {})
+    write_effective_config(config, run_dir, trained_sizes(config, used, n_examples) if n_examples is not None else {})
 
 
 def check_batch_size(config: TrainConfig, n_examples: int) -> None:
@@ -177,11 +177,11 @@ def _train(
 
     limit = budget_bytes(config)
     if limit is not None:
-        memory.give_back()
+        memory.trim_heap()
     held_before = memory.data_bytes()
     model, optimizer = _build(config, data[0])
     held_by_model = memory.data_bytes() - held_before
-    reporter = Reporter(config, run_dir, beside=marks_of(config, config, len(data[0])))
+    reporter = Reporter(config, run_dir, beside=trained_sizes(config, config, len(data[0])))
     checkpoints = _open_checkpoints(config, run_dir, n_examples=len(data[0]))
     task = build_task(config, model, data[0], pick_held_out(config, data))
     found = checkpoints.restore(model, optimizer, task=task, n_epochs=config.epochs) if checkpoints else None
@@ -284,7 +284,7 @@ def _watch(
         while unchecked:
             _check_next_batch(model, unchecked.pop(), len(index))
 
-    return Watcher(should_stop=Flag(signal.SIGTERM), before_step=before_step, say=say)
+    return Watcher(should_stop=SignalFlag(signal.SIGTERM), before_step=before_step, say=say)
 
 
 def _check_next_batch(model: nn.Module, numbered: NumberedRun, n_in_step: int) -> None:
@@ -297,7 +297,7 @@ def _check_next_batch(model: nn.Module, numbered: NumberedRun, n_in_step: int) -
     hook = model.register_forward_pre_hook(check)
 
 
-class Flag:
+class SignalFlag:
     """Whether a signal has arrived; from now on it does nothing else."""
 
     def __init__(self, number: signal.Signals) -> None:

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 Affects = Literal["result", "memory", "nothing"]
 # Keys that act through one number alone, which stands for them wherever results are compared.
 Through = Literal["step_size", "target"]
-# What of a key tells set-ups apart that need different amounts of memory: its value, or whether it is set at all.
+# What of a key set-ups have in common that need the same memory: its value, or only whether it is set.
 Memory = Literal["value", "whether"]
 
 
@@ -46,7 +46,7 @@ def key(
 ) -> Any:
     """Return a key's default with what it says of itself; ``bounds`` are those of :func:`pydantic.Field`.
 
-    ``choices`` are the names that it takes, where its type does not tell them.
+    ``choices`` are the names that it takes, where its type does not say so.
     """
     marks: dict[str, Any] = {
         "affects": affects,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sweepline.training.config.identity import marks_of, report_sizes, result_identity
+from sweepline.training.config.identity import report_sizes, result_identity, trained_sizes
 from sweepline.training.config.loading import load_config
 
 N_EXAMPLES = 100
@@ -82,7 +82,7 @@ def test_what_trained_is_told_where_it_was_not_simply_asked_for(
 ) -> None:
     config = load_config(None, overrides)
     assert report_sizes(config, N_EXAMPLES, n_splits=1) == metrics
-    assert marks_of(config, config, N_EXAMPLES) == marks
+    assert trained_sizes(config, config, N_EXAMPLES) == marks
 
 
 def test_which_of_several_gpus_a_run_gets_decides_nothing() -> None:

@@ -16,7 +16,8 @@ from sweepline.training.config.schema import TrainConfig
 from sweepline.training.experiment.folder import frozen_path
 from sweepline.training.experiment.frozen import load_frozen
 from sweepline.training.experiment.numbered import NumberedRun, begin
-from sweepline.training.experiment.records import find_record, read_records
+from sweepline.training.experiment.records import find_record
+from tests.training.experiment.reading import read_records
 
 TUNED = "batch_size_config.tuned_batch_size=50"
 
@@ -111,7 +112,7 @@ def frozen_run(tmp_path: Path, *overrides: str) -> Path:
     run.given = run.given.model_copy(
         update={"batch_size_config": load_config(None, overrides_of_a_search()).batch_size_config}
     )
-    run.settle(105, note="as if it had been searched")
+    run.choose_size(105, why="as if it had been searched")
     return frozen_path(run.experiment_dir, run.number)
 
 

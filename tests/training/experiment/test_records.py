@@ -17,11 +17,11 @@ from sweepline.training.experiment.records import (
     TuningRecord,
     finish_record,
     mark_killed,
-    read_records,
     this_process,
     write_record,
 )
 from tests.conftest import DEADLINE_S
+from tests.training.experiment.reading import read_records
 
 IS_SOAK = bool(os.environ.get("SWEEPLINE_SOAK"))
 N_WRITERS, N_RECORDS = 16, 200 if IS_SOAK else 15

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from sweepline.training.experiment.numbered import begin
 from sweepline.training.experiment.records import TuningRecord
 from sweepline.training.folder import experiment_dir
 from sweepline.training.loop import TrainingStoppedError, Watcher, train
-from sweepline.training.reporting.console import tell, tell_piece
+from sweepline.training.reporting.console import print_line, print_part
 from sweepline.training.seeding import set_up_process
 
 N_MEASUREMENTS = 40
@@ -54,16 +53,15 @@ def advise_on(path: Path | None, overrides: Sequence[str], *, n_steps: int) -> d
         n_examples=len(data[0]),
         device_name=device_name(device),
         build=build,
-        tell=tell_piece,
+        tell=print_part,
         is_described=False,
     )
-    run = begin(config, outputs=experiment_dir(path) / "outputs", run_dir=None, decide=decide, tell=tell_piece)
-    found, usable = run.record.tuner_max_batch_size or 1, run.record.run_batch_size or 1
+    run = begin(config, outputs=experiment_dir(path) / "outputs", run_dir=None, decide=decide, tell=print_part)
+    usable = run.record.run_batch_size or 1
     timings = time_steps(config, build, usable=usable)
     at_size = limit_size(config, min(default_size(config), usable), len(data[0]))
     course = measure_noise(config, data[0], batch_size=at_size, n_steps=n_steps)
     advice = advise(
-        fits=found,
         usable=usable,
         default=default_size(config),
         critical=course.pooled,
@@ -77,15 +75,15 @@ def advise_on(path: Path | None, overrides: Sequence[str], *, n_steps: int) -> d
         "chosen": f"{advice.chosen} ({advice.reason}){describe_rule(config, advice)}",
     }
     for name, text in lines.items():
-        tell(f"{name:18} {text}")
-    run.settle(advice.chosen, note="; ".join(f"{name} {text}" for name, text in lines.items()))
-    return {"experiment_dir": str(run.experiment_dir), "run_number": run.number, "advice": asdict(advice)}
+        print_line(f"{name:18} {text}")
+    run.choose_size(advice.chosen, why="; ".join(f"{name} {text}" for name, text in lines.items()))
+    return {"experiment_dir": str(run.experiment_dir), "run_number": run.number}
 
 
 def time_steps(config: TrainConfig, build: Callable[[], Setup], *, usable: int) -> list[Probe]:
     """Return how long steps of small and of usual sizes take, without what a memory limit costs.
 
-    Small ones tell the part of a step that does not depend on its size.
+    The times of small ones show the part of a step that does not depend on its size.
     """
     prober = Prober(starting(build, config.device.partition(":")[0]))
     return [prober.time_size(size, n_steps) for size, n_steps in TIMED_STEPS.items() if size <= usable]

@@ -23,7 +23,7 @@ from sweepline.training.batchsize.probe import Request, Setup, run_probe
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
-def end_with(parent: int) -> None:
+def end_with_parent(parent: int) -> None:
     """Have this process killed when its parent ends, and before any other should memory really run out."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent:
@@ -35,7 +35,7 @@ def end_with(parent: int) -> None:
 def main() -> None:
     """Be a probe from nothing: of our trainer, or of what another program builds."""
     order = json.load(sys.stdin)
-    end_with(order["parent"])
+    end_with_parent(order["parent"])
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever libraries print is no answer
     request = Request(**order["request"])

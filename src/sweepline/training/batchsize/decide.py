@@ -94,7 +94,7 @@ class Decider:
 
     def _new_record(self, number: int) -> TuningRecord:
         sizes = self.config.batch_size_config
-        factor, note = policy.safety_factor(self.config)
+        factor, remark = policy.safety_factor(self.config)
         return TuningRecord(
             run_number=number,
             timestamp=datetime.now().isoformat(),
@@ -104,7 +104,7 @@ class Decider:
             optimize_batch_size=sizes.optimize_batch_size,
             safety_factor=factor,
             tuner_status=SKIPPED,
-            notes=note or "",
+            notes=remark or "",
             tuning_key=policy.tuning_key(self.config, self.device_name),
             process=this_process(),
         )
@@ -203,9 +203,9 @@ class Decider:
 
 
 def find_reusable(newest: Iterable[TuningRecord], key: str | None) -> TuningRecord | None:
-    """Return the latest record of a set-up that tells what fits; None where it cannot be relied on.
+    """Return the latest record of a set-up that shows what fits; None where it cannot be relied on.
 
-    It cannot once memory ran out in training with it. A run that was killed tells nothing where another has succeeded
+    It cannot once memory ran out in training with it. A run that was killed shows nothing where another has succeeded
     with what the same tuner found; where none has, it may have been for want of memory.
     """
     latest = None

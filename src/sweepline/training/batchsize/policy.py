@@ -27,8 +27,8 @@ def safety_factor(config: TrainConfig) -> tuple[float, str | None]:
         own, name = sizes.kd_safety_factor, "kd_safety_factor"
     if own is None:
         return sizes.safety_factor, None
-    note = f"{name} {own} is larger than safety_factor {sizes.safety_factor}" if own > sizes.safety_factor else None
-    return own, note
+    remark = f"{name} {own} is larger than safety_factor {sizes.safety_factor}" if own > sizes.safety_factor else None
+    return own, remark
 
 
 def apply_factor(found: int, factor: float) -> int:
@@ -81,7 +81,7 @@ def tuning_key(config: TrainConfig, device_name: str) -> str:
         section, _, key = name.rpartition(".")
         sections.setdefault(section, {})[key] = value
     top, learner, evaluate = sections.pop(""), sections.pop("learner"), sections.pop("evaluate")
-    del top["device"], top["accumulate"], sections["batch_size_config"]  # told by what follows from them
+    del top["device"], top["accumulate"], sections["batch_size_config"]  # what follows from them stands for them
     parts = {
         **{_FIRST_NAMES.get(name, name): value for name, value in top.items()},
         **{_FIRST_NAMES.get(f"learner.{name}", name): value for name, value in learner.items()},

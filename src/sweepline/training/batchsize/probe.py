@@ -1,6 +1,6 @@
 """One probe, as it happens in its own process: a few optimizer steps, the last batch, one evaluation.
 
-How that process comes to be is told in ``processes`` and ``child``.
+How that process comes to be is in ``processes`` and ``child``.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def run_probe(build: Callable[[], Setup], request: Request) -> Probe:
     probe = Probe(request.batch_size, request.n_steps, OK, is_confirmation=request.is_confirmation)
     if request.is_timing:
         keep_freed_memory(is_scarce=False)
-    memory.give_back()
+    memory.trim_heap()
     held_before = memory.anonymous_bytes()
     base: int | None = None
     times: list[float] = []
@@ -98,7 +98,7 @@ def run_probe(build: Callable[[], Setup], request: Request) -> Probe:
         device, phase = setup.device, TRAIN
         setup.step(torch.arange(min(2, request.batch_size)).to(device))  # loads kernels, which are not measured
         base = memory.resident_bytes() - (memory.anonymous_bytes() - held_before)
-        memory.forget_peak()
+        memory.reset_peak()
         last, clock = _last_batch(request, setup.n_examples), _clock(device)
         for index in _batches(request.batch_size, request.n_steps, setup.n_examples):
             began = clock()
@@ -128,7 +128,7 @@ def run_probe(build: Callable[[], Setup], request: Request) -> Probe:
 
 
 def _clock(device: torch.device) -> Callable[[], float]:
-    """Return what tells how long steps take: where one thread does them its own time, whatever else is running."""
+    """Return a clock for steps: where one thread does them its own time, whatever else is running."""
     import torch
 
     is_alone = device.type == "cpu" and torch.get_num_threads() == 1

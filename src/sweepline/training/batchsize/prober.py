@@ -15,7 +15,7 @@ from typing import IO
 from sweepline.errors import SweeplineError
 from sweepline.training import memory
 from sweepline.training.batchsize.probe import ERROR, EVALUATE, OK, OOM, TIMEOUT, UNSUPPORTED, Probe, Request
-from sweepline.training.batchsize.processes import Child, can_fork, forking
+from sweepline.training.batchsize.processes import ProbeProcess, can_fork, forking
 
 __all__ = ["ProbeError", "Prober", "can_fork", "describe_probes", "forking"]  # a program's own probes need no more
 _WORDS = {OOM: "out of memory", TIMEOUT: "not ready in time", UNSUPPORTED: "not supported"}
@@ -33,7 +33,7 @@ class Prober:
 
     def __init__(
         self,
-        start: Callable[[Request, IO[bytes]], Child],
+        start: Callable[[Request, IO[bytes]], ProbeProcess],
         *,
         n_steps: int = 3,
         evaluation_batch_size: int = 1000,
@@ -77,7 +77,7 @@ class Prober:
         return probe.status == OK
 
     def time_size(self, size: int, n_steps: int) -> Probe:
-        """Return how long a step takes, the least of ``n_steps``; this is no trial of whether the size fits."""
+        """Return how long a step takes, the least of ``n_steps``; whether the size fits is no question here."""
         request = Request(size, n_steps, self.evaluation_batch_size, is_timing=True)
         probe = self._run(request)
         self.probes.append(probe)

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from sweepline.errors import ConfigError
-from sweepline.training.batchsize.child import end_with
+from sweepline.training.batchsize.child import end_with_parent
 from sweepline.training.batchsize.probe import Request, Setup, run_probe
 from sweepline.training.config.schema import TrainConfig
 
 
-class Child:
+class ProbeProcess:
     """A probe's process: its pid, and the descriptor it answers on."""
 
     def __init__(self, pid: int, answer_fd: int) -> None:
@@ -50,10 +50,10 @@ class Child:
         return None if is_late else data
 
 
-def forking(build: Callable[[], Setup]) -> Callable[[Request, IO[bytes]], Child]:
+def forking(build: Callable[[], Setup]) -> Callable[[Request, IO[bytes]], ProbeProcess]:
     """Return what starts probes as forks of this process, which has imported and loaded everything already."""
 
-    def start(request: Request, errors: IO[bytes]) -> Child:
+    def start(request: Request, errors: IO[bytes]) -> ProbeProcess:
         sys.stdout.flush()
         sys.stderr.flush()
         reading, writing = os.pipe()
@@ -61,18 +61,20 @@ def forking(build: Callable[[], Setup]) -> Callable[[Request, IO[bytes]], Child]
         pid = os.fork()
         if pid == 0:
             os.close(reading)
-            _be_probe(build, request, parent=parent, answer_fd=writing, errors_fd=errors.fileno())
+            _run_as_probe(build, request, parent=parent, answer_fd=writing, errors_fd=errors.fileno())
         os.close(writing)
-        return Child(pid, reading)
+        return ProbeProcess(pid, reading)
 
     return start
 
 
-def _be_probe(build: Callable[[], Setup], request: Request, *, parent: int, answer_fd: int, errors_fd: int) -> NoReturn:
+def _run_as_probe(
+    build: Callable[[], Setup], request: Request, *, parent: int, answer_fd: int, errors_fd: int
+) -> NoReturn:
     """Run a probe in this forked process, and end it without anything that belongs to its parent."""
     code = 1
     try:
-        end_with(parent)
+        end_with_parent(parent)
         for number in (1, 2):
             os.dup2(errors_fd, number)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -84,7 +86,7 @@ def _be_probe(build: Callable[[], Setup], request: Request, *, parent: int, answ
         os._exit(code)
 
 
-def starting(build: Callable[[], Setup], device_type: str) -> Callable[[Request, IO[bytes]], Child]:
+def starting(build: Callable[[], Setup], device_type: str) -> Callable[[Request, IO[bytes]], ProbeProcess]:
     """Return what starts probes: forks where this process may fork, else processes from nothing, of the same set-up.
 
     Raises:
@@ -112,11 +114,11 @@ def describe_build(build: Callable[[], Setup]) -> dict[str, Any]:
     return {"file": file if module == "__main__" else None, "module": module, "name": name, "sys_path": sys.path}
 
 
-def spawning(how: Mapping[str, Any] | TrainConfig) -> Callable[[Request, IO[bytes]], Child]:
+def spawning(how: Mapping[str, Any] | TrainConfig) -> Callable[[Request, IO[bytes]], ProbeProcess]:
     """Return what starts probes as processes from nothing: for GPUs, which no fork may share."""
     order_of_build = {"config": how.model_dump(mode="json")} if isinstance(how, TrainConfig) else dict(how)
 
-    def start(request: Request, errors: IO[bytes]) -> Child:
+    def start(request: Request, errors: IO[bytes]) -> ProbeProcess:
         process = subprocess.Popen(
             [sys.executable, "-m", "sweepline.training.batchsize.child"],
             stdin=subprocess.PIPE,
@@ -126,11 +128,11 @@ def spawning(how: Mapping[str, Any] | TrainConfig) -> Callable[[Request, IO[byte
         assert process.stdin is not None
         assert process.stdout is not None
         order = {**order_of_build, "request": asdict(request), "parent": os.getpid()}
-        with suppress(BrokenPipeError), process.stdin:  # one that is dead already tells by its end
+        with suppress(BrokenPipeError), process.stdin:  # of one that is dead already its exit status says why
             process.stdin.write(json.dumps(order).encode())
-        process.returncode = 0  # its end is waited for by the Child, not by Popen
+        process.returncode = 0  # its end is waited for by the ProbeProcess, not by Popen
         with process.stdout:
-            return Child(process.pid, os.dup(process.stdout.fileno()))
+            return ProbeProcess(process.pid, os.dup(process.stdout.fileno()))
 
     return start
 

@@ -11,7 +11,7 @@ from sweepline.training.batchsize.policy import first_size, size_cap
 from sweepline.training.batchsize.probe import OK, Probe, Setup
 from sweepline.training.batchsize.prober import Prober, describe_probes
 from sweepline.training.batchsize.processes import starting
-from sweepline.training.batchsize.search import Found, search
+from sweepline.training.batchsize.search import SearchResult, search
 from sweepline.training.building import memory_limit
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.config.sizes import default_size
@@ -21,10 +21,10 @@ WORTHWHILE = 1.1  # times as many examples a second: for less no larger size is 
 
 
 @dataclass(frozen=True, slots=True)
-class Tuned:
+class TuningResult:
     """What the tuner found: a size that ran, how, and within which limit (bytes; None where there is none)."""
 
-    found: Found
+    found: SearchResult
     probes: list[Probe]
     evaluation_batch_size: int
     limit_bytes: int | None
@@ -38,7 +38,7 @@ def tune(
     tell: Callable[[str], None],
     keep: Callable[[list[Probe]], None] = lambda _: None,
     first: int | None = None,
-) -> Tuned:
+) -> TuningResult:
     """Search the largest size that fits, with the set-up of this config. ``device`` of the config is resolved.
 
     Args:
@@ -82,7 +82,7 @@ def tune(
     why = f"all {n_examples} examples" if found.batch_size == n_examples else f"of at most {cap}"
     why += f"; {patience.said}" if patience.said else ""
     tell(f"Largest batch size that fits: {found.batch_size} ({why}; {describe_probes(prober.probes)})\n")
-    return Tuned(found, prober.probes, prober.evaluation_batch_size, budget)
+    return TuningResult(found, prober.probes, prober.evaluation_batch_size, budget)
 
 
 class Patience:
@@ -101,7 +101,7 @@ class Patience:
         self._began = clock()
 
     def is_enough(self, is_growing: bool) -> bool:
-        """Whether to try no further; ``said`` tells why."""
+        """Whether to try no further; ``said`` is why."""
         if self._clock() - self._began > self._timeout_s:
             self.said = f"tuning_timeout_s {self._timeout_s:g} is over"
         elif is_growing and self._watches_speed and self._is_no_faster():

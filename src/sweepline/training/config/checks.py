@@ -77,7 +77,7 @@ def _ignored_size(config: TrainConfig, origin: Mapping[str, str]) -> str | None:
 
 
 def check_together(config: TrainConfig, label: str, origin: Mapping[str, str]) -> list[str]:
-    """Return what a single field cannot tell."""
+    """Return what is wrong with keys that are right each by itself."""
 
     def where(key: str) -> str:
         return origin.get(key, label)

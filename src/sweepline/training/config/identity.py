@@ -38,15 +38,15 @@ def result_identity(config: TrainConfig, n_examples: int) -> str:
     return _digest({**_keys(config, names), **through})
 
 
-def marks_of(written: TrainConfig, used: TrainConfig, n_examples: int) -> dict[str, Any]:
+def trained_sizes(written: TrainConfig, used: TrainConfig, n_examples: int) -> dict[str, Any]:
     """Return what trains, where it is not what the keys of the config that is written say."""
-    marks: dict[str, Any] = {}
+    trained: dict[str, Any] = {}
     size, step_size = min(used.batch_size, n_examples), effective_step_size(used, n_examples)
     if size != written.batch_size or written.batch_size_config.is_deciding:
-        marks[RUN_SIZE] = size
+        trained[RUN_SIZE] = size
     if step_size != written.learner.step_size:
-        marks[STEP_SIZE] = step_size
-    return marks
+        trained[STEP_SIZE] = step_size
+    return trained
 
 
 def report_sizes(config: TrainConfig, n_examples: int, *, n_splits: int) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""A config from its files and overrides: ``base`` inherited, dotted names on top, every fault told at once."""
+"""A config from its files and overrides: ``base`` inherited, dotted names on top, all faults at once."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def accumulates(config: TrainConfig) -> bool:
     return config.accumulate != 1 or config.batch_size_config.target_batch_size is not None
 
 
-def limited(config: TrainConfig) -> TrainConfig:
+def within_bound(config: TrainConfig) -> TrainConfig:
     """Return a config whose batch size is within its own bound."""
     bound = config.batch_size_config.max_batch_size
     if bound is None or config.batch_size <= bound:
@@ -49,7 +49,7 @@ def limited(config: TrainConfig) -> TrainConfig:
     return config.model_copy(update={"batch_size": bound})
 
 
-def as_decided(config: TrainConfig, run_size: int | None, evaluation_size: int | None = None) -> TrainConfig:
+def with_decided_size(config: TrainConfig, run_size: int | None, evaluation_size: int | None = None) -> TrainConfig:
     """Return a config that trains with the sizes that a search for it has decided, and searches no more.
 
     ``default_batch_size`` keeps where the search began: a later one begins from there, and is as fine.

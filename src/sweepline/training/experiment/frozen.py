@@ -1,6 +1,6 @@
 """Frozen configs: everything that decided a run, so that it can be repeated, and what the next run should use.
 
-Keys that begin with ``_`` tell what became of it: the size and the step size that trained, and where.
+Keys that begin with ``_`` say what became of it: the size and the step size that trained, and where.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sweepline.errors import ConfigError
 from sweepline.training.config.files import RUN_SIZE
 from sweepline.training.config.loading import check_config
 from sweepline.training.config.schema import DECIDING, TrainConfig
-from sweepline.training.config.sizes import as_decided
+from sweepline.training.config.sizes import with_decided_size
 from sweepline.training.experiment.folder import CONFIGS, frozen_path, locked, write_whole
 from sweepline.training.experiment.numbers import PROPOSED_BY, is_taken, next_run_number, reserve_run_number
 from sweepline.training.experiment.records import find_record
@@ -70,10 +70,10 @@ def freeze(config: TrainConfig, experiment_dir: Path, number: int) -> Path:
     return path
 
 
-def add_decision(config: TrainConfig, experiment_dir: Path, number: int, marks: Mapping[str, Any]) -> None:
+def add_decision(config: TrainConfig, experiment_dir: Path, number: int, outcome: Mapping[str, Any]) -> None:
     """Add to a run's frozen config what was decided for it."""
     with locked(experiment_dir):
-        write_whole(frozen_path(experiment_dir, number), _to_json(config, marks))
+        write_whole(frozen_path(experiment_dir, number), _to_json(config, outcome))
 
 
 def propose(config: TrainConfig, experiment_dir: Path, *, by: int) -> Path:
@@ -125,14 +125,14 @@ def load_frozen(path: Path, overrides: Sequence[str] = (), *, remarks: list[str]
     version = value.get("_frozen_config_version", VERSION)
     if str(version).partition(".")[0] != VERSION.partition(".")[0]:
         raise ConfigError(f"{path}: a frozen config of version {version}; this sweepline reads {VERSION}")
-    tree = _without_marks(value)
+    tree = _without_outcome(value)
     label = display_path(path)
     origin = dict.fromkeys(flatten(tree), label)
     origin.pop("batch_size", None)  # it holds every key, so that a batch_size beside a tuned one is no contradiction
     config = check_config(tree, origin, overrides, label=label, remarks=remarks)
     if _asks_again(overrides):
         return config
-    return as_decided(config, *_decided_sizes(path, value))
+    return with_decided_size(config, *_decided_sizes(path, value))
 
 
 def _asks_again(overrides: Sequence[str]) -> bool:
@@ -145,14 +145,14 @@ def _decided_sizes(path: Path, value: Mapping[str, Any]) -> tuple[int | None, in
     name = _FILE_NAME.fullmatch(path.name)
     if RUN_SIZE in value or PROPOSED_BY in value or name is None or path.parent.name != CONFIGS:
         return value.get(RUN_SIZE), value.get(EVALUATION_SIZE)
-    record = find_record(path.parent.parent, int(name[1]))  # an older version told it there alone
+    record = find_record(path.parent.parent, int(name[1]))  # an older version wrote it there alone
     return (record.run_batch_size, record.evaluation_batch_size) if record else (None, None)
 
 
-def _without_marks(value: dict[str, Any]) -> dict[str, Any]:
+def _without_outcome(value: dict[str, Any]) -> dict[str, Any]:
     """Drop what a frozen config says about itself, at every level."""
     return {
-        key: _without_marks(item) if isinstance(item, dict) else item
+        key: _without_outcome(item) if isinstance(item, dict) else item
         for key, item in value.items()
         if not key.startswith("_")
     }

@@ -91,8 +91,8 @@ class NumberedRun:
         """
         if n_splits > 1 and self.record.run_batch_size is not None:
             halves = -(-self.record.run_batch_size // n_splits)
-            note = f"{self.record.run_batch_size} did not fit in training, went on with {halves} at once"
-            self.record = replace(self.record, run_batch_size=halves, notes=join_notes(self.record.notes, note))
+            remark = f"{self.record.run_batch_size} did not fit in training, went on with {halves} at once"
+            self.record = replace(self.record, run_batch_size=halves, notes=join_notes(self.record.notes, remark))
         self._keep_weights(model)
         self.record = finish_record(self.experiment_dir, self.record)
         self.keep_state(SUCCEEDED)
@@ -108,7 +108,7 @@ class NumberedRun:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.save(model.state_dict(), temporary)
             temporary.replace(path)
-        except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
             with suppress(OSError):
                 temporary.unlink()
             raise SweeplineError(f"{path}: the weights cannot be kept: {error}") from None
@@ -130,13 +130,13 @@ class NumberedRun:
         """Write that the run was asked to end, and goes on some time."""
         write_record(self.experiment_dir, replace(self.record, training_error=STOPPED, process=None))
 
-    def settle(self, size: int, *, note: str) -> None:
+    def choose_size(self, size: int, *, why: str) -> None:
         """Keep what was chosen without training."""
         self.record = replace(
             self.record,
             run_batch_size=size,
             recommended_batch_size=size,
-            notes=join_notes(self.record.notes, note),
+            notes=join_notes(self.record.notes, why),
             process=None,
         )
         write_record(self.experiment_dir, self.record)
@@ -158,13 +158,13 @@ class NumberedRun:
     def freeze_decision(self) -> None:
         """Add to the frozen config with what the run trains, and where."""
         record = self.record
-        marks = {
+        outcome = {
             RUN_SIZE: record.run_batch_size,
             frozen.EVALUATION_SIZE: record.evaluation_batch_size,
             STEP_SIZE: record.effective_step_size,
             frozen.ENVIRONMENT: describe_environment(),
         }
-        frozen.add_decision(self.given, self.experiment_dir, self.number, marks)
+        frozen.add_decision(self.given, self.experiment_dir, self.number, outcome)
 
     def keep_state(self, how: str) -> None:
         """Write into the run's own folder what the next attempt goes on with; nothing where it has none."""

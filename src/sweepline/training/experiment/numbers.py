@@ -16,7 +16,7 @@ _NUMBERED = re.compile(r"(?:^|_)run_(\d+)\.")
 def reserve_run_number(experiment_dir: Path) -> int:
     """Return a number, from 1 on, that no other run of this experiment has or will have.
 
-    Any number of processes may ask at once, also on a shared file system. ``run_counter.txt`` tells the next number;
+    Any number of processes may ask at once, also on a shared file system. ``run_counter.txt`` holds the next number;
     where it is unreadable, lost or behind (from a backup), numbers continue after the highest that any file carries.
 
     Raises:

@@ -165,7 +165,7 @@ def _divide_old_log(experiment_dir: Path) -> None:
     folder, log = experiment_dir / RECORDS, experiment_dir / TUNING_LOG
     if folder.is_dir() or not log.exists():
         return
-    told = _load_log(log) or {}
+    in_log = _load_log(log) or {}
     records = _read_log(experiment_dir)
     temporary = experiment_dir / f".{RECORDS}.{os.getpid()}"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -176,5 +176,5 @@ def _divide_old_log(experiment_dir: Path) -> None:
         if not _ended(record):
             path.with_suffix(".running").touch()
     temporary.rename(folder)
-    if len(records) < len(told):
-        set_aside(log, f"holds {len(told) - len(records)} records that are none")
+    if len(records) < len(in_log):
+        set_aside(log, f"holds {len(in_log) - len(records)} records that are none")

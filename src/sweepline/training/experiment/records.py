@@ -37,8 +37,8 @@ class TuningRecord:
     """One run. Sizes count examples; ``run_batch_size`` is what trained, ``training_error`` None while all is well.
 
     ``tuner_cap`` is the largest size that the tuner would have found, whatever the memory, ``tuner_run`` the run whose
-    tuner it was. ``effective_step_size`` is what the optimizer began with. ``tuning_key`` tells set-ups apart that need
-    different amounts of memory. ``process`` is the process that trains, as long as it does.
+    tuner it was. ``effective_step_size`` is what the optimizer began with. ``tuning_key`` is the same of set-ups that
+    need the same memory. ``process`` is the process that trains, as long as it does.
     """
 
     run_number: int
@@ -76,11 +76,6 @@ _DEFAULTS: dict[str, Any] = {
     "optimize_batch_size": False,
     "safety_factor": 0.5,
 }
-
-
-def read_records(experiment_dir: Path) -> dict[int, TuningRecord]:
-    """Return all records by run number; those of older versions too. What is damaged is moved away, and said."""
-    return dict(sorted((record.run_number, record) for record in newest_first(experiment_dir)))
 
 
 def newest_first(experiment_dir: Path) -> Iterator[TuningRecord]:
@@ -175,7 +170,7 @@ def mark_killed(experiment_dir: Path) -> list[int]:
 
 
 def this_process() -> dict[str, Any]:
-    """Return what tells this process from any other, also after its number has been given away."""
+    """Return what identifies this process, also after the system has given its number to another."""
     return {"host": platform.node(), "boot": _boot(), "pid": os.getpid(), "started": _started(os.getpid())}
 
 

@@ -43,7 +43,7 @@ def read_state(run_dir: Path | None) -> dict[str, Any]:
 
 
 def _is_going_on(config: TrainConfig, state: Mapping[str, Any]) -> bool:
-    """Whether an attempt was stopped in this folder, and the same is asked for; an older version did not tell."""
+    """Whether an attempt was stopped in this folder, and the same is asked for; older versions did not write it."""
     return state.get("state") == RUNNING and state.get("asked") in (asked_identity(config), None)
 
 

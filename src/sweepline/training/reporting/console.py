@@ -25,7 +25,7 @@ def keep_log(path: Path | None) -> None:
     _log[:] = [path] if path is not None else []
 
 
-def tell(text: str, *, end: str = "\n") -> None:
+def print_line(text: str, *, end: str = "\n") -> None:
     """Print on standard output, at once.
 
     Raises:
@@ -41,9 +41,9 @@ def tell(text: str, *, end: str = "\n") -> None:
         raise OutputError(f"output cannot be written: {error.strerror}") from None
 
 
-def tell_piece(text: str) -> None:
+def print_part(text: str) -> None:
     """Print a piece of a line, at once."""
-    tell(text, end="")
+    print_line(text, end="")
 
 
 def say(text: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from sweepline.contract.metrics import format_metric_line
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.loop import EpochResult
-from sweepline.training.reporting.console import tell
+from sweepline.training.reporting.console import print_line
 from sweepline.training.reporting.trackers import start_tensorboard, start_wandb
 
 
@@ -26,7 +26,7 @@ class Reporter:
     def epoch(self, result: EpochResult) -> None:
         """Report one epoch."""
         place = {"epoch": result.epoch, "step": result.step, "samples": result.samples}
-        tell(format_metric_line(result.metrics, **place))
+        print_line(format_metric_line(result.metrics, **place))
         self._append({**place, **result.metrics})
         for tracker in self._trackers:
             tracker.log(result.metrics, place)
@@ -35,7 +35,7 @@ class Reporter:
         """Report the run's result and close the trackers."""
         self.close()
         for name, value in metrics.items():
-            tell(format_metric_line({name: value}))
+            print_line(format_metric_line({name: value}))
 
     def close(self) -> None:
         """Close the trackers of a run that has ended or goes on later."""
