@@ -29,6 +29,7 @@ LAYERS = (
     ("checkpoints", "reporting"),
     ("experiment",),
     ("batchsize",),
+    ("trainer",),
     ("run",),
     ("commandline",),
     ("single", "__main__"),
@@ -102,3 +103,29 @@ def test_a_plain_run_imports_neither_numbers_nor_the_search_of_a_size(tmp_path: 
     )
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stdout.splitlines() if line.startswith("IMPORTED")] == ["IMPORTED []"] * 2
+
+
+PRELOADED_RUN = """
+import importlib, sys
+from sweepline.engine.preloading import _OWN_IMPORTS
+for name in _OWN_IMPORTS:
+    importlib.import_module(name)
+before = {name for name in sys.modules if name.startswith("sweepline.training.")}
+code = sys.modules["sweepline.training.commandline"].main(sys.argv[1:])
+print("IMPORTED", sorted(name for name in sys.modules if name.startswith("sweepline.training.") and name not in before))
+sys.exit(code)
+"""
+
+
+def test_a_warm_run_finds_all_of_the_trainer_imported(tmp_path: Path) -> None:
+    overrides = ["data.name=digits", "data.limit=32", "model.width=2", "device=cpu", "wandb.mode=disabled"]
+    done = subprocess.run(
+        [sys.executable, "-c", PRELOADED_RUN, "--", *overrides, "run_numbers=always", "noise_every=1"],
+        env=Project(tmp_path).environment({"SWEEPLINE_RUN_DIR": str(tmp_path / "run")}),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "IMPORTED []"

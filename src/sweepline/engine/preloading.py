@@ -23,15 +23,16 @@ _OWN_IMPORTS = (
     "sweepline.training.batchsize.decide",
     "sweepline.training.batchsize.noise",
     "sweepline.training.batchsize.setup",
-    "sweepline.training.checkpoints",
     "sweepline.training.commandline",
+    "sweepline.training.datasets.digits",
+    "sweepline.training.datasets.idx",
     "sweepline.training.experiment.numbered",
-    "sweepline.training.loop",
     "sweepline.training.models.simple_cnn",
     "sweepline.training.optim.optimizers",
-    "sweepline.training.reporting.metrics",
     "sweepline.training.run",
     "sweepline.training.seeding",
+    "sweepline.training.tasks.classify",
+    "sweepline.training.trainer",
 )
 _NOT_OWN_IMPORTS = ("torch._dynamo",)
 

@@ -21,7 +21,7 @@ from torch import nn
 from sweepline.training.loop import EpochResult, LoopState
 from sweepline.training.tasks.base import Task
 
-VERSION = 1
+VERSION = 1  # of what a file holds; another is passed over
 FOLDER = "ckpt"
 _NAME = re.compile(r"ckpt_(\d+)\.pt")
 

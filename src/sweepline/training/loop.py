@@ -90,13 +90,14 @@ def train(
     n_per_step, n_evaluated_at_once = examples_per_step(config), config.evaluate.batch_size
     while state.epoch <= config.epochs:
         order = task.order(state.epoch).to(task.device)
-        if config.drop_last:
+        if config.drop_last:  # what would be a smaller batch than the others
             order = order[: len(order) // n_per_step * n_per_step]
         task.model.train()
         for index in torch.split(order, n_per_step)[state.batch :]:
             if watcher.should_stop():
                 raise TrainingStoppedError
             optimizer.zero_grad(set_to_none=True)  # nothing that is looked at now shall find less memory for it
+            # Between two steps: a checkpoint and the noise scale see the weights and the state that go on from here.
             watcher.before_step(state.step, index, n_at_once(config, state.n_splits))
             sums, state.n_splits = take_step(task, optimizer, config, index, n_splits=state.n_splits, say=watcher.say)
             for name, value in sums.items():  # on the device: reading them here would wait for it at every step
@@ -108,6 +109,7 @@ def train(
             found, n_evaluated_at_once = _evaluate_that_fits(task, n_evaluated_at_once, watcher.say)
             metrics |= _named(config.evaluate.split, found)
         result = EpochResult(state.epoch, state.step, state.samples, metrics)
+        # Before the epoch is handed out, so that whoever saves a checkpoint then saves the begin of the next one.
         state.epoch, state.batch, state.sums = state.epoch + 1, 0, task.zero_sums()
         yield result
 

@@ -22,7 +22,7 @@ _TEXT = re.compile(
 _UNMAPPED = re.compile(r"cannot map zero-fill pages|failed to map segment")  # a library that finds no room
 _NO_PRIMITIVE = "could not create a primitive"
 _UNSUPPORTED = re.compile(r"CUDNN_STATUS_NOT_SUPPORTED|CUDNN_STATUS_EXECUTION_FAILED|could not create a primitive")
-_SHARE_OF_FREE = 0.9
+_SHARE_OF_FREE = 0.9  # a margin for what others begin to use meanwhile
 _RUNS_PER_DEVICE = "SWEEPLINE_RUNS_PER_DEVICE"
 _CGROUPS = Path("/sys/fs/cgroup")
 # Below it: the folder, the files of limits and the file of what is used.

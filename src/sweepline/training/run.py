@@ -5,32 +5,22 @@ What only some runs need (numbers, tuning, the noise scale) is imported by those
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweepline.errors import ConfigError
 from sweepline.training import memory
-from sweepline.training.config.identity import report_sizes, result_identity, trained_sizes
+from sweepline.training.config.identity import trained_sizes
 from sweepline.training.config.schema import TrainConfig
-from sweepline.training.config.sizes import effective_step_size, examples_per_step, with_decided_size, within_bound
-from sweepline.training.datasets.examples import Examples
-from sweepline.training.datasets.splits import Splits, load_data, pick_held_out
+from sweepline.training.config.sizes import examples_per_step, with_decided_size, within_bound
+from sweepline.training.datasets.splits import Splits, load_data
 from sweepline.training.device import device_name, resolve_device
 from sweepline.training.folder import is_in_sweep, make_run_dir, write_effective_config, write_environment
 from sweepline.training.reporting.console import keep_log, print_line, print_part, say
 
 if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-    from sweepline.training.batchsize.noise import NoiseMeter
-    from sweepline.training.checkpoints import Checkpoints
     from sweepline.training.experiment.numbered import NumberedRun
-    from sweepline.training.loop import LoopState, Watcher
-    from sweepline.training.tasks.base import Task
 
 
 def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, float] | None:
@@ -45,6 +35,7 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
         ConfigError: the device or the data cannot be had.
     """
     from sweepline.training.seeding import set_up_process
+    from sweepline.training.trainer import train_run
 
     memory.runs_per_device()  # what it cannot use is said before a number is taken
     set_up_process(config)
@@ -59,9 +50,11 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
     numbered = _begin_numbered(config, data, outputs=outputs, run_dir=run_dir) if is_numbered(config) else None
     used = numbered.config if numbered else within_bound(config)
     _write_config(config, used, run_dir, n_examples=len(data[0]))
+    if config.batch_size_config.memory_budget_gib is not None:
+        _import_for_want_of_memory()
     try:
         check_batch_size(used, len(data[0]))
-        metrics = _train(used, data, run_dir=run_dir, numbered=numbered)
+        metrics = train_run(used, data, run_dir=run_dir, numbered=numbered)
         if metrics is not None and not numbered and _is_learning(config):
             _keep_size(config, outputs, used.batch_size)
         return metrics
@@ -83,6 +76,12 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
 def _is_learning(config: TrainConfig) -> bool:
     """Whether the size was bounded, as it is after memory had run out: that it trains is of use to others."""
     return config.batch_size_config.max_batch_size is not None and config.run_numbers != "never"
+
+
+def _import_for_want_of_memory() -> None:
+    """Import now what is needed once memory has run out: under its limit an import may be refused memory."""
+    importlib.import_module("sweepline.training.batchsize.policy")
+    importlib.import_module("sweepline.training.experiment.trainedsizes")
 
 
 def _recommend_size(config: TrainConfig, outputs: Path, *, ran_out_at: int) -> int:
@@ -160,153 +159,3 @@ def check_batch_size(config: TrainConfig, n_examples: int) -> None:
         raise ConfigError(
             f"drop_last drops all of {n_examples} examples with {n_per_step} in a step: use a smaller batch size"
         )
-
-
-def _train(
-    config: TrainConfig,
-    data: Splits,
-    *,
-    run_dir: Path,
-    numbered: NumberedRun | None,
-) -> dict[str, float] | None:
-    import torch
-
-    from sweepline.training.building import budget_bytes, build_task
-    from sweepline.training.loop import LoopState, TrainingStoppedError, train
-    from sweepline.training.reporting.metrics import Reporter
-
-    limit = budget_bytes(config)
-    if limit is not None:
-        memory.trim_heap()
-    held_before = memory.data_bytes()
-    model, optimizer = _build(config, data[0])
-    held_by_model = memory.data_bytes() - held_before
-    reporter = Reporter(config, run_dir, beside=trained_sizes(config, config, len(data[0])))
-    checkpoints = _open_checkpoints(config, run_dir, n_examples=len(data[0]))
-    task = build_task(config, model, data[0], pick_held_out(config, data))
-    found = checkpoints.restore(model, optimizer, task=task, n_epochs=config.epochs) if checkpoints else None
-    state, history = found or (LoopState(), [])
-    for result in history:
-        reporter.epoch(result)
-    if limit is not None and task.device.type == "cpu":
-        memory.limit_data(limit - held_by_model)
-    meter = _noise_meter(config, task, state)
-
-    def save() -> None:
-        if checkpoints:
-            checkpoints.save(model, optimizer, state, history, task=task)
-
-    def save_if_due() -> None:
-        if checkpoints and checkpoints.is_due and checkpoints.interval_s > 0:  # else after every epoch
-            save()
-
-    watcher = _watch(state, model, meter, numbered=numbered, save_if_due=save_if_due)
-    try:
-        for result in train(task, optimizer, config, state=state, watcher=watcher):
-            reporter.epoch(result)
-            history.append(result)
-            if checkpoints and checkpoints.is_due and state.epoch <= config.epochs:
-                save()
-    except TrainingStoppedError:
-        say(f"asked to end: stopped after step {state.step}")
-        save()
-        reporter.close()
-        if numbered:
-            numbered.stop()
-        return None
-    if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
-        say("the weights are no longer finite: the step size is likely too large")
-    metrics = {name: value for result in history for name, value in result.metrics.items()}
-    metrics |= (meter.report(say) if meter else {}) | report_sizes(config, len(data[0]), n_splits=state.n_splits)
-    reporter.finish(metrics)
-    if numbered:
-        numbered.succeed(model, n_splits=state.n_splits)
-    return metrics
-
-
-def _noise_meter(config: TrainConfig, task: Task, state: LoopState) -> NoiseMeter | None:
-    if config.noise_every == 0:
-        return None
-    from sweepline.training.batchsize.noise import NoiseMeter
-
-    return NoiseMeter(task, every=config.noise_every, kept=state.noise)
-
-
-def _open_checkpoints(config: TrainConfig, run_dir: Path, *, n_examples: int) -> Checkpoints | None:
-    """Return the checkpoints of this run's folder; None where it shall have none."""
-    from sweepline.training.checkpoints import Checkpoints
-
-    if not config.checkpoint.enabled:
-        return None
-    return Checkpoints(
-        run_dir,
-        config_hash=result_identity(config, n_examples),
-        keep=config.checkpoint.keep,
-        interval_s=config.checkpoint.interval_s,
-        say=say,
-    )
-
-
-def _build(config: TrainConfig, training: Examples) -> tuple[nn.Module, torch.optim.Optimizer]:
-    """Return the model and its optimizer, drawn from the config's seed, with the step size that ``lr_rule`` makes."""
-    from sweepline.training.building import build_training
-
-    rate = effective_step_size(config, len(training))
-    if rate != config.learner.step_size:
-        sizes, n_per_step = config.batch_size_config, min(examples_per_step(config), len(training))
-        say(
-            f"step size {config.learner.step_size} becomes {rate:.6g}: lr_rule {sizes.lr_rule}, "
-            f"{sizes.reference_batch_size} -> {n_per_step} examples a step"
-        )
-    model, optimizer, ignored = build_training(config, training, config.learner.model_copy(update={"step_size": rate}))
-    if ignored:
-        say(f"{config.learner.opt} ignores {', '.join(ignored)}")
-    return model, optimizer
-
-
-def _watch(
-    state: LoopState,
-    model: nn.Module,
-    meter: NoiseMeter | None,
-    *,
-    numbered: NumberedRun | None,
-    save_if_due: Callable[[], None],
-) -> Watcher:
-    """Return what looks at training: checkpoints, the noise scale, the first batch against its record, SIGTERM."""
-    from sweepline.training.loop import Watcher
-
-    unchecked = [numbered] if numbered is not None and state.n_splits == 1 else []
-
-    def before_step(step: int, index: torch.Tensor, n_at_once: int) -> None:
-        save_if_due()
-        if meter is not None:
-            meter.measure(step, index, n_at_once=n_at_once)
-        while unchecked:
-            _check_next_batch(model, unchecked.pop(), len(index))
-
-    return Watcher(should_stop=SignalFlag(signal.SIGTERM), before_step=before_step, say=say)
-
-
-def _check_next_batch(model: nn.Module, numbered: NumberedRun, n_in_step: int) -> None:
-    """Have the next batch that enters the network compared with the run's record, and no other."""
-
-    def check(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        hook.remove()
-        numbered.check_first_batch(inputs[0], n_in_step)
-
-    hook = model.register_forward_pre_hook(check)
-
-
-class SignalFlag:
-    """Whether a signal has arrived; from now on it does nothing else."""
-
-    def __init__(self, number: signal.Signals) -> None:
-        self._is_set = False
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(number, self._set)
-
-    def _set(self, *_: object) -> None:
-        self._is_set = True
-
-    def __call__(self) -> bool:
-        return self._is_set

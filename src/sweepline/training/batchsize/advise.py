@@ -30,7 +30,7 @@ from sweepline.training.loop import TrainingStoppedError, Watcher, train
 from sweepline.training.reporting.console import print_line, print_part
 from sweepline.training.seeding import set_up_process
 
-N_MEASUREMENTS = 40
+N_MEASUREMENTS = 40  # of the noise scale, over the short training: five windows of the start or the end
 TIMED_STEPS = {1: 400, 4: 100, 16: 30, 64: 8, 256: 6}  # batch size and how many steps of it
 UNKNOWN = "not identifiable"
 

@@ -21,7 +21,7 @@ from sweepline.training.seeding import unchanged_randomness
 from sweepline.training.tasks.base import Task
 
 WINDOW = 8  # measurements that an estimate of the start or the end is made of
-N_RESAMPLINGS = 400
+N_RESAMPLINGS = 400  # the 20th from either end bounds the interval
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from sweepline.contract.values import display_path, flatten, read_yaml
 from sweepline.errors import ConfigError
 
 BASE_KEY = "base"
-MAX_BASES = 20
+MAX_BASES = 20  # a longer chain is a mistake
 # What became of a run, in the config that it has written: the sizes that trained.
 RUN_SIZE, STEP_SIZE = "_run_batch_size", "_effective_step_size"
 

@@ -1,4 +1,7 @@
-"""MNIST and Fashion-MNIST, from the IDX files that torchvision downloads; it is imported only to fetch them."""
+"""MNIST and Fashion-MNIST, from the IDX files that torchvision downloads; it is imported only to fetch them.
+
+The format: http://yann.lecun.com/exdb/mnist, "the IDX file format".
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ _FILES: dict[Split, tuple[str, str]] = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-_DOWNLOAD_TIMEOUT_S = 30.0
+_DOWNLOAD_TIMEOUT_S = 30.0  # of one wait for the server; torchvision sets none
 
 
 def mnist(root: Path) -> IdxDataset:

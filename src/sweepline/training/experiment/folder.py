@@ -17,7 +17,7 @@ from sweepline.training.config.schema import TrainConfig
 
 COUNTER, TUNING_LOG, LOCK = "run_counter.txt", "batch_size_tuning.json", ".lock"
 CONFIGS, MODELS, RECORDS = "configs", "models", "tuning"
-_POLL_S = 0.002
+_POLL_S = 0.002  # filelock's own 50 ms is many times what taking a number needs
 
 
 @contextmanager

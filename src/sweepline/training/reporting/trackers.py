@@ -13,7 +13,7 @@ from sweepline.training.config.schema import TrainConfig
 from sweepline.training.reporting.console import say
 from sweepline.training.reporting.wandbservice import shorten_wait
 
-ONLINE_TIMEOUT_S = 5
+ONLINE_TIMEOUT_S = 5  # W&B's own is 90 s, longer than many a run trains
 
 
 class Tracker:

@@ -10,8 +10,7 @@ LONGEST_WAIT_S = 0.005
 def shorten_wait() -> None:
     """Have W&B look every 5 ms whether its service is ready.
 
-    It is within 20 ms, and W&B looks every 200: most of what the start of an offline run takes. Where W&B waits
-    differently nothing is changed.
+    It is after some 20 ms, and W&B looks every 200. Where W&B waits differently nothing is changed.
     """
     try:
         from wandb.sdk.lib.service import service_port_file
