@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from sweepline.training.single import leave, main
+from sweepline.training.commandline import leave, main
 
 if __name__ == "__main__":
     leave(main(default_config=Path(__file__).parent / "cfg" / "config.yaml"))

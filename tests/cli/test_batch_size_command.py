@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -19,13 +20,11 @@ def test_it_prints_four_lines_with_reasons_records_and_draws(project: Project) -
     assert done.returncode == 0, done.stderr
     lines = {line[:18].strip(): line[19:] for line in done.stdout.splitlines()}
     assert lines["largest that fits"].startswith("400 (nothing larger was tried, limit 512 MiB)")
-    assert (
-        "gradient noise scale in 60 steps at 64" in lines["critical size"]
-        or "not identifiable" in lines["critical size"]
-    )
-    assert "a step takes" in lines["fastest size"] or "not identifiable" in lines["fastest size"]
+    # One seed, one thread: the same noise on every machine. Times differ; what follows from them is a test of advice.
+    assert re.fullmatch(r"\d+ \(\d+\.\.\d+\) \(gradient noise scale in 60 steps at 64, .*\)", lines["critical size"])
+    assert re.match(r"\d+ \(\d+\.\.\d*; a step takes [\d.]+ ms \+ [\d.]+ µs an example\)", lines["fastest size"])
     chosen = int(lines["chosen"].split()[0])
-    assert 1 <= chosen <= 200
+    assert chosen in [1 << i for i in range(8)] or chosen == 200
     folder = project.path / "outputs/experimentruns/digits/simple_cnn/width_8/no_distillation/normal"
     record = json.loads((folder / "batch_size_tuning.json").read_text())["records"]["1"]
     assert (record["recommended_batch_size"], record["process"]) == (chosen, None)

@@ -18,7 +18,7 @@ from pathlib import Path
 SERVER = """
 import atexit, json, os, runpy, sys, threading
 import torch, torch.nn.functional, torch.optim
-import sweepline.training.single
+import sweepline.training.commandline, sweepline.training.run
 
 def become(request):
     for fd, path in enumerate(("/dev/null", request["stdout"], request["stderr"])):

@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from sweepline.training.checkpoints import Checkpoints
-from sweepline.training.config import load_config
+from sweepline.training.config.loading import load_config
 from sweepline.training.loop import EpochResult, LoopState
-from sweepline.training.single import run
+from sweepline.training.run import run
 from tests.conftest import DEADLINE_S, EXPERIMENT, wait_until
 from tests.reliability import SEED, scaled
 from tests.training.forked import run_forked

@@ -10,12 +10,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sweepline.training.config import EvaluateConfig, TrainConfig, load_config
-from sweepline.training.data import Examples, load_data
+from sweepline.training.building import build_model
+from sweepline.training.config.loading import load_config
+from sweepline.training.config.schema import EvaluateConfig, TrainConfig
+from sweepline.training.datasets.examples import Examples
+from sweepline.training.datasets.splits import load_data
 from sweepline.training.loop import EpochResult, evaluate, train
-from sweepline.training.models import build_model
-from sweepline.training.optimizers import build_optimizer
+from sweepline.training.optim.optimizers import build_optimizer
 from sweepline.training.seeding import epoch_order, seed_everything
+from sweepline.training.tasks.classify import Classify
 
 SMALL = ("data.name=digits", "data.limit=48", "batch_size=32", "learner.step_size=0.05", "learner.momentum=0.9")
 STANDING_STILL = "learner.step_size=1e-30"
@@ -56,7 +59,13 @@ class Training:
     def epochs(self) -> Iterator[EpochResult]:
         """Train, epoch by epoch."""
         held_out = self.test if self.config.evaluate.every else None
-        return train(self.model, self.optimizer, self.config, self.examples, held_out)
+        task = Classify(self.model, self.examples, held_out, seed=self.config.seed)
+        return train(task, self.optimizer, self.config)
+
+    def evaluate(self, examples: Examples) -> tuple[float, float]:
+        """Return loss and accuracy over some examples."""
+        metrics = evaluate(Classify(self.model, examples, examples, seed=0), n_together=1000)
+        return metrics["loss"], metrics["accuracy"]
 
     def run(self) -> list[EpochResult]:
         """Train to the end."""
@@ -232,7 +241,7 @@ def test_the_gradient_clip_bounds_a_step() -> None:
 def test_evaluate_returns_means_over_examples_across_uneven_batches() -> None:
     training = Training("data.limit=1500")
     expected = losses_by_hand(training.model, training.examples).double().mean().item()
-    loss, accuracy = evaluate(training.model, training.examples)
+    loss, accuracy = training.evaluate(training.examples)
     assert EvaluateConfig().batch_size < 1500
     assert loss == pytest.approx(expected, rel=1e-6)
     assert accuracy == pytest.approx(accuracy_by_hand(training.model, training.examples), abs=1e-12)
@@ -241,7 +250,7 @@ def test_evaluate_returns_means_over_examples_across_uneven_batches() -> None:
 def test_held_out_metrics_are_those_of_the_weights_at_the_end_of_the_epoch() -> None:
     training = Training("epochs=1", "evaluate.every=1")
     (result,) = training.run()
-    loss, accuracy = evaluate(training.model, training.test)
+    loss, accuracy = training.evaluate(training.test)
     assert (result.metrics["test_loss"], result.metrics["test_accuracy"]) == (loss, accuracy)
 
 

@@ -21,16 +21,19 @@ RUNS_WORTH_WARMING = 2  # per slot, else as much is imported as without
 _OWN_IMPORTS = (
     "torch",
     "numpy",
-    "sweepline.training.single",
+    "sweepline.training.batchsize.decide",
     "sweepline.training.batchsize.noise",
-    "sweepline.training.batchsize.trial",
-    "sweepline.training.checkpoints",
-    "sweepline.training.loop",
-    "sweepline.training.models",
-    "sweepline.training.numbered",
-    "sweepline.training.optimizers",
-    "sweepline.training.reporting",
+    "sweepline.training.batchsize.setup",
+    "sweepline.training.commandline",
+    "sweepline.training.datasets.digits",
+    "sweepline.training.datasets.idx",
+    "sweepline.training.experiment.numbered",
+    "sweepline.training.models.simple_cnn",
+    "sweepline.training.optim.optimizers",
+    "sweepline.training.run",
     "sweepline.training.seeding",
+    "sweepline.training.tasks.classify",
+    "sweepline.training.trainer",
 )
 _NOT_OWN_IMPORTS = ("torch._dynamo",)
 

@@ -1,16 +1,19 @@
-"""Model and optimizer of a run, the same for training, for probes and for a study."""
+"""Model, optimizer and task of a run, the same for training, probes and advice; and the memory they may take."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
 from sweepline.training import memory
-from sweepline.training.config import LearnerConfig, TrainConfig
-from sweepline.training.data import N_CLASSES, Examples
-from sweepline.training.models import build_model
-from sweepline.training.optimizers import build_optimizer
+from sweepline.training.config.schema import LearnerConfig, ModelConfig, TrainConfig
+from sweepline.training.datasets.examples import Examples
+from sweepline.training.optim.optimizers import build_optimizer
+from sweepline.training.registry import MODELS, TASKS
 from sweepline.training.seeding import seed_everything
+from sweepline.training.tasks.base import Task
 
 _SHARE_OF_GPU = 0.9  # of its memory for all runs that share it; the rest is what each process needs beside tensors
 
@@ -28,9 +31,27 @@ def build_training(
     _limit_gpu(config)
     seed_everything(config.seed)
     height, width = training.images.shape[1:]
-    model = build_model(config.model, image_size=(height, width), n_classes=N_CLASSES).to(config.device)
+    model = build_model(config.model, image_size=(height, width), n_classes=training.n_classes).to(config.device)
     optimizer, ignored = build_optimizer(learner or config.learner, model.parameters())
     return model, optimizer, ignored
+
+
+def build_model(config: ModelConfig, *, image_size: tuple[int, int], n_classes: int) -> nn.Module:
+    """Return the network that the config names, drawn from torch's global generator; ``image_size`` is (H, W).
+
+    Raises:
+        ConfigError: there is no network of this name.
+    """
+    build: Callable[..., nn.Module] = MODELS.load(config.name)
+    return build(MODELS.settings_of(config.name, config), image_size=image_size, n_classes=n_classes)
+
+
+def build_task(config: TrainConfig, model: nn.Module, training: Examples, held_out: Examples | None) -> Task:
+    """Return what the config trains, its examples on the config's device."""
+    device = torch.device(config.device)
+    on_device = held_out.to(device) if held_out is not None else None
+    build: Callable[..., Task] = TASKS.load(config.training.mode)
+    return build(model, training.to(device), on_device, seed=config.seed)
 
 
 def device_share(config: TrainConfig) -> float | None:
@@ -49,6 +70,23 @@ def device_share(config: TrainConfig) -> float | None:
 def device_bytes(config: TrainConfig) -> int:
     """Return the memory of the config's GPU."""
     return int(torch.cuda.get_device_properties(torch.device(config.device).index or 0).total_memory)
+
+
+def budget_bytes(config: TrainConfig) -> int | None:
+    """Return the bytes of the config's own budget; None where it sets none."""
+    budget = config.batch_size_config.memory_budget_gib
+    return int(budget * memory.GIB) if budget is not None else None
+
+
+def memory_limit(config: TrainConfig) -> int | None:
+    """Return the bytes that a probe may take beyond torch and its data; None where the device itself sets the limit."""
+    budget = budget_bytes(config)
+    if budget is not None:
+        return budget
+    if config.device == "cpu":
+        return memory.usable_bytes()
+    share = device_share(config)
+    return int(share * device_bytes(config)) if share is not None else None
 
 
 def _limit_gpu(config: TrainConfig) -> None:

@@ -19,8 +19,9 @@ import torch
 from torch import nn
 
 from sweepline.training.loop import EpochResult, LoopState
+from sweepline.training.tasks.base import Task
 
-VERSION = 1
+VERSION = 1  # of what a file holds; another is passed over
 FOLDER = "ckpt"
 _NAME = re.compile(r"ckpt_(\d+)\.pt")
 
@@ -51,7 +52,13 @@ class Checkpoints:
         return self._clock() - self._saved_at >= self.interval_s
 
     def save(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, state: LoopState, history: list[EpochResult]
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        state: LoopState,
+        history: list[EpochResult],
+        *,
+        task: Task | None = None,
     ) -> None:
         """Write a checkpoint, on the disk when this returns, and drop the generations that are not kept.
 
@@ -67,12 +74,14 @@ class Checkpoints:
             "history": [[r.epoch, r.step, r.samples, dict(r.metrics)] for r in history],
             "random": _random_states(),
         }
+        if task is not None and (task_state := task.state_dict()):
+            content["task"] = task_state
         path = self.folder / f"ckpt_{state.step:06d}.pt"
         self._saved_at = self._clock()
         try:
             self.folder.mkdir(exist_ok=True)
             _write_durably(path, content)
-        except (OSError, RuntimeError, MemoryError) as error:  # torch tells a full disk as a RuntimeError
+        except (OSError, RuntimeError, MemoryError) as error:  # torch reports a full disk as a RuntimeError
             with suppress(OSError):
                 path.with_suffix(".tmp").unlink()
             self.say(f"{path.name} could not be saved: {error}")
@@ -81,9 +90,14 @@ class Checkpoints:
             old.unlink()
 
     def restore(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, *, n_epochs: int | None = None
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        task: Task | None = None,
+        n_epochs: int | None = None,
     ) -> tuple[LoopState, list[EpochResult]] | None:
-        """Put the newest usable checkpoint into model, optimizer and random states; None when there is none.
+        """Put the newest usable checkpoint into model, optimizer, task and random states; None when there is none.
 
         ``n_epochs`` is how long the run shall be: a checkpoint of one that has gone on for longer is of no use.
         """
@@ -96,6 +110,8 @@ class Checkpoints:
                 continue
             model.load_state_dict(content["model"])
             optimizer.load_state_dict(content["optimizer"])
+            if task is not None and "task" in content:
+                task.load_state_dict(content["task"])
             history = [
                 EpochResult(epoch, step, samples, metrics) for epoch, step, samples, metrics in content["history"]
             ]

@@ -1,4 +1,4 @@
-"""The device of a run: which torch device its config means, and how set-ups on it are told apart."""
+"""The device of a run: which torch device its config means, and the name of its kind."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def resolve_device(wanted: str) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """Return which kind of device this is, to tell what fits on it from what fits on others."""
+    """Return which kind of device this is: what fits on it fits on others of the kind."""
     if device.type != "cuda":
         return device.type
     import torch

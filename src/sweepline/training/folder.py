@@ -1,13 +1,41 @@
-"""The folder of one run: which it is. What stands in it is written by others."""
+"""The folder of one run: which it is, and what the run writes down there of what decided it.
+
+``config.yaml`` is the effective config, ``config.sha256`` its hash, ``env.json`` the environment. The metrics come from
+``reporting``, checkpoints and ``batch_size.json`` from those who read them again.
+"""
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import importlib.metadata
+import json
 import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from sweepline.errors import ConfigError
-from sweepline.training.config import TrainConfig
+from sweepline.training.config.schema import TrainConfig
+
+_PACKAGES = ("sweepline", "torch", "numpy")
+ENVIRONMENT_FILE = "env.json"
+# Variables whose values may change a run's numbers, and are no secret.
+_RECORDED = {
+    "CUDA_VISIBLE_DEVICES",
+    "MKL_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "SWEEPLINE_DATA",
+    "SWEEPLINE_RUNS_PER_DEVICE",
+}
 
 
 def experiment_dir(config: Path | None) -> Path:
@@ -34,3 +62,59 @@ def make_run_dir(config: TrainConfig, outputs: Path) -> Path:
             continue
         return path
     raise ConfigError(f"{parent}: cannot make a folder for this run")
+
+
+def write_effective_config(config: TrainConfig, run_dir: Path, trained: Mapping[str, Any] | None = None) -> None:
+    """Write the config that is really used, and last its hash, by which readers know it is whole.
+
+    ``trained`` are keys that say what trained where it differs from what was asked for; no config is made of them.
+    """
+    text = yaml.safe_dump({**config.model_dump(mode="json"), **(trained or {})}, sort_keys=False)
+    _write_whole(run_dir / "config.yaml", text)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    _write_whole(run_dir / "config.sha256", f"{digest}  config.yaml\n")
+
+
+def _write_whole(path: Path, text: str) -> None:
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def is_in_sweep() -> bool:
+    """Whether a sweep has given this run its folder."""
+    return bool(os.environ.get("SWEEPLINE_RUN_DIR"))
+
+
+@functools.cache
+def describe_environment() -> dict[str, Any]:
+    """Return versions, machine, commit and arguments of this process; no value of a variable that may be a secret."""
+    versions = {}
+    for name in _PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return {
+        "python": platform.python_version(),
+        **versions,
+        "machine": f"{platform.node()} {platform.system()} {platform.machine()}",
+        "commit": _commit(),
+        "argv": sys.argv,
+        "working_dir": str(Path.cwd()),
+    }
+
+
+def write_environment(run_dir: Path) -> None:
+    """Write ``env.json`` for a run that no sweep has started, which writes its own."""
+    recorded = {name: value for name, value in os.environ.items() if name in _RECORDED}
+    names = sorted(os.environ.keys() - recorded.keys())
+    content = {**describe_environment(), "set": recorded, "inherited": names}
+    (run_dir / ENVIRONMENT_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _commit() -> str | None:
+    """Return the commit of the program's checkout; None where there is none."""
+    command = ["git", "-C", str(Path(sys.argv[0]).resolve().parent), "rev-parse", "HEAD"]
+    with suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+        return done.stdout.strip() or None
+    return None

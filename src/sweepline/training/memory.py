@@ -22,7 +22,7 @@ _TEXT = re.compile(
 _UNMAPPED = re.compile(r"cannot map zero-fill pages|failed to map segment")  # a library that finds no room
 _NO_PRIMITIVE = "could not create a primitive"
 _UNSUPPORTED = re.compile(r"CUDNN_STATUS_NOT_SUPPORTED|CUDNN_STATUS_EXECUTION_FAILED|could not create a primitive")
-_SHARE_OF_FREE = 0.9
+_SHARE_OF_FREE = 0.9  # a margin for what others begin to use meanwhile
 _RUNS_PER_DEVICE = "SWEEPLINE_RUNS_PER_DEVICE"
 _CGROUPS = Path("/sys/fs/cgroup")
 # Below it: the folder, the files of limits and the file of what is used.
@@ -49,7 +49,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def is_unsupported(error: BaseException) -> bool:
-    """Whether a library could not do its work at this size, which it tells for want of memory too."""
+    """Whether a library could not do its work at this size, as happens for want of memory too."""
     return any(_UNSUPPORTED.search(str(link)) for link in _chain(error))
 
 
@@ -59,7 +59,7 @@ def is_refused_by_limit(error: BaseException) -> bool:
 
 
 def tells_out_of_memory(text: str) -> bool:
-    """Whether what a process wrote before it was aborted tells of a failed allocation."""
+    """Whether what a process wrote before it was aborted speaks of a failed allocation."""
     return bool(_TEXT.search(text))
 
 
@@ -98,7 +98,7 @@ def is_limited() -> bool:
     return resource.getrlimit(resource.RLIMIT_DATA)[0] != resource.RLIM_INFINITY
 
 
-def give_back() -> None:
+def trim_heap() -> None:
     """Give freed memory that the allocator keeps back to the kernel, so that it does not add to a limit."""
     with suppress(OSError, AttributeError):  # not glibc
         ctypes.CDLL(None).malloc_trim(0)
@@ -120,11 +120,11 @@ def anonymous_bytes() -> int:
 
 
 def peak_resident_bytes() -> int:
-    """Return the most there ever was since :func:`forget_peak`."""
+    """Return the most there ever was since :func:`reset_peak`."""
     return _status("VmHWM")
 
 
-def forget_peak() -> None:
+def reset_peak() -> None:
     """Let the peak begin anew; where the kernel does not allow it the old one stays."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
@@ -140,7 +140,7 @@ def _status(name: str) -> int:
 
 
 def runs_per_device() -> int:
-    """Return how many runs share this run's device, or this machine's memory on a CPU; a sweep tells it.
+    """Return how many runs share this run's device, or this machine's memory on a CPU; a sweep says so by a variable.
 
     Raises:
         ConfigError: it is no whole number above zero.
@@ -161,7 +161,7 @@ def cgroup_free_bytes(root: Path = _CGROUPS, listing: Path = Path("/proc/self/cg
     """Return what is free in each control group that this process is in, from its own up to the root.
 
     Slurm and systemd nest them, and the least of their limits holds. Of both versions: where one is not there, or has
-    no limit, it tells nothing.
+    no limit, it adds nothing.
     """
     paths = {_CGROUP_V2: ["/"], _CGROUP_V1: ["/"]}
     with suppress(OSError, ValueError):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import torch
 
-from sweepline.training.config import TrainConfig
+from sweepline.training.config.schema import TrainConfig
 
 # mallopt(3): keep freed memory instead of giving it back to the kernel between steps, which faults it in again.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3

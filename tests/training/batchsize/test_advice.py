@@ -51,7 +51,7 @@ CRITICAL, LINE = Estimate(500.0, 300.0, 900.0), StepTime(0.004, 0.00002)
 
 
 def test_what_is_fastest_is_chosen_as_a_power_of_two_with_its_interval() -> None:
-    advice = advise(fits=1000, usable=500, default=64, critical=CRITICAL, step_time=LINE)
+    advice = advise(usable=500, default=64, critical=CRITICAL, step_time=LINE)
     assert (advice.fastest, advice.fastest_low, advice.fastest_high) == (316, 245, 424)
     assert (advice.chosen, advice.reason) == (256, "the fastest, as a power of two; 500 could be used")
 
@@ -59,11 +59,11 @@ def test_what_is_fastest_is_chosen_as_a_power_of_two_with_its_interval() -> None
 @pytest.mark.parametrize("fixed_s", [0.00090, 0.00091, 0.00099, 0.00167])
 def test_times_that_scatter_change_no_choice(fixed_s: float) -> None:
     line = StepTime(fixed_s, 0.00036)
-    assert advise(fits=768, usable=384, default=64, critical=Estimate(75, 50, 110), step_time=line).chosen == 16
+    assert advise(usable=384, default=64, critical=Estimate(75, 50, 110), step_time=line).chosen == 16
 
 
 def test_what_fits_is_chosen_where_the_fastest_does_not() -> None:
-    advice = advise(fits=200, usable=100, default=64, critical=CRITICAL, step_time=LINE)
+    advice = advise(usable=100, default=64, critical=CRITICAL, step_time=LINE)
     assert advice.chosen == 100
     assert "316 would be faster, but does not fit safely" in advice.reason
 
@@ -82,6 +82,6 @@ def test_what_fits_is_chosen_where_the_fastest_does_not() -> None:
 def test_nothing_above_the_critical_size_is_chosen_where_the_fastest_is_not_known(
     critical: Estimate | None, line: StepTime | None, chosen: int, why: str
 ) -> None:
-    advice = advise(fits=768, usable=384, default=64, critical=critical, step_time=line)
+    advice = advise(usable=384, default=64, critical=critical, step_time=line)
     assert (advice.chosen, advice.fastest) == (chosen, None)
     assert why in advice.reason

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from sweepline.training.batchsize.noise import Measurement, NoiseMeter, estimate, noise_scale, summarize
-from sweepline.training.data import Examples
+from sweepline.training.datasets.examples import Examples
+from sweepline.training.tasks.classify import Classify
 
 
 def quadratic(generator: torch.Generator, *, gradient: torch.Tensor, deviations: torch.Tensor, n: int) -> torch.Tensor:
@@ -87,7 +88,11 @@ def test_a_few_windows_that_look_well_are_no_estimate_where_noise_hides_the_grad
 def make_examples(n: int) -> Examples:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 255, (n, 4, 4), dtype=torch.uint8, generator=generator)
-    return Examples(images, torch.randint(0, 3, (n,), generator=generator), 1 / 255, 0.0)
+    return Examples(images, torch.randint(0, 3, (n,), generator=generator), 1 / 255, 0.0, 3)
+
+
+def make_task() -> Classify:
+    return Classify(nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), make_examples(64), None, seed=0)
 
 
 def test_the_meter_measures_the_model_and_leaves_it_alone() -> None:
@@ -95,7 +100,7 @@ def test_the_meter_measures_the_model_and_leaves_it_alone() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
     before = [parameter.clone() for parameter in model.parameters()]
     examples = make_examples(64)
-    meter = NoiseMeter(model, examples, every=2)
+    meter = NoiseMeter(Classify(model, examples, None, seed=0), every=2)
     for step in range(4):
         meter.measure(step, torch.arange(64), n_at_once=64)
     assert [m.small for m in meter.measurements] == [32, 32]
@@ -109,20 +114,20 @@ def test_the_meter_measures_the_model_and_leaves_it_alone() -> None:
 
 
 def test_the_meter_takes_no_more_at_once_than_fits() -> None:
-    meter = NoiseMeter(nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), make_examples(64), every=1)
+    meter = NoiseMeter(make_task(), every=1)
     meter.measure(0, torch.arange(64), n_at_once=10)
     assert (meter.measurements[0].small, meter.measurements[0].big) == (5, 10)
 
 
 @pytest.mark.parametrize(("every", "n"), [(0, 64), (1, 1)])
 def test_the_meter_does_not_measure_when_switched_off_or_with_a_single_example(every: int, n: int) -> None:
-    meter = NoiseMeter(nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), make_examples(64), every=every)
+    meter = NoiseMeter(make_task(), every=every)
     meter.measure(0, torch.arange(n), n_at_once=64)
     assert meter.report(lambda _: None) == {}
 
 
 def test_what_is_not_identifiable_is_said_and_not_reported() -> None:
-    meter = NoiseMeter(nn.Linear(1, 1), make_examples(4), every=1)
+    meter = NoiseMeter(make_task(), every=1)
     meter._kept.append([4, 10.0, 8, 1.0])
     said: list[str] = []
     assert meter.report(said.append) == {}
@@ -155,7 +160,7 @@ def test_the_meter_changes_no_buffer_no_gradient_and_no_generator(layer: nn.Modu
         parameter.grad = torch.ones_like(parameter)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     states = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
-    NoiseMeter(model, make_examples(64), every=1).measure(0, torch.arange(64), n_at_once=64)
+    NoiseMeter(Classify(model, make_examples(64), None, seed=0), every=1).measure(0, torch.arange(64), n_at_once=64)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is not None and bool((parameter.grad == 1).all()) for parameter in model.parameters())
     assert states == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())

@@ -12,12 +12,13 @@ from sweepline.training.batchsize.policy import (
     is_tuned,
     limit_size,
     safety_factor,
-    scaled_step_size,
     size_cap,
     size_without_tuning,
     tuning_key,
 )
-from sweepline.training.config import TrainConfig, load_config
+from sweepline.training.config.loading import load_config
+from sweepline.training.config.schema import TrainConfig
+from sweepline.training.config.sizes import scaled_step_size
 
 
 def make(**sizes: Any) -> TrainConfig:
@@ -146,10 +147,10 @@ def test_a_factor_of_one_uses_all_that_fits() -> None:
 
 
 def test_the_old_place_of_a_key_is_moved_and_said_once() -> None:
-    notes: list[str] = []
-    config = load_config(None, ["training.optimize_batch_size=true"], notes=notes)
+    remarks: list[str] = []
+    config = load_config(None, ["training.optimize_batch_size=true"], remarks=remarks)
     assert config.batch_size_config.optimize_batch_size is True
-    assert notes == [
+    assert remarks == [
         "override training.optimize_batch_size=true: training.optimize_batch_size is now "
         "batch_size_config.optimize_batch_size"
     ]

@@ -171,8 +171,9 @@ def test_errors_of_want_of_support_are_known() -> None:
 
 
 def test_the_process_that_is_no_fork_does_the_same() -> None:
-    from sweepline.training.batchsize.prober import Prober, spawning
-    from sweepline.training.config import load_config
+    from sweepline.training.batchsize.prober import Prober
+    from sweepline.training.batchsize.processes import spawning
+    from sweepline.training.config.loading import load_config
 
     config = load_config(None, ["data.name=digits", "data.limit=100", "device=cpu", "evaluate.every=1"])
     prober = Prober(spawning(config), budget_bytes=64 << 20)

@@ -382,10 +382,11 @@ def is_alive(pid: int) -> bool:
 
 def test_a_first_batch_that_differs_from_the_record_ends_the_run(lab: Lab) -> None:
     planted = (
-        "import sys\nfrom sweepline.training import numbered, single\n"
+        "import sys\nfrom sweepline.training import commandline\n"
+        "from sweepline.training.experiment import numbered\n"
         "old = numbered.NumberedRun.check_first_batch\n"
         "def spoil(self, inputs, n_examples):\n    old(self, inputs[1:], n_examples)\n"
-        "numbered.NumberedRun.check_first_batch = spoil\nsys.exit(single.main())\n"
+        "numbered.NumberedRun.check_first_batch = spoil\nsys.exit(commandline.main())\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", planted, "--", f"output_dir={lab.path}", *DIGITS, "batch_size=50"],

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweepline.training.batchsize.search import Found, NothingFitsError, search
+from sweepline.training.batchsize.search import NothingFitsError, SearchResult, search
 
 
 class Machine:
@@ -32,7 +32,7 @@ def test_the_design_notes_trace() -> None:
     machine = Machine(200)
     found = search(machine, first=64, cap=60_000)
     assert machine.asked == ["64", "128", "256", "192", "192*"]
-    assert found == Found(192, 4, 60_000)
+    assert found == SearchResult(192, 4, 60_000)
 
 
 def test_power_mode_stops_at_the_last_power_that_ran() -> None:
@@ -86,12 +86,12 @@ def test_where_only_one_fits_it_is_found() -> None:
 @pytest.mark.parametrize(("limit", "expected"), [(1000, 64), (64, 64)])
 def test_with_one_trial_what_ran_is_used(limit: int, expected: int) -> None:
     machine = Machine(limit)
-    assert search(machine, first=64, cap=1000, max_trials=1) == Found(expected, 1, 1000)
+    assert search(machine, first=64, cap=1000, max_trials=1) == SearchResult(expected, 1, 1000)
 
 
 def test_trials_do_not_end_the_way_down_to_a_size_that_runs() -> None:
     assert search(Machine(10), first=64, cap=1000, max_trials=1).batch_size == 8
-    assert search(Machine(4), first=8192, cap=10_000, max_trials=3) == Found(4, 12, 10_000)
+    assert search(Machine(4), first=8192, cap=10_000, max_trials=3) == SearchResult(4, 12, 10_000)
 
 
 def test_a_size_that_fails_its_confirmation_makes_way_for_the_next_smaller_that_ran() -> None:

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from sweepline.errors import ConfigError
-from sweepline.training.batchsize.probe import Probe, Setup, load_build
-from sweepline.training.batchsize.prober import describe_build
-from sweepline.training.batchsize.trial import TrainerSetup, Trial
+from sweepline.training.batchsize.child import load_build
+from sweepline.training.batchsize.probe import Probe, Setup
+from sweepline.training.batchsize.processes import describe_build
+from sweepline.training.batchsize.setup import SetupBuilder, TrainerSetup
 from sweepline.training.batchsize.tuner import Patience
-from sweepline.training.config import load_config
-from sweepline.training.data import Examples
+from sweepline.training.config.loading import load_config
+from sweepline.training.datasets.examples import Examples
 
 
 def probes(*examples_per_s: float) -> list[Probe]:
@@ -47,7 +48,7 @@ def test_a_search_has_its_time() -> None:
 
 
 def make_examples(n: int) -> Examples:
-    return Examples(torch.zeros((n, 8, 8), dtype=torch.uint8), torch.zeros(n, dtype=torch.int64), 1.0, 0.0)
+    return Examples(torch.zeros((n, 8, 8), dtype=torch.uint8), torch.zeros(n, dtype=torch.int64), 1.0, 0.0, 10)
 
 
 @pytest.mark.parametrize(("every", "n_measured"), [(0, 0), (7, 1)])
@@ -64,7 +65,7 @@ def build_of_a_module() -> Setup:
 
 def test_a_process_from_nothing_builds_what_was_asked_for() -> None:
     config = load_config(None, ["device=cpu"])
-    assert describe_build(Trial(config, (make_examples(1), None, make_examples(1))))["config"]["device"] == "cpu"
+    assert describe_build(SetupBuilder(config, (make_examples(1), None, make_examples(1))))["config"]["device"] == "cpu"
     told = describe_build(build_of_a_module)
     assert load_build(told["file"], told["module"], told["name"]) is sys.modules[__name__].build_of_a_module
 

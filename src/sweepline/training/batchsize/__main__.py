@@ -27,10 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     args = parser.parse_args(argv)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start threads that nothing here uses
-    from sweepline.training.batchsize.study import study
+    from sweepline.training.batchsize.advise import advise_on
 
     try:
-        answer = study(args.config, args.overrides, n_steps=args.steps)
+        answer = advise_on(args.config, args.overrides, n_steps=args.steps)
     except SweeplineError as error:
         print(f"sweepline: {error}", file=sys.stderr)
         return 2
@@ -46,6 +46,6 @@ def _count(text: str) -> int:
 
 
 if __name__ == "__main__":
-    from sweepline.training.single import leave
+    from sweepline.training.commandline import leave
 
     leave(main())

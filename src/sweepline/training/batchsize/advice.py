@@ -52,8 +52,6 @@ class Advice:
     ``fastest_low`` and ``fastest_high`` are the fastest sizes for the ends of the critical size's interval.
     """
 
-    fits: int
-    usable: int
     critical: Estimate | None
     step_time: StepTime | None
     fastest: int | None
@@ -63,12 +61,12 @@ class Advice:
     reason: str
 
 
-def advise(*, fits: int, usable: int, default: int, critical: Estimate | None, step_time: StepTime | None) -> Advice:
+def advise(*, usable: int, default: int, critical: Estimate | None, step_time: StepTime | None) -> Advice:
     """Choose a size: the fastest as a power of two, within ``usable``, which is what fits times the safety factor.
 
-    Around the fastest the time to a target hardly changes, so that a nearer size would only tell how measurements
-    scatter. Where the fastest is not known nothing above the critical size is chosen, and where that is not known
-    either, nothing above ``default``.
+    Around the fastest the time to a target hardly changes, so that a nearer size would only follow how
+    measurements scatter. Where the fastest is not known nothing above the critical size is chosen, and where that is
+    not known either, nothing above ``default``.
     """
     low = high = fastest = None
     if critical is not None and step_time is not None:
@@ -88,7 +86,7 @@ def advise(*, fits: int, usable: int, default: int, critical: Estimate | None, s
     else:
         chosen = min(usable, default)
         reason = "the default size; no noise scale, so nothing tells what is fastest"
-    return Advice(fits, usable, critical, step_time, fastest, low, high, max(1, chosen), reason)
+    return Advice(critical, step_time, fastest, low, high, max(1, chosen), reason)
 
 
 def round_size(size: float) -> int:

@@ -12,7 +12,9 @@ from sweepline.errors import SweeplineError
 from sweepline.training.batchsize import policy
 from sweepline.training.batchsize.probe import Probe, Setup
 from sweepline.training.batchsize.tuner import tune
-from sweepline.training.batchsize.tuninglog import (
+from sweepline.training.config.schema import TrainConfig
+from sweepline.training.config.sizes import default_size, effective_step_size, examples_per_step
+from sweepline.training.experiment.records import (
     FAILED,
     KILLED,
     OUT_OF_MEMORY,
@@ -22,11 +24,12 @@ from sweepline.training.batchsize.tuninglog import (
     SUCCESS,
     TuningRecord,
     finish_record,
+    join_notes,
     newest_first,
     this_process,
     write_record,
 )
-from sweepline.training.config import TrainConfig
+from sweepline.training.experiment.state import Settled
 
 TUNING_LOCK = ".tuning.lock"
 _WAITING_S = 20.0  # between two signs of life of a run that waits for the tuner of another
@@ -34,40 +37,37 @@ _WAITING_S = 20.0  # between two signs of life of a run that waits for the tuner
 
 @dataclass(frozen=True, kw_only=True)
 class Decider:
-    """Decides the batch size of a run of an experiment.
+    """Decides the batch size of a new run of an experiment, and writes its record.
 
-    ``build`` makes what probes run, ``tell`` takes pieces of lines for a person. ``settled`` is a size that an earlier
-    attempt of this run has settled, and how it came to it.
+    ``build`` makes what probes run, ``tell`` takes pieces of lines for a person. ``is_described`` has it say what was
+    decided.
     """
 
     config: TrainConfig
-    experiment_dir: Path
     n_examples: int
     device_name: str
     build: Callable[[], Setup]
     tell: Callable[[str], None]
-    settled: tuple[int, str] | None = None
+    is_described: bool = True
 
-    def decide(self, number: int) -> TuningRecord:
-        """Decide, write the run's record and return it.
-
-        Raises:
-            SweeplineError: no size runs; the record says so.
-        """
+    def __call__(self, experiment_dir: Path, number: int, settled: Settled | None) -> TuningRecord:
+        """Decide, write the run's record and return it; see :class:`~sweepline.training.experiment.numbered.Decide`."""
         sizes, record = self.config.batch_size_config, self._new_record(number)
         if record.notes and policy.is_tuned(self.config):
             self.tell(f"{record.notes}\n")
-        if not policy.is_tuned(self.config) or self.settled is not None:
-            record = self._take_given(record)
+        if not policy.is_tuned(self.config) or settled is not None:
+            record = self._take_given(record, settled)
         elif sizes.optimize_batch_size == "once":
-            record = self._find_once(record)
+            record = self._find_once(experiment_dir, record)
         else:
-            record = self._search(record)
+            record = self._search(experiment_dir, record)
         record = replace(record, effective_step_size=self._step_size(record))
-        write_record(self.experiment_dir, record)
+        write_record(experiment_dir, record)
+        if self.is_described:
+            self.tell(self._describe(record))
         return record
 
-    def describe(self, record: TuningRecord) -> str:
+    def _describe(self, record: TuningRecord) -> str:
         """Return what a person should know of a size that was decided here; nothing where it was simply asked for."""
         sizes = self.config.batch_size_config
         if not sizes.is_used:
@@ -77,7 +77,7 @@ class Decider:
             f"Training batch size: {record.run_batch_size}{accumulated} (tuned_prev: {sizes.tuned_batch_size}, "
             f"safety_factor: {record.safety_factor}; {record.notes})\n"
         )
-        per_step = min(policy.examples_per_step(self._used(record)), self.n_examples)
+        per_step = min(examples_per_step(self._used(record)), self.n_examples)
         n_steps = -(-self.n_examples // per_step)
         if policy.is_tuned(self.config) and n_steps < policy.FEW_STEPS:
             text += (
@@ -90,38 +90,38 @@ class Decider:
         return self.config.model_copy(update={"batch_size": record.run_batch_size or self.config.batch_size})
 
     def _step_size(self, record: TuningRecord) -> float:
-        return policy.effective_step_size(self._used(record), self.n_examples)
+        return effective_step_size(self._used(record), self.n_examples)
 
     def _new_record(self, number: int) -> TuningRecord:
         sizes = self.config.batch_size_config
-        factor, note = policy.safety_factor(self.config)
+        factor, remark = policy.safety_factor(self.config)
         return TuningRecord(
             run_number=number,
             timestamp=datetime.now().isoformat(),
             config_key=policy.config_key(self.config),
-            default_batch_size=policy.default_size(self.config),
+            default_batch_size=default_size(self.config),
             tuned_batch_size_previous=sizes.tuned_batch_size,
             optimize_batch_size=sizes.optimize_batch_size,
             safety_factor=factor,
             tuner_status=SKIPPED,
-            notes=note or "",
+            notes=remark or "",
             tuning_key=policy.tuning_key(self.config, self.device_name),
             process=this_process(),
         )
 
-    def _take_given(self, record: TuningRecord) -> TuningRecord:
-        size, source = self.settled or policy.size_without_tuning(self.config)
+    def _take_given(self, record: TuningRecord, settled: Settled | None) -> TuningRecord:
+        size, source = settled or policy.size_without_tuning(self.config)
         sizes = self.config.batch_size_config
         is_limited = sizes.is_used or sizes.max_batch_size is not None
         used = policy.limit_size(self.config, size, self.n_examples) if is_limited else size
         return replace(record, run_batch_size=used, notes=join_notes(record.notes, f"{source} {size}"))
 
-    def _find_once(self, record: TuningRecord) -> TuningRecord:
+    def _find_once(self, experiment_dir: Path, record: TuningRecord) -> TuningRecord:
         """Take what the latest run of such a set-up has found; the first searches, and the others wait for it."""
         from filelock import FileLock, Timeout
 
-        write_record(self.experiment_dir, replace(record, tuner_status=RUNNING))
-        lock, has_waited = FileLock(self.experiment_dir / TUNING_LOCK), False
+        write_record(experiment_dir, replace(record, tuner_status=RUNNING))
+        lock, has_waited = FileLock(experiment_dir / TUNING_LOCK), False
         while True:
             try:
                 lock.acquire(timeout=_WAITING_S if has_waited else 0)
@@ -130,12 +130,12 @@ class Decider:
                 self.tell("Waiting for another run, which searches the batch size\n")
                 has_waited = True
         try:
-            return self._reuse(record) or self._search(record)
+            return self._reuse(experiment_dir, record) or self._search(experiment_dir, record)
         finally:
             lock.release()
 
-    def _reuse(self, record: TuningRecord) -> TuningRecord | None:
-        latest = find_reusable(newest_first(self.experiment_dir), record.tuning_key)
+    def _reuse(self, experiment_dir: Path, record: TuningRecord) -> TuningRecord | None:
+        latest = find_reusable(newest_first(experiment_dir), record.tuning_key)
         if latest is None or latest.tuner_max_batch_size is None:
             return None
         cap, own_cap = latest.tuner_cap or latest.tuner_max_batch_size, policy.size_cap(self.config, self.n_examples)
@@ -154,19 +154,19 @@ class Decider:
             memory_limit_bytes=latest.memory_limit_bytes,
             notes=join_notes(record.notes, f"run {found_by} found {latest.tuner_max_batch_size}"),
         )
-        write_record(self.experiment_dir, record)
+        write_record(experiment_dir, record)
         return record
 
-    def _first_size(self, record: TuningRecord) -> int:
+    def _first_size(self, experiment_dir: Path, record: TuningRecord) -> int:
         """Return where the search begins: no higher than recommended where memory ran out in the latest such run."""
         first = policy.first_size(self.config)
-        alike = (other for other in newest_first(self.experiment_dir) if other.tuning_key == record.tuning_key)
+        alike = (other for other in newest_first(experiment_dir) if other.tuning_key == record.tuning_key)
         latest = next((other for other in alike if other.run_number != record.run_number), None)
         has_run_out = latest is not None and (latest.training_error or "").startswith(OUT_OF_MEMORY)
         return min(first, latest.recommended_batch_size or first) if latest and has_run_out else first
 
-    def _search(self, record: TuningRecord) -> TuningRecord:
-        write_record(self.experiment_dir, replace(record, tuner_status=RUNNING))
+    def _search(self, experiment_dir: Path, record: TuningRecord) -> TuningRecord:
+        write_record(experiment_dir, replace(record, tuner_status=RUNNING))
         probes: list[Probe] = []
         try:
             tuned = tune(
@@ -175,12 +175,12 @@ class Decider:
                 build=self.build,
                 tell=self.tell,
                 keep=probes.extend,
-                first=self._first_size(record),
+                first=self._first_size(experiment_dir, record),
             )
         except SweeplineError as error:
-            told = [probe.to_dict() for probe in probes]
-            failed = replace(record, tuner_status=FAILED, tuner_trials=len(probes), probes=told)
-            finish_record(self.experiment_dir, failed, error=f"batch size: {error}")
+            tried = [probe.to_dict() for probe in probes]
+            failed = replace(record, tuner_status=FAILED, tuner_trials=len(probes), probes=tried)
+            finish_record(experiment_dir, failed, error=f"batch size: {error}")
             raise
         found = tuned.found.batch_size
         used = policy.apply_factor(found, record.safety_factor)
@@ -198,14 +198,14 @@ class Decider:
             notes=join_notes(record.notes, f"{found} * {record.safety_factor} = {exact.normalize():f} -> {used}"),
             probes=[probe.to_dict() for probe in probes],
         )
-        write_record(self.experiment_dir, record)  # before others look what was found
+        write_record(experiment_dir, record)  # before others look what was found
         return record
 
 
 def find_reusable(newest: Iterable[TuningRecord], key: str | None) -> TuningRecord | None:
-    """Return the latest record of a set-up that tells what fits; None where it cannot be relied on.
+    """Return the latest record of a set-up that shows what fits; None where it cannot be relied on.
 
-    It cannot once memory ran out in training with it. A run that was killed tells nothing where another has succeeded
+    It cannot once memory ran out in training with it. A run that was killed shows nothing where another has succeeded
     with what the same tuner found; where none has, it may have been for want of memory.
     """
     latest = None
@@ -221,8 +221,3 @@ def find_reusable(newest: Iterable[TuningRecord], key: str | None) -> TuningReco
         if not error.startswith(KILLED):
             return latest
     return None
-
-
-def join_notes(*notes: str) -> str:
-    """Return notes in one line, empty ones left out."""
-    return "; ".join(note for note in notes if note)

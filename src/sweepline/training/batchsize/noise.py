@@ -10,19 +10,18 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.func import functional_call
-from torch.nn import functional
 
-from sweepline.training.data import Examples
 from sweepline.training.seeding import unchanged_randomness
+from sweepline.training.tasks.base import Task
 
 WINDOW = 8  # measurements that an estimate of the start or the end is made of
-N_RESAMPLINGS = 400
+N_RESAMPLINGS = 400  # the 20th from either end bounds the interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +104,20 @@ def summarize(measurements: Sequence[Measurement]) -> Course:
     return Course(estimate(measurements), estimate(measurements[:WINDOW]), estimate(measurements[-WINDOW:]))
 
 
+@contextmanager
+def unchanged_buffers(model: nn.Module) -> Iterator[None]:
+    """Have a model use copies of its buffers, such as running means: its own stay as they are."""
+    held = [(part, name, buffer) for part in model.modules() for name, buffer in part.named_buffers(recurse=False)]
+    copies = {id(buffer): buffer.clone() for _, _, buffer in held}  # one copy of a buffer that modules share
+    for part, name, buffer in held:
+        setattr(part, name, copies[id(buffer)])
+    try:
+        yield
+    finally:
+        for part, name, buffer in held:
+            setattr(part, name, buffer)
+
+
 class NoiseMeter:
     """Measures every so many steps, on the two halves of what the next step uses; training itself is not changed.
 
@@ -112,11 +125,9 @@ class NoiseMeter:
     it takes one set of gradients, as a step does.
     """
 
-    def __init__(
-        self, model: nn.Module, examples: Examples, *, every: int, kept: list[list[float]] | None = None
-    ) -> None:
+    def __init__(self, task: Task, *, every: int, kept: list[list[float]] | None = None) -> None:
         """Keep what is measured in ``kept`` as plain numbers, which a checkpoint can hold."""
-        self._model, self._examples, self._every = model, examples, every
+        self._task, self._model, self._every = task, task.model, every
         self._kept = kept if kept is not None else []
 
     @property
@@ -144,10 +155,10 @@ class NoiseMeter:
         """Return the mean squared norm of the gradients of both halves, and that of the gradient of the whole."""
         norms: list[torch.Tensor] = []
 
-        def note(gradient: torch.Tensor) -> None:
+        def add_norm(gradient: torch.Tensor) -> None:
             norms.append(gradient.square().sum())
 
-        hooks = [parameter.register_hook(note) for parameter in trained]  # type: ignore[no-untyped-call]
+        hooks = [parameter.register_hook(add_norm) for parameter in trained]  # type: ignore[no-untyped-call]
         try:
             for parameter in trained:
                 parameter.grad = None
@@ -160,11 +171,8 @@ class NoiseMeter:
         return float(sum(norms)) / 2, float(both) / 4
 
     def _backward(self, index: torch.Tensor) -> None:
-        inputs, labels = self._examples.batch(index)
-        buffers = {name: buffer.clone() for name, buffer in self._model.named_buffers()}
-        with unchanged_randomness(index.device):
-            logits = functional_call(self._model, buffers, (inputs,)) if buffers else self._model(inputs)
-            functional.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
+        with unchanged_randomness(index.device), unchanged_buffers(self._model):
+            self._task.loss(index).loss.backward()  # type: ignore[no-untyped-call]
 
     def report(self, say: Callable[[str], None]) -> dict[str, float]:
         """Return the noise scale over the training with its interval, at the start and the end, as metrics.

@@ -6,10 +6,15 @@ import hashlib
 import json
 import math
 from decimal import ROUND_FLOOR, Decimal
+from typing import Any
 
+from sweepline.contract.values import flatten
 from sweepline.training import memory
-from sweepline.training.config import TrainConfig
+from sweepline.training.config.schema import TrainConfig
+from sweepline.training.config.sizes import accumulates, default_size
+from sweepline.training.settings import keys_of, mark_of
 
+_FIRST_NAMES = {"learner.momentum": "has_momentum", "gradient_clip": "clips", "noise_every": "measures_noise"}
 FEW_STEPS = 20  # an epoch should have as many, or it trains little
 
 
@@ -22,8 +27,8 @@ def safety_factor(config: TrainConfig) -> tuple[float, str | None]:
         own, name = sizes.kd_safety_factor, "kd_safety_factor"
     if own is None:
         return sizes.safety_factor, None
-    note = f"{name} {own} is larger than safety_factor {sizes.safety_factor}" if own > sizes.safety_factor else None
-    return own, note
+    remark = f"{name} {own} is larger than safety_factor {sizes.safety_factor}" if own > sizes.safety_factor else None
+    return own, remark
 
 
 def apply_factor(found: int, factor: float) -> int:
@@ -51,22 +56,6 @@ def first_size(config: TrainConfig) -> int:
     return default_size(config)
 
 
-def default_size(config: TrainConfig) -> int:
-    """Return the size that nothing was searched for: a first search begins there, and every one is as fine."""
-    return config.batch_size_config.default_batch_size or config.batch_size
-
-
-def examples_per_step(config: TrainConfig) -> int:
-    """Return how many examples an optimizer step sees, where there are as many."""
-    once = config.accumulate if isinstance(config.accumulate, int) else 1
-    return config.batch_size_config.target_batch_size or config.batch_size * once
-
-
-def effective_step_size(config: TrainConfig, n_examples: int) -> float:
-    """Return the learning rate that trains, for steps of as many examples as there are."""
-    return scaled_step_size(config, min(examples_per_step(config), n_examples))
-
-
 def is_tuned(config: TrainConfig) -> bool:
     """Whether the size is searched; one that is given for fusion never is."""
     sizes = config.batch_size_config
@@ -81,39 +70,41 @@ def limit_size(config: TrainConfig, size: int, n_examples: int) -> int:
     return max(1, min(size, n_examples, *bounds))
 
 
-def scaled_step_size(config: TrainConfig, n_per_step: int) -> float:
-    """Return the learning rate for steps of ``n_per_step`` examples, as ``lr_rule`` has it."""
-    sizes, rate = config.batch_size_config, config.learner.step_size
-    if sizes.lr_rule == "none" or sizes.reference_batch_size is None:
-        return rate
-    ratio = n_per_step / sizes.reference_batch_size
-    if sizes.lr_rule == "sqrt":
-        return rate * math.sqrt(ratio)
-    if sizes.critical_batch_size is not None and ratio > 1:
-        ratio = max(1.0, min(n_per_step, sizes.critical_batch_size) / sizes.reference_batch_size)
-    return rate * ratio
-
-
 def tuning_key(config: TrainConfig, device_name: str) -> str:
-    """Return what set-ups that need the same memory have in common."""
-    sizes = config.batch_size_config
+    """Return what set-ups that need the same memory have in common.
+
+    It follows from the keys that are marked with ``memory``, under the names that the first version gave them.
+    """
+    needs = memory_needs(config)
+    sections: dict[str, dict[str, Any]] = {"": {}}
+    for name, value in needs.items():
+        section, _, key = name.rpartition(".")
+        sections.setdefault(section, {})[key] = value
+    top, learner, evaluate = sections.pop(""), sections.pop("learner"), sections.pop("evaluate")
+    del top["device"], top["accumulate"], sections["batch_size_config"]  # what follows from them stands for them
     parts = {
-        "data": [config.data.name, config.data.limit, config.data.valid_fraction],
-        "model": config.model.model_dump(mode="json"),
-        "opt": config.learner.opt.lower(),
-        "has_momentum": config.learner.momentum > 0,
-        "training": config.training.model_dump(mode="json"),
-        "evaluates": bool(config.evaluate.every) and [config.evaluate.split, config.evaluate.batch_size],
-        "clips": config.gradient_clip is not None,
-        "measures_noise": config.noise_every > 0,
+        **{_FIRST_NAMES.get(name, name): value for name, value in top.items()},
+        **{_FIRST_NAMES.get(f"learner.{name}", name): value for name, value in learner.items()},
+        **sections,
+        "data": list(sections["data"].values()),
+        "opt": learner["opt"].lower(),
+        "evaluates": evaluate.pop("every") and list(evaluate.values()),
         "accumulates": accumulates(config),
-        "drop_last": config.drop_last,
-        "threads": config.threads,
-        "deterministic": config.deterministic,
         "device": device_name,
-        "budget": sizes.memory_budget_gib or f"1/{memory.runs_per_device()} of the device",
+        "budget": config.batch_size_config.memory_budget_gib or f"1/{memory.runs_per_device()} of the device",
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def memory_needs(config: TrainConfig) -> dict[str, Any]:
+    """Return of each key that is marked with ``memory`` its value, or whether it is set, by dotted name."""
+    values = flatten(config.model_dump(mode="json"))
+    marks = {name: mark_of(field, "memory") for name, field in keys_of(TrainConfig)}
+    return {
+        name: values[name] if mark == "value" else bool(values[name])
+        for name, mark in marks.items()
+        if mark is not None
+    }
 
 
 def size_cap(config: TrainConfig, n_examples: int) -> int:
@@ -127,11 +118,6 @@ def size_cap(config: TrainConfig, n_examples: int) -> int:
         return cap
     n_batches = FEW_STEPS * (config.accumulate if isinstance(config.accumulate, int) else 1)
     return min(cap, max(1, int(n_examples / n_batches / safety_factor(config)[0])))
-
-
-def accumulates(config: TrainConfig) -> bool:
-    """Whether an optimizer step may take several batches, whose gradients are kept meanwhile."""
-    return config.accumulate != 1 or config.batch_size_config.target_batch_size is not None
 
 
 def config_key(config: TrainConfig) -> str:

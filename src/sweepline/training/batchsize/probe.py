@@ -1,24 +1,13 @@
 """One probe, as it happens in its own process: a few optimizer steps, the last batch, one evaluation.
 
-``python -m sweepline.training.batchsize.probe`` is such a process from nothing; it takes what to do as JSON on standard
-input and answers on standard output. Where memory can be shared safely a probe is a fork instead.
+How that process comes to be is in ``processes`` and ``child``.
 """
 
 from __future__ import annotations
 
-import ctypes
-import importlib
-import importlib.util
-import json
-import operator
-import os
-import signal
-import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sweepline.training import memory
@@ -27,7 +16,6 @@ if TYPE_CHECKING:
     import torch
 
 OK, OOM, ERROR, TIMEOUT, UNSUPPORTED = "ok", "oom", "error", "timeout", "unsupported"
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 BUILD, TRAIN, LAST_BATCH, EVALUATE = "build", "train", "last batch", "evaluate"
 
 
@@ -96,7 +84,7 @@ def run_probe(build: Callable[[], Setup], request: Request) -> Probe:
     probe = Probe(request.batch_size, request.n_steps, OK, is_confirmation=request.is_confirmation)
     if request.is_timing:
         keep_freed_memory(is_scarce=False)
-    memory.give_back()
+    memory.trim_heap()
     held_before = memory.anonymous_bytes()
     base: int | None = None
     times: list[float] = []
@@ -110,7 +98,7 @@ def run_probe(build: Callable[[], Setup], request: Request) -> Probe:
         device, phase = setup.device, TRAIN
         setup.step(torch.arange(min(2, request.batch_size)).to(device))  # loads kernels, which are not measured
         base = memory.resident_bytes() - (memory.anonymous_bytes() - held_before)
-        memory.forget_peak()
+        memory.reset_peak()
         last, clock = _last_batch(request, setup.n_examples), _clock(device)
         for index in _batches(request.batch_size, request.n_steps, setup.n_examples):
             began = clock()
@@ -140,7 +128,7 @@ def run_probe(build: Callable[[], Setup], request: Request) -> Probe:
 
 
 def _clock(device: torch.device) -> Callable[[], float]:
-    """Return what tells how long steps take: where one thread does them its own time, whatever else is running."""
+    """Return a clock for steps: where one thread does them its own time, whatever else is running."""
     import torch
 
     is_alone = device.type == "cpu" and torch.get_num_threads() == 1
@@ -191,55 +179,3 @@ def _judge(error: BaseException) -> str:
     if memory.is_out_of_memory(error) or memory.is_refused_by_limit(error):
         return OOM
     return UNSUPPORTED if memory.is_unsupported(error) else ERROR
-
-
-def end_with(parent: int) -> None:
-    """Have this process killed when its parent ends, and before any other should memory really run out."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
-
-
-def main() -> None:
-    """Be a probe from nothing: of our trainer, or of what another program builds."""
-    order = json.load(sys.stdin)
-    end_with(order["parent"])
-    answer = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever libraries print is no answer
-    request = Request(**order["request"])
-    if "config" in order:
-        from sweepline.training.batchsize.trial import load_trial
-        from sweepline.training.config import TrainConfig
-
-        build: Callable[[], Setup] = load_trial(TrainConfig.model_validate_json(json.dumps(order["config"])))
-    else:
-        from sweepline.training.seeding import keep_freed_memory
-
-        sys.path[:] = order["sys_path"]
-        keep_freed_memory(is_scarce=request.budget_bytes is not None)
-        build = load_build(order["file"], order["module"], order["name"])
-    probe = run_probe(build, request)
-    json.dump(probe.to_dict(), answer)
-    answer.flush()
-    os._exit(0)
-
-
-def load_build(file: str | None, module: str, name: str) -> Callable[[], Setup]:
-    """Return a function of a module, or of a script by its file, whose main part is not run."""
-    if file is None:
-        loaded = importlib.import_module(module)
-    else:
-        spec = importlib.util.spec_from_file_location("__probed_main__", file)
-        assert spec is not None
-        assert spec.loader is not None
-        loaded = importlib.util.module_from_spec(spec)
-        sys.modules["__probed_main__"] = loaded
-        spec.loader.exec_module(loaded)
-    build: Callable[[], Setup] = operator.attrgetter(name)(loaded)
-    return build
-
-
-if __name__ == "__main__":
-    main()

@@ -1,38 +1,23 @@
-"""The parent's side of probes: one process each, so that nothing here needs restoring and even a kill is a result."""
+"""Tries sizes: one process each, so that nothing here needs restoring and even a kill is a result."""
 
 from __future__ import annotations
 
 import json
 import os
-import select
 import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
-from pathlib import Path
-from typing import IO, Any, NoReturn
+from dataclasses import replace
+from typing import IO
 
-from sweepline.errors import ConfigError, SweeplineError
+from sweepline.errors import SweeplineError
 from sweepline.training import memory
-from sweepline.training.batchsize.probe import (
-    ERROR,
-    EVALUATE,
-    OK,
-    OOM,
-    TIMEOUT,
-    UNSUPPORTED,
-    Probe,
-    Request,
-    Setup,
-    end_with,
-    run_probe,
-)
-from sweepline.training.config import TrainConfig
+from sweepline.training.batchsize.probe import ERROR, EVALUATE, OK, OOM, TIMEOUT, UNSUPPORTED, Probe, Request
+from sweepline.training.batchsize.processes import ProbeProcess, can_fork, forking
 
+__all__ = ["ProbeError", "Prober", "can_fork", "describe_probes", "forking"]  # a program's own probes need no more
 _WORDS = {OOM: "out of memory", TIMEOUT: "not ready in time", UNSUPPORTED: "not supported"}
 
 
@@ -43,12 +28,12 @@ class ProbeError(SweeplineError):
 class Prober:
     """Tries sizes and keeps how each went. ``tell`` takes what a person reads meanwhile, in pieces of lines.
 
-    ``start`` begins a probe in a process of its own and returns it; see :func:`forking` and :func:`spawning`.
+    ``start`` begins a probe in a process of its own and returns it; see ``processes``.
     """
 
     def __init__(
         self,
-        start: Callable[[Request, IO[bytes]], Child],
+        start: Callable[[Request, IO[bytes]], ProbeProcess],
         *,
         n_steps: int = 3,
         evaluation_batch_size: int = 1000,
@@ -92,7 +77,7 @@ class Prober:
         return probe.status == OK
 
     def time_size(self, size: int, n_steps: int) -> Probe:
-        """Return how long a step takes, the least of ``n_steps``; this is no trial of whether the size fits."""
+        """Return how long a step takes, the least of ``n_steps``; whether the size fits is no question here."""
         request = Request(size, n_steps, self.evaluation_batch_size, is_timing=True)
         probe = self._run(request)
         self.probes.append(probe)
@@ -140,125 +125,6 @@ def _judge(request: Request, answer: bytes | None, status: int, errors: str) -> 
         return Probe(size, n_steps, OOM, message=tail or "killed by the system")
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
     return Probe(size, n_steps, ERROR, phase="unknown", message=f"{how}: {tail}" if tail else how)
-
-
-class Child:
-    """A probe's process: its pid, and the descriptor it answers on."""
-
-    def __init__(self, pid: int, answer_fd: int) -> None:
-        self.pid, self._answer_fd = pid, answer_fd
-        self.status = 0
-
-    def wait(self, timeout_s: float) -> bytes | None:
-        """Return what it answered, once it has ended; None when it took too long and was killed."""
-        until, data = time.monotonic() + timeout_s, b""
-        poll = select.poll()
-        poll.register(self._answer_fd, select.POLLIN)
-        is_late = False
-        try:
-            while not is_late:
-                if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
-                    is_late = True
-                elif chunk := os.read(self._answer_fd, 1 << 16):
-                    data += chunk
-                else:
-                    break
-        finally:  # whatever interrupts this leaves no process behind
-            os.close(self._answer_fd)
-            if is_late or sys.exc_info()[0] is not None:
-                os.kill(self.pid, signal.SIGKILL)
-            _, self.status = os.waitpid(self.pid, 0)
-        return None if is_late else data
-
-
-def forking(build: Callable[[], Setup]) -> Callable[[Request, IO[bytes]], Child]:
-    """Return what starts probes as forks of this process, which has imported and loaded everything already."""
-
-    def start(request: Request, errors: IO[bytes]) -> Child:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        reading, writing = os.pipe()
-        parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            os.close(reading)
-            _be_probe(build, request, parent=parent, answer_fd=writing, errors_fd=errors.fileno())
-        os.close(writing)
-        return Child(pid, reading)
-
-    return start
-
-
-def _be_probe(build: Callable[[], Setup], request: Request, *, parent: int, answer_fd: int, errors_fd: int) -> NoReturn:
-    """Run a probe in this forked process, and end it without anything that belongs to its parent."""
-    code = 1
-    try:
-        end_with(parent)
-        for number in (1, 2):
-            os.dup2(errors_fd, number)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
-        probe = run_probe(build, request)
-        os.write(answer_fd, json.dumps(probe.to_dict()).encode())
-        code = 0
-    finally:
-        os._exit(code)
-
-
-def starting(build: Callable[[], Setup], device_type: str) -> Callable[[Request, IO[bytes]], Child]:
-    """Return what starts probes: forks where this process may fork, else processes from nothing, of the same set-up.
-
-    Raises:
-        ConfigError: this process may not fork, and no other could build that.
-    """
-    return forking(build) if can_fork(device_type) else spawning(describe_build(build))
-
-
-def describe_build(build: Callable[[], Setup]) -> dict[str, Any]:
-    """Return how a process from nothing comes to the same set-up.
-
-    Raises:
-        ConfigError: it cannot: a function within a function, or one that was typed in.
-    """
-    config = getattr(build, "config", None)
-    if isinstance(config, TrainConfig):
-        return {"config": config.model_dump(mode="json")}
-    module, name = getattr(build, "__module__", ""), getattr(build, "__qualname__", "<unnamed>")
-    file = getattr(sys.modules.get(module), "__file__", None)
-    if "<" in name or not module or (module == "__main__" and file is None):
-        raise ConfigError(
-            f"{name}: this process has other threads, so that it may not fork, and no other process can import that; "
-            "build from a function of a module, or set OPENBLAS_NUM_THREADS=1 before numpy is imported"
-        )
-    return {"file": file if module == "__main__" else None, "module": module, "name": name, "sys_path": sys.path}
-
-
-def spawning(how: Mapping[str, Any] | TrainConfig) -> Callable[[Request, IO[bytes]], Child]:
-    """Return what starts probes as processes from nothing: for GPUs, which no fork may share."""
-    told = {"config": how.model_dump(mode="json")} if isinstance(how, TrainConfig) else dict(how)
-
-    def start(request: Request, errors: IO[bytes]) -> Child:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "sweepline.training.batchsize.probe"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        order = {**told, "request": asdict(request), "parent": os.getpid()}
-        with suppress(BrokenPipeError), process.stdin:  # one that is dead already tells by its end
-            process.stdin.write(json.dumps(order).encode())
-        process.returncode = 0  # its end is waited for by the Child, not by Popen
-        with process.stdout:
-            return Child(process.pid, os.dup(process.stdout.fileno()))
-
-    return start
-
-
-def can_fork(device_type: str) -> bool:
-    """Whether this process is one that may fork: no GPU in use, a single thread, nothing computed by others."""
-    return device_type == "cpu" and len(list(Path("/proc/self/task").iterdir())) == 1
 
 
 def describe_probes(probes: Sequence[Probe]) -> str:

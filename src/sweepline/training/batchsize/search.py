@@ -1,4 +1,4 @@
-"""The search for the largest batch size that fits. Pure: it is told by a function how each size went."""
+"""The search for the largest batch size that fits. Pure: a function that it is given tries the sizes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class NothingFitsError(SweeplineError):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResult:
     """``batch_size`` has run, in its confirmation too; ``n_trials`` counts what was tried before that."""
 
     batch_size: int
@@ -34,7 +34,7 @@ def search(
     coarsest: Fraction = Fraction(1),
     max_trials: int = 10,
     is_enough: Callable[[bool], bool] = lambda _: False,
-) -> Found:
+) -> SearchResult:
     """Return a size that runs: doubled until one does not, then bisected, then confirmed.
 
     Args:
@@ -45,7 +45,7 @@ def search(
         granularity: how near those two need come, and what tried sizes are multiples of; None: the first size.
         coarsest: the largest share of what fits that the granularity may be.
         max_trials: how many sizes may be tried, confirmations aside; halving goes on until something runs.
-        is_enough: asked after a size has run, whether to try no further; its argument tells that sizes still grow.
+        is_enough: asked after a size has run, whether to try no further; its argument says whether sizes still grow.
 
     Raises:
         NothingFitsError: nothing that was tried has run, or could be confirmed.
@@ -80,7 +80,7 @@ def search(
         if smallest_not - largest <= step:
             break
         attempt(_middle(largest, smallest_not, step))
-    return Found(_confirm(try_size, passed, smallest_not, n_trials), n_trials, cap)
+    return SearchResult(_confirm(try_size, passed, smallest_not, n_trials), n_trials, cap)
 
 
 def _middle(low: int, high: int, granularity: int) -> int:

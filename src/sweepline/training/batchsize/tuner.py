@@ -7,23 +7,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from sweepline.training import memory
-from sweepline.training.batchsize.policy import default_size, first_size, size_cap
+from sweepline.training.batchsize.policy import first_size, size_cap
 from sweepline.training.batchsize.probe import OK, Probe, Setup
-from sweepline.training.batchsize.prober import Prober, describe_probes, starting
-from sweepline.training.batchsize.search import Found, search
-from sweepline.training.building import device_bytes, device_share
-from sweepline.training.config import TrainConfig
+from sweepline.training.batchsize.prober import Prober, describe_probes
+from sweepline.training.batchsize.processes import starting
+from sweepline.training.batchsize.search import SearchResult, search
+from sweepline.training.building import memory_limit
+from sweepline.training.config.schema import TrainConfig
+from sweepline.training.config.sizes import default_size
 
 COARSEST = Fraction(1, 8)  # of what fits: how near the search comes where no granularity is set
 WORTHWHILE = 1.1  # times as many examples a second: for less no larger size is tried where memory is plenty
 
 
 @dataclass(frozen=True, slots=True)
-class Tuned:
+class TuningResult:
     """What the tuner found: a size that ran, how, and within which limit (bytes; None where there is none)."""
 
-    found: Found
+    found: SearchResult
     probes: list[Probe]
     evaluation_batch_size: int
     limit_bytes: int | None
@@ -37,7 +38,7 @@ def tune(
     tell: Callable[[str], None],
     keep: Callable[[list[Probe]], None] = lambda _: None,
     first: int | None = None,
-) -> Tuned:
+) -> TuningResult:
     """Search the largest size that fits, with the set-up of this config. ``device`` of the config is resolved.
 
     Args:
@@ -81,7 +82,7 @@ def tune(
     why = f"all {n_examples} examples" if found.batch_size == n_examples else f"of at most {cap}"
     why += f"; {patience.said}" if patience.said else ""
     tell(f"Largest batch size that fits: {found.batch_size} ({why}; {describe_probes(prober.probes)})\n")
-    return Tuned(found, prober.probes, prober.evaluation_batch_size, budget)
+    return TuningResult(found, prober.probes, prober.evaluation_batch_size, budget)
 
 
 class Patience:
@@ -100,7 +101,7 @@ class Patience:
         self._began = clock()
 
     def is_enough(self, is_growing: bool) -> bool:
-        """Whether to try no further; ``said`` tells why."""
+        """Whether to try no further; ``said`` is why."""
         if self._clock() - self._began > self._timeout_s:
             self.said = f"tuning_timeout_s {self._timeout_s:g} is over"
         elif is_growing and self._watches_speed and self._is_no_faster():
@@ -111,14 +112,3 @@ class Patience:
         """Whether two doublings have brought less than a tenth more examples a second."""
         rates = [probe.batch_size / probe.step_s for probe in self._probes if probe.status == OK and probe.step_s]
         return len(rates) >= 3 and max(rates[-2:]) < WORTHWHILE * max(rates[:-2])
-
-
-def memory_limit(config: TrainConfig) -> int | None:
-    """Return the bytes that a probe may take beyond torch and its data; None where the device itself sets the limit."""
-    budget = config.batch_size_config.memory_budget_gib
-    if budget is not None:
-        return int(budget * memory.GIB)
-    if config.device == "cpu":
-        return memory.usable_bytes()
-    share = device_share(config)
-    return int(share * device_bytes(config)) if share is not None else None

@@ -1,0 +1,126 @@
+"""The command line of one run: arguments, exit codes, ``--prepare``. Not what a run does."""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import json
+import os
+import signal
+import sys
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
+from sweepline.errors import ConfigError, SweeplineError
+from sweepline.training.config.loading import load_config
+from sweepline.training.config.schema import TrainConfig
+from sweepline.training.datasets.splits import prepare_data
+from sweepline.training.folder import experiment_dir
+from sweepline.training.memory import BatchTooLargeError
+from sweepline.training.registry import OPTIMIZERS
+from sweepline.training.reporting.console import OutputError, say
+
+EXIT_OUT_OF_MEMORY, EXIT_UNUSABLE, EXIT_UNWRITTEN, EXIT_STOPPED = 1, 2, 120, 128 + signal.SIGTERM
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+
+
+def main(argv: Sequence[str] | None = None, *, default_config: Path | None = None) -> int:
+    """Run ``train_single.py``; return its exit code: 0, or 2 with one sentence when nothing could start."""
+    parser = argparse.ArgumentParser(
+        description="Train once: train_single.py [--config F] -- learner.step_size=0.1 seed=3", allow_abbrev=False
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--config", type=Path, default=default_config, help=f"config file (default: {default_config})")
+    source.add_argument("--frozen-config", type=Path, metavar="F", help="repeat a run: a config that a run has frozen")
+    parser.add_argument(
+        "--prepare",
+        action="store_true",
+        help="check the config, fetch the data, and end; variations come as JSON lists on standard input",
+    )
+    parser.add_argument("--seed", metavar="N", help="the same as seed=N")
+    parser.add_argument(
+        "--tune", action="store_true", help="search the batch size (again): batch_size_config.optimize_batch_size=true"
+    )
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    args = parser.parse_args(argv)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start threads that nothing here uses
+    overrides = [
+        *args.overrides,
+        *([f"seed={args.seed}"] if args.seed is not None else []),
+        *(["batch_size_config.optimize_batch_size=true"] if args.tune else []),
+    ]
+    try:
+        if args.prepare:
+            prepare(args.config, overrides)
+            return 0
+        from sweepline.training.run import run
+
+        remarks: list[str] = []
+        if args.frozen_config is not None:
+            from sweepline.training.experiment.frozen import load_frozen
+
+            config = load_frozen(args.frozen_config, overrides, remarks=remarks)
+        else:
+            config = load_config(args.config, overrides, remarks=remarks)
+        for remark in remarks:
+            say(remark)
+        return EXIT_STOPPED if run(config, outputs=experiment_dir(args.config) / "outputs") is None else 0
+    except OutputError as error:
+        say(str(error))
+        return EXIT_UNWRITTEN
+    except SweeplineError as error:
+        say(str(error))
+        return EXIT_OUT_OF_MEMORY if isinstance(error, BatchTooLargeError) else EXIT_UNUSABLE
+    except KeyboardInterrupt:
+        say("interrupted")
+        return EXIT_INTERRUPTED
+
+
+def leave(code: int) -> NoReturn:
+    """End this process, everything written out: taking down torch's modules would take longer than many a run."""
+    atexit._run_exitfuncs()
+    try:
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # a closed one is None
+            stream.flush()
+    except OSError as error:  # the interpreter's own code for it
+        with suppress(OSError):
+            print(f"train_single: output cannot be written: {error.strerror}", file=sys.stderr, flush=True)
+        os._exit(EXIT_UNWRITTEN)
+    os._exit(code)
+
+
+def prepare(path: Path | None, overrides: Sequence[str]) -> None:
+    """Check a config with every variation given on standard input, and fetch each data set once.
+
+    Raises:
+        ConfigError: with every fault of every variation, each once.
+    """
+    lines = [] if sys.stdin is None or sys.stdin.isatty() else [line for line in sys.stdin if line.strip()]
+    configs: list[TrainConfig] = []
+    faults: list[str] = []
+    for variation in [[], *(json.loads(line) for line in lines)]:
+        try:
+            configs.append(load_config(path, [*overrides, *variation]))
+        except ConfigError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(*dict.fromkeys(faults))
+    _check_optimizers({config.learner.opt for config in configs})
+    for config in {(config.data.name, config.data.root): config for config in configs}.values():
+        prepare_data(config)
+
+
+def _check_optimizers(names: Collection[str]) -> None:
+    """Refuse what torch does not offer; it is imported for names alone that are its own."""
+    faults: list[str] = []
+    for name in sorted(name for name in names if name not in OPTIMIZERS):
+        from sweepline.training.optim.optimizers import find_class
+
+        try:
+            find_class(name)
+        except ConfigError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(*faults)

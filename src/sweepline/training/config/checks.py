@@ -1,0 +1,126 @@
+"""What is wrong with a config, in sentences: keys and values that cannot be, and what cannot be together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sweepline.contract.values import flatten
+from sweepline.errors import did_you_mean
+from sweepline.training.registry import TASKS
+
+if TYPE_CHECKING:
+    from sweepline.training.config.schema import TrainConfig
+
+OVERRIDE = "override "
+# What other programs call it; did_you_mean looks at spelling alone.
+_OTHER_NAMES = {
+    "lr": "learner.step_size",
+    "learning_rate": "learner.step_size",
+    "eta": "learner.step_size",
+    "optimizer": "learner.opt",
+    "optim": "learner.opt",
+    "wd": "learner.weight_decay",
+    "betas": "learner.beta1",
+    "clip": "gradient_clip",
+    "grad_clip": "gradient_clip",
+    "bs": "batch_size",
+    "n_epochs": "epochs",
+    "num_epochs": "epochs",
+    "max_epochs": "epochs",
+    "dataset": "data.name",
+    "num_threads": "threads",
+}
+_NO_VALUE = ("none", "nil", "undefined", "~", "")
+
+
+def describe_fault(detail: Any, label: str, origin: Mapping[str, str], known: Sequence[str]) -> str:
+    """Return what pydantic found as a sentence that says where; ``known`` are all keys."""
+    key = ".".join(str(part) for part in detail["loc"] if part != "function-after")
+    where = _origin_of(key, origin, label)
+    if detail["type"] == "extra_forbidden":
+        leaves = (
+            flatten(detail["input"], f"{key}.")
+            if isinstance(detail["input"], Mapping) and detail["input"]
+            else {key: 0}
+        )
+        name = next(iter(leaves))
+        meant = _OTHER_NAMES.get(name.rpartition(".")[2])
+        hint = f"; did you mean {meant!r}?" if meant else did_you_mean(name, known) or f"; there are {', '.join(known)}"
+        return f"{where}: unknown key {name!r}{hint}"
+    if detail["type"] == "value_error":
+        return f"{where}: {str(detail['msg']).removeprefix('Value error, ')}"
+    if key == "device":
+        return f"{where}: device should be auto, cpu, cuda or cuda:N, got {detail.get('input')!r}"
+    message = str(detail["msg"]).replace("Input should be", "should be")
+    given = detail.get("input")
+    hint = "; for no value write null" if isinstance(given, str) and given.lower() in _NO_VALUE else ""
+    return f"{where}: {key} {message}, got {given!r}{hint}"
+
+
+def _origin_of(key: str, origin: Mapping[str, str], label: str) -> str:
+    """Return where a key's value came from, the latest source of the key, its parents or its children."""
+    related = [text for name, text in origin.items() if f"{name}.".startswith(f"{key}.") or key.startswith(f"{name}.")]
+    return related[-1] if related else label
+
+
+def _ignored_size(config: TrainConfig, origin: Mapping[str, str]) -> str | None:
+    """Return which key a ``batch_size`` in a file gives way to, though no later file or override has set that key."""
+    sizes = config.batch_size_config
+    decides = next((name for name in ("tuned_batch_size", "default_batch_size") if getattr(sizes, name)), None)
+    key = f"batch_size_config.{decides}"
+    if decides is None or "batch_size" not in origin or key not in origin:
+        return None
+    places = list(origin)
+    is_later = origin["batch_size"] == origin[key] or places.index("batch_size") > places.index(key)
+    return decides if is_later and config.batch_size != getattr(sizes, decides) else None
+
+
+def check_together(config: TrainConfig, label: str, origin: Mapping[str, str]) -> list[str]:
+    """Return what is wrong with keys that are right each by itself."""
+
+    def where(key: str) -> str:
+        return origin.get(key, label)
+
+    faults = []
+    if config.evaluate.every and config.evaluate.split == "valid" and config.data.valid_fraction == 0:
+        faults.append(
+            f"{where('evaluate.split')}: evaluate.split is valid, but data.valid_fraction is 0; set it, or use test"
+        )
+    sizes = config.batch_size_config
+    decides = sizes.deciding_key
+    given = origin.get("batch_size", "")
+    if decides and given.startswith(OVERRIDE):
+        faults.append(
+            f"{given}: batch_size_config.{decides} decides the batch size; to begin a search elsewhere set "
+            "batch_size_config.default_batch_size instead"
+        )
+    elif ignored := _ignored_size(config, origin):
+        faults.append(
+            f"{where('batch_size')}: batch_size {config.batch_size} is ignored, batch_size_config.{ignored} "
+            f"{getattr(sizes, ignored)} decides; keep one of them"
+        )
+    if sizes.is_used and config.run_numbers == "never":
+        faults.append(
+            f"{where('run_numbers')}: run_numbers is never, but batch_size_config decides the batch size, which is "
+            "recorded by number; use auto"
+        )
+    if sizes.lr_rule != "none" and sizes.reference_batch_size is None:
+        faults.append(
+            f"{where('batch_size_config.lr_rule')}: batch_size_config.lr_rule {sizes.lr_rule} scales from "
+            "batch_size_config.reference_batch_size; set it to the size that learner.step_size was chosen for"
+        )
+    if sizes.target_batch_size is not None and config.accumulate not in (1, "auto"):
+        faults.append(
+            f"{where('accumulate')}: accumulate follows from batch_size_config.target_batch_size; set only one of them"
+        )
+    is_known = config.training.mode in TASKS
+    if not is_known or config.training.use_knowledge_distillation:
+        key = "use_knowledge_distillation" if is_known else "mode"
+        faults.append(
+            f"{where(f'training.{key}')}: training.{key} {getattr(config.training, key)} cannot be trained yet; "
+            f"there is training.mode {' or '.join(TASKS.names)}"
+        )
+    if (config.learner.beta1 is None) != (config.learner.beta2 is None):
+        faults.append(f"{where('learner.beta1')}: learner.beta1 and learner.beta2 come together; set both or neither")
+    return faults

@@ -1,0 +1,70 @@
+"""Which keys of a config decide what a run computes: by these alone a checkpoint or a stopped run is known again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection
+from typing import Any
+
+from sweepline.contract.values import flatten
+from sweepline.training.config.files import RUN_SIZE, STEP_SIZE
+from sweepline.training.config.schema import TrainConfig
+from sweepline.training.config.sizes import effective_step_size
+from sweepline.training.settings import keys_of, mark_of
+
+
+def asked_identity(config: TrainConfig) -> str:
+    """Return what configs have in common that ask for the same run, perhaps for more epochs of it."""
+    return _digest(
+        _keys(config, {name for name, field in keys_of(TrainConfig) if mark_of(field, "affects") != "nothing"})
+    )
+
+
+def result_identity(config: TrainConfig, n_examples: int) -> str:
+    """Return what configs have in common that compute the same, however their sizes were found.
+
+    ``config`` is what trains: its batch size is decided.
+    """
+    names = {
+        name
+        for name, field in keys_of(TrainConfig)
+        if mark_of(field, "affects") == "result" and mark_of(field, "through") is None
+    }
+    through = {
+        "target": config.batch_size_config.target_batch_size,
+        "step_size": effective_step_size(config, n_examples),
+    }
+    return _digest({**_keys(config, names), **through})
+
+
+def trained_sizes(written: TrainConfig, used: TrainConfig, n_examples: int) -> dict[str, Any]:
+    """Return what trains, where it is not what the keys of the config that is written say."""
+    trained: dict[str, Any] = {}
+    size, step_size = min(used.batch_size, n_examples), effective_step_size(used, n_examples)
+    if size != written.batch_size or written.batch_size_config.is_deciding:
+        trained[RUN_SIZE] = size
+    if step_size != written.learner.step_size:
+        trained[STEP_SIZE] = step_size
+    return trained
+
+
+def report_sizes(config: TrainConfig, n_examples: int, *, n_splits: int) -> dict[str, float]:
+    """Return the size and the step size that trained as metrics, where they were not simply asked for."""
+    sizes = config.batch_size_config
+    size = min(-(-config.batch_size // n_splits), n_examples)
+    is_telling = size != config.batch_size or sizes.is_used or sizes.max_batch_size is not None
+    metrics: dict[str, float] = {"run_batch_size": size} if is_telling else {}
+    if sizes.lr_rule != "none":
+        metrics["effective_step_size"] = effective_step_size(config, n_examples)
+    return metrics
+
+
+def _keys(config: TrainConfig, names: Collection[str]) -> dict[str, Any]:
+    """Return keys of these names; of a device its kind, for which of several GPUs a run gets decides nothing."""
+    keys = flatten(config.model_dump(mode="json")) | {"device": config.device.partition(":")[0]}
+    return {name: value for name, value in keys.items() if name in names}
+
+
+def _digest(keys: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()

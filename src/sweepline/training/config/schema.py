@@ -1,0 +1,260 @@
+"""Which keys a config has, of which types and ranges, and what each is for. Not how files and overrides become one.
+
+What a key says of itself (``affects``, ``through``, ``memory``; see ``settings``) decides by which keys a checkpoint
+and a tuned size are known again.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from sweepline.training.models.settings import SimpleCNNSettings
+from sweepline.training.registry import DATASETS, MODELS, OPTIMIZERS
+from sweepline.training.settings import Settings, key
+
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Factor = Annotated[float, Field(gt=0.0, le=1.0)]
+DECIDING = (
+    "optimize_batch_size",
+    "tuned_batch_size",
+    "default_batch_size",
+)  # each overrules batch_size, the first first
+
+
+def _check_accumulate(value: Any) -> Any:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError(f"accumulate needs a whole number above zero, or auto; got {value!r}")
+
+
+def _check_optimize(value: Any) -> Any:
+    if value == "once" or isinstance(value, bool):
+        return value
+    raise ValueError(f"optimize_batch_size needs true, false or once; got {value!r}")
+
+
+class DataConfig(Settings):
+    """Which examples."""
+
+    name: Annotated[str, AfterValidator(DATASETS.check)] = key(
+        "mnist", "The data set.", memory="value", choices=DATASETS.names
+    )
+    root: str | None = key(None, "Folder of data sets; null: $SWEEPLINE_DATA, else ./data.", affects="nothing")
+    limit: Positive | None = key(
+        None, "Train on the first so many examples of the training portion; null: on all.", memory="value"
+    )
+    valid_fraction: Fraction = key(
+        0.0,
+        "Share of the training portion, from 0 to below 1, that is held out of it for evaluation.",
+        memory="value",
+    )
+
+
+class _ModelName(Settings):
+    name: Annotated[str, AfterValidator(MODELS.check)] = key(
+        "simple_cnn", "The network.", memory="value", choices=MODELS.names
+    )
+
+
+class ModelConfig(SimpleCNNSettings, _ModelName):
+    """Which network, and the settings of all networks; each takes its own."""
+
+
+class LearnerConfig(Settings):
+    """Which optimizer. Fields left null take the optimizer's own default."""
+
+    opt: Annotated[str, AfterValidator(OPTIMIZERS.check)] = key(
+        "sgd", f"The optimizer: {', '.join(OPTIMIZERS.names)}; or another class of torch.optim.", memory="value"
+    )
+    step_size: float = key(
+        0.01,
+        "Learning rate, above 0, for steps of the reference size where lr_rule scales it.",
+        through="step_size",
+        gt=0,
+    )
+    weight_decay: float = key(0.0, "L2 penalty; decoupled where the optimizer has it so, as AdamW. At least 0.", ge=0)
+    momentum: float = key(0.0, "Momentum, from 0 to below 1.", memory="whether", ge=0, lt=1)
+    beta1: Fraction | None = key(None, "Decay rate of the mean of gradients, from 0 to below 1, as in Adam.")
+    beta2: Fraction | None = key(None, "Decay rate of the mean of squared gradients, from 0 to below 1, as in Adam.")
+    eps: Annotated[float, Field(gt=0.0)] | None = key(None, "Added to the denominator of adaptive optimizers; above 0.")
+
+
+class EvaluateConfig(Settings):
+    """Evaluation while training goes on."""
+
+    every: int = key(0, "Evaluate after every so many epochs; 0: never.", memory="whether", ge=0)
+    split: Literal["valid", "test"] = key(
+        "test", "On the held-out part of the training portion (valid), or on the test portion.", memory="value"
+    )
+    batch_size: Positive = key(
+        1000, "Examples at once in evaluation; that of training does not change it.", memory="value"
+    )
+
+
+class CheckpointConfig(Settings):
+    """Checkpoints for going on after a stop. A run that is asked to end (SIGTERM) saves one whatever its age."""
+
+    enabled: bool = key(True, "Whether there are any.", affects="nothing")
+    interval_s: float = key(
+        30.0, "Seconds between two checkpoints, at least; 0: one after every epoch.", affects="nothing", ge=0
+    )
+    keep: int = key(2, "How many of the last are kept; at least 2, should one be damaged.", affects="nothing", ge=2)
+
+
+class WandbConfig(Settings):
+    """Weights & Biases. WANDB_* variables win over project, group, name and tags."""
+
+    project: str | None = key(None, "Project; null: $WANDB_PROJECT, else W&B's own default.", affects="nothing")
+    group: str | None = key(None, "Group of runs.", affects="nothing")
+    name: str | None = key(None, "Name of the run; null: W&B makes one up.", affects="nothing")
+    tags: Annotated[tuple[str, ...], Field(strict=False)] = key((), "Tags of the run.", affects="nothing")
+    mode: Literal["auto", "online", "offline", "disabled"] = key(
+        "auto", "auto: online with a key, else offline.", affects="nothing"
+    )
+
+
+class ModeConfig(Settings):
+    """What is trained, and whether a teacher helps."""
+
+    mode: Literal["normal", "autoencoder", "curriculum", "fusion"] = key(
+        "normal", "normal: classification; the others cannot be trained yet.", memory="value"
+    )
+    use_knowledge_distillation: bool = key(
+        False, "Whether a teacher network helps; cannot be trained yet.", memory="value"
+    )
+
+
+class BatchSizeConfig(Settings):
+    """How the batch size is found. Sizes count examples."""
+
+    default_batch_size: Positive | None = key(
+        None, "The size where nothing is searched, and where a first search begins; null: batch_size.", affects="memory"
+    )
+    tuned_batch_size: Positive | None = key(
+        None, "A size that an earlier run has found; used as it is.", affects="memory"
+    )
+    safety_factor: Factor = key(
+        0.5, "Share of the largest size that fits, above 0 and at most 1, that a search takes.", affects="memory"
+    )
+    optimize_batch_size: Annotated[bool | str, BeforeValidator(_check_optimize)] = key(
+        False,
+        "Search the largest size that fits: true, false, or once: only where no earlier run of such a set-up has.",
+        affects="memory",
+    )
+    batch_size_mode: Literal["power", "binsearch"] = key(
+        "binsearch", "power: double until a size does not fit; binsearch: bisect from there.", affects="memory"
+    )
+    max_batch_size_trials: Positive = key(10, "How many sizes a search may try, confirmations aside.", affects="memory")
+    max_batch_size: Positive | None = key(None, "No size above this is used, however chosen.", affects="memory")
+    curriculum_safety_factor: Factor | None = key(
+        None, "safety_factor of the mode curriculum; null: that of all.", affects="memory"
+    )
+    kd_safety_factor: Factor | None = key(
+        None, "safety_factor with knowledge distillation; null: that of all.", affects="memory"
+    )
+    fusion_batch_size: Positive | None = key(
+        None, "The size of the mode fusion, which is never searched; null: as for all.", affects="memory"
+    )
+    granularity: Positive | None = key(
+        None,
+        "How near a search comes to the largest size that fits; null: the size without a search, "
+        "at most an eighth of what fits.",
+        affects="memory",
+    )
+    steps_per_probe: int = key(3, "Optimizer steps with each size that is tried; at least 2.", affects="memory", ge=2)
+    probe_timeout_s: float = key(300.0, "Seconds that trying one size may take; above 0.", affects="memory", gt=0)
+    tuning_timeout_s: float = key(
+        300.0, "Seconds after which a search tries no other; above 0.", affects="memory", gt=0
+    )
+    memory_budget_gib: Annotated[float, Field(gt=0.0)] | None = key(
+        None,
+        "GiB, above 0, that a run may allocate: on a CPU beyond torch and its data, on a GPU in all; "
+        "null: nine tenths of what is free, shared by the runs of a device.",
+        affects="memory",
+        memory="value",
+    )
+    target_batch_size: Positive | None = key(
+        None,
+        "Examples that an optimizer step sees, accumulated where they do not fit; null: batch_size * accumulate.",
+        through="target",
+        memory="whether",
+    )
+    lr_rule: Literal["none", "linear", "sqrt"] = key(
+        "none",
+        "Scale step_size by the ratio of a step's examples to reference_batch_size, or by its root.",
+        through="step_size",
+    )
+    reference_batch_size: Positive | None = key(
+        None, "The examples per step that step_size was chosen for; lr_rule needs it.", through="step_size"
+    )
+    critical_batch_size: Positive | None = key(
+        None, "linear scales no further than to this size; null: without end.", through="step_size"
+    )
+
+    @property
+    def is_used(self) -> bool:
+        """Whether anything here decides the size."""
+        return self.is_deciding or self.target_batch_size is not None
+
+    @property
+    def is_deciding(self) -> bool:
+        """Whether ``batch_size`` itself is overruled here."""
+        return self.deciding_key is not None
+
+    @property
+    def deciding_key(self) -> str | None:
+        """Which key overrules ``batch_size``."""
+        return next((name for name in DECIDING if getattr(self, name)), None)
+
+
+class TrainConfig(Settings):
+    """Everything that decides one run."""
+
+    output_dir: str | None = key(
+        None, "Folder of outputs; null: outputs/ beside the config file's folder.", affects="nothing"
+    )
+    seed: int = key(0, "Seed of the weights and of the order of examples, from 0 to 2**63 - 1.", ge=0, lt=2**63)
+    device: str = key(
+        "auto",
+        "auto (a GPU where there is one), cpu, cuda, cuda:N or mps.",
+        memory="value",
+        pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$",
+    )
+    threads: Positive = key(1, "Threads of torch on a CPU; sums depend on how many.", memory="value")
+    deterministic: bool = key(
+        False, "Use only what gives the same bits each time, also on a GPU; slower.", memory="value"
+    )
+    epochs: Positive = key(
+        1, "Passes over the training examples; more of them continue the same run.", affects="nothing"
+    )
+    batch_size: Positive = key(64, "Examples that go through the network at once.")
+    accumulate: Annotated[int | str, BeforeValidator(_check_accumulate)] = key(
+        1,
+        "Batches per optimizer step, at least 1; auto: one, in two halves once memory runs out.",
+        memory="whether",
+    )
+    drop_last: bool = key(False, "Leave out the last batch of an epoch where it is smaller.", memory="value")
+    noise_every: int = key(
+        0, "Measure the gradient noise scale every so many optimizer steps; 0: never.", memory="whether", ge=0
+    )
+    run_numbers: Literal["auto", "always", "never"] = key(
+        "auto",
+        "Keep the run's config and weights in the experiment's folder under a number; "
+        "auto: of runs started by hand, and where batch_size_config decides the size.",
+        affects="nothing",
+    )
+    gradient_clip: Annotated[float, Field(gt=0.0)] | None = key(
+        None, "Largest norm, above 0, of the gradient of all parameters together; null: as it is.", memory="whether"
+    )
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    learner: LearnerConfig = LearnerConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    training: ModeConfig = ModeConfig()
+    batch_size_config: BatchSizeConfig = BatchSizeConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    wandb: WandbConfig = WandbConfig()
+    tensorboard: bool = key(False, "Write TensorBoard files into the run's folder.", affects="nothing")

@@ -1,0 +1,1 @@
+"""Data sets that live whole on the device."""

@@ -1,0 +1,1 @@
+"""The folder of an experiment: numbers, frozen configs, records and weights of its runs."""

@@ -1,0 +1,74 @@
+"""A group of keys of a config, and what each key says of itself: to people, and to whoever compares configs.
+
+Nothing here needs torch, so that a typing error in a config costs a tenth of a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
+
+# What a key changes of the numbers of a given step: them; only which batch size is found, and them by it; or nothing.
+Affects = Literal["result", "memory", "nothing"]
+# Keys that act through one number alone, which stands for them wherever results are compared.
+Through = Literal["step_size", "target"]
+# What of a key set-ups have in common that need the same memory: its value, or only whether it is set.
+Memory = Literal["value", "whether"]
+
+
+class Settings(BaseModel):
+    """Keys that belong together: typed, unknown ones refused, unchanging once they are read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class ModelSettings(Settings):
+    """The keys of a model, beside its name."""
+
+    @property
+    def size_word(self) -> str:
+        """A word for the size of the model, for the names of folders and files."""
+        raise NotImplementedError
+
+
+def key(
+    default: Any,
+    description: str,
+    *,
+    affects: Affects = "result",
+    through: Through | None = None,
+    memory: Memory | None = None,
+    choices: tuple[str, ...] | None = None,
+    **bounds: Any,
+) -> Any:
+    """Return a key's default with what it says of itself; ``bounds`` are those of :func:`pydantic.Field`.
+
+    ``choices`` are the names that it takes, where its type does not say so.
+    """
+    marks: dict[str, Any] = {
+        "affects": affects,
+        "through": through,
+        "memory": memory,
+        "enum": choices and list(choices),
+    }
+    extra = {name: value for name, value in marks.items() if value is not None}
+    return Field(default, description=description, json_schema_extra=extra, **bounds)
+
+
+def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Yield every key by dotted name, in the order of the config."""
+    for name, field in model.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            yield from keys_of(section, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field
+
+
+def mark_of(field: FieldInfo, mark: Literal["affects", "through", "memory"]) -> Any:
+    """Return what a key says of itself, None where it says nothing."""
+    extra = field.json_schema_extra
+    return extra.get(mark) if isinstance(extra, dict) else None

@@ -1,0 +1,1 @@
+"""What is trained: from the index of a batch to its loss."""

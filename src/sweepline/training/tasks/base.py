@@ -1,0 +1,82 @@
+"""What is trained, as an object: a task turns the index of examples into a loss, for whoever needs one.
+
+The loop, the probes of batch sizes and the noise meter call a task, and none of them knows what a loss is made of.
+What changes only the loss (a teacher) or only the order (a curriculum) is a task around another.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from sweepline.training.datasets.examples import Examples
+from sweepline.training.seeding import epoch_order
+
+Sums = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What ``n`` examples came to.
+
+    ``loss`` is their mean, a scalar; in training it carries the graph. ``sums`` are scalars over the examples, on the
+    device and without a graph: they are added up over an epoch, and read once, at its end.
+    """
+
+    loss: torch.Tensor
+    n: int
+    sums: Sums
+
+
+class Task(ABC):
+    """A model and the examples that it is trained and evaluated on, all on one device."""
+
+    def __init__(self, model: nn.Module, training: Examples, held_out: Examples | None, *, seed: int) -> None:
+        self.model, self.training, self.held_out, self.seed = model, training, held_out, seed
+
+    @property
+    def device(self) -> torch.device:
+        """Where the examples are, and so the model."""
+        return self.training.labels.device
+
+    @property
+    def n_examples(self) -> int:
+        """How many there are to train on."""
+        return len(self.training)
+
+    @property
+    def n_held_out(self) -> int:
+        """How many there are to evaluate on."""
+        return len(self.held_out) if self.held_out is not None else 0
+
+    @abstractmethod
+    def loss(self, index: torch.Tensor) -> Outcome:
+        """Return what training examples, (B,) int64 on the device, come to; the model is in training mode."""
+
+    @abstractmethod
+    def evaluate(self, index: torch.Tensor) -> Outcome:
+        """Return what held-out examples, (B,) int64 on the device, come to; without gradients, in evaluation mode."""
+
+    @abstractmethod
+    def zero_sums(self) -> dict[str, torch.Tensor]:
+        """Return the sums of no examples, on the device: which there are, and of which type."""
+
+    @abstractmethod
+    def metrics(self, sums: Mapping[str, float], n: int) -> dict[str, float]:
+        """Return means over ``n`` examples, by the names that a user reads."""
+
+    def order(self, epoch: int) -> torch.Tensor:
+        """Return in which order an epoch (from 1) takes the training examples, (n,) int64 on the CPU."""
+        return epoch_order(self.seed, epoch, self.n_examples)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint must hold of the task itself, beside its model: tensors and plain values."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - most tasks have no state
+        """Undo :meth:`state_dict`."""

@@ -1,0 +1,176 @@
+"""The training of a run whose sizes are decided: model, checkpoints, trackers, loop, and what is watched meanwhile."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from sweepline.training import memory
+from sweepline.training.building import budget_bytes, build_task, build_training
+from sweepline.training.checkpoints import Checkpoints
+from sweepline.training.config.identity import report_sizes, result_identity, trained_sizes
+from sweepline.training.config.schema import TrainConfig
+from sweepline.training.config.sizes import effective_step_size, examples_per_step
+from sweepline.training.datasets.examples import Examples
+from sweepline.training.datasets.splits import Splits, pick_held_out
+from sweepline.training.loop import LoopState, TrainingStoppedError, Watcher, train
+from sweepline.training.reporting.console import say
+from sweepline.training.reporting.metrics import Reporter
+from sweepline.training.tasks.base import Task
+
+if TYPE_CHECKING:
+    from sweepline.training.batchsize.noise import NoiseMeter
+    from sweepline.training.experiment.numbered import NumberedRun
+
+
+def train_run(
+    config: TrainConfig,
+    data: Splits,
+    *,
+    run_dir: Path,
+    numbered: NumberedRun | None,
+) -> dict[str, float] | None:
+    """Train, report and keep what came of it; return the last value of each metric, None when SIGTERM ended it.
+
+    ``data`` is on the CPU; ``numbered`` is the run's entry in its experiment, where it has one.
+
+    Raises:
+        BatchTooLargeError: memory ran out.
+        SweeplineError: output or weights cannot be written, or a batch is not of the size that was decided.
+    """
+    limit = budget_bytes(config)
+    if limit is not None:
+        memory.trim_heap()  # else the model would be made of memory that counts already, and its own not be seen
+    held_before = memory.data_bytes()
+    model, optimizer = _build(config, data[0])
+    held_by_model = memory.data_bytes() - held_before
+    reporter = Reporter(config, run_dir, beside=trained_sizes(config, config, len(data[0])))
+    checkpoints = _open_checkpoints(config, run_dir, n_examples=len(data[0]))
+    task = build_task(config, model, data[0], pick_held_out(config, data))
+    found = checkpoints.restore(model, optimizer, task=task, n_epochs=config.epochs) if checkpoints else None
+    state, history = found or (LoopState(), [])
+    for result in history:
+        reporter.epoch(result)
+    meter = _noise_meter(config, task, state)
+    if limit is not None and task.device.type == "cpu":  # from here on, so that no import is refused memory
+        memory.limit_data(limit - held_by_model)
+
+    def save() -> None:
+        if checkpoints:
+            checkpoints.save(model, optimizer, state, history, task=task)
+
+    def save_if_due() -> None:
+        if checkpoints and checkpoints.is_due and checkpoints.interval_s > 0:  # else after every epoch
+            save()
+
+    watcher = _watch(state, model, meter, numbered=numbered, save_if_due=save_if_due)
+    try:
+        for result in train(task, optimizer, config, state=state, watcher=watcher):
+            reporter.epoch(result)
+            history.append(result)
+            if checkpoints and checkpoints.is_due and state.epoch <= config.epochs:
+                save()
+    except TrainingStoppedError:
+        say(f"asked to end: stopped after step {state.step}")
+        save()
+        reporter.close()
+        if numbered:
+            numbered.stop()
+        return None
+    if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
+        say("the weights are no longer finite: the step size is likely too large")
+    metrics = {name: value for result in history for name, value in result.metrics.items()}
+    metrics |= (meter.report(say) if meter else {}) | report_sizes(config, len(data[0]), n_splits=state.n_splits)
+    reporter.finish(metrics)
+    if numbered:
+        numbered.succeed(model, n_splits=state.n_splits)
+    return metrics
+
+
+def _noise_meter(config: TrainConfig, task: Task, state: LoopState) -> NoiseMeter | None:
+    """Return what measures the noise scale; None, and nothing imported for it, where it is not asked for."""
+    if config.noise_every == 0:
+        return None
+    from sweepline.training.batchsize.noise import NoiseMeter
+
+    return NoiseMeter(task, every=config.noise_every, kept=state.noise)
+
+
+def _open_checkpoints(config: TrainConfig, run_dir: Path, *, n_examples: int) -> Checkpoints | None:
+    """Return the checkpoints of this run's folder; None where it shall have none."""
+    if not config.checkpoint.enabled:
+        return None
+    return Checkpoints(
+        run_dir,
+        config_hash=result_identity(config, n_examples),
+        keep=config.checkpoint.keep,
+        interval_s=config.checkpoint.interval_s,
+        say=say,
+    )
+
+
+def _build(config: TrainConfig, training: Examples) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """Return the model and its optimizer, drawn from the config's seed, with the step size that ``lr_rule`` makes."""
+    rate = effective_step_size(config, len(training))
+    if rate != config.learner.step_size:
+        sizes, n_per_step = config.batch_size_config, min(examples_per_step(config), len(training))
+        say(
+            f"step size {config.learner.step_size} becomes {rate:.6g}: lr_rule {sizes.lr_rule}, "
+            f"{sizes.reference_batch_size} -> {n_per_step} examples a step"
+        )
+    model, optimizer, ignored = build_training(config, training, config.learner.model_copy(update={"step_size": rate}))
+    if ignored:
+        say(f"{config.learner.opt} ignores {', '.join(ignored)}")
+    return model, optimizer
+
+
+def _watch(
+    state: LoopState,
+    model: nn.Module,
+    meter: NoiseMeter | None,
+    *,
+    numbered: NumberedRun | None,
+    save_if_due: Callable[[], None],
+) -> Watcher:
+    """Return what looks at training: checkpoints, the noise scale, the first batch against its record, SIGTERM."""
+    unchecked = [numbered] if numbered is not None and state.n_splits == 1 else []
+
+    def before_step(step: int, index: torch.Tensor, n_at_once: int) -> None:
+        save_if_due()
+        if meter is not None:
+            meter.measure(step, index, n_at_once=n_at_once)
+        while unchecked:
+            _check_next_batch(model, unchecked.pop(), len(index))
+
+    return Watcher(should_stop=SignalFlag(signal.SIGTERM), before_step=before_step, say=say)
+
+
+def _check_next_batch(model: nn.Module, numbered: NumberedRun, n_in_step: int) -> None:
+    """Have the next batch that enters the network compared with the run's record, and no other."""
+
+    def check(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        hook.remove()
+        numbered.check_first_batch(inputs[0], n_in_step)
+
+    hook = model.register_forward_pre_hook(check)
+
+
+class SignalFlag:
+    """Whether a signal has arrived; from now on it does nothing else."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        self._is_set = False
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(number, self._set)
+
+    def _set(self, *_: object) -> None:
+        self._is_set = True
+
+    def __call__(self) -> bool:
+        return self._is_set

@@ -1,0 +1,73 @@
+"""Digits: scikit-learn's, read without it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from sweepline.training.config.loading import load_config
+from sweepline.training.datasets.examples import Examples
+from sweepline.training.datasets.splits import load_data
+
+N_TRAIN, N_TEST = 6, 4
+
+
+def load(*overrides: str) -> tuple[Examples, Examples | None, Examples]:
+    return load_data(load_config(None, overrides))
+
+
+def images(n: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(n).integers(0, 256, (n, 28, 28), dtype=np.uint8)
+
+
+def labels(n: int) -> NDArray[np.uint8]:
+    return np.arange(n, dtype=np.uint8) % 10
+
+
+def test_digits_are_1500_training_and_297_test_images_of_8x8() -> None:
+    train, valid, test = load("data.name=digits")
+    assert (train.images.shape, valid, test.images.shape) == ((1500, 8, 8), None, (297, 8, 8))
+
+
+def test_digits_are_bytes_with_integer_labels() -> None:
+    train, _, _ = load("data.name=digits")
+    assert (train.images.dtype, train.labels.dtype) == (torch.uint8, torch.int64)
+
+
+def test_digits_use_the_whole_range_of_pixels() -> None:
+    train, _, _ = load("data.name=digits")
+    assert (int(train.images.min()), int(train.images.max())) == (0, 16)
+
+
+@pytest.mark.parametrize("part", [0, 2])
+def test_digits_have_all_ten_classes_in_both_portions(part: int) -> None:
+    examples = load("data.name=digits")[part]
+    assert isinstance(examples, Examples)
+    assert examples.labels.unique().tolist() == list(range(10))
+
+
+def test_digits_are_those_of_scikit_learn() -> None:
+    with warnings.catch_warnings(action="ignore"):
+        from sklearn.datasets import load_digits
+    expected = load_digits()
+    train, _, test = load("data.name=digits")
+    found = torch.cat([train.images, test.images]).numpy(), torch.cat([train.labels, test.labels]).numpy()
+    np.testing.assert_array_equal(found[0], expected.images)
+    np.testing.assert_array_equal(found[1], expected.target)
+
+
+def test_loading_digits_imports_neither_scikit_learn_nor_torchvision() -> None:
+    code = (
+        "import sys; from sweepline.training.config.loading import load_config; "
+        "from sweepline.training.datasets.splits import load_data; "
+        "load_data(load_config(None, ['data.name=digits'])); "
+        "print(sorted({'sklearn', 'torchvision'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
