@@ -13,7 +13,7 @@ import pytest
 from sweepline.config.sweepfile import load_sweep
 from sweepline.errors import ConfigError
 from sweepline.programs.arguments import STYLES, choose_style
-from sweepline.programs.command import Command
+from sweepline.programs.command import ProgramCommand
 from sweepline.programs.usage import find_usage_hint
 
 VALUES: dict[str, Any] = {
@@ -91,7 +91,7 @@ print(vars(parser.parse_args()))"""
     assert ast.literal_eval(out) == expected
 
 
-def load(folder: Path, text: str, program: str = "") -> Command:
+def load(folder: Path, text: str, program: str = "") -> ProgramCommand:
     (folder / "t.py").write_text(program)
     (folder / "sweep.yaml").write_text(f"program: t.py\nmetric: {{name: x}}\nname: s\n{text}")
     return load_sweep(folder / "sweep.yaml", is_strict=True).command
@@ -153,7 +153,7 @@ COMPLAINTS = {
 
 @pytest.mark.parametrize("style", COMPLAINTS)
 def test_a_parser_s_complaint_names_the_style_that_helps(tmp_path: Path, style: str) -> None:
-    command = Command(program="t.py", program_path=None, working_dir=tmp_path, items=["${args}"])
+    command = ProgramCommand(program="t.py", program_path=None, working_dir=tmp_path, words=["${args}"])
 
     hint = find_usage_hint(["usage: t.py", COMPLAINTS[style]], {"depth": None}, command) or ""
 
@@ -170,6 +170,8 @@ def test_a_parser_s_complaint_names_the_style_that_helps(tmp_path: Path, style: 
     ids=["another failure", "nothing that styles differ in", "the style is named already"],
 )
 def test_other_failures_get_no_hint(tmp_path: Path, lines: list[str], params: dict[str, Any], style: str) -> None:
-    command = Command(program="t.py", program_path=None, working_dir=tmp_path, items=["${args}"], style=STYLES[style])
+    command = ProgramCommand(
+        program="t.py", program_path=None, working_dir=tmp_path, words=["${args}"], style=STYLES[style]
+    )
 
     assert find_usage_hint(lines, params, command) is None

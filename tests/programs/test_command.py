@@ -14,9 +14,10 @@ import pytest
 from sweepline.config.sweepfile import load_sweep
 from sweepline.contract.values import parse_override
 from sweepline.programs.arguments import format_python
-from sweepline.programs.command import Command
+from sweepline.programs.command import ProgramCommand
 from sweepline.programs.location import missing_program
 from sweepline.programs.macros import check_macros
+from sweepline.programs.native import NativeCommand
 
 PARAMS: dict[str, Any] = {"lr": 1e-05, "opt": "adam", "flag": True, "off": False, "none": None, "layers": [1, 2]}
 HOSTILE: dict[str, str] = {
@@ -43,8 +44,8 @@ ECHO = "import json, sys; print(json.dumps(sys.argv[1:]))"
 BUILTINS = ["${env}", "${interpreter}", "${program}", "${args_json_file}"]
 
 
-def command_of(*items: str, **more: Any) -> Command:
-    return Command(program="train.py", program_path=None, working_dir=Path(), items=items, **more)
+def command_of(*items: str, **more: Any) -> ProgramCommand:
+    return ProgramCommand(program="train.py", program_path=None, working_dir=Path(), words=items, **more)
 
 
 def build(
@@ -103,7 +104,7 @@ def test_a_macro_expands_as_in_wandb(item: str, argv: list[str]) -> None:
 
 
 def test_a_program_that_was_found_is_given_by_its_path(tmp_path: Path) -> None:
-    command = Command(program="t.py", program_path=tmp_path / "t.py", working_dir=tmp_path, items=["${program}"])
+    command = ProgramCommand(program="t.py", program_path=tmp_path / "t.py", working_dir=tmp_path, words=["${program}"])
 
     assert command.build({}, None, device="cpu", run_dir=tmp_path) == [str(tmp_path / "t.py")]
 
@@ -287,7 +288,7 @@ def test_a_parameter_name_with_hostile_signs_stays_one_argument(value: str) -> N
 
 def native(params: Mapping[str, Any], seed: int | None = None, **more: Any) -> list[str]:
     """Return the argument list for our own trainer."""
-    command = Command(program="train_single.py", program_path=None, working_dir=Path(), **more)
+    command = NativeCommand(program="train_single.py", program_path=None, working_dir=Path(), **more)
     return command.build(params, seed, device="cpu", run_dir=Path("run"))
 
 
@@ -326,7 +327,7 @@ def test_a_value_reaches_our_trainer_with_its_type(value: Any) -> None:
     assert (name, repr(got)) == ("x", repr(value))
 
 
-def command_in_file(folder: Path, text: str) -> Command:
+def command_in_file(folder: Path, text: str) -> ProgramCommand:
     (folder / "train.py").touch()
     (folder / "sweep.yaml").write_text(f"program: train.py\nparameters: {{a: [1]}}\n{text}")
     return load_sweep(folder / "sweep.yaml").command
@@ -379,7 +380,7 @@ def test_a_command_that_cannot_start_is_told_in_advance(items: list[str], senten
 
 def test_a_program_that_is_not_executable_is_told_in_advance(tmp_path: Path) -> None:
     (tmp_path / "run.sh").touch(mode=0o644)
-    command = Command(program="x", program_path=None, working_dir=tmp_path, items=["./run.sh"])
+    command = ProgramCommand(program="x", program_path=None, working_dir=tmp_path, words=["./run.sh"])
 
     sentence = (
         f"command: './run.sh' is there but not executable: chmod +x {tmp_path / 'run.sh'}, or write bash before it"

@@ -41,7 +41,7 @@ def print_dry_run(prepared: PreparedSweep) -> None:
         n_done = sum(run.run_id in done for run in (planned if planned is not None else plan.runs()))
         print(f"# {n_done} of them have ended already and would not run again")
     kinds = ", ".join(dict.fromkeys("cpu" if not slot.is_gpu else slot.label for slot in slots.all))
-    is_own = settings.command.is_native and not isinstance(settings.threads, int)
+    is_own = settings.command.proves_overrides and not isinstance(settings.threads, int)
     threads = "CPU threads as the config says" if is_own else f"{tasks.threads} CPU threads each"
     print(f"# {slots.n_max} at a time on {kinds}; {threads}")
     todo = itertools.islice((run for run in runs if run.run_id not in done), prepared.options.count)

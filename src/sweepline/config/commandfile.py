@@ -17,7 +17,8 @@ from sweepline.contract.text import display_path
 from sweepline.contract.yamlfile import KeyPath
 from sweepline.errors import ConfigError
 from sweepline.programs.arguments import choose_style, choose_writers, format_python
-from sweepline.programs.command import NATIVE_PROGRAM, Command
+from sweepline.programs.base import Command
+from sweepline.programs.command import ProgramCommand
 from sweepline.programs.interpreter import find_python
 from sweepline.programs.location import (
     Program,
@@ -37,6 +38,7 @@ from sweepline.programs.modules import (
     read_function,
     read_source,
 )
+from sweepline.programs.native import NATIVE_PROGRAM, NativeCommand
 from sweepline.programs.outputs import HYDRA_SENTENCE, find_shared_output, gives_hydra_folder, options_in
 from sweepline.programs.programtext import find_own_output
 from sweepline.runs import canonical_json
@@ -75,22 +77,28 @@ class CommandReader:
         contents, config_files = _read_config_files(config, faults)
         style = model.arguments
         policy = self._policy()
-        command = Command(
-            program=program.name,
-            program_path=program.path,
-            working_dir=program.working_dir,
-            items=items,
-            is_module=program.is_module,
-            not_found=not_found,
-            interpreter=interpreter,
-            style=choose_style(style.style, style.model_dump(exclude={"style"})),
-            speaks_hydra=items is not None and (_names_hydra(items) or program.speaks_hydra),
-            config=config,
-            config_files=config_files,
-            paths={parameter.name: parameter.path for parameter in parameters},
-            passes_seed=model.seeds is not None or model.repeats > 1,
-            policy=policy,
-        )
+        of_any: dict[str, Any] = {
+            "program": program.name,
+            "program_path": program.path,
+            "working_dir": program.working_dir,
+            "is_module": program.is_module,
+            "not_found": not_found,
+            "interpreter": interpreter,
+            "config": config,
+            "config_files": config_files,
+            "paths": {parameter.name: parameter.path for parameter in parameters},
+        }
+        command: Command
+        if items is None:
+            command = NativeCommand(**of_any, policy=policy)
+        else:
+            command = ProgramCommand(
+                **of_any,
+                words=items,
+                style=choose_style(style.style, style.model_dump(exclude={"style"})),
+                speaks_hydra=_names_hydra(items) or program.speaks_hydra,
+                passes_seed=model.seeds is not None or model.repeats > 1,
+            )
         told = style.model_dump(exclude_none=True, exclude_defaults=True)
         identity = canonical_json(
             [program.name, model.command, contents, policy.get("threads"), *([told] if told else [])]
@@ -141,10 +149,9 @@ class CommandReader:
 
     def check(self, command: Command, parameters: Sequence[NamedParameter], rules: Sequence[Rule]) -> None:
         """Say what in the command or the values would not arrive as it is meant."""
-        items = command.items
-        if items is None:
+        if not isinstance(command, ProgramCommand):
             return
-        for position, sentence in check_macros(items, [parameter.name for parameter in parameters]):
+        for position, sentence in check_macros(command.words, [parameter.name for parameter in parameters]):
             self.faults.warn(("command", position), sentence)
         self._note_source_folder(command)
         self._check_values(command, parameters, rules)
@@ -152,9 +159,9 @@ class CommandReader:
         if len(parameters) > sum(isinstance(p.parameter, Constant) for p in parameters) or command.passes_seed:
             self._note_shared_output(command, parameters)
 
-    def _note_source_folder(self, command: Command) -> None:
+    def _note_source_folder(self, command: ProgramCommand) -> None:
         """Say that a module cannot be imported as its project is not installed."""
-        items = command.items or ()
+        items = command.words
         named = [word for before, word in itertools.pairwise(items) if before == "-m"]
         function = read_function(command.program) if "-c" in items else None
         modules = [command.program if word == "${program}" else word for word in named]
@@ -167,10 +174,12 @@ class CommandReader:
                     f"PYTHONPATH={SOURCE_FOLDER}",
                 )
 
-    def _check_values(self, command: Command, parameters: Sequence[NamedParameter], rules: Sequence[Rule]) -> None:
+    def _check_values(
+        self, command: ProgramCommand, parameters: Sequence[NamedParameter], rules: Sequence[Rule]
+    ) -> None:
         """Refuse values that the command's way of writing arguments cannot write."""
         writers = choose_writers(command.style, speaks_hydra=command.speaks_hydra)
-        used = [writers[name] for name in _ARGUMENTS_OF_OTHERS if f"${{{name}}}" in (command.items or ())]
+        used = [writers[name] for name in _ARGUMENTS_OF_OTHERS if f"${{{name}}}" in command.words]
         for key, path, value in _values(parameters, rules):
             arguments = command.arguments({".".join(path): value}, None)
             for write in used:
@@ -187,8 +196,8 @@ class CommandReader:
                 )
                 return
 
-    def _note_shared_output(self, command: Command, parameters: Sequence[NamedParameter]) -> None:
-        items = command.items or ()
+    def _note_shared_output(self, command: ProgramCommand, parameters: Sequence[NamedParameter]) -> None:
+        items = command.words
         constants = {p.name: p.parameter.value for p in parameters if isinstance(p.parameter, Constant)}
         found = find_shared_output(items, constants)
         if found is not None:

@@ -20,7 +20,8 @@ from sweepline.contract.values import parse_override
 from sweepline.contract.yamlfile import KeyPath, parse_yaml, read_yaml
 from sweepline.errors import ConfigError, did_you_mean
 from sweepline.programs.arguments import format_python
-from sweepline.programs.command import NATIVE_PROGRAM, Command
+from sweepline.programs.base import Command
+from sweepline.programs.native import NATIVE_PROGRAM, NativeCommand
 from sweepline.programs.wandb import WandbSettings
 from sweepline.runs import Objective
 from sweepline.space.constraints import Rule, parse_rule
@@ -146,7 +147,7 @@ class _Reader:
         model, local = self.model, self.model.logging.local
         if local.csv_path and (not local.csv_path.endswith(".csv") or "\0" in local.csv_path):
             self.faults.error(("logging", "local", "csv_path"), f"must name a .csv file, got {local.csv_path!r}")
-        if model.on_oom != "fail" and not command.is_native:
+        if model.on_oom != "fail" and not isinstance(command, NativeCommand):
             self.faults.error(
                 ("on_oom",), f"{model.on_oom} needs train_single.py, which knows smaller batches; use retry"
             )
@@ -332,7 +333,7 @@ class _Reader:
         if model.repeats > MAX_REPEATS:
             self.faults.error(("repeats",), f"{model.repeats:,} are more than {MAX_REPEATS:,}; lower it")
             return (None,)
-        if model.repeats > 1 or command.is_native:
+        if model.repeats > 1 or isinstance(command, NativeCommand):
             return draw_seeds(model.seed, model.repeats)
         return (None,)
 

@@ -115,7 +115,7 @@ def reader_of(settings: SweepSettings) -> OutcomeReader:
         patterns=settings.patterns,
         objective=settings.objective,
         logged=settings.logged_metrics,
-        is_own=settings.command.is_native,
+        is_own=settings.command.proves_overrides,
         working_dir=settings.command.working_dir,
     )
 

@@ -10,19 +10,12 @@ from collections.abc import Iterator, Mapping
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.engine.signals import stop_as_exit
 from sweepline.errors import ConfigError
-from sweepline.programs.command import Command
+from sweepline.programs.native import NativeCommand
 from sweepline.runs import Run, canonical_json
 from sweepline.space.plan import Plan
 
 PREPARE_FLAG = "--prepare"
 MAX_RUNS_LOOKED_AT, MAX_RUNS_CHECKED = 5000, 500
-_OWN_TRAINER_MARK = b"sweepline.training"
-
-
-def is_own_trainer(command: Command) -> bool:
-    """Whether the program is our trainer, and no other script that is called train_single.py."""
-    path = command.program_path
-    return command.is_native and path is not None and _OWN_TRAINER_MARK in path.read_bytes()
 
 
 def check_with_trainer(settings: SweepSettings, plan: Plan, environ: Mapping[str, str]) -> None:
@@ -34,7 +27,7 @@ def check_with_trainer(settings: SweepSettings, plan: Plan, environ: Mapping[str
         ConfigError: the trainer does not know a key, refuses a value, or cannot get its data; its own sentences.
     """
     command = settings.command
-    if not is_own_trainer(command):
+    if not isinstance(command, NativeCommand) or not command.is_own_trainer:
         return
     first, *others = [
         command.build(run.params, run.seed, device="cpu", run_dir=settings.sweep_dir) for run in _telling_runs(plan)

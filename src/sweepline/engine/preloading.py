@@ -11,10 +11,10 @@ from pathlib import Path
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract.text import display_path
 from sweepline.contract.yamlfile import read_yaml
-from sweepline.engine.preflight import is_own_trainer
 from sweepline.errors import ConfigError
 from sweepline.executors.local.executor import WarmStart
 from sweepline.programs.interpreter import find_interpreter
+from sweepline.programs.native import NativeCommand
 from sweepline.space.parameters import Constant
 
 RUNS_WORTH_WARMING = 2  # per slot, else as much is imported as without
@@ -58,7 +58,7 @@ def plan_warm_start(settings: SweepSettings, mode: str) -> WarmStart | None:
         return None
     preload = settings.preload
     unused: tuple[str, ...] = ()
-    if preload is None and is_own_trainer(command):
+    if preload is None and isinstance(command, NativeCommand) and command.is_own_trainer:
         unused = _NOT_OWN_IMPORTS
         has_wandb = _wandb_mode(settings) != "disabled" and importlib.util.find_spec("wandb") is not None
         preload = (*_OWN_IMPORTS, *(["wandb"] if has_wandb else []))

@@ -99,7 +99,7 @@ class Starts:
             handle=sweep.executor.submit(task),
             run_dir=run_dir,
             tail=sweep.reader.follow(run_dir),
-            asked=sweep.tasks.overrides(sweep.tasks.expand(sized), slot),
+            asked=sweep.tasks.asked(sweep.tasks.expand(sized), slot),
         )
         sweep.active.append(active)
         sweep.observer.run_started(active)

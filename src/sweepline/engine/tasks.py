@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -13,8 +12,7 @@ from typing import Any
 
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract import variables as names
-from sweepline.contract.runfolder import ARGS_JSON, COMMAND, OUTPUT_FOLDER, OVERRIDES, format_start
-from sweepline.contract.values import format_value
+from sweepline.contract.runfolder import COMMAND, OUTPUT_FOLDER, OVERRIDES, format_start
 from sweepline.executors.base import Task
 from sweepline.executors.local.keeper import startup
 from sweepline.executors.local.ports import Ports
@@ -26,8 +24,6 @@ from sweepline.programs.wandb import (
     PARAMS_PATH,
     RUN_ID,
     wandb_environment,
-    wandb_mode,
-    wandb_params,
     write_wandb_params,
 )
 from sweepline.runs import Run
@@ -54,7 +50,6 @@ _SHOWN = (
     "WANDB_MODE",
     "WANDB_SWEEP_PARAM_PATH",
 )
-# Our trainer started by hand without these has a folder of its own and leaves the recorded run as it is.
 _SHOWN_TO_OTHERS = (
     "MASTER_PORT",
     names.SWEEP,
@@ -116,9 +111,7 @@ class TaskBuilder:
         }
         if names.DATA in self.inherited:
             variables[names.DATA] = self.inherited[names.DATA]
-        if not command.is_native:
-            variables |= wandb_mode(self.settings.wandb, self.inherited)
-        return variables
+        return variables | command.wandb_variables(self.settings.wandb, self.inherited)
 
     @functools.cached_property
     def _malloc(self) -> dict[str, str]:
@@ -138,12 +131,8 @@ class TaskBuilder:
 
     @functools.cached_property
     def uses_wandb(self) -> bool:
-        """Whether the program may ask W&B for its parameters: its text says so, or there is none to look at."""
-        command = self.settings.command
-        if command.is_native:
-            return False
-        is_named = any("wandb" in item.lower() for item in command.items or ())
-        return is_named or not command.passes_arguments or source_of(self.settings).mentions(b"wandb")
+        """Whether the program may ask W&B for its parameters."""
+        return self.settings.command.may_ask_wandb(is_mentioned=source_of(self.settings).mentions(b"wandb"))
 
     def describe_environment(self, slots: Sequence[Slot]) -> dict[str, Any]:
         """Return what is the same for all runs: variables that are set, with values, and names of those inherited.
@@ -186,11 +175,10 @@ class TaskBuilder:
         variables[names.RUNS_PER_DEVICE] = str(settings.runs_per_device if slot.is_gpu else self.n_slots)
         if run.seed is not None:
             variables[names.SEED] = str(run.seed)
-        if not settings.command.is_native:
-            if self.uses_wandb:
-                variables[PARAMS_PATH] = str(run_dir / OVERRIDES)
-            if "MASTER_PORT" not in self.inherited:
-                variables["MASTER_PORT"] = str(self.ports.choose(run.run_id, slot.index))
+        if self.uses_wandb:
+            variables[PARAMS_PATH] = str(run_dir / OVERRIDES)
+        if settings.command.takes_port and "MASTER_PORT" not in self.inherited:
+            variables["MASTER_PORT"] = str(self.ports.choose(run.run_id, slot.index))
         return variables | wandb_environment(
             run,
             settings=settings.wandb,
@@ -216,21 +204,16 @@ class TaskBuilder:
         """
         expanded, command = self.expand(run), self.settings.command
         variables = self.environment(run, slot)
-        if command.is_native:
-            return self._format(self._argv(expanded, slot, variables, reveal=False), variables)
         run_dir = self.runs_dir / run.run_id
-        arguments = command.arguments(expanded.params, expanded.seed)
-        folder = run_dir / OUTPUT_FOLDER if self._names_run_dir(run) else run_dir
-        steps = [f"mkdir -p {shlex.quote(str(folder))}"]
-        if command.uses_args_file:
-            steps.append(_writing(run_dir / ARGS_JSON, arguments))
-        if command.passes_arguments:
-            variables.pop(PARAMS_PATH, None)
-        else:
+        steps = command.steps_by_hand(run_dir, expanded.params, expanded.seed)
+        if steps is None:
+            return self._format(self._argv(expanded, slot, variables, reveal=False), variables)
+        variables.pop(PARAMS_PATH, None)
+        if any(str(run_dir / OVERRIDES) in step for step in steps):
             variables[PARAMS_PATH] = str(run_dir / OVERRIDES)
-            steps.append(_writing(run_dir / OVERRIDES, wandb_params(arguments)))
-        steps.append(self._format(self._argv(expanded, slot, variables, reveal=False), variables))
-        return " && ".join(steps)
+        folder = run_dir / OUTPUT_FOLDER if self._names_run_dir(run) else run_dir
+        line = self._format(self._argv(expanded, slot, variables, reveal=False), variables)
+        return " && ".join([f"mkdir -p {shlex.quote(str(folder))}", *steps, line])
 
     def prepare(
         self, run: Run, slot: Slot, run_dir: Path, *, attempt: int, n_tries: int, start: Mapping[str, Any]
@@ -244,15 +227,9 @@ class TaskBuilder:
             (run_dir / OUTPUT_FOLDER).mkdir(exist_ok=True)
         run = self.expand(run)
         variables = self.environment(run, slot, n_tries=n_tries)
-        arguments = command.arguments(run.params, run.seed)
-        if command.uses_args_file:
-            (run_dir / ARGS_JSON).write_text(json.dumps(arguments), encoding="utf-8")
         if PARAMS_PATH in variables:
-            write_wandb_params(run_dir, arguments)
-        elif command.is_native:
-            overrides = self.overrides(run, slot)
-            text = "".join(f"{format_value(name)}: {format_value(value)}\n" for name, value in overrides.items())
-            _write(run_dir / OVERRIDES, text)
+            write_wandb_params(run_dir, command.arguments(run.params, run.seed))
+        command.write_inputs(run_dir, run.params, run.seed, slot.told)
         shown = self._format(self._argv(run, slot, variables, reveal=False), variables)
         _write(run_dir / COMMAND, f"{shown}\n{format_start({**start, RUN_ID: variables[RUN_ID]})}")
         argv = self._argv(run, slot, variables, reveal=True)
@@ -270,10 +247,9 @@ class TaskBuilder:
             cpus=slot_cpus(slot, self.threads) if settings.pin else (),
         )
 
-    def overrides(self, run: Run, slot: Slot) -> Mapping[str, Any]:
-        """Return what an expanded run is told, by name: what its effective config has to show."""
-        command = self.settings.command
-        return command.overrides(run.params, run.seed, slot.told) if command.is_native else run.params
+    def asked(self, run: Run, slot: Slot) -> Mapping[str, Any]:
+        """Return what the effective config of an expanded run has to show, by name."""
+        return self.settings.command.asked(run.params, run.seed, slot.told)
 
     def _names_run_dir(self, run: Run) -> bool:
         return self.settings.command.names_run_dir or names_run_dir(run.params)
@@ -290,16 +266,12 @@ class TaskBuilder:
 
     def _format(self, argv: Sequence[str], variables: Mapping[str, str]) -> str:
         command = self.settings.command
-        names = _SHOWN if command.is_native else (*_SHOWN, *_SHOWN_TO_OTHERS)
-        prefix = [f"{name}={shlex.quote(variables[name])}" for name in names if name in variables]
+        # Our trainer started by hand without these has a folder of its own and leaves the recorded run as it is.
+        shown = _SHOWN if command.proves_overrides else (*_SHOWN, *_SHOWN_TO_OTHERS)
+        prefix = [f"{name}={shlex.quote(variables[name])}" for name in shown if name in variables]
         words = [shlex.quote(word) for word in argv]
         return f"cd {shlex.quote(str(command.working_dir))} && {' '.join([*prefix, *words])}"
 
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", errors="surrogateescape")  # a folder's name need not be UTF-8
-
-
-def _writing(path: Path, value: Any) -> str:
-    """Return the shell command that writes a value as JSON, which YAML readers take too."""
-    return f"printf %s {shlex.quote(json.dumps(value))} > {shlex.quote(str(path))}"

@@ -39,5 +39,5 @@ class Watching:
         if active.asked is None or active.is_proof_settled or not has_effective_config(active.run_dir):
             return
         active.is_proof_settled = True
-        if find_difference(active.run_dir, active.asked, is_own=self._sweep.settings.command.is_native):
+        if find_difference(active.run_dir, active.asked, is_own=self._sweep.settings.command.proves_overrides):
             active.handle.cancel(StopReason.OVERRIDE_NOT_APPLIED)

@@ -1,54 +1,45 @@
-"""The command of a run: macros for any program, dotted overrides for our trainer. Lists, never a shell."""
+"""Anybody's program: a command of words and macros, as a sweep file writes it or by default. Lists, never a shell."""
 
 from __future__ import annotations
 
-import sys
+import json
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from sweepline.contract.runfolder import ARGS_JSON
-from sweepline.contract.values import format_value
+from sweepline.contract.runfolder import ARGS_JSON, OVERRIDES
 from sweepline.programs.arguments import WANDB, WRITERS, ArgumentStyle, choose_writers
+from sweepline.programs.base import Command
 from sweepline.programs.macros import Macros, names_run_dir
+from sweepline.programs.wandb import WandbSettings, wandb_mode, wandb_params
 from sweepline.runs import Params
 
-NATIVE_PROGRAM = "train_single.py"
 ENV = "/usr/bin/env"
 DEFAULT_COMMAND = ("${interpreter}", "${program}", "${args}")
 _NOTHING: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """How runs are started. ``items`` is None for our own trainer, which takes dotted overrides.
+class ProgramCommand(Command):
+    """``words`` are the command; ``style`` says how values become arguments; ``passes_seed`` adds the seed to them."""
 
-    ``program_path`` is None where the program is a module or was not found; ``not_found`` says then what to do.
-    ``interpreter`` runs programs that are not ours. ``config_files`` are ``config`` and the files it inherits from;
-    ``paths`` maps a parameter's dotted name to its path of nested names; ``passes_seed`` adds ``seed`` to the arguments
-    of other programs; ``policy`` holds what the sweep file asks of our trainer beside the parameters.
-    """
-
-    program: str
-    program_path: Path | None
-    working_dir: Path
-    items: Sequence[str] | None = None
-    is_module: bool = False
-    not_found: str = ""
-    interpreter: str = sys.executable
+    proves_overrides: ClassVar[bool] = False
+    words: Sequence[str]
     style: ArgumentStyle = WANDB
     speaks_hydra: bool = False
-    config: Path | None = None
-    config_files: Sequence[Path] = ()
-    paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     passes_seed: bool = False
-    policy: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def is_native(self) -> bool:
-        """Whether the program is our trainer, spoken to by overrides and proved by its effective config."""
-        return self.items is None
+    def items(self) -> Sequence[str]:
+        """The words."""
+        return self.words
+
+    @property
+    def needs_program(self) -> bool:
+        """Whether the command names it."""
+        return any("${program}" in item for item in self.words)
 
     def build(
         self,
@@ -60,14 +51,7 @@ class Command:
         of_run: Mapping[str, str] = _NOTHING,
         reveal: bool = True,
     ) -> list[str]:
-        """Return the argument list of one run.
-
-        ``device`` is what the program is told, ``cuda`` or ``cpu``; ``run_dir`` is the run's folder; ``of_run`` is what
-        the macros of the run stand for. With ``reveal`` off, ``${envvar:X}`` stays as it is written, for lines that are
-        shown or stored.
-        """
-        if self.items is None:
-            return self._native(params, seed, device)
+        """Return the words with their macros expanded."""
         macros = Macros(
             params=params,
             arguments=self.arguments(params, seed),
@@ -82,26 +66,15 @@ class Command:
             speaks_hydra=self.speaks_hydra,
             reveal=reveal,
         )
-        return [word for item in self.items for word in macros.expand(item)]
+        return [word for item in self.words for word in macros.expand(item)]
 
-    def overrides(self, params: Params, seed: int | None, device: str) -> dict[str, Any]:
-        """Return what our trainer is asked to use, by dotted name."""
-        asked: dict[str, Any] = {} if "device" in params else {"device": device}
-        asked.update({name: value for name, value in self.policy.items() if name not in params})
-        asked.update(params)
-        if seed is not None and "seed" not in asked:
-            asked["seed"] = seed
-        return asked
+    def asked(self, params: Params, seed: int | None, device: str) -> Mapping[str, Any]:
+        """Return the parameters."""
+        return params
 
     def arguments(self, params: Params, seed: int | None) -> dict[str, Any]:
-        """Return what another program is given: one item per top-level name, nested names as mappings."""
-        tree: dict[str, Any] = {}
-        for name, value in params.items():
-            *parents, last = self.paths.get(name, (name,))
-            node = tree
-            for parent in parents:
-                node = node.setdefault(parent, {})
-            node[last] = value
+        """Return the parameters, and the seed where it is handed over too."""
+        tree = Command.arguments(self, params, seed)
         if self.passes_seed and seed is not None:
             tree.setdefault("seed", seed)
         return tree
@@ -109,22 +82,39 @@ class Command:
     @property
     def uses_args_file(self) -> bool:
         """Whether a run needs its arguments in a file."""
-        return any("${args_json_file}" in item for item in self.items or ())
+        return any("${args_json_file}" in item for item in self.words)
 
     @property
     def passes_arguments(self) -> bool:
         """Whether the command hands over values itself; a program may also read them from W&B's file."""
         own = (*WRITERS, "args_json_file", "seed", *self.paths, *{path[0] for path in self.paths.values()})
-        return any(f"${{{name}}}" in item for item in self.items or () for name in own)
+        return any(f"${{{name}}}" in item for item in self.words for name in own)
 
     @property
     def names_run_dir(self) -> bool:
-        """Whether the command hands over a folder for the program's own files."""
-        return names_run_dir(list(self.items or ()))
+        """Whether it does."""
+        return names_run_dir(list(self.words))
 
-    def _native(self, params: Params, seed: int | None, device: str) -> list[str]:
-        argv = [sys.executable, str(self.program_path or self.program)]
-        if self.config:
-            argv += ["--config", str(self.config)]
-        argv.append("--")
-        return argv + [f"{key}={format_value(value)}" for key, value in self.overrides(params, seed, device).items()]
+    def may_ask_wandb(self, *, is_mentioned: bool) -> bool:
+        """Whether it has no other way, or names W&B."""
+        return is_mentioned or not self.passes_arguments or any("wandb" in item.lower() for item in self.words)
+
+    def wandb_variables(self, settings: WandbSettings | None, inherited: Mapping[str, str]) -> dict[str, str]:
+        """Return the mode that the sweep file names, or offline without a key."""
+        return wandb_mode(settings, inherited)
+
+    def write_inputs(self, run_dir: Path, params: Params, seed: int | None, device: str) -> None:
+        """Write the file of arguments, where the command names it."""
+        if self.uses_args_file:
+            (run_dir / ARGS_JSON).write_text(json.dumps(self.arguments(params, seed)), encoding="utf-8")
+
+    def steps_by_hand(self, run_dir: Path, params: Params, seed: int | None) -> list[str]:
+        """Return what writes the file of arguments, or W&B's where there is no other way."""
+        arguments = self.arguments(params, seed)
+        steps = [_writing(run_dir / ARGS_JSON, arguments)] if self.uses_args_file else []
+        return steps if self.passes_arguments else [*steps, _writing(run_dir / OVERRIDES, wandb_params(arguments))]
+
+
+def _writing(path: Path, value: Any) -> str:
+    """Return the shell command that writes a value as JSON, which YAML readers take too."""
+    return f"printf %s {shlex.quote(json.dumps(value))} > {shlex.quote(str(path))}"

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweepline.contract.text import display_path
-from sweepline.programs.command import DEFAULT_COMMAND, ENV, Command
+from sweepline.programs.base import Command
+from sweepline.programs.command import DEFAULT_COMMAND, ENV, ProgramCommand
 from sweepline.programs.macros import MACROS_OF_THE_COMMAND, WHOLE_MACROS
 from sweepline.programs.modules import Function, call_function, is_file, module_file, read_function, read_source
 
@@ -193,13 +194,11 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def missing_program(command: Command) -> str | None:
     """Return a sentence when the command cannot start because its program or executable is not there, or no command."""
-    items = command.items or ()
-    needs_program = command.is_native or any("${program}" in item for item in items)
-    if needs_program and command.program_path is None and not command.is_module:
+    if command.needs_program and command.program_path is None and not command.is_module:
         return command.not_found or f"program {command.program!r} not found"
-    if command.is_native:
+    if not isinstance(command, ProgramCommand):
         return None
-    return _wrong_start(items) or _wrong_interpreter(command) or _missing_executable(command)
+    return _wrong_start(command.words) or _wrong_interpreter(command) or _missing_executable(command)
 
 
 def _wrong_start(items: Sequence[str]) -> str | None:
@@ -212,10 +211,10 @@ def _wrong_start(items: Sequence[str]) -> str | None:
     return f"command: program and interpreter are missing: write ${{interpreter}} and ${{program}} before {items[0]}"
 
 
-def _wrong_interpreter(command: Command) -> str | None:
+def _wrong_interpreter(command: ProgramCommand) -> str | None:
     """Return a sentence for a script of another language that is handed to Python."""
     path = command.program_path
-    pairs = zip(command.items or (), (command.items or ())[1:], strict=False)
+    pairs = zip(command.words, command.words[1:], strict=False)
     if path is None or not path.is_file() or ("${interpreter}", "${program}") not in pairs:
         return None
     words = [] if path.suffix == ".py" else _shebang(path)
@@ -231,7 +230,7 @@ def _wrong_interpreter(command: Command) -> str | None:
     )
 
 
-def _missing_executable(command: Command) -> str | None:
+def _missing_executable(command: ProgramCommand) -> str | None:
     argv, shown = (command.build({}, None, device="cpu", run_dir=Path(), reveal=reveal) for reveal in (True, False))
     place = find_executable_place(argv)
     if place is None:

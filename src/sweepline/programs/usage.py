@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.programs.arguments import WANDB
-from sweepline.programs.command import Command
+from sweepline.programs.base import Command
+from sweepline.programs.command import ProgramCommand
 from sweepline.runs import Params
 
 # Each parser's words for an argument that it cannot take; typer prints click's in a box.
@@ -47,7 +48,7 @@ def find_module_hint(log_tail: Sequence[str], working_dir: Path) -> str | None:
 
 def find_usage_hint(log_tail: Sequence[str], params: Params, command: Command) -> str | None:
     """Return a sentence for a run whose parser refused how null, a list or a boolean was written; None for others."""
-    if command.is_native or not any(map(_is_written_variously, params.values())):
+    if not isinstance(command, ProgramCommand) or not any(map(_is_written_variously, params.values())):
         return None
     style = next((name for name, words in _COMPLAINTS.items() if any(map(words.search, log_tail))), None)
     if style is None:
