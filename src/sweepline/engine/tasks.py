@@ -229,7 +229,7 @@ class TaskBuilder:
         variables = self.environment(run, slot, n_tries=n_tries)
         if PARAMS_PATH in variables:
             write_wandb_params(run_dir, command.arguments(run.params, run.seed))
-        command.write_inputs(run_dir, run.params, run.seed, slot.told)
+        command.write_inputs(run_dir, run.params, run.seed, slot.device_arg)
         shown = self._format(self._argv(run, slot, variables, reveal=False), variables)
         _write(run_dir / COMMAND, f"{shown}\n{format_start({**start, RUN_ID: variables[RUN_ID]})}")
         argv = self._argv(run, slot, variables, reveal=True)
@@ -249,7 +249,7 @@ class TaskBuilder:
 
     def asked(self, run: Run, slot: Slot) -> Mapping[str, Any]:
         """Return what the effective config of an expanded run has to show, by name."""
-        return self.settings.command.asked(run.params, run.seed, slot.told)
+        return self.settings.command.asked(run.params, run.seed, slot.device_arg)
 
     def _names_run_dir(self, run: Run) -> bool:
         return self.settings.command.names_run_dir or names_run_dir(run.params)
@@ -258,7 +258,7 @@ class TaskBuilder:
         return self.settings.command.build(
             run.params,
             run.seed,
-            device=slot.told,
+            device=slot.device_arg,
             run_dir=self.runs_dir / run.run_id,
             of_run=self._own_names(run) | {f"{ENVVAR}{name}": value for name, value in variables.items()},
             reveal=reveal,

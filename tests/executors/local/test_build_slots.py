@@ -367,7 +367,7 @@ def test_a_run_keeps_to_its_threads(name: str) -> None:
 
 @pytest.mark.parametrize(("slot", "told"), [(Slot(2, "5"), "cuda"), (Slot(2, "5,6"), "cuda"), (Slot(2, ""), "cpu")])
 def test_a_program_is_told_the_first_device_it_sees_never_a_global_index(slot: Slot, told: str) -> None:
-    assert slot.told == told
+    assert slot.device_arg == told
 
 
 @pytest.mark.parametrize(

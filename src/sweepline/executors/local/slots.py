@@ -42,7 +42,7 @@ class Slot:
         return self.visible or "cpu"
 
     @property
-    def told(self) -> str:
+    def device_arg(self) -> str:
         """What a program is told: index 0 of what it sees, never a global index."""
         return "cuda" if self.visible else "cpu"
 

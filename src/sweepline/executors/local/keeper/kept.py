@@ -109,7 +109,7 @@ class KeptRun:
         if self.stopped is None:
             self.left_behind.update(left)
 
-    def attend(self, *, others: Container[int]) -> None:
+    def check_deadlines(self, *, others: Container[int]) -> None:
         """Act on a deadline that has passed."""
         now, deadline = self.clock.now(), self.next_deadline
         if deadline is None or now < deadline or self.killed_at is not None:

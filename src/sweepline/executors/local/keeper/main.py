@@ -48,7 +48,7 @@ from sweepline.executors.local.keeper.processes import (
     set_mark,
     set_name,
 )
-from sweepline.executors.local.keeper.warm import WarmStarts
+from sweepline.executors.local.keeper.warm_client import WarmStarts
 
 MAX_START_TRIES = 8
 FIRST_RETRY_S = 0.05  # doubled with every try: 6 s in all
@@ -72,9 +72,9 @@ class Keeper:
         self._inherited = dict(os.environb)
         self._lifeline: socket.socket | None = lifeline
         self._messages = Messages()
-        self._nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._devnull = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._outbox = b""
-        self._warm = WarmStarts(nothing=self._nothing, token=token, tell=self._tell_of_warm)
+        self._warm = WarmStarts(devnull=self._devnull, token=token, tell=self._tell_of_warm)
         self._is_closing = self._is_ending = self._has_child_news = False
         self._told_to_end: int | None = None  # by which signal
         self._alive_due = 0.0
@@ -98,11 +98,11 @@ class Keeper:
             if self._has_child_news:
                 self._note_ends()
             for run in list(self.runs.values()):
-                run.attend(others=self._known_pids)
+                run.check_deadlines(others=self._known_pids)
                 self._finish_when_clean(run)
             self._tell_of_life()
             now = self._clock.now()
-            self._warm.attend(now)
+            self._warm.check_deadlines(now)
             for entry in [entry for entry in self._waiting if entry[0] <= now or self._is_warm_due(entry[0])]:
                 if entry in self._waiting:  # not dropped meanwhile
                     self._waiting.remove(entry)
@@ -151,7 +151,7 @@ class Keeper:
             elif fd in starting:
                 self._learn_of_start(starting[fd])
             elif self._warm.parent is not None and fd == self._warm.parent.fileno():
-                self._warm.hear()
+                self._warm.receive()
             elif self._lifeline is not None and fd == self._lifeline.fileno() and events & ~select.POLLOUT:
                 self._receive()
         if self._told_to_end is not None and not self._is_ending:
@@ -242,7 +242,7 @@ class Keeper:
             pid, fault_fd = found or start_process(
                 message.argv,
                 variables,
-                files=[self._nothing, *logs.fds],
+                files=[self._devnull, *logs.fds],
                 working_dir=message.working_dir,
                 cpus=message.cpus,
                 mark=mark,

@@ -11,7 +11,7 @@ _RLIMIT_RTTIME = 15
 libc = ctypes.CDLL(None)
 
 
-class Label:
+class ProcTitle:
     """Where the kernel finds what it tells others of this process: its command line, and the token in its environment.
 
     ``mark`` is the token's variable as it stands there, with room for that of any run.

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweepline.executors.local.keeper.template import made as module
-from sweepline.executors.local.keeper.template.made import Made
+from sweepline.executors.local.keeper.warm_parent import shared_files as module
+from sweepline.executors.local.keeper.warm_parent.shared_files import Made
 
 
 @pytest.fixture(params=["with times of birth", "without"])

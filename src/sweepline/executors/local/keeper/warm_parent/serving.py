@@ -16,17 +16,17 @@ import weakref
 from contextlib import suppress
 from typing import Any
 
-from .becoming import become, fork_for, make_main, read_whole
-from .imports import UnfitError, allocators_without_threads, check_names, count_fds, preload
-from .label import Label, die_with_parent, name_process
-from .leaving import Leaving, flush
-from .made import Made
+from .child import become, fork_for, make_main, read_whole
+from .preload import UnfitError, allocators_without_threads, check_names, count_fds, preload
+from .proctitle import ProcTitle, die_with_parent, name_process
+from .shared_files import Made
+from .shutdown import Shutdown, flush
 
 _N_REQUEST_FDS, _FAULT = 4, 2
 _TAKES_BACK = ("torch.library",)  # its own registrations, hundreds, at 20 ms a run
 
 
-def serve(fd: int, at_start: set[str]) -> tuple[types.CodeType, dict[str, Any], Leaving]:
+def serve(fd: int, at_start: set[str]) -> tuple[types.CodeType, dict[str, Any], Shutdown]:
     """Import, tell the keeper, and fork at its requests. Returns in the forked processes alone.
 
     ``at_start`` are the modules that any interpreter has before its program begins. What is returned is a run's code,
@@ -39,7 +39,7 @@ def serve(fd: int, at_start: set[str]) -> tuple[types.CodeType, dict[str, Any], 
     with socket.socket(fileno=fd) as lifeline:
         os.set_inheritable(fd, False)
         order = json.loads(_receive(lifeline)[0])
-        label = Label(order["mark"])
+        label = ProcTitle(order["mark"])
         label.write(None, [f"sweepline: warm parent of {order['title']}"])
         name_process("sweepline-warm")
         started, before, made = time.monotonic(), dict(os.environb), Made()

@@ -11,18 +11,18 @@ import types
 from importlib import machinery
 from typing import Any
 
-from .label import Label, die_with_parent, mark_process, name_process
-from .leaving import Leaving
+from .proctitle import ProcTitle, die_with_parent, mark_process, name_process
+from .shutdown import Shutdown
 
 
 def become(
     fds: list[int],
     *,
-    label: Label,
+    label: ProcTitle,
     printed: list[bytes],
     changes: dict[bytes, bytes | None],
     known: set[str],
-) -> tuple[types.CodeType, dict[str, Any], Leaving]:
+) -> tuple[types.CodeType, dict[str, Any], Shutdown]:
     """Be what a fresh interpreter would be. ``fds`` came with the request: two logs, where to answer, what is asked."""
     stdout, stderr, fault, request_fd = fds
     request = json.loads(read_whole(request_fd))
@@ -56,8 +56,8 @@ def become(
     words = request["words"]
     main = sys.modules["__main__"]
     if words[0] == "-m":
-        return _module_code(words), {}, Leaving(known, n_frames=2)
-    leave = Leaving(known, n_frames=1)
+        return _module_code(words), {}, Shutdown(known, n_frames=2)
+    leave = Shutdown(known, n_frames=1)
     return _script_code(words, main, leave), main.__dict__, leave
 
 
@@ -132,7 +132,7 @@ def full_path(path: str) -> str:
     return os.path.join(os.getcwd(), path)
 
 
-def _script_code(words: list[str], main: types.ModuleType, leave: Leaving) -> types.CodeType:
+def _script_code(words: list[str], main: types.ModuleType, leave: Shutdown) -> types.CodeType:
     """Do what ``python FILE`` does before the file's first line."""
     path = full_path(words[0])
     sys.argv[:] = words

@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from .label import libc
+from .proctitle import libc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

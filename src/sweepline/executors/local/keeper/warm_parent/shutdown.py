@@ -15,10 +15,10 @@ import weakref
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from .label import libc
+from .proctitle import libc
 
 
-class Leaving:
+class Shutdown:
     """Ends this process as the interpreter would, but for taking down what was imported before the fork.
 
     That takes longer than all the rest, frees what the kernel frees anyway, and holds nothing of the program's.

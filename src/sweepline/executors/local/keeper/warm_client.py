@@ -22,7 +22,7 @@ FORK_S = 3.0  # a parent that has not forked by then is stopped, or swapped out;
 TIDY_S = 1.0
 IN_VAIN_S = 0.5  # of imports that cannot be shared, beside which a tenth of that is nothing
 MAX_LEFT_OUT = 4  # modules that cannot be shared, each of which costs a parent
-_TEMPLATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "template")
+_PARENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "warm_parent")
 _TITLE_BYTES = 4096
 _NAMED = set(signal.Signals)
 _TOKEN_WIDTH = 20
@@ -54,7 +54,7 @@ class WarmParent:
     ``order`` is the sweep's message: the interpreter with its options, the first run's program, which modules.
     """
 
-    def __init__(self, order: Prepare, variables: Mapping[bytes, bytes], *, nothing: int, token: str) -> None:
+    def __init__(self, order: Prepare, variables: Mapping[bytes, bytes], *, devnull: int, token: str) -> None:
         """Start it.
 
         Raises:
@@ -68,7 +68,7 @@ class WarmParent:
         self._socket.settimeout(FORK_S)
         printed = [_scratch_file(), _scratch_file()]
         boot = (
-            _BOOT.format(folder=_TEMPLATE, init=os.path.join(_TEMPLATE, "__init__.py")) + "\n" * _TITLE_BYTES
+            _BOOT.format(folder=_PARENT, init=os.path.join(_PARENT, "__init__.py")) + "\n" * _TITLE_BYTES
         )  # the room for the command lines of runs
         # Runs write their own tokens over this one, which is why it is as wide as any.
         self._mark = f"{token}.{0:0{_TOKEN_WIDTH}}"
@@ -77,7 +77,7 @@ class WarmParent:
             self.pid, fault_fd = start_process(
                 [*self.interpreter, "-c", boot, str(theirs.fileno())],
                 marked,
-                files=[nothing, *printed],
+                files=[devnull, *printed],
                 working_dir=order.working_dir,
                 handed=[theirs.fileno()],
             )
@@ -95,10 +95,10 @@ class WarmParent:
         self._socket.send(json.dumps({**order._asdict(), "mark": f"{TOKEN_VARIABLE}={self._mark}"}).encode())
 
     def fileno(self) -> int:
-        """Readable when there is something to :meth:`hear`."""
+        """Readable when there is something to :meth:`receive`."""
         return self._socket.fileno()
 
-    def hear(self) -> dict[str, Any] | None:
+    def receive(self) -> dict[str, Any] | None:
         """Return what it says of its imports; None when it is dead."""
         try:
             data = self._socket.recv(1 << 16)
@@ -175,7 +175,7 @@ class WarmParent:
         return pid, reading
 
     def describe_death(self) -> str:
-        """Return what became of it, once :meth:`hear` knows no more."""
+        """Return what became of it, once :meth:`receive` knows no more."""
         if not _has_ended(self.pid, within_s=TIDY_S):
             return "it has closed its connection"
         found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
@@ -227,8 +227,8 @@ class WarmStarts:
     ``tell`` takes messages for the sweep; ``is_settled`` says whether runs need wait no more.
     """
 
-    def __init__(self, *, nothing: int, token: str, tell: Callable[[Mapping[str, Any]], None]) -> None:
-        self._nothing, self._token, self._tell = nothing, token, tell
+    def __init__(self, *, devnull: int, token: str, tell: Callable[[Mapping[str, Any]], None]) -> None:
+        self._devnull, self._token, self._tell = devnull, token, tell
         self._parent: WarmParent | None = None
         self._order: Prepare | None = None
         self._variables: Mapping[bytes, bytes] = {}
@@ -263,15 +263,15 @@ class WarmStarts:
     def _start(self, order: Prepare, variables: Mapping[bytes, bytes]) -> None:
         self._order, self._variables = order, variables
         try:
-            self._parent = WarmParent(order, variables, nothing=self._nothing, token=self._token)
+            self._parent = WarmParent(order, variables, devnull=self._devnull, token=self._token)
         except (StartError, OSError) as error:
             self._give_up(f"it cannot be started: {error}")
 
-    def hear(self) -> None:
+    def receive(self) -> None:
         """Learn how the imports went; one that cannot be shared is left to the runs, and a new parent does without."""
         assert self._parent is not None
         assert self._order is not None
-        told, left_out = self._parent.hear(), self._order.without
+        told, left_out = self._parent.receive(), self._order.without
         if told is None:
             self._give_up(self._parent.describe_death())
         elif self._parent.is_ready:
@@ -288,7 +288,7 @@ class WarmStarts:
         else:
             self._give_up(f"importing {told['module']} {told['reason']}" if told["module"] else told["reason"])
 
-    def attend(self, now: float) -> None:
+    def check_deadlines(self, now: float) -> None:
         """Give up imports that take too long."""
         if self.due is not None and now >= self.due:
             self._give_up("its imports take too long")
