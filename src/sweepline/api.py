@@ -16,9 +16,10 @@ from sweepline.config.sweepfile import SweepSettings
 from sweepline.config.sweepfile import load_sweep as load_sweep_file
 from sweepline.contract.metrics import PLACES, format_metric_line
 from sweepline.display.lines import LineDisplay
+from sweepline.engine.preparation import prepare_sweep
 from sweepline.engine.progress import Observer
 from sweepline.engine.recorded import open_recorded, read_points, table_label
-from sweepline.engine.session import SweepResult, prepare_sweep
+from sweepline.engine.session import SweepResult
 from sweepline.engine.session import run_sweep as run_prepared
 from sweepline.engine.signals import StopRequests
 from sweepline.engine.state import SweepOptions

@@ -12,15 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweepline.contract.metrics import (
-    MAX_LINE_BYTES,
-    PLACES,
-    MetricPoint,
-    MetricReader,
-    format_history,
-    format_metric_line,
-    parse_metric_line,
-)
+from sweepline.contract.metrics import PLACES, MetricPoint, format_history, format_metric_line, parse_metric_line
+from sweepline.engine.metricreader import MAX_LINE_BYTES, MetricReader
 
 LOSS_PATTERN = {"loss": re.compile(r"loss=(\S+)")}
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweepline.contract.metrics import MetricReader
 from sweepline.display.formats import describe_end, format_metrics, format_seconds
 from sweepline.display.lines import LineDisplay, Observers
 from sweepline.display.live import LiveDisplay
 from sweepline.display.logfile import LogFile
 from sweepline.engine.logtail import LogTail
+from sweepline.engine.metricreader import MetricReader
 from sweepline.engine.progress import ActiveRun, Progress
 from sweepline.executors.base import Exit, StopReason, Task
 from sweepline.executors.local.slots import Slot

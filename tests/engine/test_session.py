@@ -11,7 +11,8 @@ import pytest
 
 from sweepline.config.sweepfile import SweepSettings, load_sweep
 from sweepline.contract.runfolder import STDOUT
-from sweepline.engine.session import SweepResult, prepare_sweep, run_sweep
+from sweepline.engine.preparation import prepare_sweep
+from sweepline.engine.session import SweepResult, run_sweep
 from sweepline.engine.state import SweepOptions
 from sweepline.executors.base import Exit, StopReason, Task
 from sweepline.runs import RunOutcome, State

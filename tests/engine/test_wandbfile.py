@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sweepline.contract.metrics import MetricReader
 from sweepline.engine import wandbfile
+from sweepline.engine.metricreader import MetricReader
 from sweepline.engine.outcome import OutcomeReader
 from sweepline.engine.wandbfile import find_wandb_files, read_wandb_metrics, wandb_folders
 from sweepline.executors.base import Exit

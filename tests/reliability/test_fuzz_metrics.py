@@ -14,15 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sweepline.contract.metrics import (
-    MAX_LINE_BYTES,
-    MAX_METRICS,
-    PLACES,
-    MetricPoint,
-    MetricReader,
-    format_metric_line,
-    parse_metric_line,
-)
+from sweepline.contract.metrics import PLACES, MetricPoint, format_metric_line, parse_metric_line
+from sweepline.engine.metricreader import MAX_LINE_BYTES, MAX_METRICS, MetricReader
 from tests.conftest import Project
 from tests.reliability import SEED, scaled
 

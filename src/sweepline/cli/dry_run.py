@@ -6,7 +6,7 @@ import itertools
 from collections import Counter
 
 from sweepline.contract.text import display_path
-from sweepline.engine.session import PreparedSweep
+from sweepline.engine.preparation import PreparedSweep
 from sweepline.programs.location import missing_program
 from sweepline.runs import SETTLED
 from sweepline.space.plan import Plan, count_all

@@ -17,7 +17,8 @@ from sweepline.cli.dry_run import print_dry_run
 from sweepline.config.sweepfile import SweepSettings, load_sweep
 from sweepline.contract.text import display_path
 from sweepline.display.terminal import Terminal, is_dumb
-from sweepline.engine.session import prepare_sweep, run_sweep
+from sweepline.engine.preparation import prepare_sweep
+from sweepline.engine.session import run_sweep
 from sweepline.engine.signals import StopSignals
 from sweepline.engine.state import SweepOptions
 from sweepline.executors.local.slots import Slots

@@ -8,26 +8,16 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import re
 import sys
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
 
-from sweepline.contract.patterns import NUMBER, number_pattern
+from sweepline.contract.patterns import NUMBER
 from sweepline.contract.text import strip_escapes
 
 PLACES = ("epoch", "step", "samples")
-MAX_LINE_BYTES = 64 * 1024
-MAX_METRICS = 500
-MAX_BAD_LINES_KEPT = 3
-MAX_DROPPED_COUNTED = 10_000
-MAX_HISTORY_VALUES = 10_000
-MAX_HISTORY_KINDS = 100
 
-_WORD = b"METRIC"
 _NAME = r"[A-Za-z_][A-Za-z0-9_./-]*+"
 _PLAIN_LINE = re.compile(rf"METRIC(?:[ \t]++{_NAME}={NUMBER})++[ \t]*+", re.ASCII)
 _PLAIN_PAIR = re.compile(rf"({_NAME})=({NUMBER})", re.ASCII)
@@ -42,7 +32,6 @@ _LIKE_START = re.compile(
     re.ASCII | re.VERBOSE,
 )
 _WORD_GOES_ON = re.compile(r"METRIC\w")
-_LINE_END = re.compile(rb"[\r\n]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +55,13 @@ def parse_metric_line(line: str) -> MetricPoint | None:
     Raises:
         ValueError: the line has a METRIC that cannot be read, in part or at all.
     """
-    points, faults = _read_line(line)
+    points, faults = read_metric_line(line)
     if faults:
         raise ValueError(faults[0][:200])
     return points[-1] if points else None
 
 
-def _read_line(line: str) -> tuple[list[MetricPoint], list[str]]:
+def read_metric_line(line: str) -> tuple[list[MetricPoint], list[str]]:
     """Return the points of a line, and each part of it that begins with METRIC and is not understood.
 
     A METRIC may follow anything: a bar without a line end, the prefix of a log, what another process printed.
@@ -81,7 +70,7 @@ def _read_line(line: str) -> tuple[list[MetricPoint], list[str]]:
     if text.startswith("METRIC") and _PLAIN_LINE.fullmatch(text):
         return [_point(_PLAIN_PAIR.findall(text))], []
     points, faults = [], []
-    for part, has_pairs in _parts(text):
+    for part, has_pairs in split_parts(text):
         pairs = _PAIR.findall(part) if has_pairs else []
         if pairs:
             points.append(_point(pairs))
@@ -90,7 +79,7 @@ def _read_line(line: str) -> tuple[list[MetricPoint], list[str]]:
     return points, faults
 
 
-def _parts(text: str) -> Iterable[tuple[str, bool]]:
+def split_parts(text: str) -> Iterable[tuple[str, bool]]:
     """Yield each part of a line from its METRIC on, and whether its pairs are to be read.
 
     They are not where METRIC ends a longer name (``_`` is part of the part then), nor where a sentence may have it.
@@ -108,287 +97,6 @@ def _point(pairs: Iterable[tuple[str, str]]) -> MetricPoint:
     numbers = [(sys.intern(name), float(number)) for name, number in pairs]
     place = {name: int(value) for name, value in numbers if name in PLACES and abs(value) < 2**63}
     return MetricPoint({name: value for name, value in numbers if name not in PLACES}, place)
-
-
-class History:
-    """A run's points. Where there are too many for memory, every second, fourth ... is kept, and always the last.
-
-    Points with other names are thinned apart, so that a script that tells its metrics in turn keeps all of them. So are
-    the ``reserved`` names, so that however many others stand beside them cost them nothing.
-    """
-
-    def __init__(self, reserved: Collection[str] = ()) -> None:
-        self._reserved = frozenset(reserved)
-        self._stride, self._own_stride = 1, 1  # of other names, of reserved ones
-        self._kept: list[tuple[int, int, MetricPoint]] = []  # number among all, number among its kind, point
-        self._n_others, self._n_own = 0, 0
-        self._n_points = 0
-        self._n_of_kind: Counter[tuple[str, ...]] = Counter()
-        self._last: dict[tuple[str, ...], tuple[int, int, MetricPoint]] = {}
-
-    @property
-    def stride(self) -> int:
-        """One of so many points is kept of the names that suffer most."""
-        return max(self._stride, self._own_stride)
-
-    def add(self, point: MetricPoint) -> None:
-        """Take the next point."""
-        kind = tuple(point.values)
-        if kind not in self._last and len(self._last) >= MAX_HISTORY_KINDS:
-            kind = ()
-        number = self._n_of_kind[kind]
-        entry = (self._n_points, number, point)
-        self._n_points += 1
-        self._n_of_kind[kind] = number + 1
-        self._last[kind] = entry
-        if number % self._stride == 0 or (self._reserved and number % self._own_stride == 0):
-            self._keep(entry)
-            if self._n_others > MAX_HISTORY_VALUES or self._n_own > MAX_HISTORY_VALUES:
-                self._thin()
-
-    def _keep(self, entry: tuple[int, int, MetricPoint]) -> None:
-        """Keep of a point the names whose turn it is."""
-        order, number, point = entry
-        own = self._reserved & point.values.keys() if self._reserved else ()
-        n_others = len(point.values) - len(own)
-        has_others, has_own = number % self._stride == 0, number % self._own_stride == 0
-        if (n_others and not has_others) or (own and not has_own):
-            wanted = {k: v for k, v in point.values.items() if (has_own if k in own else has_others)}
-            if not wanted:
-                return
-            point = MetricPoint(wanted, point.place)
-        self._kept.append((order, number, point))
-        self._n_others += n_others if has_others else 0
-        self._n_own += len(own) if has_own else 0
-
-    def _thin(self) -> None:
-        """Halve what is kept until there is room again."""
-        goal = MAX_HISTORY_VALUES // 2
-        is_many, is_many_own = self._n_others > MAX_HISTORY_VALUES, self._n_own > MAX_HISTORY_VALUES
-        while (is_many and self._n_others > goal) or (is_many_own and self._n_own > goal):
-            if self.stride >= self._n_points:
-                return
-            self._stride *= 2 if is_many and self._n_others > goal else 1
-            self._own_stride *= 2 if is_many_own and self._n_own > goal else 1
-            entries, self._kept, self._n_others, self._n_own = self._kept, [], 0, 0
-            for entry in entries:
-                self._keep(entry)
-
-    @property
-    def points(self) -> list[MetricPoint]:
-        """The points that are kept, in their order."""
-        found = {entry[0]: entry[2] for entry in self._kept}
-        found.update((entry[0], entry[2]) for entry in self._last.values())
-        return [found[order] for order in sorted(found)]
-
-
-class MetricReader:
-    """Reads one stream of a run as it grows, in chunks of any size; equal output gives equal points however it is cut.
-
-    Of a line longer than 64 KiB only its first 64 KiB are read. ``reserved`` names, and those of the patterns, are
-    taken however many others there are. ``summaries`` tell which results are the least or the greatest value of a
-    metric instead of its last: result name to metric name and ``min``, ``max`` or ``last``.
-    """
-
-    def __init__(
-        self,
-        patterns: Mapping[str, re.Pattern[str]] | None = None,
-        *,
-        reserved: Collection[str] = (),
-        summaries: Mapping[str, tuple[str, str]] | None = None,
-    ) -> None:
-        self.patterns = dict(patterns or {})
-        self.summaries = dict(summaries or {})
-        self.reserved = frozenset([*reserved, *self.patterns, *(name for name, _ in self.summaries.values())])
-        self.latest: dict[str, float] = {}
-        self.history = History(self.reserved)
-        self.fault = ""
-        """Why the output could not be read to its end, if it could not."""
-        self.place: Mapping[str, int] = {}  # of the last point that told one
-        self.n_bad_lines = 0
-        self.bad_lines: list[str] = []
-        self._patterns = [(name, number_pattern(pattern)) for name, pattern in self.patterns.items()]
-        self._extremes: dict[str, float] = {}
-        self._dropped_names: set[str] = set()
-        self._partial = b""
-        self._skipping = False
-        self._skipped_end = b""  # what may be the beginning of a METRIC beyond the limit of a line
-        self._hides_metric = False
-
-    def fresh(self) -> Self:
-        """Return a reader for another stream of the same run."""
-        return type(self)(self.patterns, reserved=self.reserved, summaries=self.summaries)
-
-    @property
-    def points(self) -> list[MetricPoint]:
-        """The stream's points, thinned where there are very many."""
-        return self.history.points
-
-    @property
-    def n_dropped_names(self) -> int:
-        """How many metrics beyond the first 500 were left out (counted up to 10,000)."""
-        return len(self._dropped_names)
-
-    @property
-    def results(self) -> dict[str, float]:
-        """The last value of each metric, or what ``summaries`` wants instead."""
-        return summarize(self.latest, self._extremes, self.summaries)
-
-    @property
-    def extremes(self) -> Mapping[str, float]:
-        """The least or greatest value so far of each result that ``summaries`` names."""
-        return self._extremes
-
-    def feed(self, chunk: bytes) -> None:
-        """Take the next bytes of the output; the end of a line may still be missing."""
-        if not self.patterns and _WORD not in chunk and _WORD not in self._partial:
-            end = self._skipped_end if self._skipping else self._partial[1 - len(_WORD) :]
-            if _WORD not in end + chunk[: len(_WORD) - 1]:
-                chunk = self._skip_lines(chunk)
-        *lines, rest = _LINE_END.split(chunk)
-        if lines:
-            self._extend(lines[0])
-            self._end_line()
-            for line in lines[1:]:
-                if len(line) > MAX_LINE_BYTES:
-                    self._extend(line)
-                    self._end_line()
-                else:
-                    self._take(line)
-        self._extend(rest)
-
-    def _extend(self, piece: bytes) -> None:
-        """Add to the line that is being read; beyond its limit only look whether there is a METRIC."""
-        if not self._skipping:
-            self._partial += piece
-            if len(self._partial) <= MAX_LINE_BYTES:
-                return
-            piece = self._partial[MAX_LINE_BYTES:]
-            self._partial, self._skipping = self._partial[:MAX_LINE_BYTES], True
-            self._skipped_end = self._partial[1 - len(_WORD) :]
-        beyond = self._skipped_end + piece
-        self._hides_metric |= _WORD in beyond
-        self._skipped_end = beyond[1 - len(_WORD) :]
-
-    def _end_line(self) -> None:
-        line, is_cut, hides_metric = self._partial, self._skipping, self._hides_metric
-        self._partial, self._skipping, self._skipped_end, self._hides_metric = b"", False, b"", False
-        if is_cut:
-            self._take_cut(line, hides_metric=hides_metric)
-        else:
-            self._take(line)
-
-    def _skip_lines(self, chunk: bytes) -> bytes:
-        """Pass over the lines that a chunk completes, none of which is a METRIC line; return what follows them."""
-        end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))
-        if end < 0 or self._hides_metric:
-            return chunk
-        self._partial, self._skipping, self._skipped_end = b"", False, b""
-        return chunk[end + 1 :]
-
-    def close(self) -> None:
-        """Take what is left as the last line."""
-        self._end_line()
-
-    def _take(self, raw: bytes) -> None:
-        if _WORD in raw:
-            points, faults = _read_line(raw.decode("utf-8", "replace"))
-            for fault in faults:
-                self._note_bad(fault)
-            for point in points:
-                if point.values:
-                    self.add(point)
-        if self._patterns and raw:
-            self._take_matches(raw.decode("utf-8", "replace"))
-
-    def _take_cut(self, raw: bytes, *, hides_metric: bool) -> None:
-        """Take the beginning of a line that was too long: a number at its end may be half a number."""
-        text = raw.decode("utf-8", "replace")
-        part = next((part for part, _ in _parts(strip_escapes(text).strip())), "")
-        if part or hides_metric:
-            self._note_bad(part or text)
-        if self._patterns:
-            self._take_matches(text.rpartition(" ")[0])
-
-    def _take_matches(self, line: str) -> None:
-        found = {}
-        text = strip_escapes(line)
-        for name, pattern in self._patterns:
-            for value, matched in pattern.find(text):
-                if value is None:
-                    self._note_bad(matched)
-                else:
-                    found[name] = value
-        if found:
-            self.add(MetricPoint(found))
-
-    def _note_bad(self, line: str) -> None:
-        self.n_bad_lines += 1
-        if len(self.bad_lines) < MAX_BAD_LINES_KEPT:
-            self.bad_lines.append(line[:200])
-
-    def add(self, point: MetricPoint) -> None:
-        """Take a point; of the names that are not reserved those beyond the first 500 are left out and counted."""
-        values = point.values
-        if not values.keys() <= self.latest.keys():
-            values = self._admit(values)
-            point = MetricPoint(values, point.place) if len(values) < len(point.values) else point
-        if values:
-            self.latest.update(values)
-            self.history.add(point)
-            self.place = point.place or self.place
-            if self.summaries:
-                note_extremes(self._extremes, values, self.summaries)
-
-    def _admit(self, values: Mapping[str, float]) -> Mapping[str, float]:
-        """Return the values whose names are known, reserved or find room."""
-        fresh = [name for name in values if name not in self.latest]
-        others = [name for name in fresh if name not in self.reserved]
-        room = max(0, MAX_METRICS - len(self.latest) - (len(fresh) - len(others)))
-        if len(others) <= room:
-            return values
-        self._dropped_names.update(others[room : room + MAX_DROPPED_COUNTED - len(self._dropped_names)])
-        left_out = set(others[room:])
-        return {name: value for name, value in values.items() if name not in left_out}
-
-
-def note_extremes(
-    extremes: dict[str, float], values: Mapping[str, float], summaries: Mapping[str, tuple[str, str]]
-) -> None:
-    """Bring the least and greatest values up to date; a nan stands only while there is nothing else."""
-    for result, (name, kind) in summaries.items():
-        value = values.get(name)
-        if value is None:
-            continue
-        known = extremes.get(result, math.nan)
-        if kind == "last" or math.isnan(known) or (value > known if kind == "max" else value < known):
-            extremes[result] = value
-
-
-def summarize(
-    latest: Mapping[str, float], extremes: Mapping[str, float], summaries: Mapping[str, tuple[str, str]]
-) -> dict[str, float]:
-    """Return the results of a run; a name like ``loss.min`` that the run printed itself keeps its own value."""
-    results = dict(latest)
-    for result, (name, _) in summaries.items():
-        if result in extremes and (result == name or result not in latest):
-            results[result] = extremes[result]
-    return results
-
-
-@dataclass(kw_only=True)
-class Measured:
-    """What a run measured, all of its output taken together."""
-
-    results: dict[str, float] = field(default_factory=dict)
-    points: list[MetricPoint] = field(default_factory=list)
-    n_bad_lines: int = 0
-    bad_lines: list[str] = field(default_factory=list)
-    n_dropped_names: int = 0
-    stride: int = 1
-    """Of so many points at most one is kept."""
-    fault: str = ""
-    """Why the output could not be read to its end, if it could not."""
 
 
 def format_history(points: Iterable[MetricPoint]) -> str:

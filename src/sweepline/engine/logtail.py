@@ -12,8 +12,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from sweepline.contract.files import open_plain
-from sweepline.contract.metrics import MAX_METRICS, PLACES, Measured, MetricReader, note_extremes, summarize
+from sweepline.contract.metrics import PLACES
 from sweepline.contract.runfolder import STDERR, STDOUT
+from sweepline.engine.metricreader import MAX_METRICS, Measured, MetricReader, note_extremes, summarize
 from sweepline.runs import Objective
 
 _CHUNK_BYTES = 1 << 20

@@ -14,7 +14,7 @@ from typing import Any
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract import outofmemory
 from sweepline.contract.files import write_whole
-from sweepline.contract.metrics import Measured, MetricReader, format_history
+from sweepline.contract.metrics import format_history
 from sweepline.contract.runfolder import CONFIG_HASH, EFFECTIVE_CONFIG, EXIT_FILE, METRICS, OVERRIDES, read_start_line
 from sweepline.contract.text import one_line
 from sweepline.contract.values import flatten, same_value
@@ -22,6 +22,7 @@ from sweepline.contract.yamlfile import read_yaml
 from sweepline.engine.diskpause import blame_full_disk, is_excusable
 from sweepline.engine.lasterror import GPU_LOST, LoggedError, find_error
 from sweepline.engine.logtail import LogTail, build_tail
+from sweepline.engine.metricreader import Measured, MetricReader
 from sweepline.engine.wandbfile import find_wandb_files, read_wandb_metrics
 from sweepline.errors import ConfigError, DiskFullError, record_error
 from sweepline.executors.base import Exit, StopReason

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import resource
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.analysis.ranking import rank_configs
-from sweepline.config.naming import check_owner
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract.text import display_path
 from sweepline.engine.backlog import Backlog
@@ -23,27 +21,25 @@ from sweepline.engine.outcome import reader_of
 from sweepline.engine.planfile import build_plan_record
 from sweepline.engine.preflight import check_with_trainer
 from sweepline.engine.preloading import RUNS_WORTH_WARMING, plan_warm_start
+from sweepline.engine.preparation import PreparedSweep
 from sweepline.engine.progress import Observer, Progress
 from sweepline.engine.recovery import Survivor, read_again, recover
 from sweepline.engine.resuming import describe_code, describe_edit, describe_resume
 from sweepline.engine.retries import RetryPolicy
 from sweepline.engine.signals import StopRequests
-from sweepline.engine.state import SweepOptions, SweepState
+from sweepline.engine.state import SweepState
 from sweepline.engine.tasks import TaskBuilder, source_of
-from sweepline.errors import ConfigError, ExecutorUnavailableError, RecordError
+from sweepline.errors import ConfigError, ExecutorUnavailableError
 from sweepline.executors.base import Executor
 from sweepline.executors.local.admission import GpuAdmission, build_admission
 from sweepline.executors.local.executor import LocalExecutor, WarmStart, check_available
-from sweepline.executors.local.gpus import Gpu, read_gpus
-from sweepline.executors.local.slots import Slots, build_slots, thread_budget
+from sweepline.executors.local.slots import Slots
 from sweepline.programs.location import missing_program
 from sweepline.recording.book import RecordBook
-from sweepline.recording.events import RunRecord, fold
+from sweepline.recording.events import RunRecord
 from sweepline.recording.folders import SweepFolder
-from sweepline.recording.journal import read_events
 from sweepline.runs import SETTLED
-from sweepline.space.plan import Plan, SearchSpace, count_all
-from sweepline.space.samplers.base import Sampler
+from sweepline.space.plan import Plan, count_all
 
 _N_DESCRIPTORS = 32
 Say = Callable[[str], None]
@@ -81,72 +77,6 @@ class SweepResult:
     def is_complete(self) -> bool:
         """Whether every run of this start has ended as it should."""
         return self.signal is None and all(record.state in SETTLED for record in self.started)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PreparedSweep:
-    """A start that is thought through, with nothing written yet. ``notes`` are worth saying before it begins.
-
-    ``plan`` holds the runs of this start, ``whole`` those that the sweep file describes. ``records`` are those of
-    earlier starts where the plan depends on them or nothing will be started, else empty.
-    """
-
-    settings: SweepSettings
-    options: SweepOptions
-    plan: Plan
-    whole: Plan
-    slots: Slots
-    gpus: Sequence[Gpu] | None
-    folder: SweepFolder
-    tasks: TaskBuilder
-    records: Mapping[str, RunRecord]
-    notes: Sequence[str]
-
-
-def prepare_sweep(
-    settings: SweepSettings, options: SweepOptions, *, is_dry: bool = False, sampler: Sampler | None = None
-) -> PreparedSweep:
-    """Think a start through: devices, plan, folder. Reads, and writes nothing.
-
-    Raises:
-        SweeplineError: it cannot start.
-    """
-    devices = _devices(settings, options)
-    gpus, trouble, driver_notes = _ask_driver(devices, min_free_mib=options.gpu_free_mib or settings.gpu_free_mib)
-    slots, device_notes = build_slots(
-        devices,
-        runs_per_device=settings.runs_per_device,
-        max_concurrent=options.max_concurrent or settings.max_concurrent,
-        gpus=gpus,
-        trouble=trouble,
-    )
-    folder = SweepFolder(settings.sweep_dir)
-    known_plan = folder.read_plan() or _last_start(folder)
-    check_owner(settings.path, folder.path, known_plan)
-    is_read_here = is_dry or (settings.needs_limit and options.count is not None)
-    records = fold(read_events(folder.journal)) if is_read_here and not options.fresh else {}
-    plan = Plan(_bounded(settings, settings.space, options.count, records), sampler=sampler)
-    is_part = settings.space is not settings.whole
-    whole = Plan(_bounded(settings, settings.whole, options.count, records)) if is_part and sampler is None else plan
-    tasks = TaskBuilder(
-        settings=settings,
-        runs_dir=folder.runs,
-        sweep_token=str(known_plan.get("sweep_token") or secrets.token_hex(3)),
-        threads=thread_budget(settings.threads, slots.n_max),
-        n_slots=slots.n_max,
-    )
-    return PreparedSweep(
-        settings=settings,
-        options=options,
-        plan=plan,
-        whole=whole,
-        slots=slots,
-        gpus=gpus,
-        folder=folder,
-        tasks=tasks,
-        records=records,
-        notes=[*settings.warnings, *driver_notes, *device_notes, *tasks.notes(slots.all)],
-    )
 
 
 def run_sweep(
@@ -358,51 +288,6 @@ def _begin(state: SweepState) -> None:
             state.plan.tell(record.params, record.outcome)
     state.book.begin(sweep=state.settings.name, sweep_file=state.settings.path, sweep_token=state.tasks.sweep_token)
     state.book.note_code(state.source.digest(), state.source.files)
-
-
-def _devices(settings: SweepSettings, options: SweepOptions) -> str | Sequence[int | str]:
-    if not options.devices:
-        return settings.devices
-    return options.devices if options.devices in ("auto", "cpu") else options.devices.split(",")
-
-
-def _ask_driver(
-    devices: str | Sequence[int | str], *, min_free_mib: int | None
-) -> tuple[Sequence[Gpu] | None, str, list[str]]:
-    """Return the machine's GPUs where they matter, why they cannot be told, and what is worth saying about them."""
-    if devices == "cpu":
-        return None, "", []
-    try:
-        gpus, trouble = read_gpus()
-    except ExecutorUnavailableError as error:
-        if devices == "auto":
-            raise
-        return None, "", [f"{error}: nothing is known of the GPUs"]
-    is_blind = gpus is None and min_free_mib is not None and devices != "auto"
-    notes = ["gpu_free_mib: no GPU driver answers here, free memory is not checked"] if is_blind else []
-    return gpus, trouble, notes
-
-
-def _last_start(folder: SweepFolder) -> Mapping[str, Any]:
-    """Return what the journal says of the last start, for when ``plan.json`` does not; empty where there was none."""
-    last: Mapping[str, Any] = {}
-    try:
-        for event in read_events(folder.journal):
-            if event["ev"] == "sweep_start":
-                last = event
-    except RecordError:  # whoever writes it says so
-        return last
-    return last
-
-
-def _bounded(
-    settings: SweepSettings, space: SearchSpace, count: int | None, records: Mapping[str, RunRecord]
-) -> SearchSpace:
-    """Bound an endless search by what ``count`` adds to what is recorded."""
-    if not settings.needs_limit or count is None:
-        return space
-    n_ended = sum(record.is_ended for record in records.values())
-    return replace(space, limit=math.ceil((n_ended + count) / Plan(space).n_seeds))
 
 
 def _ids_of(plan: Plan) -> set[str] | None:

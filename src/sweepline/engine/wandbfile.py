@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.contract.files import open_plain
-from sweepline.contract.metrics import Measured, MetricPoint, MetricReader, summarize
+from sweepline.contract.metrics import MetricPoint
 from sweepline.contract.runfolder import ENVIRONMENT, STDERR, STDOUT, read_start_line
 from sweepline.contract.text import strip_escapes
+from sweepline.engine.metricreader import Measured, MetricReader, summarize
 from sweepline.programs.wandb import RUN_ID
 from sweepline.recording.journal import JOURNAL
 
