@@ -22,6 +22,7 @@ from typing import Any
 
 import yaml
 
+from sweepline.contract.files import write_whole
 from sweepline.errors import ConfigError
 from sweepline.training.config.schema import TrainConfig
 
@@ -70,15 +71,9 @@ def write_effective_config(config: TrainConfig, run_dir: Path, trained: Mapping[
     ``trained`` are keys that say what trained where it differs from what was asked for; no config is made of them.
     """
     text = yaml.safe_dump({**config.model_dump(mode="json"), **(trained or {})}, sort_keys=False)
-    _write_whole(run_dir / "config.yaml", text)
+    write_whole(run_dir / "config.yaml", text.encode(), is_durable=False)
     digest = hashlib.sha256(text.encode()).hexdigest()
-    _write_whole(run_dir / "config.sha256", f"{digest}  config.yaml\n")
-
-
-def _write_whole(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_whole(run_dir / "config.sha256", f"{digest}  config.yaml\n".encode(), is_durable=False)
 
 
 def is_in_sweep() -> bool:

@@ -8,8 +8,6 @@ from fractions import Fraction
 
 from sweepline.errors import SweeplineError
 
-OK = "ok"
-
 
 class NothingFitsError(SweeplineError):
     """No size that was tried has run."""
