@@ -52,27 +52,29 @@ print(json.dumps({"wall_s": time.perf_counter() - begin, "loss": total / 60000, 
 OURS = """
 import json, sys, time
 import torch
-from sweepline.training.config import load_config
-from sweepline.training.data import N_CLASSES, load_data
+from sweepline.training.building import build_model
+from sweepline.training.config.loading import load_config
+from sweepline.training.datasets.splits import load_data
 from sweepline.training.loop import train
-from sweepline.training.models import build_model
-from sweepline.training.optimizers import build_optimizer
+from sweepline.training.optim.optimizers import build_optimizer
 from sweepline.training.seeding import seed_everything, set_up_process
+from sweepline.training.tasks.classify import Classify
 
 config = load_config(None, [f"seed={sys.argv[1]}", f"data.root={sys.argv[2]}", "learner.momentum=0.9", "device=cpu"])
 set_up_process(config)
 examples, _, _ = load_data(config)
 seed_everything(config.seed)
-model = build_model(config.model, image_size=(28, 28), n_classes=N_CLASSES)
+model = build_model(config.model, image_size=(28, 28), n_classes=examples.n_classes)
 optimizer, _ = build_optimizer(config.learner, model.parameters())
 begin = time.perf_counter()
-(result,) = train(model, optimizer, config, examples, None)
+(result,) = train(Classify(model, examples, None, seed=config.seed), optimizer, config)
 metrics = result.metrics
 print(json.dumps({"wall_s": time.perf_counter() - begin, "loss": metrics["epoch_loss"],
                   "accuracy": metrics["epoch_accuracy"]}))
 """
 FLOOR = OURS.replace(
-    "(result,) = train(model, optimizer, config, examples, None)\nmetrics = result.metrics\n",
+    "(result,) = train(Classify(model, examples, None, seed=config.seed), optimizer, config)\n"
+    "metrics = result.metrics\n",
     """
 from torch.nn import functional as F
 inputs, labels = examples.batch(torch.arange(64))

@@ -12,7 +12,8 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as the trainer does
 import torch
 from torch import nn
 
-from sweepline.training.batchsize.prober import ProbeError, Prober, can_fork, forking
+from sweepline.training.batchsize.prober import ProbeError, Prober
+from sweepline.training.batchsize.processes import can_fork, forking
 
 MIB = 1 << 20
 

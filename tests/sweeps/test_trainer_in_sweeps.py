@@ -64,7 +64,7 @@ def test_a_trainer_that_ignores_an_override_fails_its_run(trainer: Project) -> N
 
 def test_a_trainer_that_ignores_a_parameter_is_found_out_at_the_end(trainer: Project) -> None:
     planted = """
-        from sweepline.training import optimizers
+        from sweepline.training.optim import optimizers
         build = optimizers.build_optimizer
         fixed = {"step_size": 0.05}
         optimizers.build_optimizer = lambda config, parameters: build(config.model_copy(update=fixed), parameters)

@@ -22,7 +22,9 @@ from typing import Any
 
 import yaml
 
+from sweepline.contract import variables
 from sweepline.contract.files import write_whole
+from sweepline.contract.runfolder import CONFIG_HASH, EFFECTIVE_CONFIG
 from sweepline.errors import ConfigError
 from sweepline.training.config.schema import TrainConfig
 
@@ -34,8 +36,8 @@ _RECORDED = {
     "MKL_NUM_THREADS",
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
-    "SWEEPLINE_DATA",
-    "SWEEPLINE_RUNS_PER_DEVICE",
+    variables.DATA,
+    variables.RUNS_PER_DEVICE,
 }
 
 
@@ -47,7 +49,7 @@ def experiment_dir(config: Path | None) -> Path:
 
 def make_run_dir(config: TrainConfig, outputs: Path) -> Path:
     """Return this run's folder: ``$SWEEPLINE_RUN_DIR``, else a new one under ``single/`` in the outputs."""
-    given = os.environ.get("SWEEPLINE_RUN_DIR")
+    given = os.environ.get(variables.RUN_DIR)
     if given:
         path = Path(given)
         path.mkdir(parents=True, exist_ok=True)
@@ -71,14 +73,14 @@ def write_effective_config(config: TrainConfig, run_dir: Path, trained: Mapping[
     ``trained`` are keys that say what trained where it differs from what was asked for; no config is made of them.
     """
     text = yaml.safe_dump({**config.model_dump(mode="json"), **(trained or {})}, sort_keys=False)
-    write_whole(run_dir / "config.yaml", text.encode(), is_durable=False)
+    write_whole(run_dir / EFFECTIVE_CONFIG, text.encode(), is_durable=False)
     digest = hashlib.sha256(text.encode()).hexdigest()
-    write_whole(run_dir / "config.sha256", f"{digest}  config.yaml\n".encode(), is_durable=False)
+    write_whole(run_dir / CONFIG_HASH, f"{digest}  config.yaml\n".encode(), is_durable=False)
 
 
 def is_in_sweep() -> bool:
     """Whether a sweep has given this run its folder."""
-    return bool(os.environ.get("SWEEPLINE_RUN_DIR"))
+    return bool(os.environ.get(variables.RUN_DIR))
 
 
 @functools.cache

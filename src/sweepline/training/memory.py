@@ -11,19 +11,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from sweepline.contract import outofmemory, variables
 from sweepline.errors import ConfigError, SweeplineError
 
 GIB = 1 << 30
-_TEXT = re.compile(
-    r"out of memory|DefaultCPUAllocator: can't allocate memory|std::bad_alloc"
-    r"|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED",
-    re.IGNORECASE,
-)
 _UNMAPPED = re.compile(r"cannot map zero-fill pages|failed to map segment")  # a library that finds no room
 _NO_PRIMITIVE = "could not create a primitive"
 _UNSUPPORTED = re.compile(r"CUDNN_STATUS_NOT_SUPPORTED|CUDNN_STATUS_EXECUTION_FAILED|could not create a primitive")
 _SHARE_OF_FREE = 0.9  # a margin for what others begin to use meanwhile
-_RUNS_PER_DEVICE = "SWEEPLINE_RUNS_PER_DEVICE"
 _CGROUPS = Path("/sys/fs/cgroup")
 # Below it: the folder, the files of limits and the file of what is used.
 _CGROUP_V2 = ("", ("memory.max", "memory.high"), "memory.current")
@@ -60,7 +55,7 @@ def is_refused_by_limit(error: BaseException) -> bool:
 
 def tells_out_of_memory(text: str) -> bool:
     """Whether what a process wrote before it was aborted speaks of a failed allocation."""
-    return bool(_TEXT.search(text))
+    return bool(outofmemory.IN_ERROR.search(text))
 
 
 def _is_failed_allocation(error: BaseException) -> bool:
@@ -69,7 +64,9 @@ def _is_failed_allocation(error: BaseException) -> bool:
     if isinstance(error, ImportError) and _UNMAPPED.search(str(error)):
         return True
     names = {kind.__name__ for kind in type(error).__mro__}  # by name: nothing here need import torch
-    return "OutOfMemoryError" in names or (isinstance(error, RuntimeError) and bool(_TEXT.search(str(error))))
+    return "OutOfMemoryError" in names or (
+        isinstance(error, RuntimeError) and bool(outofmemory.IN_ERROR.search(str(error)))
+    )
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -145,9 +142,9 @@ def runs_per_device() -> int:
     Raises:
         ConfigError: it is no whole number above zero.
     """
-    text = os.environ.get(_RUNS_PER_DEVICE, "").strip() or "1"
+    text = os.environ.get(variables.RUNS_PER_DEVICE, "").strip() or "1"
     if not text.isdecimal() or int(text) < 1:
-        raise ConfigError(f"{_RUNS_PER_DEVICE}: needs a whole number above zero, got {text!r}")
+        raise ConfigError(f"{variables.RUNS_PER_DEVICE}: needs a whole number above zero, got {text!r}")
     return int(text)
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from sweepline.contract import variables
 from sweepline.errors import ConfigError
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.datasets.examples import Dataset, Examples
@@ -16,7 +17,7 @@ Splits = tuple[Examples, Examples | None, Examples]  # training, held out of it,
 
 def data_root(config: TrainConfig) -> Path:
     """Return the folder of data sets: ``data.root``, else ``$SWEEPLINE_DATA``, else ``./data``."""
-    return Path(config.data.root or os.environ.get("SWEEPLINE_DATA") or "data").expanduser()
+    return Path(config.data.root or os.environ.get(variables.DATA) or "data").expanduser()
 
 
 def find_dataset(config: TrainConfig) -> Dataset:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.contract.metrics import format_metric_line
+from sweepline.contract.runfolder import METRICS
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.loop import EpochResult
 from sweepline.training.reporting.console import print_line
@@ -19,7 +20,7 @@ class Reporter:
 
     def __init__(self, config: TrainConfig, run_dir: Path, *, beside: Mapping[str, Any] | None = None) -> None:
         """Start the trackers; ``beside`` goes with the config into W&B."""
-        self._history = run_dir / "metrics.csv"
+        self._history = run_dir / METRICS
         self._columns: list[str] = []
         self._trackers = [t for t in (start_wandb(config, run_dir, beside), start_tensorboard(config, run_dir)) if t]
 

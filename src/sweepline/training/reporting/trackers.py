@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import netrc
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from sweepline.contract.wandbkey import has_wandb_key
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.reporting.console import say
 from sweepline.training.reporting.wandbservice import shorten_wait
@@ -56,7 +55,7 @@ def start_wandb(config: TrainConfig, run_dir: Path, beside: Mapping[str, Any] | 
             say("wandb is not installed, the run is not tracked: pip install 'sweepline[wandb]'")
         return None
     if mode == "auto":
-        mode = "online" if _has_key() else "offline"
+        mode = "online" if has_wandb_key() else "offline"
     environ = os.environ
     options: dict[str, Any] = {
         "project": environ.get("WANDB_PROJECT") or settings.project,
@@ -83,16 +82,6 @@ def start_wandb(config: TrainConfig, run_dir: Path, beside: Mapping[str, Any] | 
         say(f"W&B cannot be started, the run is not tracked: {type(error).__name__}: {error}")
         return None
     return Tracker("W&B", lambda metrics, place: run.log({**place, **metrics}, step=place["epoch"]), run.finish)
-
-
-def _has_key() -> bool:
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    try:
-        return netrc.netrc(os.environ.get("NETRC") or str(Path.home() / ".netrc")).authenticators(host) is not None
-    except (OSError, ValueError, netrc.NetrcParseError):
-        return False
 
 
 def start_tensorboard(config: TrainConfig, run_dir: Path) -> Tracker | None:
