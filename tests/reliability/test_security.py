@@ -488,9 +488,7 @@ def test_no_source_file_runs_data_as_code_or_text_as_a_command_line() -> None:
 
     found = {str(path.relative_to(REPOSITORY)): list(find_dangers(path.read_text())) for path in files}
 
-    programs = found.pop(
-        "src/sweepline/executors/local/keeper/warm_parent/becoming.py"
-    )  # does what an interpreter does
+    programs = found.pop("src/sweepline/executors/local/keeper/warm_parent/child.py")  # does what an interpreter does
     assert [danger.split("compile(")[1][:6] for danger in programs] == ["f'impo", "source"]
     start_up = found.pop(
         "src/sweepline/executors/local/keeper/startup/sitecustomize.py"

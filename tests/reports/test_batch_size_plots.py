@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
 
 from sweepline.errors import ConfigError
-from sweepline.reports.batch_size import draw_history, draw_probes, read_log, to_svg, write_plots
+from sweepline.reports.batch_size import draw_history, draw_probes, read_log, write_plots
 
 
 def probe(size: int, status: str = "ok", **fields: Any) -> dict[str, Any]:
@@ -65,10 +64,6 @@ def test_the_history_tells_failed_runs_from_others() -> None:
     axes = draw_history({1: RECORD, 2: FAILED}).axes[0]
     by_label = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
     assert (by_label["used"], by_label["used, and failed"], by_label["fits"]) == ([105], [300], [192])
-
-
-def test_a_figure_becomes_svg_for_a_page() -> None:
-    assert ElementTree.fromstring(to_svg(draw_history({1: RECORD}))).tag.endswith("svg")
 
 
 @pytest.mark.parametrize("record", [{**RECORD, "probes": [probe(1, "oom", peak_bytes=None, step_s=None)]}, FAILED])

@@ -1,4 +1,4 @@
-"""``runs.csv``: one row per run that ended, a view of the journal that pandas can read at any moment.
+"""``runs.csv``: its columns, and a row per run that ended: a view of the journal that pandas reads at any moment.
 
 A reader never sees part of a row. A row is appended only where it lies within one page, because the kernel shows a
 longer write page by page; every other change writes a new file and renames it over the old one. A table outside the

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -69,14 +68,6 @@ def write_plots(experiment_dir: Path, *, number: int | None = None) -> list[Path
         written.insert(0, folder / f"batch_size_run_{number:03d}.png")
         _save(draw_probes(records[number]), written[0])
     return written
-
-
-def to_svg(figure: Figure) -> str:
-    """Return a figure as SVG that can stand within HTML."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
 
 
 def draw_probes(record: Mapping[str, Any]) -> Figure:
