@@ -117,3 +117,19 @@ def test_mistakes_are_sentences(source: object, options: dict[str, object], sent
 def test_a_folder_without_a_sweep_is_said(project: Project) -> None:
     with pytest.raises(sweepline.SweeplineError, match=r"no sweep has been run here|sweep.yaml"):
         sweepline.load_runs(project.path)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_start_that_fails_half_way_leaves_nothing_held() -> None:
+    sweepline.run_sweep(SWEEP)
+    shell = SWEEP | {"command": ["/bin/sh", "-c", "echo METRIC loss=1"], "start": "warm"}
+    with pytest.raises(sweepline.ConfigError, match="start: warm needs a Python program"):
+        sweepline.run_sweep(shell)
+    assert sweepline.run_sweep(shell | {"start": "cold"}).is_complete
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_request_to_stop_that_comes_late_does_nothing() -> None:
+    stop = sweepline.StopRequests()
+    assert sweepline.run_sweep(SWEEP, stop=stop).is_complete
+    stop.request()

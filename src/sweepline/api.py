@@ -49,7 +49,10 @@ def load_sweep(source: SweepSource, *, folder: str | Path = ".", fixed: Sequence
     if isinstance(source, Mapping):
         if not source.get("name"):
             raise ConfigError("a sweep that is no file needs a 'name': its records are kept under it")
-        text = yaml.safe_dump(dict(source), sort_keys=False, allow_unicode=True)
+        try:
+            text = yaml.safe_dump(dict(source), sort_keys=False, allow_unicode=True)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"the sweep holds a value that no file could: {error}; use plain Python values") from None
         return load_sweep_file(Path(folder) / f"{source['name']}.yaml", text=text, fixed=fixed)
     path = Path(source)
     return load_sweep_file(path / "sweep.yaml" if path.is_dir() else path, fixed=fixed)
@@ -82,6 +85,11 @@ def run_sweep(
     unknown = sorted(options.keys() - set(SweepOptions.__dataclass_fields__))
     if unknown:
         raise ConfigError(f"no such option: {unknown[0]}; there are {', '.join(SweepOptions.__dataclass_fields__)}")
+    devices = options.get("devices")
+    if devices is not None and not isinstance(devices, str):
+        options["devices"] = ",".join(map(str, devices if isinstance(devices, Sequence) else [devices]))
+    if options.get("start") not in (None, "auto", "warm", "cold"):
+        raise ConfigError(f"start: {options['start']!r} is none of auto, warm, cold")
     prepared = prepare_sweep(load_sweep(source, folder=folder, fixed=fixed), SweepOptions(**options))
     return run_prepared(prepared, observer or LineDisplay(print), requests=stop, executor=executor)
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sweepline.contract.runfolder import format_start
 from sweepline.engine.lasterror import find_error
 from sweepline.engine.outcome import OutcomeReader, find_difference, has_effective_config, read_asked
 from sweepline.executors.base import Exit, StopReason
@@ -360,6 +361,15 @@ def test_a_config_that_is_no_config_proves_nothing(tmp_path: Path, text: str) ->
     write_config(tmp_path, {})
     (tmp_path / "config.yaml").write_text(text)
     assert str(find_difference(tmp_path, {"seed": 1})).startswith("override not applied (")
+
+
+def test_what_was_asked_of_a_program_is_told_with_its_own_folder_in_place_of_macros(tmp_path: Path) -> None:
+    start = {"run": "a1", "name": "x", "params": {"out": "${run_dir}/m", "lr": 0.1}}
+    (tmp_path / "command.txt").write_text(f"cd / && true\n{format_start(start)}")
+    expected = {"out": f"{tmp_path / 'files'}/m", "lr": 0.1}
+    assert read_asked(tmp_path) == expected
+    (tmp_path / "overrides.yaml").write_text("wandb_version: 1\nlr: {value: 0.1}\nseed: {value: 3}\n")
+    assert read_asked(tmp_path) == expected
 
 
 def test_what_was_asked_is_read_back_from_the_run_folder(tmp_path: Path) -> None:

@@ -116,6 +116,35 @@ def test_a_sampler_that_learns_is_told_what_earlier_starts_recorded(settings: Sw
     assert len(result.records) == 4  # nothing is dropped because another walk would not propose it
 
 
+class Counting:
+    """Proposes 1, 2, 3, ... one after another; learns nothing, but says that it might."""
+
+    is_enumerable = False
+    n_total = None
+
+    def __init__(self) -> None:
+        self.n_asked = 0
+
+    def ask(self) -> Mapping[str, Any]:
+        self.n_asked += 1
+        return {"x": self.n_asked}
+
+    def tell(self, params: Mapping[str, Any], outcome: RunOutcome) -> None:
+        """Nothing to learn."""
+
+
+def test_every_proposal_runs_with_every_seed_and_no_more_are_asked_for_than_the_file_allows(tmp_path: Path) -> None:
+    (tmp_path / "t.py").touch()
+    (tmp_path / "sweep.yaml").write_text(
+        "program: t.py\nname: s\nmethod: random\nsamples: 3\nseeds: [0, 1]\nmetric: {name: loss}\n"
+        "parameters: {x: {min: 1, max: 9}}\nmax_concurrent: 1\ndevices: cpu\n"
+    )
+    sampler, executor = Counting(), FakeExecutor(prints=loss_is_x)
+    run(load_sweep(tmp_path / "sweep.yaml"), executor, sampler=sampler)
+    assert [x_of(task) for task in executor.submitted] == [1, 1, 2, 2, 3, 3]
+    assert sampler.n_asked == 3
+
+
 def leave_running(settings: SweepSettings) -> str:
     """Leave the books as an orchestrator that died while its first run was under way; return that run's id."""
     executor = FakeExecutor()

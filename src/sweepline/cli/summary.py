@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sweepline.analysis.effects import find_no_effects, primary_metric
 from sweepline.analysis.ranking import RankedConfig, rank_configs
 from sweepline.config.sweepfile import SweepSettings
-from sweepline.contract.files import write_whole
 from sweepline.contract.text import display_path, printable
 from sweepline.display.formats import format_number
-from sweepline.engine.planfile import describe_objective
 from sweepline.engine.session import SweepResult
 from sweepline.engine.wandbfile import wandb_folders
 from sweepline.recording.events import RunRecord
@@ -29,7 +24,7 @@ USED_SIZE = "run_batch_size"  # a metric that our trainer prints
 
 
 def print_summary(result: SweepResult, log_path: Path, *, write_line: Callable[[str], None]) -> None:
-    """Print the summary and append it to the sweep's log; write ``best.yaml``."""
+    """Print the summary and append it to the sweep's log."""
     settings, records, folder = result.settings, result.records, result.folder
     belonging = [record for record in records if record.belongs]
     ranked = rank_configs(belonging, settings.objective)
@@ -42,15 +37,6 @@ def print_summary(result: SweepResult, log_path: Path, *, write_line: Callable[[
         failed_dir=folder.runs,
     )
     lines += _describe_extras([record for record in records if not record.belongs], settings)
-    if (
-        ranked
-        and settings.objective is not None
-        and math.isfinite(ranked[0].means.get(settings.objective.name, math.nan))
-    ):
-        try:
-            write_best(folder.path / BEST, ranked[0], settings.objective)
-        except OSError as error:
-            lines.append(f"warning: {BEST} could not be written: {error.strerror}")
     lines += [
         "",
         f"runs    {display_path(result.csv_path)}",
@@ -172,15 +158,3 @@ def _mean_and_spread(config: RankedConfig, name: str) -> str:
 def _cell(value: Any) -> str:
     text = "-" if value is None else " ".join(str(value).split())
     return text if len(text) <= 24 else text[:23] + "…"
-
-
-def write_best(path: Path, best: RankedConfig, objective: Objective) -> None:
-    """Write the best configuration as YAML: its parameters, its metrics, its runs."""
-    document = {
-        "objective": describe_objective(objective),
-        "params": dict(best.params),
-        "metrics": {name: {"mean": best.means[name], "std": best.spread[name]} for name in best.means},
-        "runs": [{"run_id": run.run_id, "name": run.name, "seed": run.seed} for run in best.runs],
-    }
-    text = yaml.dump(document, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False)
-    write_whole(path, text.encode())

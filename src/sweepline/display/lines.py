@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from sweepline.display.formats import describe_end
 from sweepline.engine.progress import ActiveRun, Observer, Progress
 from sweepline.recording.events import RunRecord
 from sweepline.runs import RunOutcome
-
-if TYPE_CHECKING:
-    pass
-
 
 N_TAIL_LINES_SHOWN = 5
 

@@ -6,13 +6,9 @@ import os
 from datetime import datetime
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sweepline.contract.text import printable
 from sweepline.errors import RecordError
-
-if TYPE_CHECKING:
-    pass
 
 
 class LogFile:

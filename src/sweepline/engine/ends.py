@@ -38,11 +38,6 @@ class Ends:
         self.is_reading = False
 
     @property
-    def are_recorded(self) -> bool:
-        """Whether every end is in the books, or is held because the disk does not take it."""
-        return not self._sweep.book.has_uncommitted
-
-    @property
     def are_held(self) -> bool:
         """Whether ends wait for their output to be read, or for room on the disk."""
         return bool(self._held)
@@ -69,6 +64,7 @@ class Ends:
     def record(self) -> None:
         """Write down what has ended, as far as its output is read and the disk takes it."""
         self.is_reading = False
+        self._sweep.n_held = len(self._held)
         if self._held:
             self._sweep.folder.check_is_there()  # else their output would seem to be empty
         for end in list(self._held):

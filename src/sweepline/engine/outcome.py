@@ -7,6 +7,7 @@ import os
 import re
 import signal
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,15 @@ from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract import outofmemory
 from sweepline.contract.files import write_whole
 from sweepline.contract.metrics import format_history
-from sweepline.contract.runfolder import CONFIG_HASH, EFFECTIVE_CONFIG, EXIT_FILE, METRICS, OVERRIDES, read_start_line
+from sweepline.contract.runfolder import (
+    CONFIG_HASH,
+    EFFECTIVE_CONFIG,
+    EXIT_FILE,
+    METRICS,
+    OUTPUT_FOLDER,
+    OVERRIDES,
+    read_start_line,
+)
 from sweepline.contract.text import one_line
 from sweepline.contract.values import flatten, same_value
 from sweepline.contract.yamlfile import read_yaml
@@ -26,7 +35,8 @@ from sweepline.engine.metricreader import Measured, MetricReader
 from sweepline.engine.wandbfile import find_wandb_files, read_wandb_metrics
 from sweepline.errors import ConfigError, DiskFullError, record_error
 from sweepline.executors.base import Exit, StopReason
-from sweepline.programs.wandb import read_wandb_params
+from sweepline.programs.macros import expand_run_macros
+from sweepline.programs.wandb import is_wandb_form
 from sweepline.runs import UNSUCCESSFUL, Objective, RunOutcome, State
 
 OVERRIDE_NOT_APPLIED = "override not applied"
@@ -35,6 +45,7 @@ _LOG_LOST = "the run's log vanished while it ran: what it printed is lost"
 _SEARCH, _FOUND = "batch_size_config.optimize_batch_size", "batch_size_config.tuned_batch_size"
 
 
+_WANDB_FORM = b"wandb_version:"
 _TOLD_BY_EXIT = tuple({f.name for f in fields(RunOutcome)} & {f.name for f in fields(Exit)})
 
 
@@ -74,9 +85,7 @@ class OutcomeReader:
         """
         objective, is_own = self.objective, self.is_own
         measured = measured or self.follow(run_dir).finish()
-        remark = ""
-        if not measured.results or (objective is not None and objective.name not in measured.results):
-            remark = _add_wandb(measured, run_dir, self.working_dir, objective=objective, logged=self.logged)
+        remark = self._complete(measured, run_dir)
         _write_history(run_dir, measured)
         state, reason, error = _state_of(run_dir, ended)
         difference = find_difference(run_dir, asked, is_own=is_own) if asked is not None else None
@@ -101,6 +110,19 @@ class OutcomeReader:
             outcome = replace(outcome, state=State.INTERRUPTED, reason=_LOG_LOST, is_blameless=True, log_tail=())
         return blame_full_disk(outcome, objective) if ended.is_disk_full else outcome
 
+    def _complete(self, measured: Measured, run_dir: Path) -> str:
+        """Add what a run logged to W&B, where its output says too little; return what is worth saying of that."""
+        objective = self.objective
+        if measured.results and (objective is None or objective.name in measured.results):
+            return ""
+        return _add_wandb(measured, run_dir, self.working_dir, objective=objective, logged=self.logged)
+
+    def measure(self, run_dir: Path) -> Measured:
+        """Return what a run measured, from what is kept of it: its output, and W&B's own file."""
+        measured = self.follow(run_dir).finish()
+        self._complete(measured, run_dir)
+        return measured
+
     def read_kept(self, run_dir: Path, ended: Exit) -> RunOutcome:
         """Return what :meth:`read` does of an attempt that this process did not start."""
         return self.read(run_dir, ended, asked=read_asked(run_dir))
@@ -122,7 +144,9 @@ def reader_of(settings: SweepSettings) -> OutcomeReader:
 
 
 def discard_own_history(run_dir: Path) -> None:
-    """Remove ``metrics.csv`` where it was written after the run had ended: by :func:`read_outcome`, not the program."""
+    """Remove ``metrics.csv`` where it was written after the run had ended, not by the program, to be written anew."""
+    if _logs_to_wandb(run_dir):
+        return
     try:
         if (run_dir / METRICS).stat().st_mtime_ns >= (run_dir / EXIT_FILE).stat().st_mtime_ns:
             (run_dir / METRICS).unlink()
@@ -173,7 +197,7 @@ def _write_history(run_dir: Path, measured: Measured) -> None:
     if not measured.points or run_dir.is_symlink():  # nothing is written through a link
         return
     try:
-        if (run_dir / METRICS).exists() or (run_dir / OVERRIDES).exists():
+        if (run_dir / METRICS).exists() or _logs_to_wandb(run_dir):
             return
         write_whole(run_dir / METRICS, format_history(measured.points).encode(), is_durable=False)
     except OSError as error:
@@ -241,16 +265,31 @@ def has_effective_config(run_dir: Path) -> bool:
 
 
 def read_asked(run_dir: Path) -> Mapping[str, Any] | None:
-    """Return what a run was started with: our trainer's overrides by dotted name, another program's arguments."""
-    try:
+    """Return what a run was started with: our trainer's overrides by dotted name, another program's parameters."""
+    value = None
+    with suppress(ConfigError):
         value = read_yaml(run_dir / OVERRIDES).value
-    except ConfigError:
-        started = read_start_line(run_dir)
-        return None if started is None else started["params"]
-    if not isinstance(value, Mapping):
+    if isinstance(value, Mapping) and not is_wandb_form(value):
+        return value
+    started = read_start_line(run_dir) or {}
+    params = started.get("params")
+    if not isinstance(params, Mapping):
         return None
-    of_wandb = read_wandb_params(value)
-    return value if of_wandb is None else of_wandb
+    own = {
+        "run_dir": str(run_dir / OUTPUT_FOLDER),
+        "run_id": str(started.get("run")),
+        "run_name": str(started.get("name")),
+    }
+    return {name: expand_run_macros(value, own) for name, value in params.items()}
+
+
+def _logs_to_wandb(run_dir: Path) -> bool:
+    """Whether the run may have taken its parameters from W&B's file, and so keeps its history in W&B's own."""
+    try:
+        with (run_dir / OVERRIDES).open("rb") as file:
+            return file.read(len(_WANDB_FORM)) == _WANDB_FORM
+    except OSError:
+        return False
 
 
 def find_difference(run_dir: Path, asked: Mapping[str, Any], *, is_own: bool = True) -> str | None:

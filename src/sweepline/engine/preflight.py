@@ -29,6 +29,8 @@ def check_with_trainer(settings: SweepSettings, plan: Plan, environ: Mapping[str
     command = settings.command
     if not isinstance(command, NativeCommand) or not command.is_own_trainer:
         return
+    if not plan.is_enumerable:  # to look at its runs would be to ask for them
+        return
     first, *others = [
         command.build(run.params, run.seed, device="cpu", run_dir=settings.sweep_dir) for run in _telling_runs(plan)
     ]

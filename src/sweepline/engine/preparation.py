@@ -65,7 +65,8 @@ def prepare_sweep(
     is_read_here = is_dry or (settings.needs_limit and options.count is not None)
     records = fold(read_events(folder.journal)) if is_read_here and not options.fresh else {}
     plan = Plan(_bounded(settings, settings.space, options.count, records), sampler=sampler)
-    is_part = settings.space is not settings.whole
+    space, all_of_it = settings.space, settings.whole
+    is_part = space.parameters is not all_of_it.parameters or space.seeds != all_of_it.seeds
     whole = Plan(_bounded(settings, settings.whole, options.count, records)) if is_part and sampler is None else plan
     tasks = TaskBuilder(
         settings=settings,

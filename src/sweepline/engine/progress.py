@@ -116,6 +116,8 @@ class Progress:
         """Walk a slice of the plan for the total; return whether there is more to walk."""
         if self.n_total is not None:
             return False
+        if not self._plan.is_enumerable and self._plan.sampler.n_total is None:
+            return False  # only its end tells
         until = time.monotonic() + COUNT_SLICE_S
         for tally in self._counter:
             self._n_kept = tally.n_kept

@@ -120,5 +120,5 @@ def read_points(found: RecordedSweep, record: RunRecord) -> list[MetricPoint]:
     try:
         return read_history((run_dir / METRICS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        reader = OutcomeReader() if found.settings is None else reader_of(found.settings)
-        return reader.follow(run_dir).finish().points
+        settings = found.settings or _load_frozen(found.folder)
+        return (OutcomeReader() if settings is None else reader_of(settings)).measure(run_dir).points

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 
 from sweepline.programs.sourcecode import SourceCode, changed_files, describe_change
 from sweepline.recording.events import RunRecord
+from sweepline.runs import State
 
 
 def describe_edit(records: Mapping[str, RunRecord], planned: Set[str]) -> str:
@@ -26,11 +27,13 @@ def describe_resume(records: Mapping[str, RunRecord], planned: Set[str] | None, 
     n_new = len(planned) - len(kept)
     n_finished = sum(record.has_result for record in kept)
     n_open = sum(record.goes_on for record in kept)
-    n_failed = len(kept) - n_finished - n_open
+    n_pruned = sum(record.state == State.PRUNED for record in kept)
+    n_failed = len(kept) - n_finished - n_pruned - n_open
     n_again = n_failed if retry_failed else 0
     hint = "" if retry_failed else " (--retry-failed runs them again)"
     failed = f", {n_failed} failed{hint}" if n_failed else ""
-    yield f"resuming: {n_finished} finished, {n_open} interrupted{failed}, {n_new + n_open + n_again} to do"
+    pruned = f", {n_pruned} pruned" if n_pruned else ""
+    yield f"resuming: {n_finished} finished{pruned}, {n_open} interrupted{failed}, {n_new + n_open + n_again} to do"
 
 
 def describe_code(

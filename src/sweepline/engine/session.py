@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sweepline.analysis.ranking import rank_configs
+from sweepline.analysis.ranking import RankedConfig, rank_configs
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract.text import display_path
 from sweepline.engine.backlog import Backlog
+from sweepline.engine.bestfile import write_best
 from sweepline.engine.diskpause import DiskPause
 from sweepline.engine.failureguard import FailureGuard
 from sweepline.engine.loop import Loop
@@ -32,12 +34,12 @@ from sweepline.engine.tasks import TaskBuilder, source_of
 from sweepline.errors import ConfigError, ExecutorUnavailableError
 from sweepline.executors.base import Executor
 from sweepline.executors.local.admission import GpuAdmission, build_admission
-from sweepline.executors.local.executor import LocalExecutor, WarmStart, check_available
+from sweepline.executors.local.executor import LocalExecutor, check_available
 from sweepline.executors.local.slots import Slots
 from sweepline.programs.location import missing_program
 from sweepline.recording.book import RecordBook
 from sweepline.recording.events import RunRecord
-from sweepline.recording.folders import SweepFolder
+from sweepline.recording.folders import BEST, SweepFolder
 from sweepline.runs import SETTLED
 from sweepline.space.plan import Plan, count_all
 
@@ -66,12 +68,18 @@ class SweepResult:
         return self.folder.path
 
     @property
-    def best(self) -> Mapping[str, Any] | None:
-        """The parameters of the best configuration, mean over seeds; None without an objective or a result."""
+    def best_config(self) -> RankedConfig | None:
+        """The best configuration, mean over seeds; None without an objective or a number for it."""
         objective = self.settings.objective
         ranked = rank_configs([record for record in self.records if record.belongs], objective)
-        has_any = bool(ranked) and objective is not None and objective.name in ranked[0].means
-        return dict(ranked[0].params) if has_any else None
+        has_any = ranked and objective is not None and math.isfinite(ranked[0].means.get(objective.name, math.nan))
+        return ranked[0] if has_any else None
+
+    @property
+    def best(self) -> Mapping[str, Any] | None:
+        """The parameters of the best configuration."""
+        best = self.best_config
+        return None if best is None else dict(best.params)
 
     @property
     def is_complete(self) -> bool:
@@ -104,7 +112,7 @@ def run_sweep(
     if executor is None:
         check_available()
     _check_descriptors(prepared.slots)
-    with _held(prepared) as admission:
+    with _held(prepared) as admission, ExitStack() as resources:
         token = secrets.token_hex(8)
         doubt = folder.lock(take_over=prepared.options.take_over)
         folder.keeper_lock.take(token, say=observer.note)
@@ -114,18 +122,27 @@ def run_sweep(
         for note in [*([doubt] if doubt else []), *prepared.notes]:
             observer.note(note)
         tasks, old_plan = _archive(prepared, observer.note)
-        requests = StopRequests() if requests is None else requests
-        executor = executor or _local_executor(folder, token, requests, admission, owns_process=owns_process)
+        if requests is None:
+            requests = StopRequests()
+            resources.callback(requests.close)
+        own = None
+        if executor is None:
+            own = _local_executor(folder, token, requests, admission, owns_process=owns_process)
+            own.warm = plan_warm_start(settings, prepared.options.start or settings.start)
+        executor = own or executor
+        assert executor is not None
+        resources.callback(executor.close)
         state = _compose(prepared, tasks, observer=observer, requests=requests, admission=admission, executor=executor)
+        resources.callback(state.book.close, is_sound=False)
         loop = Loop(state)
         for survivor in _take_stock(state, prepared.whole, old_plan):
             loop.starts.adopt(survivor)
-        if isinstance(executor, LocalExecutor):
-            executor.warm = _plan_warm_start(prepared, has_to_do=loop.starts.has_to_do)
+        if own is not None and not loop.starts.has_to_do(_n_worth_warming(prepared)):
+            own.warm = None
         _begin(state)
         with requests:
             loop.run()
-        return SweepResult(
+        result = SweepResult(
             settings=settings,
             folder=folder,
             csv_path=state.book.table.path,
@@ -133,6 +150,8 @@ def run_sweep(
             started=state.started_records,
             signal=requests.first,
         )
+        _write_best(result, observer.note)
+        return result
 
 
 @contextmanager
@@ -228,12 +247,21 @@ def _local_executor(
     )
 
 
-def _plan_warm_start(prepared: PreparedSweep, *, has_to_do: Callable[[int], bool]) -> WarmStart | None:
-    """Return how runs start warm, where that is asked for or there are enough of them."""
-    mode = prepared.options.start or prepared.settings.start
-    warm = plan_warm_start(prepared.settings, mode)
-    n_worth_it = RUNS_WORTH_WARMING * prepared.slots.n_max if mode == "auto" else 1
-    return warm if warm is not None and has_to_do(n_worth_it) else None
+def _n_worth_warming(prepared: PreparedSweep) -> int:
+    """Return how many runs there must be for a warm start: one where it is asked for."""
+    is_auto = (prepared.options.start or prepared.settings.start) == "auto"
+    return RUNS_WORTH_WARMING * prepared.slots.n_max if is_auto else 1
+
+
+def _write_best(result: SweepResult, say: Say) -> None:
+    """Write ``best.yaml`` while the folder is held."""
+    best, objective = result.best_config, result.settings.objective
+    if best is None or objective is None:
+        return
+    try:
+        write_best(result.folder.path / BEST, best, objective)
+    except OSError as error:
+        say(f"{BEST} could not be written: {error.strerror}")
 
 
 def _take_stock(state: SweepState, whole: Plan, old_plan: Mapping[str, Any] | None) -> list[Survivor]:

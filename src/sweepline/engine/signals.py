@@ -1,4 +1,4 @@
-"""Requests to stop or to drain a sweep, by signals or by a program, and a descriptor that ends the loop's waiting."""
+"""Requests to stop or drain a sweep, by signals or by a program, and a descriptor that ends the loop's waiting."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class StopRequests:
     def request(self, number: int = signal.SIGINT) -> None:
         """Ask for a stop, as the signal ``number`` would; from any thread."""
         self._count(number)
-        with suppress(BlockingIOError):
+        with suppress(OSError):  # full, which wakes as well; or closed, as the sweep has ended
             self._writing.send(b"\0")
 
     def note_elsewhere(self, number: int) -> None:
@@ -93,6 +93,13 @@ class StopRequests:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Leave it open: whoever made it may still ask."""
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptors; nobody has to."""
         self._reading.close()
         self._writing.close()
 
@@ -120,7 +127,7 @@ class StopSignals(StopRequests):
         for number, handler in self._previous.items():
             is_ignored = self.is_final and number == signal.SIGINT and self.first is not None
             signal.signal(number, signal.SIG_IGN if is_ignored else handler)
-        super().__exit__(kind, error, trace)
+        self.close()
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self._count(number)

@@ -9,12 +9,12 @@ from sweepline.engine.outcome import read_asked
 from sweepline.engine.progress import ActiveRun
 from sweepline.engine.recovery import Survivor, start_fields
 from sweepline.engine.state import SweepState
-from sweepline.errors import RecordError, record_error
+from sweepline.errors import ExecutorUnavailableError, RecordError, record_error
 from sweepline.executors.base import StopReason
 from sweepline.executors.local.slots import Slot
 from sweepline.programs.sourcecode import changed_files
 from sweepline.recording.events import EXTRA, IN_SWEEP, RunRecord
-from sweepline.runs import SETTLED, Run, State
+from sweepline.runs import SETTLED, Run, RunOutcome, State
 
 MAX_REPEATED = 100  # proposals of known combinations in a row, after which a sampler is taken to have no other
 
@@ -92,11 +92,18 @@ class Starts:
         start = start_fields(run, attempt=attempt, device=slot.device, code=code, in_sweep=in_sweep)
         task = sweep.tasks.prepare(sized, slot, run_dir, attempt=attempt, n_tries=n_tries, start=start)
         sweep.book.start(start)  # first the journal, then the process: a run that nobody knows of would be lost
+        try:
+            handle = sweep.executor.submit(task)
+        except ExecutorUnavailableError as error:
+            end = RunOutcome(state=State.INTERRUPTED, reason=str(error), is_blameless=True)
+            sweep.book.end(run.run_id, attempt, end)
+            sweep.slots.give_back(slot)
+            raise
         active = ActiveRun(
             run=run,
             attempt=attempt,
             slot=slot,
-            handle=sweep.executor.submit(task),
+            handle=handle,
             run_dir=run_dir,
             tail=sweep.reader.follow(run_dir),
             asked=sweep.tasks.asked(sweep.tasks.expand(sized), slot),

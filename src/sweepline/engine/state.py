@@ -29,7 +29,7 @@ from sweepline.space.plan import Plan
 class SweepOptions:
     """What is asked of one start, beside what the sweep file says; None: as the file says.
 
-    ``count`` bounds how many runs are started, ``n_max_failures`` after how many failures nothing more is launched.
+    ``count`` bounds how many runs are started, ``max_failures`` after how many failures nothing more is launched.
     """
 
     devices: str | None = None

@@ -209,7 +209,7 @@ class TaskBuilder:
         if steps is None:
             return self._format(self._argv(expanded, slot, variables, reveal=False), variables)
         variables.pop(PARAMS_PATH, None)
-        if any(str(run_dir / OVERRIDES) in step for step in steps):
+        if any(shlex.quote(str(run_dir / OVERRIDES)) in step for step in steps):
             variables[PARAMS_PATH] = str(run_dir / OVERRIDES)
         folder = run_dir / OUTPUT_FOLDER if self._names_run_dir(run) else run_dir
         line = self._format(self._argv(expanded, slot, variables, reveal=False), variables)
@@ -237,7 +237,7 @@ class TaskBuilder:
             run_id=run.run_id,
             attempt=attempt,
             argv=argv,
-            environ={**self.inherited, **variables},
+            environ={**{name: v for name, v in self.inherited.items() if name != PARAMS_PATH}, **variables},
             working_dir=command.working_dir,
             run_dir=run_dir,
             timeout_s=settings.timeout_s,

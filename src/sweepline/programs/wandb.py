@@ -92,9 +92,6 @@ def write_wandb_params(run_dir: Path, arguments: Mapping[str, Any]) -> dict[str,
     return {PARAMS_PATH: str(path)}
 
 
-def read_wandb_params(document: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Undo :func:`wandb_params`; None where the document is something else."""
-    if "wandb_version" not in document:
-        return None
-    items = {name: item for name, item in document.items() if name != "wandb_version"}
-    return {name: item["value"] for name, item in items.items() if isinstance(item, Mapping) and "value" in item}
+def is_wandb_form(document: Mapping[str, Any]) -> bool:
+    """Whether a document is what :func:`wandb_params` returns."""
+    return "wandb_version" in document

@@ -163,7 +163,10 @@ class RecordBook:
 
     def close(self, *, is_sound: bool = True) -> None:
         """Make everything durable and close the files; after a fault of the disk only close them."""
-        if is_sound:
-            self.journal.sync()
-            self.table.close()
-        self.journal.close()
+        try:
+            if is_sound:
+                self.journal.sync()
+                self.table.close()
+        finally:
+            self.table.abandon()
+            self.journal.close()

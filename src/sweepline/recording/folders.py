@@ -22,7 +22,6 @@ FROZEN = "sweep.yaml"
 BEST = "best.yaml"
 ENVIRONMENT = "environment.json"
 ARCHIVE = "archive"
-"""The folder of a run that is for its program alone."""
 
 _UNFINISHED = ".unfinished"
 

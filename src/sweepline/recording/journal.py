@@ -139,8 +139,10 @@ class Journal:
             raise RecordError(f"{self.path}: cannot be made durable: {error.strerror}") from None
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._fd)
+        """Close the file, once."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 def _open_locked(path: Path) -> int:

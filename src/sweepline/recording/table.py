@@ -221,6 +221,10 @@ class RunTable:
     def close(self) -> None:
         """Write what waits and close the file."""
         self.flush(is_last=True)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close the file as it is."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None

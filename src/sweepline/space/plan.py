@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,6 +62,8 @@ class Plan:
     def __init__(self, space: SearchSpace, *, sampler: Sampler | None = None) -> None:
         self.space = space
         self.sampler = build_sampler(space) if sampler is None else sampler
+        self._n_proposed = 0
+        self._left: deque[Run] = deque()  # of the combination that a sampler that learns proposed last
 
     @property
     def is_enumerable(self) -> bool:
@@ -82,33 +85,57 @@ class Plan:
         self.sampler.tell(params, outcome)
 
     def combinations(self, tally: Tally) -> Iterator[Mapping[str, Any]]:
-        """Yield the parameter values of each kept combination, in the file's order of names."""
+        """Yield the parameter values of each kept combination, in the file's order of names.
+
+        A sampler that learns goes on where it was: what it has proposed is not proposed again.
+        """
         sampler = self.sampler
-        proposed = sampler.walk(tally) if isinstance(sampler, EnumeratedSampler) else iter(sampler.ask, None)
-        for params in itertools.islice(proposed, self.space.limit):
+        if isinstance(sampler, EnumeratedSampler):
+            proposed: Iterator[Params] = itertools.islice(sampler.walk(tally), self.space.limit)
+        else:
+            proposed = iter(self._ask, None)
+        for params in proposed:
             yield {name: params[name] for name in self.space.parameters}
 
+    def _ask(self) -> Params | None:
+        """Ask a sampler that learns, as often as the space's limit allows."""
+        if self.space.limit is not None and self._n_proposed >= self.space.limit:
+            return None
+        params = self.sampler.ask()
+        self._n_proposed += params is not None
+        return params
+
     def runs(self) -> Iterator[Run]:
-        """Yield the runs: every combination with every seed."""
+        """Yield the runs: every combination with every seed. A sampler that learns goes on where it was."""
+        if self.is_enumerable:
+            index = itertools.count()
+            for params in self.combinations(Tally()):
+                yield from self._runs_of(params, index)
+            return
+        while True:
+            if not self._left:
+                proposed = next(self.combinations(Tally()), None)
+                if proposed is None:
+                    return
+                self._left.extend(self._runs_of(proposed, itertools.count(self._n_proposed - 1)))
+            yield self._left.popleft()
+
+    def _runs_of(self, params: Params, index: Iterator[int]) -> Iterator[Run]:
         space = self.space
         identity = hashlib.sha256(space.identity.encode()).hexdigest()[:8]
-        index = 0
         named_by = [name for name in (space.swept if space.named_by is None else space.named_by) if name != "seed"]
-        for params in self.combinations(Tally()):
-            own_seed = params.get("seed")
-            has_own = "seed" in space.parameters
-            for seed in (own_seed,) if has_own else space.seeds:
-                run_seed = seed if isinstance(seed, int) and not isinstance(seed, bool) else None
-                shown = None if has_own and "seed" not in space.swept else run_seed
-                yield Run(
-                    run_id=run_id_of(params, run_seed, space.identity),
-                    name=run_name_of(params, named_by, shown),
-                    params=params,
-                    seed=run_seed,
-                    index=index,
-                    identity=identity,
-                )
-                index += 1
+        own_seed, has_own = params.get("seed"), "seed" in space.parameters
+        for seed in (own_seed,) if has_own else space.seeds:
+            run_seed = seed if isinstance(seed, int) and not isinstance(seed, bool) else None
+            shown = None if has_own and "seed" not in space.swept else run_seed
+            yield Run(
+                run_id=run_id_of(params, run_seed, space.identity),
+                name=run_name_of(params, named_by, shown),
+                params=params,
+                seed=run_seed,
+                index=next(index),
+                identity=identity,
+            )
 
     def count(self) -> Iterator[Tally]:
         """Walk the combinations without making runs, yielding the tally as it grows; its last value is final.

@@ -72,6 +72,12 @@ class Leases:
         """End a lease."""
         fcntl.flock(self._fds[name], fcntl.LOCK_UN)
 
+    def close(self) -> None:
+        """Close the lock files; a keeper that still lives holds what it must."""
+        for fd in self._fds.values():
+            os.close(fd)
+        self._fds = {}
+
     def holder_of(self, name: str) -> str:
         """Return who wrote itself into the lock file last."""
         return os.pread(self._fds[name], 300, 0).decode("utf-8", "replace").strip() or "another sweep"
@@ -154,7 +160,8 @@ class GpuAdmission:
                 self._sensor = None
 
     def close(self) -> None:
-        """End the process that asks the driver."""
+        """End the process that asks the driver, and all leases."""
+        self.leases.close()
         if self._sensor is not None:
             self._sensor.close()
 

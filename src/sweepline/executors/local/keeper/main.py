@@ -249,6 +249,7 @@ class Keeper:
             )
         except (StartError, OSError, ValueError) as error:
             if logs is not None:
+                logs.drop_empty()
                 logs.close()
             self._note_fault(message, error, n_tries=n_tries)
             return
@@ -293,6 +294,7 @@ class Keeper:
             run.note_started()
         else:
             del self.runs[run.key], self._by_pid[run.pid]
+            run.logs.drop_empty()
             run.logs.close()
             os.waitpid(run.pid, 0)
             if run.stopped is not None:
