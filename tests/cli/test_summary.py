@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from sweepline.analysis.ranking import RankedConfig, rank_configs
-from sweepline.cli.summary import build_summary, write_best
+from sweepline.cli.summary import build_summary
+from sweepline.engine.bestfile import write_best
 from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective, State
 from tests.fakes import recorded

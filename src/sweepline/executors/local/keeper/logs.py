@@ -43,7 +43,7 @@ class RunLogs:
         for name, fd in zip((STDOUT, STDERR), self.fds, strict=True):
             path = os.path.join(self.run_dir, name)
             try:
-                if os.fstat(fd).st_size and not _is_at(path, fd):
+                if not _is_at(path, fd):
                     _copy_to(path, fd)
             except OSError:  # no room, no folder, no permission
                 is_lost = True
