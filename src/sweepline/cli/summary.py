@@ -27,10 +27,9 @@ def print_summary(result: SweepResult, log_path: Path, *, write_line: Callable[[
     """Print the summary and append it to the sweep's log."""
     settings, records, folder = result.settings, result.records, result.folder
     belonging = [record for record in records if record.belongs]
-    ranked = rank_configs(belonging, settings.objective)
     lines = build_summary(
         belonging,
-        ranked=ranked,
+        ranked=result.ranked,
         objective=settings.objective,
         logged=settings.logged_metrics,
         swept=settings.whole.swept,

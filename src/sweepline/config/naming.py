@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweepline.contract.configfile import CONFIG_FOLDER
+from sweepline.contract.configfile import CONFIG_FOLDER, experiment_dir
 from sweepline.contract.text import display_path
 from sweepline.contract.yamlfile import read_yaml
 from sweepline.errors import ConfigError
@@ -31,7 +31,7 @@ def find_experiment_dir(path: Path, program: str, items: Sequence[str]) -> Path:
     """
     own = path.parent
     if own.name == CONFIG_FOLDER:
-        return own.parent
+        return experiment_dir(path)
     folders = [own]
     while folders[-1].name in CONFIG_FOLDERS and not (folders[-1] / OUTPUTS).is_dir():
         folders.append(folders[-1].parent)

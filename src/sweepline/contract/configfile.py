@@ -11,7 +11,7 @@ from sweepline.errors import ConfigError
 
 BASE_KEY = "base"
 CONFIG_FOLDER = "cfg"
-MAX_BASES = 20
+MAX_BASES = 20  # a longer chain is a mistake
 
 
 def experiment_dir(path: Path) -> Path:

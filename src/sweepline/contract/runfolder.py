@@ -34,20 +34,20 @@ BATCH_SIZE_STATE = "batch_size.json"
 
 KEPT_ACROSS_ATTEMPTS = (CHECKPOINTS, ATTEMPTS, BATCH_SIZE_STATE)
 
-_START = "# run "
+START_MARK = "# run "
 
 
 def format_start(fields: Mapping[str, Any]) -> str:
     """Return the last line of a run's ``command.txt``, a comment: how its latest attempt was started."""
-    return f"{_START}{json.dumps(fields)}\n"
+    return f"{START_MARK}{json.dumps(fields)}\n"
 
 
 def read_start_line(run_dir: Path) -> dict[str, Any] | None:
     """Undo :func:`format_start`; None where no attempt was started, or an older version has started it."""
     try:
         with (run_dir / COMMAND).open(encoding="utf-8", errors="surrogateescape") as file:
-            lines = [line for line in file if line.startswith(_START)]
-        found = json.loads(lines[-1].removeprefix(_START)) if lines else None
+            lines = [line for line in file if line.startswith(START_MARK)]
+        found = json.loads(lines[-1].removeprefix(START_MARK)) if lines else None
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sweepline.contract.runfolder import ATTEMPTS, EXIT_FILE, OVERRIDES, read_start_line
+from sweepline.contract.runfolder import ATTEMPTS, EXIT_FILE, OVERRIDES, START_MARK, read_start_line
 from sweepline.contract.yamlfile import read_yaml
 from sweepline.engine.outcome import OutcomeReader, discard_own_history
 from sweepline.errors import ConfigError
@@ -22,8 +22,6 @@ from sweepline.programs.wandb import RUN_ID as WANDB_RUN_ID
 from sweepline.recording.book import RecordBook
 from sweepline.recording.events import IN_SWEEP, RunRecord
 from sweepline.runs import Run, RunOutcome, State
-
-_OLDER_START = "# run "
 
 
 def start_fields(run: Run, *, attempt: int, device: str, code: str = "", in_sweep: str = IN_SWEEP) -> dict[str, Any]:
@@ -73,9 +71,9 @@ def _read_older_start(run_dir: Path) -> dict[str, Any] | None:
     try:
         with (run_dir / OVERRIDES).open(encoding="utf-8", errors="surrogateescape") as file:
             first = file.readline()
-        if not first.startswith(_OLDER_START):
+        if not first.startswith(START_MARK):
             return None
-        fields: dict[str, Any] = json.loads(first.removeprefix(_OLDER_START))
+        fields: dict[str, Any] = json.loads(first.removeprefix(START_MARK))
         values = (read_yaml(run_dir / OVERRIDES).value or {}) | fields.pop("unexpanded", {})
         return fields | {"params": {name: values[name] for name in fields["params"]}}
     except (OSError, ConfigError, ValueError, KeyError, TypeError):

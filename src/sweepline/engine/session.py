@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import resource
 import secrets
@@ -67,11 +68,15 @@ class SweepResult:
         """The folder of everything that the sweep wrote."""
         return self.folder.path
 
+    @functools.cached_property
+    def ranked(self) -> Sequence[RankedConfig]:
+        """The configurations of the sweep that finished, mean over seeds, best first."""
+        return rank_configs([record for record in self.records if record.belongs], self.settings.objective)
+
     @property
     def best_config(self) -> RankedConfig | None:
-        """The best configuration, mean over seeds; None without an objective or a number for it."""
-        objective = self.settings.objective
-        ranked = rank_configs([record for record in self.records if record.belongs], objective)
+        """The best configuration; None without an objective or a number for it."""
+        objective, ranked = self.settings.objective, self.ranked
         has_any = ranked and objective is not None and math.isfinite(ranked[0].means.get(objective.name, math.nan))
         return ranked[0] if has_any else None
 

@@ -132,7 +132,7 @@ class TaskBuilder:
     @functools.cached_property
     def uses_wandb(self) -> bool:
         """Whether the program may ask W&B for its parameters."""
-        return self.settings.command.may_ask_wandb(is_mentioned=source_of(self.settings).mentions(b"wandb"))
+        return self.settings.command.may_ask_wandb(lambda: source_of(self.settings).mentions(b"wandb"))
 
     def describe_environment(self, slots: Sequence[Slot]) -> dict[str, Any]:
         """Return what is the same for all runs: variables that are set, with values, and names of those inherited.

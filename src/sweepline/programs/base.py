@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from sweepline.programs.wandb import WandbSettings
 from sweepline.runs import Params
 
-_NOTHING: Mapping[str, str] = {}
+NOTHING: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class Command(ABC):
         *,
         device: str,
         run_dir: Path,
-        of_run: Mapping[str, str] = _NOTHING,
+        of_run: Mapping[str, str] = NOTHING,
         reveal: bool = True,
     ) -> list[str]:
         """Return the argument list of one run.
@@ -90,9 +90,9 @@ class Command(ABC):
         """Whether a run may listen on a port, and is offered one of its own."""
         return True
 
-    def may_ask_wandb(self, *, is_mentioned: bool) -> bool:
-        """Whether a run may take its parameters from W&B's file; ``is_mentioned``: its text names W&B."""
-        return is_mentioned
+    def may_ask_wandb(self, is_mentioned: Callable[[], bool]) -> bool:
+        """Whether a run may take its parameters from W&B's file; ``is_mentioned`` looks whether its text names W&B."""
+        return is_mentioned()
 
     def wandb_variables(self, settings: WandbSettings | None, inherited: Mapping[str, str]) -> dict[str, str]:
         """Return how W&B is told whether to go online, where the program does not decide that itself."""

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from sweepline.contract.runfolder import ARGS_JSON, OVERRIDES
 from sweepline.programs.arguments import WANDB, WRITERS, ArgumentStyle, choose_writers
-from sweepline.programs.base import Command
+from sweepline.programs.base import NOTHING, Command
 from sweepline.programs.macros import Macros, names_run_dir
 from sweepline.programs.wandb import WandbSettings, wandb_mode, wandb_params
 from sweepline.runs import Params
 
 ENV = "/usr/bin/env"
 DEFAULT_COMMAND = ("${interpreter}", "${program}", "${args}")
-_NOTHING: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +47,7 @@ class ProgramCommand(Command):
         *,
         device: str,
         run_dir: Path,
-        of_run: Mapping[str, str] = _NOTHING,
+        of_run: Mapping[str, str] = NOTHING,
         reveal: bool = True,
     ) -> list[str]:
         """Return the words with their macros expanded."""
@@ -95,9 +94,10 @@ class ProgramCommand(Command):
         """Whether it does."""
         return names_run_dir(list(self.words))
 
-    def may_ask_wandb(self, *, is_mentioned: bool) -> bool:
+    def may_ask_wandb(self, is_mentioned: Callable[[], bool]) -> bool:
         """Whether it has no other way, or names W&B."""
-        return is_mentioned or not self.passes_arguments or any("wandb" in item.lower() for item in self.words)
+        is_named = any("wandb" in item.lower() for item in self.words)
+        return is_named or not self.passes_arguments or is_mentioned()
 
     def wandb_variables(self, settings: WandbSettings | None, inherited: Mapping[str, str]) -> dict[str, str]:
         """Return the mode that the sweep file names, or offline without a key."""

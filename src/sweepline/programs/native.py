@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from sweepline.contract.runfolder import OVERRIDES
 from sweepline.contract.values import format_value
-from sweepline.programs.base import Command
+from sweepline.programs.base import NOTHING, Command
 from sweepline.runs import Params
 
 NATIVE_PROGRAM = "train_single.py"
 _OWN_TRAINER_MARK = b"sweepline.training"
-_NOTHING: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +41,7 @@ class NativeCommand(Command):
         *,
         device: str,
         run_dir: Path,
-        of_run: Mapping[str, str] = _NOTHING,
+        of_run: Mapping[str, str] = NOTHING,
         reveal: bool = True,
     ) -> list[str]:
         """Return our own interpreter, the program, its config file, and the overrides."""
@@ -66,7 +65,7 @@ class NativeCommand(Command):
         """It does not listen."""
         return False
 
-    def may_ask_wandb(self, *, is_mentioned: bool) -> bool:
+    def may_ask_wandb(self, is_mentioned: Callable[[], bool]) -> bool:
         """It does not."""
         return False
 

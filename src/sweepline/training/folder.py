@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from sweepline.contract import variables
+from sweepline.contract import configfile, variables
 from sweepline.contract.files import write_whole
 from sweepline.contract.runfolder import CONFIG_HASH, EFFECTIVE_CONFIG
 from sweepline.errors import ConfigError
@@ -43,8 +43,7 @@ _RECORDED = {
 
 def experiment_dir(config: Path | None) -> Path:
     """Return the config file's folder, or its parent when that folder is called ``cfg``."""
-    folder = config.parent if config is not None else Path.cwd()
-    return folder.parent if folder.name == "cfg" else folder
+    return configfile.experiment_dir(Path.cwd() / "config.yaml" if config is None else config)
 
 
 def make_run_dir(config: TrainConfig, outputs: Path) -> Path:

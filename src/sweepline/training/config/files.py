@@ -6,13 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sweepline.contract.text import display_path
+from sweepline.contract.configfile import BASE_KEY, read_chain
 from sweepline.contract.values import flatten
-from sweepline.contract.yamlfile import read_yaml
 from sweepline.errors import ConfigError
 
-BASE_KEY = "base"
-MAX_BASES = 20  # a longer chain is a mistake
 # What became of a run, in the config that it has written: the sizes that trained.
 RUN_SIZE, STEP_SIZE = "_run_batch_size", "_effective_step_size"
 
@@ -26,27 +23,16 @@ def read_with_bases(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         ConfigError: a file cannot be read, gives a key twice, or inherits from itself.
     """
     layers: list[tuple[str, dict[str, Any]]] = []
-    seen: list[Path] = []
-    current: Path | None = path
-    while current is not None:
-        resolved = current.resolve()
-        if resolved in seen or len(seen) >= MAX_BASES:
-            raise ConfigError(f"{display_path(path)}: base: inherits from itself through {display_path(current)}")
-        seen.append(resolved)
-        document = read_yaml(current)
+    for _, document in read_chain(path):
         value = {} if document.value is None else document.value
         if not isinstance(value, dict):
             raise ConfigError(f"{document.path}:1: a config is a mapping of keys, got {type(value).__name__}")
         twice = [f"{document.path}:{line}: {_dotted(key)} is given twice" for key, line in document.duplicates]
-        base = value.pop(BASE_KEY, None)
-        if base is not None and not isinstance(base, str):
-            raise ConfigError(f"{document.where((BASE_KEY,))}: base must be a file name, got {base!r}")
-        nested, given_twice = _nested(value)
+        nested, given_twice = _nested({name: item for name, item in value.items() if name != BASE_KEY})
         twice += [f"{document.path}: {key} is given twice" for key in given_twice]
         if twice:
             raise ConfigError(*(f"{fault}; keep one of them" for fault in twice))
         layers.append((document.path, nested))
-        current = current.parent / base if base else None
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
     for label, layer in reversed(layers):
