@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sweepline.contract.runfolder import STDOUT
 from sweepline.engine.progress import ActiveRun, Progress
 from sweepline.executors.base import Attempt, Exit, StopReason, Task
+from sweepline.executors.local.keeper import exitfile
 from sweepline.recording.events import RunRecord
 from sweepline.runs import RunOutcome, State
 
@@ -26,32 +30,65 @@ def recorded(run_id: str, *, state: State = State.FINISHED, **fields: Any) -> Ru
 
 @dataclass
 class FakeRun:
-    """A run of a :class:`FakeExecutor`: it ends when that is waited for, or at once when it is cancelled."""
+    """A run of a :class:`FakeExecutor`, which has no process: it ends when that is waited for, as it was told.
+
+    ``on_sigterm`` is how it ends when it is asked to; None: it goes on until its grace is over.
+    """
 
     task: Task | None = None
+    ends: Exit | None = field(default_factory=lambda: Exit(exit_code=0))
+    on_sigterm: Exit | None = field(default_factory=lambda: Exit(signal=signal.SIGTERM))
     exit: Exit | None = None
+    stopped: StopReason | None = None
+    timeout_at: float = math.inf
+    kill_at: float = math.inf
 
     def poll(self) -> Exit | None:
-        """Return how it ended."""
+        """Return how it ended, or None."""
         return self.exit
 
     def cancel(self, reason: StopReason, *, now: bool = False) -> None:
-        """End it by a signal."""
-        self.exit = self.exit or Exit(signal=9 if now else 15, stopped=reason)
+        """Let it end by SIGTERM, or after its grace by SIGKILL."""
+        if self.exit is not None:
+            return
+        if self.stopped is None:
+            self.stopped = reason
+            self.timeout_at = math.inf
+            self.kill_at = time.monotonic() + (self.task.grace_s if self.task is not None else 0.0)
+            if self.on_sigterm is not None:
+                self._end(self.on_sigterm)
+        if now and self.exit is None:
+            self._end(Exit(signal=signal.SIGKILL))
 
     def release(self) -> None:
         """Nothing is held."""
 
+    def advance(self) -> None:
+        """End it where its end, its time limit or its grace has come."""
+        if self.exit is None and self.ends is not None:
+            self._end(self.ends)
+        if time.monotonic() >= self.timeout_at:
+            self.cancel(StopReason.TIMEOUT)
+        if self.exit is None and time.monotonic() >= self.kill_at:
+            self._end(Exit(signal=signal.SIGKILL))
+
+    def _end(self, ended: Exit) -> None:
+        self.exit = replace(ended, stopped=self.stopped or ended.stopped)
+        if self.task is not None and ended.not_started is None:
+            told = {name: getattr(self.exit, name) for name in ("exit_code", "signal", "duration_s", "max_rss_kib")}
+            exitfile.write(str(self.task.run_dir), {"attempt": self.task.attempt, "stopped": self.exit.stopped} | told)
+
 
 @dataclass
 class FakeExecutor:
-    """A place without processes. Each run prints what ``prints`` returns for it, and ends as ``ends`` says.
+    """A place without processes. Each run prints what ``prints`` returns for it, and ends as ``ends`` says, or is held.
 
     ``survivors`` are the runs that outlived an earlier orchestrator, by id.
     """
 
     prints: Callable[[Task], str] = lambda _: ""
-    ends: Callable[[Task], Exit] = lambda _: Exit(exit_code=0)
+    ends: Callable[[Task], Exit | None] = lambda _: Exit(exit_code=0)
+    on_sigterm: Callable[[Task], Exit | None] = lambda _: Exit(signal=signal.SIGTERM)
     survivors: Mapping[str, FakeRun] = field(default_factory=dict)
     ended_by: int | None = None
     saved_s: float = 0.0
@@ -61,10 +98,15 @@ class FakeExecutor:
     _runs: list[FakeRun] = field(default_factory=list)
 
     def submit(self, task: Task) -> FakeRun:
-        """Take a run."""
+        """Take a run, and print what it prints."""
         self.submitted.append(task)
-        self._runs.append(FakeRun(task))
-        return self._runs[-1]
+        run = FakeRun(task, self.ends(task), self.on_sigterm(task))
+        if task.timeout_s is not None:
+            run.timeout_at = time.monotonic() + task.timeout_s
+        if run.ends is None or run.ends.not_started is None:
+            (task.run_dir / STDOUT).write_text(self.prints(task))
+        self._runs.append(run)
+        return run
 
     def recover(self, attempts: Sequence[Attempt]) -> Mapping[str, FakeRun]:
         """Return the survivors among the attempts; they end when they are waited for too."""
@@ -73,19 +115,24 @@ class FakeExecutor:
         return found
 
     def wait(self, timeout_s: float | None) -> None:
-        """Let every run end."""
-        for run in self._runs:
-            if run.exit is None:
-                if run.task is not None:
-                    (run.task.run_dir / STDOUT).write_text(self.prints(run.task))
-                run.exit = self.ends(run.task) if run.task is not None else Exit(exit_code=0)
+        """Let every run end that is not held; where none does, sleep until one may."""
+        held = [run for run in self._runs if run.exit is None]
+        for run in held:
+            run.advance()
+        if held and all(run.exit is None for run in held):
+            until = min(min(run.timeout_at, run.kill_at) for run in held) - time.monotonic()
+            time.sleep(max(0.0, min(until, math.inf if timeout_s is None else timeout_s)))
+            for run in held:
+                run.advance()
 
     def take_notes(self) -> Sequence[str]:
         """Return nothing: there is nothing to say."""
         return ()
 
     def close(self) -> None:
-        """Say so."""
+        """End whatever is held."""
+        for run in self._runs:
+            run.cancel(StopReason.INTERRUPTED, now=True)
         self.is_closed = True
 
 

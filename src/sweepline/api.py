@@ -26,7 +26,7 @@ from sweepline.engine.state import SweepOptions
 from sweepline.errors import ConfigError, RecordError
 from sweepline.executors.base import Executor
 from sweepline.recording.cells import read_cell, read_rows
-from sweepline.recording.table import tabulate
+from sweepline.recording.columns import tabulate
 
 if TYPE_CHECKING:
     import pandas as pd

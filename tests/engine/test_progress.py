@@ -11,7 +11,7 @@ from sweepline.engine import progress as progress_module
 from sweepline.engine.progress import Progress
 from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective, State
-from sweepline.space.constraints import parse_rule
+from sweepline.space.constraints import parse_constraint
 from sweepline.space.parameters import Categorical, Constant
 from sweepline.space.plan import Plan, SearchSpace
 from tests.conftest import Project
@@ -26,7 +26,7 @@ def plan_of(*rules: str, seeds: Sequence[int | None] = (None,), limit: int | Non
     return Plan(
         SearchSpace(
             parameters=PARAMETERS,
-            rules=[parse_rule(rule) for rule in rules],
+            constraints=[parse_constraint(rule) for rule in rules],
             seeds=seeds,
             limit=limit,
             method=method,

@@ -18,9 +18,10 @@ from sweepline.engine.outcome import OutcomeReader
 from sweepline.engine.recovery import recover, start_fields
 from sweepline.executors.local.executor import LocalExecutor
 from sweepline.recording.book import RecordBook
+from sweepline.recording.columns import FIXED_COLUMNS
 from sweepline.recording.events import RunRecord
 from sweepline.recording.folders import SweepFolder
-from sweepline.recording.table import LEADING, RunTable
+from sweepline.recording.table import RunTable
 from sweepline.runs import Run, RunOutcome, State
 from tests.fakes import recorded
 
@@ -95,7 +96,7 @@ def test_a_reserved_metric_finds_a_column_when_five_hundred_are_taken(tmp_path: 
 
 
 def test_the_file_can_be_read_before_the_first_row(table: RunTable) -> None:
-    assert list(pd.read_csv(table.path).columns) == [*LEADING, "lr", "loss"]
+    assert list(pd.read_csv(table.path).columns) == [*FIXED_COLUMNS, "lr", "loss"]
 
 
 def test_the_folder_of_the_file_is_made(tmp_path: Path) -> None:
@@ -292,7 +293,7 @@ def test_a_row_stays_as_the_run_ended_while_the_run_is_tried_again(tmp_path: Pat
 )
 def test_a_taken_name_gets_a_prefix(tmp_path: Path, params: list[str], metrics: list[str], columns: list[str]) -> None:
     made = RunTable(tmp_path / "runs.csv", sweep="toys", params=params, metrics=metrics)
-    assert made.header == [*LEADING, *columns]
+    assert made.header == [*FIXED_COLUMNS, *columns]
 
 
 @pytest.mark.parametrize(("params", "metrics"), [(["state", "param.state"], []), (["lr"], ["lr", "metric.lr"])])

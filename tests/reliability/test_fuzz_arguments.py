@@ -24,8 +24,9 @@ from sweepline.contract.values import format_value, parse_value, same_value
 from sweepline.executors.base import Exit, Task
 from sweepline.executors.local.executor import LocalExecutor
 from sweepline.programs.arguments import format_python
+from sweepline.recording.columns import FIXED_COLUMNS
 from sweepline.recording.events import RunRecord
-from sweepline.recording.table import LEADING, RunTable
+from sweepline.recording.table import RunTable
 from sweepline.runs import State
 from tests.conftest import DEADLINE_S, Project
 from tests.fakes import recorded
@@ -430,7 +431,7 @@ def check_row(row: dict[str, str], record: RunRecord) -> None:
         "exit_code": record.outcome and record.outcome.exit_code,
         "seed": record.seed,
     }
-    taken = set(LEADING)
+    taken = set(FIXED_COLUMNS)
     told = set(cells)
     for name, value in record.params.items():
         column = f"param.{name}" if name in taken else name

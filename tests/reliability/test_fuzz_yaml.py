@@ -583,7 +583,6 @@ def test_an_expression_that_does_more_than_compare_is_refused(text: str, home: P
     "text",
     [
         "x " + "* 99999999999 " * 140 + "> 1",
-        "x * 1e308 * 1e308 > 1",
         "x // 0 == 1",
         "x % 0 == 1",
         "x * 'a' == 'a'",
@@ -592,13 +591,18 @@ def test_an_expression_that_does_more_than_compare_is_refused(text: str, home: P
         "x in 5",
         "x < 'a'",
         "x < None",
-        "x == " + "9" * 1900,
     ],
 )
-def test_an_expression_that_can_hardly_be_computed_is_true_or_false_or_a_sentence(text: str) -> None:
-    found = attempt(parse_expression(text), {"x": 10**300})
+def test_an_expression_that_cannot_be_computed_is_refused_with_a_sentence(text: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"expression {text[:20]!r}"[:-1])):
+        parse_expression(text)({"x": 10**300})
 
-    assert isinstance(found, bool) or str(found).startswith(f"expression {text[:20]!r}"[:-1])
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("x * 1e308 * 1e308 > 1", True), ("x == " + "9" * 1900, False), ("x > " + "9" * 1900, False)]
+)
+def test_an_expression_of_huge_numbers_is_computed(text: str, expected: bool) -> None:
+    assert parse_expression(text)({"x": 10**300}) is expected
 
 
 ATOMS = [
@@ -685,14 +689,12 @@ def test_any_text_is_an_expression_or_a_sentence(text: str) -> None:
     assert isinstance(found, Expression) or "expression" in str(found)
 
 
-@pytest.mark.parametrize(
-    "text", ["9" * 5000, "0x" + "f" * 5000, "1:" * 2000 + "1", "!!int 1__", "!!float .", "!!bool x"]
-)
-def test_a_number_that_python_refuses_is_a_value_or_a_sentence(text: str) -> None:
-    found = attempt(parse_yaml, f"x: {text}", "file")
+@pytest.mark.parametrize("text", ["9" * 5000, "0x" + "f" * 5000, "1:" * 2000 + "1", "!!float .", "!!bool x"])
+def test_a_number_that_python_refuses_is_refused_with_a_sentence(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^file:1: ") as refused:
+        parse_yaml(f"x: {text}", "file")
+    assert len(str(refused.value)) < MAX_SENTENCE
 
-    if isinstance(found, ConfigError):
-        assert str(found).startswith("file:1:")
-        assert len(str(found)) < MAX_SENTENCE
-    else:
-        assert set(found.value) == {"x"}
+
+def test_a_number_with_underscores_is_read_as_yaml_does() -> None:
+    assert parse_yaml("x: !!int 1__", "file").value == {"x": 1}

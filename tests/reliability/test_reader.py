@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from sweepline.recording.table import LEADING
+from sweepline.recording.columns import FIXED_COLUMNS
 from tests.conftest import DEADLINE_S, Project, wait_until
 from tests.reliability import scaled
 
@@ -95,4 +95,4 @@ def test_a_reader_never_meets_a_fault_a_torn_row_or_fewer_rows_than_before(proje
     assert found["n"] == n_runs
     assert found["n_sizes"] > 3  # it has read while rows came
     assert found["n_widths"] > 1  # and while columns came
-    assert len(project.rows().columns) == len(LEADING) + 2 + -(-n_runs // 50) + -(-n_runs // 200)
+    assert len(project.rows().columns) == len(FIXED_COLUMNS) + 2 + -(-n_runs // 50) + -(-n_runs // 200)

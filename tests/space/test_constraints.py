@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweepline.errors import ConfigError
-from sweepline.space.constraints import Condition, parse_rule
+from sweepline.space.constraints import Condition, parse_constraint
 
 
 def holds(wanted: Any, value: Any) -> bool:
     """Return whether ``when: {x: wanted}`` holds for ``x = value``."""
     params = {"x": value}
-    return not parse_rule({"when": {"x": wanted}, "skip": True}).apply(params)
+    return not parse_constraint({"when": {"x": wanted}, "skip": True}).apply(params)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_condition_does_not_hold(wanted: Any, value: Any) -> None:
     ],
 )
 def test_a_rule_as_text_is_the_same_as_its_mapping(text: str, mapping: Any) -> None:
-    assert parse_rule(text) == parse_rule(mapping)
+    assert parse_constraint(text) == parse_constraint(mapping)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_rule_as_text_is_the_same_as_its_mapping(text: str, mapping: Any) -> N
     ],
 )
 def test_a_rule_sets_values_where_its_conditions_hold(raw: Any, params: dict[str, Any], after: dict[str, Any]) -> None:
-    parse_rule(raw).apply(params)
+    parse_constraint(raw).apply(params)
 
     assert params == after
 
@@ -127,11 +127,11 @@ def test_a_rule_sets_values_where_its_conditions_hold(raw: Any, params: dict[str
     [({"lr": 1.0, "opt": "sgd"}, False), ({"lr": 1.0, "opt": "adam"}, True), ({"lr": 0.1, "opt": "sgd"}, True)],
 )
 def test_a_rule_drops_only_where_all_its_conditions_hold(params: dict[str, Any], is_kept: bool) -> None:
-    assert parse_rule({"when": {"lr": ">=0.5", "opt": "sgd"}, "skip": True}).apply(params) is is_kept
+    assert parse_constraint({"when": {"lr": ">=0.5", "opt": "sgd"}, "skip": True}).apply(params) is is_kept
 
 
 def test_exclude_drops_where_its_expression_holds() -> None:
-    assert parse_rule({"exclude": "lr > 0.5"}).apply({"lr": 1.0}) is False
+    assert parse_constraint({"exclude": "lr > 0.5"}).apply({"lr": 1.0}) is False
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_exclude_drops_where_its_expression_holds() -> None:
     ],
 )
 def test_a_rule_names_every_parameter_that_it_reads_or_writes(raw: Any, names: tuple[str, ...]) -> None:
-    assert parse_rule(raw).names == names
+    assert parse_constraint(raw).names == names
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_rule_names_every_parameter_that_it_reads_or_writes(raw: Any, names: t
     ],
 )
 def test_a_rule_shows_itself_as_text(raw: Any, text: str) -> None:
-    assert parse_rule(raw).text == text
+    assert parse_constraint(raw).text == text
 
 
 REFUSALS: list[tuple[Any, str]] = [
@@ -192,7 +192,7 @@ REFUSALS: list[tuple[Any, str]] = [
 @pytest.mark.parametrize(("raw", "sentence"), REFUSALS, ids=[str(raw) for raw, _ in REFUSALS])
 def test_a_constraint_of_another_shape_is_refused_in_one_sentence(raw: Any, sentence: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse_rule(raw)
+        parse_constraint(raw)
 
     assert [sentence in fault for fault in caught.value.faults] == [True], caught.value.faults
 
@@ -201,7 +201,7 @@ def test_a_constraint_of_another_shape_is_refused_in_one_sentence(raw: Any, sent
 @settings(max_examples=300, deadline=None, derandomize=True)
 def test_any_text_is_a_rule_or_a_config_error(text: str) -> None:
     try:
-        names = parse_rule(text).names
+        names = parse_constraint(text).names
     except ConfigError:
         names = ("refused",)
 

@@ -20,8 +20,8 @@ from sweepline.training.config.loading import load_config
 from sweepline.training.loop import EpochResult, LoopState
 from sweepline.training.run import run
 from tests.conftest import DEADLINE_S, EXPERIMENT, wait_until
+from tests.forked import run_forked
 from tests.reliability import SEED, scaled
-from tests.training.forked import run_forked
 
 COMMON = ("data.name=digits", "data.limit=400", "epochs=6", "batch_size=32", "wandb.mode=disabled", "evaluate.every=2")
 

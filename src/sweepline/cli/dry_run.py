@@ -67,8 +67,8 @@ def describe_plan(plan: Plan) -> str:
 
 
 def _describe_shares(plan: Plan) -> str:
-    """Return how the merged plan divides by the parameter that the first setting rule looks at."""
-    name = next((rule.when[0].name for rule in plan.space.rules if rule.assign), None)
+    """Return how the merged plan divides by the parameter that the first setting constraint looks at."""
+    name = next((constraint.when[0].name for constraint in plan.space.constraints if constraint.assign), None)
     if name is None or plan.grid is None or plan.grid.n_combinations > 100_000:
         return ""
     shares = Counter(str(params[name]) for params in plan.combinations(Tally()))

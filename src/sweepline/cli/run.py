@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from typing import IO, TYPE_CHECKING, cast
 from sweepline.cli.dry_run import print_dry_run
 from sweepline.config.sweepfile import SweepSettings, load_sweep
 from sweepline.contract.text import display_path
+from sweepline.display.logfile import LogFile
 from sweepline.display.terminal import Terminal, is_dumb
 from sweepline.engine.preparation import prepare_sweep
 from sweepline.engine.session import run_sweep
@@ -92,12 +91,12 @@ def run(args: argparse.Namespace) -> int:
         print_dry_run(prepared)
         return 0
     with Terminal(sys.stdout) as terminal:
-        log_path = _unused_log(settings.experiment_dir / "outputs")
-        with _observers(args, settings, prepared.slots, log_path, terminal) as observer:
+        log = LogFile(settings.experiment_dir / "outputs" / f"sweep_{datetime.now():%Y%m%d_%H%M%S}.log")
+        with _observers(args, settings, prepared.slots, log, terminal) as observer:
             result = run_sweep(prepared, observer, requests=StopSignals(is_final=True), owns_process=True)
         from sweepline.cli.summary import print_summary
 
-        print_summary(result, log_path, write_line=terminal.write_line)
+        print_summary(result, log.path, write_line=terminal.write_line)
     if result.signal is not None:
         return EXIT_SIGNAL_BASE + result.signal
     return 0 if result.is_complete else EXIT_INCOMPLETE
@@ -107,22 +106,13 @@ def _options_of(args: argparse.Namespace) -> SweepOptions:
     return SweepOptions(**{field.name: getattr(args, field.name) for field in fields(SweepOptions)})
 
 
-def _unused_log(folder: Path) -> Path:
-    """Return the log of this start, which nobody else has, nor has planted a link for."""
-    stamp = f"sweep_{datetime.now():%Y%m%d_%H%M%S}"
-    names = itertools.chain([stamp], (f"{stamp}_{i}" for i in itertools.count(2)))
-    return next(path for path in (folder / f"{name}.log" for name in names) if not os.path.lexists(path))
-
-
 @contextmanager
 def _observers(
-    args: argparse.Namespace, settings: SweepSettings, slots: Slots, log_path: Path, terminal: Terminal
+    args: argparse.Namespace, settings: SweepSettings, slots: Slots, log: LogFile, terminal: Terminal
 ) -> Iterator[Observers]:
     """Yield what watches the sweep: the terminal, live or line by line, and the log."""
     from sweepline.display.lines import LineDisplay, Observers
-    from sweepline.display.logfile import LogFile
 
-    log = LogFile(log_path)
     to_log = LineDisplay(log.write_line, open_sink=log.open)
     try:
         if terminal.isatty() and not args.plain and not is_dumb():

@@ -42,7 +42,7 @@ from sweepline.programs.native import NATIVE_PROGRAM, NativeCommand
 from sweepline.programs.outputs import HYDRA_SENTENCE, find_shared_output, gives_hydra_folder, options_in
 from sweepline.programs.programtext import find_own_output
 from sweepline.runs import canonical_json
-from sweepline.space.constraints import Rule
+from sweepline.space.constraints import Constraint
 from sweepline.space.parameters import Categorical, Constant, WeightedCategorical
 
 _ARGUMENTS_OF_OTHERS = ("args", "args_no_hyphens", "args_append_hydra", "args_override_hydra")
@@ -147,14 +147,14 @@ class CommandReader:
             )
         return None
 
-    def check(self, command: Command, parameters: Sequence[NamedParameter], rules: Sequence[Rule]) -> None:
+    def check(self, command: Command, parameters: Sequence[NamedParameter], constraints: Sequence[Constraint]) -> None:
         """Say what in the command or the values would not arrive as it is meant."""
         if not isinstance(command, ProgramCommand):
             return
         for position, sentence in check_macros(command.words, [parameter.name for parameter in parameters]):
             self.faults.warn(("command", position), sentence)
         self._note_source_folder(command)
-        self._check_values(command, parameters, rules)
+        self._check_values(command, parameters, constraints)
         self._note_unread_macros(parameters)
         if len(parameters) > sum(isinstance(p.parameter, Constant) for p in parameters) or command.passes_seed:
             self._note_shared_output(command, parameters)
@@ -175,12 +175,12 @@ class CommandReader:
                 )
 
     def _check_values(
-        self, command: ProgramCommand, parameters: Sequence[NamedParameter], rules: Sequence[Rule]
+        self, command: ProgramCommand, parameters: Sequence[NamedParameter], constraints: Sequence[Constraint]
     ) -> None:
         """Refuse values that the command's way of writing arguments cannot write."""
         writers = choose_writers(command.style, speaks_hydra=command.speaks_hydra)
         used = [writers[name] for name in _ARGUMENTS_OF_OTHERS if f"${{{name}}}" in command.words]
-        for key, path, value in _values(parameters, rules):
+        for key, path, value in _values(parameters, constraints):
             arguments = command.arguments({".".join(path): value}, None)
             for write in used:
                 with self.faults.at(key):
@@ -227,7 +227,7 @@ def _names_hydra(items: Sequence[str]) -> bool:
 
 
 def _values(
-    parameters: Sequence[NamedParameter], rules: Sequence[Rule]
+    parameters: Sequence[NamedParameter], constraints: Sequence[Constraint]
 ) -> Iterator[tuple[KeyPath, tuple[str, ...], Any]]:
     """Yield every value that the file lists, with the key where it stands and the path of its parameter."""
     paths = {parameter.name: parameter.path for parameter in parameters}
@@ -237,8 +237,8 @@ def _values(
             yield key, named.path, parameter.value
         elif isinstance(parameter, (Categorical, WeightedCategorical)):
             yield from ((key, named.path, value) for value in parameter.values)
-    for i, rule in enumerate(rules):
-        yield from ((("constraints", i), paths.get(name, (name,)), value) for name, value in rule.assign.items())
+    for i, constraint in enumerate(constraints):
+        yield from ((("constraints", i), paths.get(name, (name,)), value) for name, value in constraint.assign.items())
 
 
 def spread(path: tuple[str, ...]) -> KeyPath:

@@ -24,7 +24,7 @@ from sweepline.programs.base import Command
 from sweepline.programs.native import NATIVE_PROGRAM, NativeCommand
 from sweepline.programs.wandb import WandbSettings
 from sweepline.runs import Objective
-from sweepline.space.constraints import Rule, parse_rule
+from sweepline.space.constraints import Constraint, parse_constraint
 from sweepline.space.parameters import Constant
 from sweepline.space.plan import SearchSpace
 from sweepline.space.samplers.grid import Grid
@@ -139,9 +139,9 @@ class _Reader:
         parameters = self._fix(of_file)
         reader = CommandReader(self.path, self.experiment_dir, self.model, self.faults)
         command, identity = reader.read(parameters)
-        rules = self._rules(parameters)
-        reader.check(command, parameters, rules)
-        space = self._space(parameters, rules, command, identity)
+        constraints = self._constraints(parameters)
+        reader.check(command, parameters, constraints)
+        space = self._space(parameters, constraints, command, identity)
         whole = self._whole(of_file, space)
         space = replace(self._pick_seed(space, command), named_by=self._naming(whole, space))
         model, local = self.model, self.model.logging.local
@@ -223,7 +223,12 @@ class _Reader:
         """Return the space that the file describes by itself; ``space`` where only ``--set`` makes one of it."""
         names = [parameter.name for parameter in of_file]
         is_open = self.model.method == "grid" and any(p.parameter.grid is None for p in of_file)
-        if not self.fixed or not of_file or is_open or any(set(rule.names) - set(names) for rule in space.rules):
+        if (
+            not self.fixed
+            or not of_file
+            or is_open
+            or any(set(constraint.names) - set(names) for constraint in space.constraints)
+        ):
             return space
         parameters = {parameter.name: parameter.parameter for parameter in of_file}
         return replace(space, parameters=parameters, grid_order=[n for n in space.grid_order if n in parameters])
@@ -253,26 +258,26 @@ class _Reader:
         ]
         return (*whole.swept, *(name for name in beside if own.get(name) != space.parameters[name]))
 
-    def _rules(self, parameters: Sequence[NamedParameter]) -> list[Rule]:
+    def _constraints(self, parameters: Sequence[NamedParameter]) -> list[Constraint]:
         known = [*(parameter.name for parameter in parameters), *parameter_names(self.model.parameters)]
-        rules: list[Rule] = []
+        constraints: list[Constraint] = []
         for i, raw in enumerate(self.model.constraints):
             key: KeyPath = ("constraints", i)
             with self.faults.at(key):
-                rule = parse_rule(raw, known)
-                unknown = [name for name in rule.names if name not in known]
+                constraint = parse_constraint(raw, known)
+                unknown = [name for name in constraint.names if name not in known]
                 if unknown:
                     hint = did_you_mean(unknown[0], known) or f"; there are {', '.join(dict.fromkeys(known))}"
                     raise ConfigError(f"constraint on unknown parameter {unknown[0]!r}{hint}")
-                self._check_occurs(rule, rules, parameters, key)
-                rules.append(rule)
-        return rules
+                self._check_occurs(constraint, constraints, parameters, key)
+                constraints.append(constraint)
+        return constraints
 
     def _check_occurs(
-        self, rule: Rule, earlier: Sequence[Rule], parameters: Sequence[NamedParameter], key: KeyPath
+        self, constraint: Constraint, earlier: Sequence[Constraint], parameters: Sequence[NamedParameter], key: KeyPath
     ) -> None:
         """Warn of a condition on a value that its parameter never takes."""
-        for condition in rule.when:
+        for condition in constraint.when:
             values = next((p.parameter.grid for p in parameters if p.name == condition.name), None)
             if values is None or len(values) > MAX_VALUES_COMPARED:
                 continue
@@ -282,13 +287,13 @@ class _Reader:
                 self.faults.warn(key, f"never applies: {condition.name} takes no such value{hint}")
 
     def _space(
-        self, parameters: Sequence[NamedParameter], rules: Sequence[Rule], command: Command, identity: str
+        self, parameters: Sequence[NamedParameter], constraints: Sequence[Constraint], command: Command, identity: str
     ) -> SearchSpace:
         model = self.model
         limits = [limit for limit in (model.samples, model.run_cap) if limit is not None]
         space = SearchSpace(
             parameters={parameter.name: parameter.parameter for parameter in parameters},
-            rules=tuple(rules),
+            constraints=tuple(constraints),
             method="grid" if model.method == "grid" else "random",
             sampler_seed=model.seed,
             limit=min(limits, default=None),

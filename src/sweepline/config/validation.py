@@ -26,16 +26,10 @@ def validate(raw: Mapping[Any, Any], faults: Faults) -> SweepModel | None:
     if not isinstance(own, Mapping):
         faults.error((OWN_BLOCK,), "must be a mapping of sweepline's keys")
         own = {}
-    for key in own:
-        if key not in OwnKeys.model_fields:
-            faults.warn((OWN_BLOCK, str(key)), f"unknown key, ignored{did_you_mean(str(key), OwnKeys.model_fields)}")
+    merged = {str(key): value for key, value in raw.items() if key != OWN_BLOCK}
+    _tell_unknown_keys(merged, own, faults)
     own = {key: value for key, value in own.items() if key in OwnKeys.model_fields}
-    merged = {str(key): value for key, value in raw.items() if key != OWN_BLOCK} | own
-    for key in merged:
-        if key in WANDB_ONLY_KEYS and key != "description":
-            faults.note((key,), "is for W&B's server alone and has no effect here")
-        elif key not in SweepModel.model_fields and not key.startswith(("x-", "$")) and key not in WANDB_ONLY_KEYS:
-            faults.warn((key,), f"unknown key, ignored{did_you_mean(key, SweepModel.model_fields)}")
+    merged |= own
     for key in ("name", "project", "entity"):
         if isinstance(merged.get(key), (int, float)):
             merged[key] = format_python(merged[key])
@@ -50,6 +44,18 @@ def validate(raw: Mapping[Any, Any], faults: Faults) -> SweepModel | None:
         return None if faults.errors else SweepModel.model_validate(merged)
     except ValidationError:
         return None
+
+
+def _tell_unknown_keys(merged: Mapping[str, Any], own: Mapping[Any, Any], faults: Faults) -> None:
+    """Say which keys have no effect here: unknown ones, with the nearest that is known, and those for W&B's server."""
+    for key in map(str, own):
+        if key not in OwnKeys.model_fields:
+            faults.warn((OWN_BLOCK, key), f"unknown key, ignored{did_you_mean(key, OwnKeys.model_fields)}")
+    for key in merged:
+        if key in WANDB_ONLY_KEYS and key != "description":
+            faults.note((key,), "is for W&B's server alone and has no effect here")
+        elif key not in SweepModel.model_fields and not key.startswith(("x-", "$")) and key not in WANDB_ONLY_KEYS:
+            faults.warn((key,), f"unknown key, ignored{did_you_mean(key, SweepModel.model_fields)}")
 
 
 def _mend_goal(merged: dict[str, Any], faults: Faults) -> None:

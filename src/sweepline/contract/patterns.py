@@ -1,6 +1,6 @@
-"""Numbers that regular expressions find in the output of scripts without METRIC lines: each is read whole, or refused.
+r"""Numbers that regular expressions find in the output of scripts without METRIC lines: each is read whole, or refused.
 
-``([\\d.]+)`` stops inside ``7.5e-05`` and does not match ``nan``; what stands there in the text decides, not the group.
+``([\d.]+)`` stops inside ``7.5e-05`` and does not match ``nan``; what stands there in the text decides, not the group.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from datetime import datetime
 from io import FileIO
@@ -14,7 +15,8 @@ from sweepline.errors import RecordError
 class LogFile:
     """The sweep's log: what the terminal shows, in plain text, each line with its time.
 
-    What is written before it is opened is for the terminal alone: a start that is refused leaves no log.
+    What is written before it is opened is for the terminal alone: a start that is refused leaves no log. ``path`` is
+    where it shall be; where something is there already, the name gets a number.
     """
 
     def __init__(self, path: Path) -> None:
@@ -30,10 +32,20 @@ class LogFile:
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._file = FileIO(os.open(self.path, flags, 0o644), "ab")
+            self._file = FileIO(self._make(), "ab")
         except OSError as error:
             raise RecordError(f"{self.path}: cannot be written: {error.strerror}") from None
+
+    def _make(self) -> int:
+        """Make a file that nobody else has, nor has planted a link for; return its descriptor."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        wanted = self.path
+        for i in itertools.count(2):
+            try:
+                return os.open(self.path, flags, 0o644)
+            except FileExistsError:
+                self.path = wanted.with_name(f"{wanted.stem}_{i}{wanted.suffix}")
+        raise AssertionError("unreachable")
 
     def write_line(self, text: str) -> None:
         """Write one line, with the time of day; what a full disk does not take is counted and told later."""

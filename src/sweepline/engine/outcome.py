@@ -224,15 +224,20 @@ def _state_of(run_dir: Path, ended: Exit) -> tuple[State, str, LoggedError | Non
     if ended.exit_code == 0:
         return State.FINISHED, "", None
     error = find_error(run_dir)
+    return *_state_by_log(ended, error), error
+
+
+def _state_by_log(ended: Exit, error: LoggedError) -> tuple[State, str]:
+    """Return how a run failed and why, by the error in its log."""
     if outofmemory.IN_LOG.search(error.block):
-        return State.OUT_OF_MEMORY, one_line(_naming_line(error, outofmemory.IN_LOG)), error
+        return State.OUT_OF_MEMORY, one_line(_naming_line(error, outofmemory.IN_LOG))
     if GPU_LOST.search(error.block):
-        return State.GPU_LOST, one_line(_naming_line(error, GPU_LOST)), error
+        return State.GPU_LOST, one_line(_naming_line(error, GPU_LOST))
     if ended.signal is not None:
         name = signal.Signals(ended.signal).name if ended.signal in set(signal.Signals) else str(ended.signal)
         hint = " (out-of-memory kill possible)" if ended.signal == signal.SIGKILL else ""
-        return State.KILLED, f"{name}{hint}", error
-    return State.FAILED, one_line(error.text or "no output"), error
+        return State.KILLED, f"{name}{hint}"
+    return State.FAILED, one_line(error.text or "no output")
 
 
 def _naming_line(error: LoggedError, kind: re.Pattern[str]) -> str:

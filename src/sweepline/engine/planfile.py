@@ -60,7 +60,7 @@ def build_plan_record(
         "seeds": list(space.seeds),
         "sampler_seed": space.sampler_seed,
         "parameters": {name: repr(parameter) for name, parameter in space.parameters.items()},
-        "constraints": [rule.text for rule in space.rules],
+        "constraints": [constraint.text for constraint in space.constraints],
         "objective": None if objective is None else describe_objective(objective),
         "slots": None if slots is None else [slot.label for slot in slots.all],
         "max_concurrent": None if slots is None else slots.n_max,
@@ -82,7 +82,8 @@ def describe_objective(objective: Objective) -> dict[str, str]:
 def search_hash(settings: SweepSettings) -> str:
     """Return a hash of all that decides which runs there are, whatever the layout and comments of the files."""
     space = settings.whole
-    text = repr((space.parameters, space.rules, space.method, space.sampler_seed, space.limit, space.seeds))
+    text = repr((space.parameters, space.constraints, space.method, space.sampler_seed, space.limit, space.seeds))
+    text = text.replace("Constraint(text=", "Rule(text=")  # as it was called when sweeps on disk were hashed
     return _sha256(f"{text}\n{space.identity}".encode())
 
 

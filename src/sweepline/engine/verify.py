@@ -15,11 +15,11 @@ from sweepline.errors import RecordError
 from sweepline.executors.local.exits import read_exit
 from sweepline.executors.local.keeper.processes import find_by_token, find_printing_into
 from sweepline.recording.cells import format_cell, says
+from sweepline.recording.columns import MAX_METRIC_COLUMNS, OLDER_FIXED_COLUMNS, has_row
 from sweepline.recording.events import RUN_END, RUN_START, RunRecord, apply_event
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.journal import read_events
 from sweepline.recording.locks import read_keeper_token, why_unseen
-from sweepline.recording.table import MAX_METRIC_COLUMNS, OLDER_LEADING, has_row
 from sweepline.runs import SETTLED, State
 
 
@@ -113,7 +113,7 @@ def _table_faults(
     if text and not text.endswith("\n"):
         yield f"{path.name}: the last row is torn"
     header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
-    if header[: len(OLDER_LEADING)] != list(OLDER_LEADING):
+    if header[: len(OLDER_FIXED_COLUMNS)] != list(OLDER_FIXED_COLUMNS):
         yield f"{path.name}: the header is not ours"
         return
     seen: set[str] = set()

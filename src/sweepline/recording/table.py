@@ -11,63 +11,24 @@ import errno
 import itertools
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
 
 from sweepline.contract.files import CHUNK_BYTES, replace_file, write_all, write_whole
-from sweepline.contract.text import printable
 from sweepline.errors import DiskFullError, RecordError, record_error
-from sweepline.recording.cells import csv_line, format_cell, format_parameter, guard, on_one_line, read_rows, says
-from sweepline.recording.events import STANDINGS, RunRecord
+from sweepline.recording.cells import csv_line, guard, on_one_line, read_rows
+from sweepline.recording.columns import MAX_METRIC_COLUMNS, OLDER_FIXED_COLUMNS, Columns, has_row
+from sweepline.recording.events import RunRecord
 from sweepline.recording.journal import unused_path
 from sweepline.recording.locks import POLL_S
 from sweepline.recording.rows import TableBusyError, locked_folder, run_id_in, widen
-from sweepline.runs import RunOutcome
-
-_COLUMNS: tuple[tuple[str, Callable[[RunRecord, RunOutcome], Any]], ...] = (
-    ("run_id", lambda run, _: run.run_id),
-    ("run_name", lambda run, _: run.name),
-    ("state", lambda _, end: end.state.value),
-    ("exit_code", lambda _, end: end.exit_code),
-    ("reason", lambda _, end: printable(end.reason)),
-    ("attempt", lambda run, _: run.attempt),
-    ("seed", lambda run, _: run.params.get("seed") if run.seed is None else run.seed),
-    ("device", lambda run, _: run.device),
-    ("started_at", lambda run, _: run.started_at),
-    ("duration_s", lambda _, end: round(end.duration_s, 3)),
-    ("code", lambda run, _: run.code),
-    ("in_sweep", lambda run, _: run.in_sweep),
-    ("host", lambda _, end: end.host),
-)
-"""What stands in the columns before parameters and metrics, of a run that has ended."""
-
-LEADING = ("sweep", *(name for name, _ in _COLUMNS))
-OLDER_LEADING = LEADING[: LEADING.index("code")]
-"""The leading columns of tables that older versions wrote; what has come later may be missing in them."""
 
 PAGE_BYTES = 4096
-MAX_METRIC_COLUMNS = 500
 REBUILD_INTERVAL_S = 0.25
 REBUILD_SHARE = 30  # a rebuild that took 0.1 s is followed by none for 3 s
 RETRY_S = 10.0  # before a table that could not be written is tried again
 LOCK_TRIES = 50
-
-
-def tabulate(records: Iterable[RunRecord], *, sweep: str) -> tuple[list[str], list[list[Any]]]:
-    """Return the header and the rows of a table of runs that have ended, with values instead of cells."""
-    ended = [record for record in records if has_row(record)]
-    params = list(dict.fromkeys(name for record in ended for name in record.params if name != "seed"))
-    metrics = list(dict.fromkeys(name for record in ended for name in record.metrics))
-    header = RunTable(Path("runs.csv"), sweep=sweep, params=params, metrics=metrics).header
-    rows = []
-    for record in ended:
-        assert record.outcome is not None
-        leading = [read(record, record.outcome) for _, read in _COLUMNS]
-        values = [*(record.params.get(name) for name in params), *(record.metrics.get(name) for name in metrics)]
-        rows.append([sweep, *leading, *values])
-    return header, rows
 
 
 class RunTable:
@@ -94,10 +55,8 @@ class RunTable:
         self.problem: RecordError | None = None
         """Why the file is not up to date, for another reason than room."""
         self.note: str | None = None
-        self._columns = [("param", name) for name in params if name != "seed"] + [("metric", name) for name in metrics]
-        self._known = set(self._columns)
-        self._reserved = {("metric", name) for name in reserved}
-        self._n_metrics = len(metrics)
+        self._is_full_told = False
+        self._columns = Columns(sweep=sweep, params=params, metrics=metrics, reserved=reserved)
         self._records: Mapping[str, RunRecord] = {}
         self._reread: Set[str] = frozenset()
         self._others: list[dict[str, str]] = []  # rows of other sweeps
@@ -112,13 +71,8 @@ class RunTable:
 
     @property
     def header(self) -> list[str]:
-        """The columns: fixed ones, parameters by dotted name, metrics by name (with a prefix where a name is taken)."""
-        columns = dict.fromkeys(LEADING)
-        for kind, name in self._columns:
-            while name in columns:
-                name = f"{kind}.{name}"  # noqa: PLW2901
-            columns[name] = None
-        return list(columns)
+        """The names of the columns, before a spreadsheet's formulas in them are made harmless."""
+        return self._columns.header
 
     @property
     def _whole_header(self) -> list[str]:
@@ -145,8 +99,7 @@ class RunTable:
         for record in records.values():
             if has_row(record):
                 self._learn(record)
-        kinds = {"param": 0, "metric": 1}
-        self._columns.sort(key=lambda column: kinds[column[0]])
+        self._columns.put_parameters_first()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self._locked(n_tries=LOCK_TRIES):
@@ -188,7 +141,7 @@ class RunTable:
             self._outdated.add(record.run_id)
             self._waiting = [line for line in self._waiting if run_id_in(line) != record.run_id]
         self._must_rebuild |= bool(n_fresh) or record.attempt > 1
-        self._waiting.append(self._line(record))
+        self._waiting.append(self._columns.line(record))
 
     def flush(self, *, is_last: bool = False) -> None:
         """Write what waits: at once where a row fits into its page, else with the next rebuild, which may have to wait.
@@ -325,16 +278,15 @@ class RunTable:
         except ValueError:
             return False
         ours = [row for row in rows if self._is_ours(row)]
-        if header[: len(OLDER_LEADING)] != list(OLDER_LEADING):
+        if header[: len(OLDER_FIXED_COLUMNS)] != list(OLDER_FIXED_COLUMNS):
             return False
         if not self.is_shared and (len(ours) < len(rows) or not set(header) <= set(self._whole_header)):
             return False
-        fields = dict(zip(map(guard, self.header[len(LEADING) :]), self._columns, strict=True))
         told: list[str] = []
         for row in ours:
             record = self._records[row["run_id"]]
             if row["attempt"] == str(record.attempt) and has_row(record):
-                if record.run_id not in self._reread and not self._is_row_of(row, record, fields):
+                if record.run_id not in self._reread and not self._columns.has_row(row, record):
                     return False
                 told.append(record.run_id)
             elif not row["attempt"].isdecimal() or int(row["attempt"]) > record.attempt:
@@ -344,41 +296,19 @@ class RunTable:
         due = [record.run_id for record in self._records.values() if has_row(record) and record.run_id not in again]
         return due[: len(told)] == told
 
-    def _is_row_of(self, row: Mapping[str, str], record: RunRecord, fields: Mapping[str, tuple[str, str]]) -> bool:
-        leading = dict(zip(LEADING, self._leading_cells(record), strict=True))
-        for column, cell in row.items():
-            if column == "in_sweep" and cell in STANDINGS:  # as it was when the row was written
-                continue
-            if column in leading:
-                if cell != leading[column]:
-                    return False
-                continue
-            kind, name = fields.get(column, ("", ""))
-            values = record.params if kind == "param" else record.metrics
-            if cell if name not in values else not says(cell, kind, values[name]):
-                return False
-        return True
-
     def _learn(self, record: RunRecord) -> int:
-        """Add columns for names that are new, as far as there is room for metrics; return how many."""
-        params = [("param", name) for name in record.params if name != "seed"]
-        metrics = [("metric", name) for name in record.metrics]
-        fresh = [column for column in (*params, *metrics) if column not in self._known]
-        n_too_many = self._n_metrics + sum(kind == "metric" for kind, _ in fresh) - MAX_METRIC_COLUMNS
-        if n_too_many > 0 and fresh:
-            n_kept = max(0, len(fresh) - n_too_many)
-            fresh = [*fresh[:n_kept], *(column for column in fresh[n_kept:] if column in self._reserved)]
+        """Add columns for names that are new; return how many."""
+        n_fresh = self._columns.learn(record)
+        if self._columns.is_full and not self._is_full_told:
+            self._is_full_told = True
             self.note = self.note or (
                 f"{self.path.name}: more than {MAX_METRIC_COLUMNS} metric names; the others are in the journal alone"
             )
-        self._n_metrics += sum(kind == "metric" for kind, _ in fresh)
-        self._columns += fresh
-        self._known.update(fresh)
-        return len(fresh)
+        return n_fresh
 
     def _render(self) -> Iterator[bytes]:
         """Return the parts of the whole file: the rows of other sweeps, and ours from the records."""
-        return self._join(self._line(record) for record in list(self._records.values()) if has_row(record))
+        return self._join(self._columns.line(record) for record in list(self._records.values()) if has_row(record))
 
     def _render_changed(self) -> Iterator[bytes]:
         """Return the parts of the file as it is, with the new columns and the rows that wait, without outdated rows.
@@ -410,20 +340,6 @@ class RunTable:
         for part in ours:
             yield widen(part, n_more)
 
-    def _leading_cells(self, record: RunRecord) -> list[str]:
-        assert record.outcome is not None
-        return [format_cell(self.sweep), *(format_cell(read(record, record.outcome)) for _, read in _COLUMNS)]
-
-    def _line(self, record: RunRecord) -> bytes:
-        params, metrics = record.params, record.metrics
-        cells = self._leading_cells(record)
-        for kind, name in self._columns:
-            if kind == "param":
-                cells.append(format_parameter(params[name]) if name in params else "")
-            else:
-                cells.append(format_cell(metrics.get(name)))
-        return csv_line(cells)
-
     def _replace(self, parts: Iterable[bytes]) -> None:
         self._use(*replace_file(self.path, parts))
 
@@ -433,8 +349,3 @@ class RunTable:
             os.close(self._fd)
         self._fd, self._size = fd, size
         self._n_written_columns = len(self._whole_header)
-
-
-def has_row(record: RunRecord) -> bool:
-    """Whether a run has ended at least once and is not under way."""
-    return record.outcome is not None

@@ -46,7 +46,7 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class Constraint:
     """One constraint. Exactly one of ``assign``, ``skip`` and ``exclude`` does something."""
 
     text: str
@@ -57,12 +57,12 @@ class Rule:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every parameter that the rule reads or writes."""
+        """Every parameter that the constraint reads or writes."""
         read = [condition.name for condition in self.when]
         return tuple(dict.fromkeys([*read, *self.assign, *(self.exclude.names if self.exclude else ())]))
 
     def apply(self, params: dict[str, Any]) -> bool:
-        """Change ``params`` in place; return False when the rule drops them."""
+        """Change ``params`` in place; return False when the constraint drops them."""
         if self.exclude is not None:
             return not self.exclude(params)
         if all(condition.holds(params[condition.name]) for condition in self.when):
@@ -72,14 +72,14 @@ class Rule:
         return True
 
 
-def parse_rule(raw: Any, names: Sequence[str] = ()) -> Rule:
+def parse_constraint(raw: Any, names: Sequence[str] = ()) -> Constraint:
     """Read one entry of ``constraints``; ``names`` are the parameters, which an expression may name as they are.
 
     Raises:
         ConfigError: the entry has another shape; says which shapes there are.
     """
     if isinstance(raw, str):
-        return _parse_text_rule(raw)
+        return _parse_text_constraint(raw)
     if not isinstance(raw, Mapping):
         raise ConfigError(f"a constraint is a mapping or a text such as 'opt=adam -> momentum=0.0', got {raw!r}")
     unknown = [str(key) for key in raw if key not in ("when", "set", "unset", "skip", "exclude")]
@@ -88,7 +88,7 @@ def parse_rule(raw: Any, names: Sequence[str] = ()) -> Rule:
     if "exclude" in raw:
         if len(raw) > 1 or not isinstance(raw["exclude"], str):
             raise ConfigError("exclude stands alone and is a text such as 'lr > 0.5 and opt == \"sgd\"'")
-        return Rule(text=f"exclude {raw['exclude']}", exclude=parse_expression(raw["exclude"], names))
+        return Constraint(text=f"exclude {raw['exclude']}", exclude=parse_expression(raw["exclude"], names))
     when = raw.get("when")
     if not isinstance(when, Mapping) or not when:
         raise ConfigError("a constraint needs when: {parameter: value} (or exclude: expression)")
@@ -96,7 +96,7 @@ def parse_rule(raw: Any, names: Sequence[str] = ()) -> Rule:
     if skip not in (True, False) or bool(skip) == bool(values):
         raise ConfigError("a constraint with when needs either set: {parameter: value} (or unset) or skip: true")
     conditions = tuple(_condition(str(name), value) for name, value in when.items())
-    return Rule(text=_describe(conditions, values), when=conditions, assign=values, skip=bool(skip))
+    return Constraint(text=_describe(conditions, values), when=conditions, assign=values, skip=bool(skip))
 
 
 def _assigned(raw: Mapping[Any, Any]) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def _condition(name: str, value: Any) -> Condition:
     return Condition(name, parse_value(match[2]), match[1]) if match else Condition(name, value)
 
 
-def _parse_text_rule(text: str) -> Rule:
+def _parse_text_constraint(text: str) -> Constraint:
     left, arrow, right = text.partition("->")
     if not arrow or not left.strip() or not right.strip():
         raise ConfigError(
@@ -123,12 +123,12 @@ def _parse_text_rule(text: str) -> Rule:
         )
     conditions = tuple(_text_condition(part, text) for part in re.split(r"\s+and\s+|,\s*(?![^\[]*\])", left.strip()))
     if right.strip() == "skip":
-        return Rule(text=_describe(conditions, {}), when=conditions, skip=True)
+        return Constraint(text=_describe(conditions, {}), when=conditions, skip=True)
     targets = [_text_condition(part, text) for part in re.split(r"\s+and\s+|,\s*(?![^\[]*\])", right.strip())]
     if any(target.operator != "==" for target in targets):
         raise ConfigError(f"constraint {text!r}: right of '->' parameters are set with '='")
     assign = {target.name: target.wanted for target in targets}
-    return Rule(text=_describe(conditions, assign), when=conditions, assign=assign)
+    return Constraint(text=_describe(conditions, assign), when=conditions, assign=assign)
 
 
 def _text_condition(part: str, text: str) -> Condition:

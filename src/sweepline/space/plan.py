@@ -11,7 +11,7 @@ from typing import Any
 
 from sweepline.errors import ConfigError
 from sweepline.runs import Params, Run, RunOutcome, run_id_of, run_name_of
-from sweepline.space.constraints import Rule
+from sweepline.space.constraints import Constraint
 from sweepline.space.parameters import Constant, Parameter
 from sweepline.space.samplers.base import EnumeratedSampler, Sampler, Tally
 from sweepline.space.samplers.grid import Grid, GridSampler
@@ -30,7 +30,7 @@ class SearchSpace:
     """
 
     parameters: Mapping[str, Parameter]
-    rules: Sequence[Rule] = ()
+    constraints: Sequence[Constraint] = ()
     method: str = "grid"
     sampler_seed: int = 0
     limit: int | None = None
@@ -48,9 +48,9 @@ class SearchSpace:
 def build_sampler(space: SearchSpace) -> EnumeratedSampler:
     """Return the sampler that a space's method names."""
     if space.method != "grid":
-        return RandomSampler(space.parameters, space.rules, space.sampler_seed)
+        return RandomSampler(space.parameters, space.constraints, space.sampler_seed)
     order = space.grid_order or sorted(space.parameters)
-    return GridSampler(Grid({name: space.parameters[name] for name in order}, space.rules))
+    return GridSampler(Grid({name: space.parameters[name] for name in order}, space.constraints))
 
 
 class Plan:
@@ -173,6 +173,6 @@ def count_all(plan: Plan) -> Tally:
     for tally in plan.count():  # noqa: B007
         pass
     if tally.n_kept == 0:
-        texts = ", ".join(f"'{rule.text}'" for rule in plan.space.rules)
+        texts = ", ".join(f"'{constraint.text}'" for constraint in plan.space.constraints)
         raise ConfigError(f"0 of {tally.n_walked:,} combinations pass the constraints ({texts})")
     return tally

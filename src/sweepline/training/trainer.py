@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,36 +62,53 @@ def train_run(
     if limit is not None and task.device.type == "cpu":  # from here on, so that no import is refused memory
         memory.limit_data(limit - held_by_model)
 
-    def save() -> None:
-        if checkpoints:
-            checkpoints.save(model, optimizer, state, history, task=task)
-
-    def save_if_due() -> None:
-        if checkpoints and checkpoints.is_due and checkpoints.interval_s > 0:  # else after every epoch
-            save()
-
-    watcher = _watch(state, model, meter, numbered=numbered, save_if_due=save_if_due)
+    saver = _Saver(checkpoints, lambda kept: kept.save(model, optimizer, state, history, task=task))
+    watcher = _watch(state, model, meter, numbered=numbered, save_if_due=saver.save_between_steps)
     try:
         for result in train(task, optimizer, config, state=state, watcher=watcher):
             reporter.epoch(result)
             history.append(result)
-            if checkpoints and checkpoints.is_due and state.epoch <= config.epochs:
-                save()
+            if state.epoch <= config.epochs:
+                saver.save_after_epoch()
     except TrainingStoppedError:
         say(f"asked to end: stopped after step {state.step}")
-        save()
+        saver.save()
         reporter.close()
         if numbered:
             numbered.stop()
         return None
-    if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
-        say("the weights are no longer finite: the step size is likely too large")
+    _tell_if_diverged(model)
     metrics = {name: value for result in history for name, value in result.metrics.items()}
     metrics |= (meter.report(say) if meter else {}) | report_sizes(config, len(data[0]), n_splits=state.n_splits)
     reporter.finish(metrics)
     if numbered:
         numbered.succeed(model, n_splits=state.n_splits)
     return metrics
+
+
+@dataclass
+class _Saver:
+    """Writes a run's checkpoints when they are due; nothing where it has none."""
+
+    checkpoints: Checkpoints | None
+    write: Callable[[Checkpoints], None]
+
+    def save(self) -> None:
+        if self.checkpoints is not None:
+            self.write(self.checkpoints)
+
+    def save_after_epoch(self) -> None:
+        if self.checkpoints is not None and self.checkpoints.is_due:
+            self.save()
+
+    def save_between_steps(self) -> None:
+        if self.checkpoints is not None and self.checkpoints.interval_s > 0:  # else after every epoch
+            self.save_after_epoch()
+
+
+def _tell_if_diverged(model: nn.Module) -> None:
+    if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
+        say("the weights are no longer finite: the step size is likely too large")
 
 
 def _noise_meter(config: TrainConfig, task: Task, state: LoopState) -> NoiseMeter | None:
@@ -173,4 +191,5 @@ class SignalFlag:
         self._is_set = True
 
     def __call__(self) -> bool:
+        """Whether the signal has come."""
         return self._is_set

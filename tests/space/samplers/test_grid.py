@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sweepline.errors import ConfigError
-from sweepline.space.constraints import parse_rule
+from sweepline.space.constraints import parse_constraint
 from sweepline.space.distributions import Uniform
 from sweepline.space.parameters import Categorical, IntUniform, Parameter
 from sweepline.space.plan import Plan, SearchSpace, count_all
@@ -32,7 +32,7 @@ MILLION: dict[str, Parameter] = {name: Categorical(tuple(range(100))) for name i
 def space_of(lists: Mapping[str, Sequence[Any]], *constraints: Any, **more: Any) -> SearchSpace:
     """Return a grid space of lists of values."""
     parameters = {name: Categorical(tuple(values)) for name, values in lists.items()}
-    return SearchSpace(parameters=parameters, rules=[parse_rule(raw) for raw in constraints], **more)
+    return SearchSpace(parameters=parameters, constraints=[parse_constraint(raw) for raw in constraints], **more)
 
 
 def plan_of(lists: Mapping[str, Sequence[Any]], *constraints: Any, **more: Any) -> Plan:
@@ -46,7 +46,7 @@ def kept(lists: Mapping[str, Sequence[Any]], *constraints: Any) -> list[tuple[An
 
 def peak_mib_of_walking(parameters: Mapping[str, Parameter], *constraints: Any, n: int | None = None) -> float:
     """Return the peak of memory in MiB while the first ``n`` combinations, or all, are walked."""
-    space = SearchSpace(parameters=parameters, rules=[parse_rule(raw) for raw in constraints])
+    space = SearchSpace(parameters=parameters, constraints=[parse_constraint(raw) for raw in constraints])
     tracemalloc.start()
     try:
         deque(itertools.islice(Plan(space).count(), n), maxlen=0)
@@ -218,7 +218,7 @@ def test_all_run_ids_of_a_plan_differ() -> None:
 
 
 def test_a_million_combinations_are_counted() -> None:
-    space = SearchSpace(parameters=MILLION, rules=[parse_rule("a=1 -> b=2")])
+    space = SearchSpace(parameters=MILLION, constraints=[parse_constraint("a=1 -> b=2")])
 
     assert count_all(Plan(space)) == Tally(n_walked=1_000_000, n_skipped=0, n_merged=9_900)
 

@@ -11,7 +11,7 @@ import pytest
 
 from sweepline.errors import ConfigError
 from sweepline.runs import canonical_json
-from sweepline.space.constraints import parse_rule
+from sweepline.space.constraints import parse_constraint
 from sweepline.space.distributions import LogUniformValues, Quantized, Uniform
 from sweepline.space.parameters import Categorical, Constant, IntUniform, Parameter, WeightedCategorical
 from sweepline.space.samplers.base import Tally
@@ -26,7 +26,7 @@ FINITE: dict[str, Parameter] = {
 
 
 def draws_of(parameters: Mapping[str, Parameter], *constraints: Any, seed: int = 0) -> RandomSampler:
-    return RandomSampler(parameters, [parse_rule(raw) for raw in constraints], seed)
+    return RandomSampler(parameters, [parse_constraint(raw) for raw in constraints], seed)
 
 
 def walk(parameters: Mapping[str, Parameter], *constraints: Any, n: int | None = None) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sweepline.contract.values import same_value
 from sweepline.errors import ConfigError
-from sweepline.space.constraints import Rule
+from sweepline.space.constraints import Constraint
 from sweepline.space.parameters import Parameter
 from sweepline.space.samplers.base import EnumeratedSampler, Tally
 
@@ -31,7 +31,7 @@ class Grid:
         ConfigError: a parameter has no grid (continuous, weighted).
     """
 
-    def __init__(self, parameters: Mapping[str, Parameter], rules: Sequence[Rule]) -> None:
+    def __init__(self, parameters: Mapping[str, Parameter], constraints: Sequence[Constraint]) -> None:
         self.names = tuple(parameters)
         self._axes: list[Sequence[Any]] = []
         for name, parameter in parameters.items():
@@ -41,8 +41,8 @@ class Grid:
             self._axes.append(values)
         self._walked = tuple(len(axis) for axis in self._axes)
         self._axis_of = {name: i for i, name in enumerate(self.names)}
-        self._rules = [self._compile(rule) for rule in rules]
-        self._can_merge = any(rule.assign for rule in rules)
+        self._constraints = [self._compile(constraint) for constraint in constraints]
+        self._can_merge = any(constraint.assign for constraint in constraints)
 
     def __len__(self) -> int:
         return math.prod(self._walked)
@@ -72,7 +72,7 @@ class Grid:
         for walked in _walk_digits(self._walked):
             tally.n_walked += 1
             digits: Digits | None = walked
-            for apply in self._rules:
+            for apply in self._constraints:
                 digits = apply(digits)  # type: ignore[arg-type]  # the loop ends at None
                 if digits is None:
                     tally.n_skipped += 1
@@ -98,12 +98,12 @@ class Grid:
         self._axes[axis] = _LongerAxis(values, value)
         return len(values)
 
-    def _compile(self, rule: Rule) -> Callable[[Digits], Digits | None]:
-        if rule.exclude is not None:
-            return self._compile_exclude(rule)
-        assign = {self._axis_of[name]: self._digit(self._axis_of[name], v) for name, v in rule.assign.items()}
+    def _compile(self, constraint: Constraint) -> Callable[[Digits], Digits | None]:
+        if constraint.exclude is not None:
+            return self._compile_exclude(constraint)
+        assign = {self._axis_of[name]: self._digit(self._axis_of[name], v) for name, v in constraint.assign.items()}
         tests = []
-        for condition in rule.when:
+        for condition in constraint.when:
             axis = self._axis_of[condition.name]
             tests.append((axis, _TruthTable(condition.holds, self._axes, axis)))
 
@@ -111,7 +111,7 @@ class Grid:
             for axis, table in tests:
                 if not table[digits[axis]]:
                     return digits
-            if rule.skip:
+            if constraint.skip:
                 return None
             changed = list(digits)
             for axis, digit in assign.items():
@@ -120,8 +120,8 @@ class Grid:
 
         return apply
 
-    def _compile_exclude(self, rule: Rule) -> Callable[[Digits], Digits | None]:
-        expression = rule.exclude
+    def _compile_exclude(self, constraint: Constraint) -> Callable[[Digits], Digits | None]:
+        expression = constraint.exclude
         assert expression is not None
         used = [(name, self._axis_of[name]) for name in expression.names]
         known: dict[Digits, bool] = {}

@@ -10,7 +10,7 @@ from typing import Any
 
 from sweepline.errors import ConfigError
 from sweepline.runs import canonical_json
-from sweepline.space.constraints import Rule
+from sweepline.space.constraints import Constraint
 from sweepline.space.distributions import Quantized
 from sweepline.space.parameters import Parameter
 from sweepline.space.samplers.base import EnumeratedSampler, Tally
@@ -28,10 +28,10 @@ class RandomSampler(EnumeratedSampler):
     going on after a stop changes no other draw.
     """
 
-    def __init__(self, parameters: Mapping[str, Parameter], rules: Sequence[Rule], seed: int) -> None:
+    def __init__(self, parameters: Mapping[str, Parameter], constraints: Sequence[Constraint], seed: int) -> None:
         super().__init__()
         self.parameters = parameters
-        self.rules = tuple(rules)
+        self.constraints = tuple(constraints)
         self.seed = seed
         self.is_finite = all(parameter.is_finite for parameter in parameters.values())
 
@@ -58,7 +58,7 @@ class RandomSampler(EnumeratedSampler):
             index += 1
             n_in_a_row += 1
             tally.n_walked += 1
-            rejecting = next((rule.text for rule in self.rules if not rule.apply(params)), None)
+            rejecting = next((constraint.text for constraint in self.constraints if not constraint.apply(params)), None)
             if rejecting is not None:
                 tally.n_skipped += 1
                 rejected_by[rejecting] += 1
@@ -80,7 +80,7 @@ class RandomSampler(EnumeratedSampler):
         """Return the space as a grid when it is finite and small enough to walk."""
         if any(not p.is_finite or p.grid is None or isinstance(p, Quantized) for p in self.parameters.values()):
             return None
-        grid = Grid(self.parameters, self.rules)
+        grid = Grid(self.parameters, self.constraints)
         return grid if grid.n_combinations <= MAX_ENUMERATED else None
 
     def _rest(self, grid: Grid, met: set[str], tally: Tally) -> Iterator[dict[str, Any]]:

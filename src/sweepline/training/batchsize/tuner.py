@@ -39,9 +39,10 @@ def tune(
     keep: Callable[[list[Probe]], None] = lambda _: None,
     first: int | None = None,
 ) -> TuningResult:
-    """Search the largest size that fits, with the set-up of this config. ``device`` of the config is resolved.
+    """Search the largest size that fits, with the set-up of this config.
 
     Args:
+        config: of the run; its ``device`` is resolved.
         n_examples: how many there are to train on.
         build: makes the set-up, in a fork of this process where that is possible.
         tell: takes pieces of lines for a person.

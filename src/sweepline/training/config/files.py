@@ -73,6 +73,7 @@ def _leaves(tree: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def set_dotted(tree: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set a value by its dotted name; what is no mapping on the way becomes one."""
     *parents, last = dotted.split(".")
     node = tree
     for parent in parents:

@@ -9,7 +9,7 @@ import sys
 _LONGEST_HELD_S = 0.1  # of a line that grows
 
 
-def _write_whole_lines(stream):
+def _write_whole_lines(stream):  # noqa: C901 (one closure: no name of it is met in a program's own modules)
     """Hold text until its line ends, grows slowly, or is flushed, that of each thread by itself."""
     import os
     from _thread import get_ident

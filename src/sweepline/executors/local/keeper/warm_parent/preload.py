@@ -144,6 +144,7 @@ def _check_fit(name: str, n_fds: int) -> None:
 
 
 def count_fds() -> int:
+    """Return how many descriptors this process has open."""
     return len(os.listdir("/proc/self/fd"))
 
 
@@ -189,19 +190,23 @@ class Program:
         for statement in _executed(tree.body, is_main=is_main):
             if changes_imports(statement):
                 self.stopped_by = f"{os.path.basename(path)}:{statement.lineno}"
-            if self.stopped_by:
-                return
             for name in _imported(statement, package):
-                spec = _find_spec(name, self._folders) or _find_spec(name.rpartition(".")[0], self._folders)
-                if spec is None or spec.origin in (None, "built-in", "frozen"):
-                    continue
-                if _is_installed(spec.origin):
-                    yield name
-                elif spec.origin.endswith(".py") and not _is_standard(spec.origin):
-                    is_package = os.path.basename(spec.origin) == "__init__.py"
-                    yield from self._imports_of(spec.origin, name if is_package else name.rpartition(".")[0])
                 if self.stopped_by:
                     return
+                yield from self._imports_for(name)
+            if self.stopped_by:
+                return
+
+    def _imports_for(self, name: str) -> Iterator[str]:
+        """Yield a module if it is installed; if it is one of the program's own, what that imports."""
+        spec = _find_spec(name, self._folders) or _find_spec(name.rpartition(".")[0], self._folders)
+        if spec is None or spec.origin in (None, "built-in", "frozen"):
+            return
+        if _is_installed(spec.origin):
+            yield name
+        elif spec.origin.endswith(".py") and not _is_standard(spec.origin):
+            is_package = os.path.basename(spec.origin) == "__init__.py"
+            yield from self._imports_of(spec.origin, name if is_package else name.rpartition(".")[0])
 
 
 def _executed(statements: list[ast.stmt], *, is_main: bool) -> Iterator[ast.stmt]:

@@ -39,10 +39,12 @@ class ProcTitle:
 
 
 def die_with_parent() -> None:
+    """Have the kernel kill this process when the one that forked it dies."""
     libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
 
 
 def name_process(name: str) -> None:
+    """Set what ``top`` calls this process; 15 bytes are kept."""
     libc.prctl(_PR_SET_NAME, ctypes.c_char_p(os.fsencode(name)[:15]), 0, 0, 0)
 
 
