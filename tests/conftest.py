@@ -80,7 +80,10 @@ class Project:
     def command(self, *args: str, **extra: str) -> subprocess.CompletedProcess[str]:
         """Run ``sweepline ARGS`` to its end, in a fork of one process where nothing speaks against it."""
         environ = self.environment(extra)
-        is_as_usual = self.sweepline == Project.sweepline and not any(name.startswith("PYTHON") for name in extra)
+        needs_own = any(
+            name.startswith(("PYTHON", "LD_")) for name in self.environ | extra
+        )  # read when a process starts
+        is_as_usual = self.sweepline == Project.sweepline and not needs_own
         if is_as_usual and forked.is_idle() and threading.current_thread() is threading.main_thread():
             return forked.run_forked(
                 ["sweepline", *args], cwd=self.path, environ=environ, imports=forked.SWEEP, module=self.sweepline[-1]

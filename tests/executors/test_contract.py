@@ -210,7 +210,9 @@ class TestExecutor:
         assert (ended.signal, ended.stopped) == (signal.SIGKILL, StopReason.TIMEOUT)
 
     def test_a_run_that_cannot_start_says_why_and_others_go_on(self, executor: Executor, run_dir: Path) -> None:
-        ended = run(executor, dataclasses.replace(task_of(run_dir, "exits"), argv=[NOT_THERE, "exits", "0"], interpreter=None))
+        ended = run(
+            executor, dataclasses.replace(task_of(run_dir, "exits"), argv=[NOT_THERE, "exits", "0"], interpreter=None)
+        )
         assert NOT_THERE in (ended.not_started or "")
         assert run(executor, task_of(run_dir, "exits")).exit_code == 0
 
