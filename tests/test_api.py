@@ -7,11 +7,13 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 import sweepline
+from sweepline.errors import ConfigError
 from tests.conftest import REPOSITORY, Project, wait_until
 
 SWEEP = {"name": "s", "program": "t.py", "metric": {"name": "loss"}, "parameters": {"x": [3, 1, 2]}, "start": "cold"}
@@ -133,3 +135,10 @@ def test_a_request_to_stop_that_comes_late_does_nothing() -> None:
     stop = sweepline.StopRequests()
     assert sweepline.run_sweep(SWEEP, stop=stop).is_complete
     stop.request()
+
+
+@pytest.mark.parametrize("devices", [[], "", 3.5, True, {"a"}, b"cpu", [None], -1])
+def test_devices_that_are_none_are_refused_before_anything_starts(folder: Path, devices: Any) -> None:
+    with pytest.raises(ConfigError, match=r"devices: .* names no devices"):
+        sweepline.run_sweep({"name": "none", "program": "t.py", "parameters": {"x": [1]}}, devices=devices)
+    assert not (folder / "outputs").exists()

@@ -85,13 +85,27 @@ def run_sweep(
     unknown = sorted(options.keys() - set(SweepOptions.__dataclass_fields__))
     if unknown:
         raise ConfigError(f"no such option: {unknown[0]}; there are {', '.join(SweepOptions.__dataclass_fields__)}")
-    devices = options.get("devices")
-    if devices is not None and not isinstance(devices, str):
-        options["devices"] = ",".join(map(str, devices if isinstance(devices, Sequence) else [devices]))
+    options["devices"] = _device_list(options.get("devices"))
     if options.get("start") not in (None, "auto", "warm", "cold"):
         raise ConfigError(f"start: {options['start']!r} is none of auto, warm, cold")
     prepared = prepare_sweep(load_sweep(source, folder=folder, fixed=fixed), SweepOptions(**options))
     return run_prepared(prepared, observer or LineDisplay(print), requests=stop, executor=executor)
+
+
+def _device_list(devices: Any) -> str | None:
+    """Return devices as the command takes them.
+
+    Raises:
+        ConfigError: they are not named by numbers and texts.
+    """
+    if devices is None or (isinstance(devices, str) and devices):
+        return devices
+    named = list(devices) if isinstance(devices, (list, tuple, range)) else [devices]
+    if not named or not all(isinstance(one, str) or (type(one) is int and one >= 0) for one in named):
+        raise ConfigError(
+            f"devices: {devices!r} names no devices; write 'auto', 'cpu', a GPU's number or a list of them"
+        )
+    return ",".join(map(str, named))
 
 
 def load_runs(source: str | Path) -> pd.DataFrame:

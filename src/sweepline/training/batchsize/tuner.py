@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from sweepline.fits.search import SearchResult, search
 from sweepline.training.batchsize.policy import first_size, size_cap
 from sweepline.training.batchsize.probe import OK, Probe, Setup
 from sweepline.training.batchsize.prober import Prober, describe_probes
 from sweepline.training.batchsize.processes import starting
-from sweepline.training.batchsize.search import SearchResult, search
 from sweepline.training.building import memory_limit
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.config.sizes import default_size

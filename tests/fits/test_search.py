@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweepline.training.batchsize.search import NothingFitsError, SearchResult, search
+from sweepline.fits.search import NothingFitsError, SearchResult, search
 
 
 class Machine:
