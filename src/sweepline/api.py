@@ -101,7 +101,7 @@ def _device_list(devices: Any) -> str | None:
     if devices is None or (isinstance(devices, str) and devices):
         return devices
     named = list(devices) if isinstance(devices, (list, tuple, range)) else [devices]
-    if not named or not all(isinstance(one, str) or (type(one) is int and one >= 0) for one in named):
+    if not named or not all((isinstance(one, str) and one) or (type(one) is int and one >= 0) for one in named):
         raise ConfigError(
             f"devices: {devices!r} names no devices; write 'auto', 'cpu', a GPU's number or a list of them"
         )
