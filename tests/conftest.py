@@ -22,6 +22,9 @@ from tests import forked
 REPOSITORY = Path(__file__).resolve().parents[1]
 EXPERIMENT = REPOSITORY / "experiments" / "hyperparameters_sweep"
 ASSETS = REPOSITORY / "tests" / "assets"
+CACHE = REPOSITORY / ".test_cache"
+"""Where the charting library is kept, which takes seconds to put together."""
+
 TOKEN = "SWEEPLINE_TEST_TOKEN"
 DEADLINE_S = 120
 
@@ -59,7 +62,8 @@ class Project:
         """Return an environment without the tester's own accounts and GPUs."""
         dropped = ("WANDB_", "CUDA_VISIBLE", "SWEEPLINE_", "NETRC", "VIRTUAL_ENV", "CONDA_PREFIX", "OMP_", "MASTER_")
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
-        return inherited | {"HOME": str(self.path), TOKEN: self.token} | self.environ | dict(extra or {})
+        own = {"HOME": str(self.path), "XDG_CACHE_HOME": str(CACHE), TOKEN: self.token}
+        return inherited | own | self.environ | dict(extra or {})
 
     def start(self, *args: str, **extra: str) -> subprocess.Popen[str]:
         """Start ``sweepline ARGS`` and return the process."""

@@ -25,6 +25,7 @@ SWEEP = (
     "sweepline.engine.session",
     "sweepline.executors.local.executor",
     "sweepline.display.lines",
+    "sweepline.reports.page",
 )
 TRAINING = ("torch.nn.functional", "torch.optim", "sweepline.training.commandline", "sweepline.training.run")
 _LIMIT_S = 120

@@ -27,6 +27,7 @@ from sweepline.errors import ConfigError, RecordError
 from sweepline.executors.base import Executor
 from sweepline.recording.cells import read_cell, read_rows
 from sweepline.recording.columns import tabulate
+from sweepline.reports.page import write_final_page
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +90,9 @@ def run_sweep(
     if options.get("start") not in (None, "auto", "warm", "cold"):
         raise ConfigError(f"start: {options['start']!r} is none of auto, warm, cold")
     prepared = prepare_sweep(load_sweep(source, folder=folder, fixed=fixed), SweepOptions(**options))
-    return run_prepared(prepared, observer or LineDisplay(print), requests=stop, executor=executor)
+    result = run_prepared(prepared, observer or LineDisplay(print), requests=stop, executor=executor)
+    write_final_page(result)
+    return result
 
 
 def _device_list(devices: Any) -> str | None:

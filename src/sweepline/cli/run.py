@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -92,11 +92,12 @@ def run(args: argparse.Namespace) -> int:
         return 0
     with Terminal(sys.stdout) as terminal:
         log = LogFile(settings.experiment_dir / "outputs" / f"sweep_{datetime.now():%Y%m%d_%H%M%S}.log")
-        with _observers(args, settings, prepared.slots, log, terminal) as observer:
+        with _live_report(settings), _observers(args, settings, prepared.slots, log, terminal) as observer:
             result = run_sweep(prepared, observer, requests=StopSignals(is_final=True), owns_process=True)
         from sweepline.cli.summary import print_summary
+        from sweepline.reports.page import write_final_page
 
-        print_summary(result, log.path, write_line=terminal.write_line)
+        print_summary(result, log.path, report=write_final_page(result), write_line=terminal.write_line)
     if result.signal is not None:
         return EXIT_SIGNAL_BASE + result.signal
     return 0 if result.is_complete else EXIT_INCOMPLETE
@@ -104,6 +105,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _options_of(args: argparse.Namespace) -> SweepOptions:
     return SweepOptions(**{field.name: getattr(args, field.name) for field in fields(SweepOptions)})
+
+
+def _live_report(settings: SweepSettings) -> AbstractContextManager[object]:
+    """Return what keeps the report current while the sweep runs, where its file asks for that."""
+    if settings.report != "live":
+        return nullcontext()
+    from sweepline.reports.live import LiveReport
+
+    return LiveReport(settings.sweep_dir)
 
 
 @contextmanager

@@ -23,8 +23,8 @@ _MAX_FAILED_SHOWN = 5
 USED_SIZE = "run_batch_size"  # a metric that our trainer prints
 
 
-def print_summary(result: SweepResult, log_path: Path, *, write_line: Callable[[str], None]) -> None:
-    """Print the summary and append it to the sweep's log."""
+def print_summary(result: SweepResult, log_path: Path, *, report: str = "", write_line: Callable[[str], None]) -> None:
+    """Print the summary and append it to the sweep's log; ``report`` is a line on its page."""
     settings, records, folder = result.settings, result.records, result.folder
     belonging = [record for record in records if record.belongs]
     lines = build_summary(
@@ -41,6 +41,7 @@ def print_summary(result: SweepResult, log_path: Path, *, write_line: Callable[[
         f"runs    {display_path(result.csv_path)}",
         f"folder  {display_path(folder.path)}",
         f"log     {display_path(log_path)}",
+        *([report] if report else []),
     ]
     lines += _sync_lines(folder, settings.command.working_dir)
     try:

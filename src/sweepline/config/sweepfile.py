@@ -66,6 +66,7 @@ class SweepSettings:
     stall_s: float | None
     grace_s: float
     gpu_free_mib: int | None
+    report: str
     warnings: Sequence[str] = field(default=())
 
     @property
@@ -171,6 +172,7 @@ class _Reader:
             malloc=model.malloc,
             pin=model.pin,
             start=model.start,
+            report=model.report,
             preload=model.preload,
             retry=model.retry,
             on_oom=model.on_oom,

@@ -1,0 +1,48 @@
+"""What differs between configurations or runs, and nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sweepline.recording.events import RunRecord
+from sweepline.runs import canonical_json
+
+
+def differing(settings: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the names whose values are not the same in all mappings, in the order in which they are first met.
+
+    Equal numbers are the same whatever their type; a name that one mapping lacks differs.
+    """
+    seen: dict[str, set[Any]] = {}
+    n = 0
+    counts: dict[str, int] = {}
+    for setting in settings:
+        n += 1
+        for name, value in setting.items():
+            counts[name] = counts.get(name, 0) + 1
+            seen.setdefault(name, set()).add(_comparable(value))
+    return [name for name, values in seen.items() if len(values) > 1 or counts[name] < n]
+
+
+def describe_run(record: RunRecord) -> dict[str, Any]:
+    """Return what can make a run different from others: its parameters and seed, the code, where it ran."""
+    told = {"code": record.code, "device": record.device, "host": record.outcome.host if record.outcome else ""}
+    seed = {} if record.seed is None else {"seed": record.seed}
+    return {**record.params, **seed, **{name: value for name, value in told.items() if value}}
+
+
+def differences(records: Sequence[RunRecord]) -> dict[str, list[Any]]:
+    """Return by name the values of each run, in their order, for what differs; None where a run lacks it."""
+    settings = [describe_run(record) for record in records]
+    return {name: [setting.get(name) for setting in settings] for name in differing(settings)}
+
+
+def _comparable(value: Any) -> Any:
+    """Return something hashable that is equal for equal values; booleans stay apart from numbers."""
+    if isinstance(value, (str, bool)) or value is None:
+        return (type(value), value)
+    if isinstance(value, (int, float)) and not math.isnan(value):
+        return value
+    return canonical_json(value)

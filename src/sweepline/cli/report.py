@@ -1,0 +1,63 @@
+"""``sweepline report``: one file that shows what sweeps found, and their pictures as files."""
+
+from __future__ import annotations
+
+import argparse
+import webbrowser
+from pathlib import Path
+
+from sweepline.contract.text import display_path
+from sweepline.errors import ConfigError
+from sweepline.reports.collect import collect
+from sweepline.reports.page import REPORT, write_page
+from sweepline.reports.vega import KINDS
+
+HELP = "one file that shows what sweeps found"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "sweeps",
+        nargs="*",
+        type=Path,
+        default=[Path("sweep.yaml")],
+        metavar="SWEEP",
+        help="sweep files, folders of sweeps, or tables such as a runs.csv (default: sweep.yaml)",
+    )
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=f"default: {REPORT} beside the runs")
+    parser.add_argument("--metric", metavar="NAME", help="rank by this metric instead of each sweep's objective")
+    parser.add_argument("--goal", choices=["minimize", "maximize"])
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="write every picture as files too")
+    parser.add_argument(
+        "--format",
+        action="append",
+        choices=KINDS,
+        dest="formats",
+        help="of the figures; may be repeated (default: all)",
+    )
+    parser.add_argument("--plots", nargs="+", metavar="NAME", help="of the figures, only these")
+    parser.add_argument("--open", action="store_true", help="show it in the browser")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the report; return the exit code.
+
+    Raises:
+        SweeplineError: nothing was run there, or it cannot be written.
+    """
+    sweeps = collect(args.sweeps, objective=args.metric, goal=args.goal)
+    first = sweeps[0].path
+    path = args.output or (first if first.is_dir() else first.parent) / REPORT
+    if path.is_dir():
+        raise ConfigError(f"--output {display_path(path)}: is a folder; name the file, such as {REPORT}")
+    write_page(sweeps, path)
+    print(display_path(path))
+    if args.figures is not None:
+        from sweepline.reports.figures import write_figures
+
+        for written in write_figures(sweeps, args.figures, kinds=args.formats or KINDS, names=args.plots):
+            print(display_path(written))
+    if args.open:
+        webbrowser.open(path.resolve().as_uri())
+    return 0

@@ -1,0 +1,84 @@
+"""A table of runs as charts take it: columns with short keys, so that no user's name is part of a chart's language."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+_LOG_FROM = 50.0  # positive values that span this factor are shown on a logarithmic axis,
+_GEOMETRIC_FROM, _SAME_FACTOR = 4.0, 2.6  # or this one where they grow by about the same factor (1, 2, 5, 10)
+_MAX_LEVELS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: ``key`` is its name in charts, ``title`` what people call it.
+
+    ``kind`` is ``number`` or ``category``; a number ``is_log`` where it spans orders of magnitude. ``levels`` are its
+    values in their order where they are few enough to be a step of an axis each, else none.
+    """
+
+    key: str
+    title: str
+    kind: str
+    is_log: bool = False
+    levels: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChartData:
+    """Rows by the keys of their columns; ``run`` names each row's run.
+
+    ``parameters`` and ``metrics`` are columns by their names, ``objective`` is one of the metrics, with its ``goal``.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    parameters: Mapping[str, Column] = field(default_factory=dict)
+    metrics: Mapping[str, Column] = field(default_factory=dict)
+    objective: Column | None = None
+    goal: str = "minimize"
+
+    def column(self, name: str) -> Column:
+        """Return the column of a parameter or a metric.
+
+        Raises:
+            KeyError: there is none of that name.
+        """
+        return self.parameters[name] if name in self.parameters else self.metrics[name]
+
+
+def make_column(key: str, title: str, values: Sequence[Any]) -> Column:
+    """Return a column for values: one of numbers where all that are there are numbers."""
+    there = [value for value in values if value is not None]
+    if not there or any(isinstance(value, bool) or not isinstance(value, (int, float)) for value in there):
+        texts = sorted({_text(value) for value in there})
+        return Column(key, title, "category", levels=tuple(texts) if len(texts) <= _MAX_LEVELS else ())
+    finite = sorted({value for value in there if math.isfinite(value)})
+    levels = tuple(finite) if len(finite) <= _MAX_LEVELS else ()
+    return Column(key, title, "number", is_log=bool(finite) and _is_log(finite, has_levels=bool(levels)), levels=levels)
+
+
+def _is_log(values: Sequence[float], *, has_levels: bool) -> bool:
+    """Whether sorted values are better on a logarithmic axis: they span much, or a few of them grow by factors."""
+    if values[0] <= 0 or values[-1] < _GEOMETRIC_FROM * values[0]:
+        return False
+    steps = [after / before for before, after in itertools.pairwise(values)]
+    return values[-1] >= _LOG_FROM * values[0] or (
+        has_levels and len(values) > 2 and max(steps) <= _SAME_FACTOR * min(steps)
+    )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else str(value)
+
+
+def chart_value(value: Any, column: Column) -> Any:
+    """Return a value as JSON holds it: a category's text; None for a number that has no place on its axis."""
+    if column.kind == "category":
+        return None if value is None else _text(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return None if column.is_log and value <= 0 else value

@@ -1,0 +1,238 @@
+"""What a report is about: the runs of one sweep or several, read from their folders or from tables alone."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sweepline.analysis.ranking import RankedConfig, rank_configs
+from sweepline.contract.metrics import MetricPoint
+from sweepline.contract.text import display_path
+from sweepline.engine.recorded import RecordedSweep, open_recorded, read_points
+from sweepline.engine.session import SweepResult
+from sweepline.errors import ConfigError, RecordError, did_you_mean
+from sweepline.recording.cells import read_cell, read_rows
+from sweepline.recording.columns import FIXED_COLUMNS
+from sweepline.recording.events import RunRecord
+from sweepline.runs import Objective, RunOutcome, State
+
+_METRIC_NAME = re.compile(
+    r"loss|acc|err|score|reward|return|auc|f1|perplexity|ppl|bleu|mse|rmse|mae|nll|metric|(?:^|[._/])(?:val|valid|test|train|eval)"
+    r"(?:[._/]|$)",
+    re.IGNORECASE,
+)
+_HIGHER_IS_BETTER = re.compile(r"acc|score|reward|return|auc|f1|bleu|iou|map|precision|recall|r2", re.IGNORECASE)
+
+
+@dataclass(kw_only=True)
+class ReportedSweep:
+    """A sweep as a report sees it.
+
+    ``swept`` are parameters, ``plan`` what ``plan.json`` says of it (nothing where only a table is there). ``remarks``
+    are sentences on how it was read. ``read_history`` returns the points of a run.
+    """
+
+    name: str
+    path: Path
+    records: Sequence[RunRecord]
+    objective: Objective | None
+    swept: Sequence[str] = ()
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    is_running: bool = False
+    remarks: Sequence[str] = ()
+    read_history: Callable[[RunRecord], list[MetricPoint]] = lambda _: []
+    run_dir: Callable[[RunRecord], Path | None] = lambda _: None
+
+    @property
+    def ranked(self) -> list[RankedConfig]:
+        """The configurations that have a result, best first."""
+        return rank_configs(self.records, self.objective)
+
+
+def collect(
+    sources: Iterable[Path], *, objective: str | None = None, goal: str | None = None, has_running: bool = True
+) -> list[ReportedSweep]:
+    """Read the sweeps of a report.
+
+    Args:
+        sources: sweep files, folders of sweeps, or tables such as a ``runs.csv``.
+        objective: the metric to rank by, instead of each sweep's own.
+        goal: ``minimize`` or ``maximize``, with ``objective``.
+        has_running: whether to look if a sweep is under way.
+
+    Raises:
+        SweeplineError: nothing was run there, it cannot be read, or no run has the metric.
+    """
+    found = []
+    for source in sources:
+        if source.suffix == ".csv":
+            sweep = read_table(source)
+        else:
+            recorded = open_recorded(source)
+            sweep = of_recorded(recorded, is_running=has_running and bool(recorded.folder.is_locked()))
+        if objective is not None:
+            sweep.objective = _asked_objective(sweep, objective, goal)
+        found.append(sweep)
+    return found
+
+
+def of_recorded(found: RecordedSweep, *, is_running: bool = False) -> ReportedSweep:
+    """Return a sweep that has its folder."""
+    told = found.plan.get("objective") or {}
+    records = [record for record in found.records.values() if record.belongs]
+    if not is_running:
+        records = [record for record in records if record.outcome is not None or record.attempt > 0]
+    return ReportedSweep(
+        name=str(found.plan.get("sweep") or found.folder.path.name),
+        path=found.folder.path,
+        records=records,
+        objective=Objective(**told) if told.get("name") else None,
+        swept=list(found.plan.get("parameters", {})),
+        plan=found.plan,
+        is_running=is_running,
+        read_history=lambda record: read_points(found, record),
+        run_dir=lambda record: found.folder.run_dir(record.run_id),
+    )
+
+
+def of_result(result: SweepResult) -> ReportedSweep:
+    """Return a sweep that has just ended."""
+    plan = result.folder.read_plan() or {}
+    records = {record.run_id: record for record in result.records}
+    return of_recorded(RecordedSweep(folder=result.folder, plan=plan, settings=result.settings, records=records))
+
+
+def read_table(path: Path) -> ReportedSweep:
+    """Return the sweep that a table tells of, ours or any with a row for each run.
+
+    Which columns are parameters is told by ``plan.json`` beside it; else those are metrics that runs without a result
+    lack, or that are called like one.
+
+    Raises:
+        RecordError: the file cannot be read, or is no table.
+    """
+    try:
+        header, rows = read_rows(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path}: cannot be read: {error}") from None
+    plan = _plan_beside(path)
+    fixed = set(FIXED_COLUMNS) if "run_id" in header else set()
+    others = [name for name in header if name not in fixed]
+    values = {name: [read_cell(row[name]) for row in rows] for name in others}
+    is_result = [row.get("state", "finished") == State.FINISHED for row in rows]
+    metrics = _metric_columns(others, values, is_result, plan)
+    records = [_record_of(i, row, values, metrics, fixed) for i, row in enumerate(rows)]
+    objective = _objective_of(plan, metrics)
+    remarks = []
+    if not plan and metrics:
+        remarks.append(f"read as metrics: {', '.join(metrics)}; ranked by {objective.name if objective else 'nothing'}")
+    label = rows[0].get("sweep") if rows and fixed else None
+    swept = [name for name in others if name not in metrics]
+    return ReportedSweep(
+        name=label or path.stem,
+        path=path,
+        records=records,
+        objective=objective,
+        swept=swept,
+        plan=plan,
+        remarks=remarks,
+    )
+
+
+def _plan_beside(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((path.parent / "plan.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _metric_columns(
+    names: Sequence[str], values: Mapping[str, Sequence[Any]], is_result: Sequence[bool], plan: Mapping[str, Any]
+) -> list[str]:
+    if plan.get("parameters"):
+        return [name for name in names if name not in plan["parameters"] and name != "seed"]
+    numeric = [name for name in names if all(v is None or _is_number(v) for v in values[name]) and name != "seed"]
+    missing = [
+        name for name in numeric
+        if any(v is None and not ok for v, ok in zip(values[name], is_result, strict=True))
+        and all(v is not None for v, ok in zip(values[name], is_result, strict=True) if ok)
+    ]  # fmt: skip
+    named = [name for name in numeric if _METRIC_NAME.search(name)]
+    return [name for name in names if name in {*missing, *named}] or numeric[-1:]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _record_of(
+    i: int, row: Mapping[str, str], values: Mapping[str, Sequence[Any]], metrics: Sequence[str], fixed: set[str]
+) -> RunRecord:
+    told = {name: row.get(name, "") for name in fixed}
+    is_metric = set(metrics)
+    state = told.get("state", "finished")
+    outcome = RunOutcome(
+        state=State(state) if state in set(State) else State.FINISHED,
+        reason=told.get("reason", ""),
+        duration_s=_float(told.get("duration_s", "")) or 0.0,
+        metrics={name: float(values[name][i]) for name in metrics if _is_number(values[name][i])},
+        host=told.get("host", ""),
+    )
+    seed = read_cell(told["seed"]) if told.get("seed") else None
+    return RunRecord(
+        run_id=told.get("run_id") or f"row {i + 1}",
+        name=told.get("run_name") or f"row {i + 1}",
+        params={name: column[i] for name, column in values.items() if name not in is_metric},
+        seed=seed if isinstance(seed, int) else None,
+        attempt=int(_float(told.get("attempt", "")) or 1),
+        device=told.get("device", ""),
+        started_at=told.get("started_at", ""),
+        code=told.get("code", ""),
+        outcome=outcome,
+    )
+
+
+def _float(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _objective_of(plan: Mapping[str, Any], metrics: Sequence[str]) -> Objective | None:
+    told = plan.get("objective") or {}
+    if told.get("name"):
+        return Objective(**told)
+    if not metrics:
+        return None
+    name = metrics[-1] if not _METRIC_NAME.search(metrics[0]) else metrics[0]
+    return Objective(name=name, goal="maximize" if _HIGHER_IS_BETTER.search(name) else "minimize")
+
+
+def _asked_objective(sweep: ReportedSweep, name: str, goal: str | None) -> Objective:
+    known = dict.fromkeys(metric for record in sweep.records for metric in record.metrics)
+    if name not in known:
+        there = f"; there are {', '.join(known)}" if known else ""
+        raise ConfigError(
+            f"{display_path(sweep.path)}: no run has the metric {name}{did_you_mean(name, known) or there}"
+        )
+    if goal is None and sweep.objective is not None and sweep.objective.name == name:
+        goal = sweep.objective.goal
+    if goal is None:
+        raise ConfigError(f"--metric {name}: add --goal minimize or --goal maximize")
+    return Objective(name=name, goal=goal)
+
+
+def started_s(record: RunRecord) -> float:
+    """Return when the latest attempt of a run started, in seconds since 1970; nan where that is not told."""
+    try:
+        return datetime.fromisoformat(record.started_at).timestamp()
+    except ValueError:
+        return math.nan

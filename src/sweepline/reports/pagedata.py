@@ -1,0 +1,319 @@
+"""What a report's page holds of its sweeps: columns, runs, curves, pictures and sentences, as JSON can say it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sweepline import __version__
+from sweepline.analysis.ranking import without_seed
+from sweepline.analysis.tradeoff import DURATION, GoldenMiddle, describe_setting
+from sweepline.contract.files import open_plain
+from sweepline.contract.runfolder import COMMAND, START_MARK, STDERR, STDOUT
+from sweepline.contract.text import display_path, printable
+from sweepline.recording.events import RunRecord
+from sweepline.reports import charts
+from sweepline.reports.chartdata import ChartData, Column, chart_value, make_column
+from sweepline.reports.collect import ReportedSweep, started_s
+from sweepline.reports.histories import collect_curves
+from sweepline.reports.numbers import format_with_spread
+from sweepline.reports.summaries import assign_slots, best_so_far, means_by_parameter, shares
+from sweepline.reports.words import (
+    describe_sweep,
+    differing_parameters,
+    format_parameter_value,
+    importance_of,
+    middle_of,
+)
+from sweepline.runs import UNSUCCESSFUL, State, canonical_json
+
+_MAX_COMMANDS, _MAX_TAILS, _TAIL_BYTES = 2000, 40, 3000
+_MAX_PARAMETERS, _MAX_METRICS = 40, 40
+_STEP_SIZE, _BATCH_SIZE = (
+    re.compile(r"(?:^|[._/])(?:lr|step_size|learning_rate)$"),
+    re.compile(r"(?:^|[._/])(?:batch_size|bs)$"),
+)
+TEMPERATURE = "temperature (step size / batch size)"
+
+
+def chart_data(sweeps: Sequence[ReportedSweep]) -> ChartData:
+    """Return the runs of sweeps as a table for charts; parameters are those that differ."""
+    records = [(sweep, record) for sweep in sweeps for record in sweep.records]
+    names = list(dict.fromkeys(name for sweep in sweeps for name in differing_parameters(sweep)))
+    names += [name for name in _differing_between(sweeps) if name not in names]
+    metrics = list(dict.fromkeys(name for _, record in records for name in record.metrics))
+    objective = next((sweep.objective for sweep in sweeps if sweep.objective is not None), None)
+    if objective is not None and objective.name in metrics:
+        metrics.sort(key=lambda name: name != objective.name)
+    names, metrics = names[:_MAX_PARAMETERS], metrics[:_MAX_METRICS]
+    parameters = {
+        name: make_column(f"p{i}", name, [record.params.get(name) for _, record in records])
+        for i, name in enumerate(names)
+    }
+    results = {
+        name: make_column(f"m{i}", name, [record.metrics.get(name) for _, record in records])
+        for i, name in enumerate(metrics)
+    }
+    step_size = next((name for name, c in parameters.items() if _STEP_SIZE.search(name) and c.kind == "number"), None)
+    batch_size = next((name for name, c in parameters.items() if _BATCH_SIZE.search(name) and c.kind == "number"), None)
+    rows = [_row(sweep, record, parameters, results) for sweep, record in records]
+    if step_size and batch_size:
+        _add_temperature(rows, parameters, parameters[step_size], parameters[batch_size])
+    if len(sweeps) > 1:
+        parameters["sweep"] = Column("sweep", "sweep", "category", levels=tuple(dict.fromkeys(s.name for s in sweeps)))
+    _number_configs(rows, records)
+    _place_in_time(rows)
+    return ChartData(
+        rows=rows,
+        parameters=parameters,
+        metrics=results,
+        objective=results.get(objective.name) if objective is not None else None,
+        goal=objective.goal if objective is not None else "minimize",
+    )
+
+
+def page_data(sweeps: Sequence[ReportedSweep], *, is_live: bool = False, at: Path | None = None) -> dict[str, Any]:
+    """Return all that a page shows; ``at`` is the folder of the page, to which paths are relative."""
+    data = chart_data(sweeps)
+    records = [(sweep, record) for sweep in sweeps for record in sweep.records]
+    return {
+        "title": ", ".join(sweep.name for sweep in sweeps),
+        "written": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "version": __version__,
+        "isLive": is_live and any(sweep.is_running for sweep in sweeps),
+        "sweeps": [_sweep(sweep) for sweep in sweeps],
+        "goal": data.goal,
+        "objective": data.objective.key if data.objective else None,
+        "columns": _columns(data),
+        "runs": _columnar(data.rows),
+        "same": _same_for_all(sweeps, data),
+        "curves": collect_curves(sweeps),
+        "pictures": _pictures(sweeps, data),
+        "details": _details(records, at),
+        "unsuccessful": sorted(state.value for state in UNSUCCESSFUL),
+    }
+
+
+def _row(
+    sweep: ReportedSweep, record: RunRecord, parameters: Mapping[str, Column], metrics: Mapping[str, Column]
+) -> dict[str, Any]:
+    start = started_s(record)
+    row: dict[str, Any] = {
+        "run": printable(record.name or record.run_id),
+        "id": record.run_id,
+        "state": record.state.value,
+        "reason": printable(record.reason),
+        "seed": record.params.get("seed") if record.seed is None else record.seed,
+        "attempt": record.attempt,
+        "device": record.device,
+        "host": record.outcome.host if record.outcome else "",
+        "start": start if math.isfinite(start) else None,
+        "duration": round(record.duration_s, 3),
+        "sweep": sweep.name,
+        "code": record.code,
+    }
+    row |= {column.key: chart_value(record.params.get(name), column) for name, column in parameters.items()}
+    if record.has_result or record.state in (State.PRUNED, State.RUNNING):
+        row |= {column.key: chart_value(record.metrics.get(name), column) for name, column in metrics.items()}
+    else:
+        row |= dict.fromkeys((column.key for column in metrics.values()), None)
+    return row
+
+
+def _differing_between(sweeps: Sequence[ReportedSweep]) -> list[str]:
+    if len(sweeps) < 2:
+        return []
+    everyone = ReportedSweep(
+        name="", path=Path(), records=[record for sweep in sweeps for record in sweep.records], objective=None
+    )
+    return differing_parameters(everyone)
+
+
+def _add_temperature(
+    rows: Iterable[dict[str, Any]], parameters: dict[str, Column], step_size: Column, batch_size: Column
+) -> None:
+    for row in rows:
+        eta, size = row[step_size.key], row[batch_size.key]
+        row["t"] = float(f"{eta / size:.6g}") if eta is not None and size else None
+    parameters[TEMPERATURE] = make_column("t", TEMPERATURE, [row["t"] for row in rows])
+
+
+def _number_configs(rows: Sequence[dict[str, Any]], records: Sequence[tuple[ReportedSweep, RunRecord]]) -> None:
+    """Give runs that differ only in their seed the same ``config``."""
+    numbers: dict[str, int] = {}
+    for row, (sweep, record) in zip(rows, records, strict=True):
+        key = f"{sweep.name} {record.identity} {canonical_json(without_seed(record.params))}"
+        row["config"] = numbers.setdefault(key, len(numbers))
+
+
+def _place_in_time(rows: Sequence[dict[str, Any]]) -> None:
+    first = min((row["start"] for row in rows if row["start"] is not None), default=0.0)
+    for row in rows:
+        if row["start"] is not None:
+            row["start"] = round(row["start"] - first, 3)
+            row["end"] = round(row["start"] + row["duration"], 3)
+    assign_slots(list(rows))
+
+
+def _sweep(sweep: ReportedSweep) -> dict[str, Any]:
+    plan = sweep.plan
+    told = ("sweepline", "python", "platform", "host", "git_commit", "method", "seeds", "code", "constraints", "starts")
+    return {
+        "name": printable(sweep.name),
+        "path": display_path(sweep.path),
+        "sentences": [{"kind": s.kind, "text": printable(s.text)} for s in describe_sweep(sweep)],
+        "provenance": {name: plan[name] for name in told if plan.get(name) not in (None, [], {})},
+    }
+
+
+def _columns(data: ChartData) -> list[dict[str, Any]]:
+    found = []
+    for role, columns in (("parameter", data.parameters), ("metric", data.metrics)):
+        for column in columns.values():
+            entry: dict[str, Any] = {
+                "key": column.key,
+                "title": printable(column.title),
+                "role": role,
+                "kind": column.kind,
+            }
+            entry |= {"isLog": column.is_log, "isFew": bool(column.levels)}
+            entry |= {"axis": charts.channel(column), "step": charts.step_channel(column)}
+            entry["reversed"] = charts.step_channel(column, is_reversed=column.kind == "number")
+            if role == "parameter" and column.levels and data.objective:
+                entry["means"] = means_by_parameter(data.rows, column, data.objective)
+            found.append(entry)
+    return found
+
+
+def _columnar(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return rows as columns; texts that repeat stand once, and are numbered."""
+    found: dict[str, Any] = {}
+    for key in dict.fromkeys(key for row in rows for key in row):
+        values = [row.get(key) for row in rows]
+        levels = dict.fromkeys(value for value in values if isinstance(value, str))
+        if levels and 2 * len(levels) <= len(values):
+            numbers = {level: i for i, level in enumerate(levels)}
+            found[key] = {
+                "levels": list(levels),
+                "codes": [numbers.get(v, -1) if v is not None else -1 for v in values],
+            }
+        else:
+            found[key] = values
+    return found
+
+
+def _same_for_all(sweeps: Sequence[ReportedSweep], data: ChartData) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for sweep in sweeps:
+        for record in sweep.records[:1]:
+            for name, value in record.params.items():
+                if name not in data.parameters and name != "seed":
+                    found[printable(name)] = printable(format_parameter_value(value))
+    return found
+
+
+def _pictures(sweeps: Sequence[ReportedSweep], data: ChartData) -> dict[str, Any]:
+    """Return the pictures that do not follow the reader's choice, and what those that do begin with."""
+    found: dict[str, Any] = {}
+    if data.objective is None:
+        return found | _timeline(data)
+    first = sweeps[0]
+    names = [name for name in data.parameters if name not in (TEMPERATURE, "sweep")]
+    importance = importance_of(first)
+    ordered = [name for name in importance.shares if name in data.parameters] if importance else []
+    ordered += [name for name in names if name not in ordered]
+    found["order"] = [data.parameters[name].key for name in ordered]
+    if importance is not None and len(importance.shares) > 1:
+        spec = charts.importance_bars({n: s for n, s in importance.shares.items() if n in data.parameters}, data)
+        found["importance"] = {"spec": spec, "note": str(importance)}
+    if ordered:
+        x = ordered[0]
+        found["scatter"] = {"spec": charts.scatter(data, x, data.objective.title)}
+        found["slice"] = {"spec": charts.metric_by_parameter(data, x)}
+    if len(ordered) > 1:
+        found["heat"] = {"spec": charts.heat_map(data, ordered[0], ordered[1])}
+    middle = middle_of(first, cost=DURATION)
+    if middle is not None and len(middle.cells) > 2 and middle.middle.cost is not None:
+        spec = charts.tradeoff(data.objective.title, "mean duration, s")
+        found["tradeoff"] = {"spec": spec, "data": {"cells": tradeoff_cells(middle)}, "note": str(middle)}
+    history = best_so_far(data.rows, data.objective, data.goal)
+    if history:
+        found["best"] = {"spec": charts.best_so_far(data), "data": {"history": history}}
+        edf = shares(data.rows, data.objective, data.goal)
+        found["edf"] = {"spec": charts.distribution(data), "data": {"edf": edf}}
+    found["curves"] = {"spec": charts.curves(data.objective.title, "epoch")}
+    return found | _timeline(data)
+
+
+def _timeline(data: ChartData) -> dict[str, Any]:
+    timed = [row for row in data.rows if row.get("slot")]
+    return {"timeline": {"spec": charts.timeline(data)}} if timed else {}
+
+
+def tradeoff_cells(middle: GoldenMiddle) -> list[dict[str, Any]]:
+    """Return the settings of a golden middle for :func:`sweepline.reports.charts.tradeoff`."""
+    front = {cell.setting for cell in middle.front}
+    return [
+        {
+            "setting": describe_setting(middle.parameters, cell.setting),
+            "quality": cell.quality.mean,
+            "low": None if math.isnan(cell.quality.low) else cell.quality.low,
+            "high": None if math.isnan(cell.quality.high) else cell.quality.high,
+            "cost": cell.cost.mean if cell.cost else None,
+            "n": cell.n_runs,
+            "front": cell.setting in front,
+            "middle": cell.setting == middle.middle.setting,
+        }
+        for cell in middle.cells
+    ]
+
+
+def _details(records: Sequence[tuple[ReportedSweep, RunRecord]], at: Path | None) -> dict[str, Any]:
+    """Return by run number what a click on it shows: its folder, its command, the end of a failed one's output."""
+    found: dict[str, Any] = {}
+    n_tails = 0
+    for number, (sweep, record) in enumerate(records):
+        folder = sweep.run_dir(record)
+        if folder is None:
+            continue
+        detail: dict[str, Any] = {}
+        if number < _MAX_COMMANDS:
+            with suppress(OSError, ValueError):
+                text = (folder / COMMAND).read_text(encoding="utf-8", errors="replace")
+                detail["command"] = "\n".join(line for line in text.splitlines() if not line.startswith(START_MARK))
+            with suppress(ValueError):
+                detail["folder"] = str(folder.relative_to(at)) if at is not None else display_path(folder)
+        if record.state in UNSUCCESSFUL and n_tails < _MAX_TAILS:
+            n_tails += 1
+            detail["tail"] = printable_lines(_read_end(folder / STDERR) or _read_end(folder / STDOUT))
+        if detail:
+            found[str(number)] = detail
+    return found
+
+
+def _read_end(path: Path) -> str:
+    """Return the last lines of a log; nothing where there is none, or something else in its place."""
+    try:
+        with open_plain(path) as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - _TAIL_BYTES))
+            return file.read().decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
+def printable_lines(text: str) -> str:
+    """Return text of several lines without what a terminal or a browser would act on."""
+    return "\n".join(printable(line) for line in text.splitlines()[-30:])
+
+
+def rounded(values: Sequence[float]) -> list[str]:
+    """Return numbers with the digits that their own spread deserves."""
+    finite = [value for value in values if math.isfinite(value)]
+    spread = (max(finite) - min(finite)) / 100 if finite else 0.0
+    return [format_with_spread(value, spread) for value in values]

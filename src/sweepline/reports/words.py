@@ -1,0 +1,172 @@
+"""What a sweep found, in sentences: how it went, what is best and how sure that is, what had no effect, what failed."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+from sweepline.analysis.differences import differing
+from sweepline.analysis.effects import find_no_effects
+from sweepline.analysis.importance import Importance, find_importance
+from sweepline.analysis.ranking import RankedConfig, without_seed
+from sweepline.analysis.significance import judge_best
+from sweepline.analysis.tradeoff import GoldenMiddle, find_golden_middle
+from sweepline.display.formats import format_seconds
+from sweepline.recording.events import RunRecord
+from sweepline.reports.collect import ReportedSweep, started_s
+from sweepline.reports.numbers import format_count, format_interval
+from sweepline.runs import UNSUCCESSFUL, State, canonical_json
+
+_MAX_REASONS = 4
+_MAX_VALUES_OF_A_MIDDLE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """``kind`` is ``course``, ``best``, ``doubt``, ``effect``, ``failure`` or ``remark``."""
+
+    kind: str
+    text: str
+
+
+def describe_sweep(sweep: ReportedSweep) -> list[Sentence]:
+    """Return what there is to say of a sweep, the most important first."""
+    found = [Sentence("course", text) for text in _describe_course(sweep)]
+    found += _describe_best(sweep)
+    found += [Sentence("effect", text) for text in _describe_effects(sweep)]
+    found += [Sentence("failure", text) for text in _describe_failures(sweep.records)]
+    return [*found, *(Sentence("remark", text) for text in sweep.remarks)]
+
+
+def differing_parameters(sweep: ReportedSweep) -> list[str]:
+    """Return the parameters that are not the same in all runs, the swept ones first."""
+    names = differing(without_seed(record.params) for record in sweep.records)
+    return sorted(names, key=lambda name: (name not in sweep.swept, names.index(name)))
+
+
+def importance_of(sweep: ReportedSweep) -> Importance | None:
+    """Return how much each parameter that differs matters."""
+    if sweep.objective is None:
+        return None
+    return find_importance(sweep.records, sweep.objective, differing_parameters(sweep))
+
+
+def middle_of(sweep: ReportedSweep, *, cost: str | None = None) -> GoldenMiddle | None:
+    """Return the golden middle over the one or two numeric parameters that differ; None where there are others."""
+    names = differing_parameters(sweep)
+    numeric = [name for name in names if all(_is_number(r.params.get(name)) for r in sweep.records)]
+    if sweep.objective is None or not 1 <= len(numeric) <= 2 or len(numeric) < len(names):
+        return None
+    if any(len({r.params[name] for r in sweep.records}) > _MAX_VALUES_OF_A_MIDDLE for name in numeric):
+        return None
+    return find_golden_middle(sweep.records, sweep.objective, numeric, cost=cost)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _describe_course(sweep: ReportedSweep) -> Iterator[str]:
+    records, plan = sweep.records, sweep.plan
+    states = Counter(record.state.value for record in records)
+    told = ", ".join(f"{n:,} {state}" for state, n in states.most_common()) or "none has started"
+    n_planned = plan.get("n_runs")
+    of = f" of {n_planned:,}" if isinstance(n_planned, int) and n_planned > len(records) else ""
+    line = f"{len(records):,}{of} runs: {told}" if len(records) != 1 or of else f"1 run: {told}"
+    starts = [s for s in map(started_s, records) if math.isfinite(s)]
+    ends = [started_s(r) + r.duration_s for r in records if math.isfinite(started_s(r))]
+    if starts:
+        line += f"; {format_seconds(max(ends) - min(starts))} from the first start to the last end"
+    slots = plan.get("slots")
+    if slots:
+        line += f" on {format_count(len(slots), 'slot')}"
+    yield line + (" (still running)" if sweep.is_running else "")
+    n_combinations, n_seeds = plan.get("n_combinations"), max(1, len(plan.get("seeds") or ()))
+    if isinstance(n_combinations, int) and isinstance(n_planned, int) and n_combinations * n_seeds > n_planned:
+        n_left_out = n_combinations - n_planned // n_seeds
+        yield f"{n_left_out:,} of {n_combinations:,} combinations did not run: constraints drop or merge them"
+
+
+def _describe_best(sweep: ReportedSweep) -> Iterator[Sentence]:
+    objective, ranked = sweep.objective, sweep.ranked
+    if objective is None:
+        yield Sentence(
+            "doubt", "no objective: name one (metric in the sweep file, or --metric), and runs can be ranked"
+        )
+        return
+    idle = {effect.parameter for effect in find_no_effects(sweep.records, objective.name)}
+    standing = judge_best(_distinct(ranked, idle), objective.name)
+    if standing is None:
+        n_results = sum(record.has_result for record in sweep.records)
+        if n_results:
+            yield Sentence("doubt", f"no finished run has a finite {objective.name}")
+        return
+    best = next(c for c in ranked if math.isfinite(c.means.get(objective.name, math.nan)))
+    names = [name for name in differing_parameters(sweep) if name not in idle]
+    shown = ", ".join(f"{name}={format_parameter_value(best.params.get(name))}" for name in names) or best.runs[0].name
+    runs = format_count(standing.interval.n, "seed" if standing.interval.n > 1 else "run")
+    interval = format_interval(standing.interval)
+    how = f"95 %, {runs}" if standing.interval.n > 1 else runs
+    yield Sentence("best", f"best {objective.name} {interval} ({how}): {shown}")
+    yield Sentence("doubt" if standing.n_tied != 1 and standing.n_compared > 1 else "best", str(standing))
+    middle = middle_of(sweep)
+    if middle is not None and len(middle.cells) > 2:
+        yield Sentence("best" if not middle.is_at_edge else "doubt", str(middle))
+
+
+def _distinct(ranked: Sequence[RankedConfig], idle: Set[str]) -> list[RankedConfig]:
+    """Return the configurations without those that another one equals but for parameters without effect."""
+    found: dict[str, RankedConfig] = {}
+    for config in ranked:
+        rest = {name: value for name, value in config.params.items() if name not in idle}
+        found.setdefault(canonical_json(rest), config)
+    return list(found.values())
+
+
+def _describe_effects(sweep: ReportedSweep) -> Iterator[str]:
+    if sweep.objective is not None:
+        yield from (str(effect) for effect in find_no_effects(sweep.records, sweep.objective.name))
+    found = importance_of(sweep)
+    if found is not None and found.shares:
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in list(found.shares.items())[:5])
+        yield f"importance: {shares} ({found})"
+
+
+def _describe_failures(records: Sequence[RunRecord]) -> Iterator[str]:
+    failed = [record for record in records if record.state in UNSUCCESSFUL]
+    kinds: dict[tuple[str, str], list[RunRecord]] = {}
+    for record in failed:
+        reason = re.sub(r"\d+(?:\.\d+)?", "#", record.reason)
+        kinds.setdefault((record.state.value, reason), []).append(record)
+    ordered = sorted(kinds.items(), key=lambda item: -len(item[1]))
+    for (state, _), runs in ordered[:_MAX_REASONS]:
+        example = runs[0].reason or "no reason was found in its output"
+        shared = _shared_setting(runs, records)
+        where = f"; all with {shared}" if shared and len(runs) > 1 else ""
+        yield f"{len(runs):,} {state.replace('_', ' ')}: {example}{where}"
+    n_more = sum(len(runs) for _, runs in ordered[_MAX_REASONS:])
+    if n_more:
+        yield f"and {n_more:,} more, of {len(ordered) - _MAX_REASONS} other kinds"
+    n_diverged = sum(
+        1 for r in records if r.state == State.FINISHED and any(not math.isfinite(v) for v in r.metrics.values())
+    )
+    if n_diverged:
+        yield f"{format_count(n_diverged, 'finished run')} ended with a metric that is not finite (diverged)"
+
+
+def _shared_setting(runs: Sequence[RunRecord], everyone: Sequence[RunRecord]) -> str:
+    """Return the settings that these runs share and that not all runs have."""
+    varying = differing(without_seed(record.params) for record in everyone)
+    same = [name for name in varying if name not in differing(record.params for record in runs)]
+    return ", ".join(f"{name}={format_parameter_value(runs[0].params.get(name))}" for name in same)
+
+
+def format_parameter_value(value: Any) -> str:
+    """Return a parameter's value as people write it."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "null" if value is None else str(value)
