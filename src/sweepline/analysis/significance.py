@@ -6,7 +6,7 @@ import bisect
 import itertools
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from sweepline.analysis.ranking import RankedConfig
@@ -19,6 +19,7 @@ from sweepline.analysis.statistics import (
     welch_p_value,
 )
 from sweepline.recording.events import RunRecord
+from sweepline.runs import canonical_json
 
 BySeed = Mapping[int | str, float]
 """A configuration's results by seed; by run id where a run has no seed, or one that another run had."""
@@ -92,6 +93,15 @@ def judge_best(ranked: Sequence[RankedConfig], metric: str) -> Standing | None:
         noise=noise_floor(ranked, metric),
         is_paired=len(values) > 1 and len(best.keys() & values[1].keys()) > 1,
     )
+
+
+def without_twins(ranked: Sequence[RankedConfig], idle: Set[str]) -> list[RankedConfig]:
+    """Return the configurations without those that another one equals but for parameters ``idle``, without effect."""
+    found: dict[str, RankedConfig] = {}
+    for config in ranked:
+        rest = {name: value for name, value in config.params.items() if name not in idle}
+        found.setdefault(canonical_json(rest) if idle else str(len(found)), config)
+    return list(found.values())
 
 
 def p_value(first: BySeed, second: BySeed) -> float:
