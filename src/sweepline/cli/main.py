@@ -23,7 +23,19 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _DISK_ERRORS = (*_FULL, errno.EROFS, errno.EIO)
 
 
-_COMMANDS = ("run", "train", "batch-size", "status", "best", "report", "verify", "rebuild-csv", "repair", "schema")
+_COMMANDS = (
+    "run",
+    "train",
+    "batch-size",
+    "status",
+    "top",
+    "best",
+    "report",
+    "verify",
+    "rebuild-csv",
+    "repair",
+    "schema",
+)
 """Each is a file of this package, with ``HELP`` and either ``add_arguments`` and ``run``, or ``run_with_words``."""
 
 
