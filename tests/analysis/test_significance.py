@@ -11,6 +11,7 @@ import pytest
 
 from sweepline.analysis.ranking import RankedConfig, rank_configs
 from sweepline.analysis.significance import judge_best, noise_floor
+from sweepline.analysis.statistics import paired_p_value
 from sweepline.runs import Objective
 from tests.fakes import recorded
 
@@ -33,16 +34,23 @@ def simulate(shift: Callable[[int], float], *, n_seeds: int, rng: random.Random)
     return ranked({str(i): [shift(i) + one + rng.gauss(0, 1) for one in luck] for i in range(10)})
 
 
-def test_equal_configurations_are_told_apart_in_fewer_than_5_of_100_sweeps() -> None:
+@pytest.mark.parametrize(("has_wild", "n_most"), [(False, 15), (True, 30)])
+def test_equal_configurations_are_told_apart_in_few_of_300_sweeps(has_wild: bool, n_most: int) -> None:
     rng = random.Random(1)
-    standings = [judge_best(simulate(lambda _: 0.0, n_seeds=3, rng=rng), "loss") for _ in range(400)]
-    n_wrong = sum(standing is None or standing.n_tied < standing.n_compared for standing in standings)
-    assert n_wrong <= 20
+    n_wrong = 0
+    for _ in range(300):
+        spread = [3.0 if has_wild and i % 2 else 1.0 for i in range(10)]
+        luck = [rng.gauss(0, 1) for _ in range(3)]
+        standing = judge_best(
+            ranked({str(i): [one + rng.gauss(0, spread[i]) for one in luck] for i in range(10)}), "loss"
+        )
+        n_wrong += standing is None or standing.n_tied < standing.n_compared
+    assert n_wrong <= n_most
 
 
 def test_a_configuration_that_is_clearly_better_is_told() -> None:
     rng = random.Random(0)
-    standings = [judge_best(simulate(lambda i: 6.0 * (i > 0), n_seeds=9, rng=rng), "loss") for _ in range(100)]
+    standings = [judge_best(simulate(lambda i: 6.0 * (i > 0), n_seeds=5, rng=rng), "loss") for _ in range(100)]
     assert sum(standing is not None and standing.n_tied == 1 for standing in standings) > 95
 
 
@@ -53,6 +61,22 @@ def test_seeds_that_are_shared_are_compared_one_by_one() -> None:
     assert unpaired is not None
     assert (paired.n_tied, paired.is_paired) == (1, True)
     assert (unpaired.n_tied, unpaired.is_paired) == (2, False)
+
+
+@pytest.mark.parametrize("shift", [0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.6])
+def test_of_two_configurations_it_is_the_paired_t_test(shift: float) -> None:
+    first, second = [1.0, 1.5, 0.9, 1.2], [value + shift for value in (1.05, 1.4, 1.1, 1.05)]
+    p = paired_p_value([a - b for a, b in zip(first, second, strict=True)])
+    standing = judge_best(ranked({"a": first, "b": second}), "loss")
+    assert standing is not None
+    assert standing.n_tied == (2 if p > 0.05 else 1)
+
+
+def test_a_wild_configuration_is_not_told_apart_by_the_calm_of_the_others() -> None:
+    calm = {str(i): [1.0, 1.01, 0.99] for i in range(8)}
+    standing = judge_best(ranked({**calm, "wild": [0.2, 1.9, 0.7]}), "loss")
+    assert standing is not None
+    assert standing.n_tied == standing.n_compared == 9
 
 
 def test_as_many_more_seeds_as_it_says_would_do_and_one_fewer_would_not() -> None:

@@ -107,8 +107,8 @@ def test_what_is_the_same_for_all_configurations_has_no_column() -> None:
 @pytest.mark.parametrize(
     ("seeds", "sentence"),
     [
-        ([0.1, 0.2], "the first 2 cannot be told apart (95 %, paired by seed, Holm)"),
-        ([0.1, 0.10001, 0.09999], "the first is better than the next 1 (95 %, paired by seed, Holm)"),
+        ([0.1, 0.2], "the first 2 cannot be told apart (95 %, t-tests by seed, Holm)"),
+        ([0.1, 0.10001, 0.09999], "the first is better than the next 1 (95 %, t-tests by seed, Holm)"),
     ],
 )
 def test_whether_the_best_can_be_told_from_the_next_is_said(seeds: list[float], sentence: str) -> None:

@@ -103,5 +103,5 @@ def test_json_of_best_has_intervals_and_says_how_the_first_stands(project: Proje
     told = json.loads(project.command("best", "--json").stdout)
     first = told["configurations"][0]
     assert (first["parameters"], first["metrics"]["loss"]["mean"], first["metrics"]["loss"]["n"]) == ({"x": 1}, 1.01, 3)
-    assert told["standing"]["text"] == "the first is better than the next 2 (95 %, paired by seed, Holm)"
+    assert told["standing"]["text"] == "the first is better than the next 2 (95 %, t-tests by seed, Holm)"
     assert told["differing"] == ["x"]
