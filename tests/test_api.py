@@ -49,6 +49,7 @@ def test_the_public_names_are_these_and_each_is_there() -> None:
             "SweepResult",
             "StopRequests",
         ),
+        *("chart", "differing", "fold_seeds", "golden_middle", "noise", "smooth", "subsample", "temperature"),
         *("SweeplineError", "ConfigError", "RecordError", "SweepLockedError", "ExecutorUnavailableError"),
     }
     assert all(getattr(sweepline, name) is not None for name in sweepline.__all__)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         SweeplineError,
         SweepLockedError,
     )
+    from sweepline.frames import chart, differing, fold_seeds, golden_middle, noise, smooth, subsample, temperature
     from sweepline.runs import State
 
 __version__ = "0.1.0"
@@ -29,11 +30,19 @@ __all__ = [
     "SweepLockedError",
     "SweepResult",
     "SweeplineError",
+    "chart",
+    "differing",
+    "fold_seeds",
+    "golden_middle",
     "load_history",
     "load_runs",
     "load_sweep",
     "log_metrics",
+    "noise",
     "run_sweep",
+    "smooth",
+    "subsample",
+    "temperature",
 ]
 
 _HOMES = {
@@ -41,6 +50,10 @@ _HOMES = {
     **dict.fromkeys(
         ("ConfigError", "ExecutorUnavailableError", "RecordError", "SweepLockedError", "SweeplineError"),
         "sweepline.errors",
+    ),
+    **dict.fromkeys(
+        ("chart", "differing", "fold_seeds", "golden_middle", "noise", "smooth", "subsample", "temperature"),
+        "sweepline.frames",
     ),
     "State": "sweepline.runs",
     "StopRequests": "sweepline.engine.signals",

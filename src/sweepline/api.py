@@ -27,6 +27,7 @@ from sweepline.errors import ConfigError, RecordError
 from sweepline.executors.base import Executor
 from sweepline.recording.cells import read_cell, read_rows
 from sweepline.recording.columns import tabulate
+from sweepline.reports.collect import read_table
 from sweepline.reports.page import write_final_page
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ def _device_list(devices: Any) -> str | None:
 def load_runs(source: str | Path) -> pd.DataFrame:
     """Return the runs of a sweep that have ended, a row each: what ``runs.csv`` holds, with the types that values have.
 
+    ``attrs["parameters"]`` and ``attrs["metrics"]`` of the table name its columns of either kind.
+
     Args:
         source: a sweep file, a sweep's folder, or a ``runs.csv`` alone, whose texts are told from numbers as far as the
             table marks them.
@@ -129,10 +132,17 @@ def load_runs(source: str | Path) -> pd.DataFrame:
             header, cells = read_rows(path.read_bytes())
         except (OSError, ValueError) as error:
             raise RecordError(f"{path}: cannot be read: {error}") from None
-        return pd.DataFrame([{name: read_cell(cell) for name, cell in row.items()} for row in cells], columns=header)
-    found = open_recorded(path)
-    header, rows = tabulate(found.records.values(), sweep=table_label(found))
-    return pd.DataFrame(rows, columns=header)
+        table = pd.DataFrame([{name: read_cell(cell) for name, cell in row.items()} for row in cells], columns=header)
+        records = read_table(path).records
+    else:
+        found = open_recorded(path)
+        records = [record for record in found.records.values() if record.outcome is not None]
+        header, rows = tabulate(records, sweep=table_label(found))
+        table = pd.DataFrame(rows, columns=header)
+    parameters = dict.fromkeys(name for record in records for name in record.params if name != "seed")
+    metrics = dict.fromkeys(name for record in records for name in record.metrics)
+    table.attrs |= {"parameters": list(parameters), "metrics": list(metrics)}
+    return table
 
 
 def load_history(source: str | Path) -> pd.DataFrame:

@@ -31,6 +31,7 @@ _COMMANDS = (
     "top",
     "best",
     "report",
+    "sql",
     "verify",
     "rebuild-csv",
     "repair",
