@@ -12,6 +12,7 @@ from sweepline.analysis.effects import NoEffect, find_no_effects, primary_metric
 from sweepline.analysis.ranking import RankedConfig, rank_configs
 from sweepline.analysis.significance import judge_best, without_twins
 from sweepline.config.sweepfile import SweepSettings
+from sweepline.contract.runfolder import ATTEMPTS
 from sweepline.contract.text import display_path, printable
 from sweepline.display.formats import format_number
 from sweepline.engine.session import SweepResult
@@ -55,17 +56,20 @@ def print_summary(result: SweepResult, log_path: Path, *, report: str = "", writ
 
 
 def _sync_lines(folder: SweepFolder, working_dir: Path) -> Iterator[str]:
-    """Yield what uploads the runs that W&B has kept offline, wherever the scripts had them written."""
+    """Yield what uploads the runs that W&B has kept offline, each attempt's, wherever the scripts had them written."""
     token = (folder.read_plan() or {}).get("sweep_token")
-    n_runs = sum(1 for _ in folder.runs.glob("*/wandb/offline-run-*"))
-    patterns = [f"{display_path(folder.runs)}/*/wandb/offline-run-*"] if n_runs else []
-    for place in wandb_folders(working_dir, without=folder.path) if token else ():
-        n_here = sum(1 for _ in place.glob(f"offline-run-*-{token}-*"))
-        if n_here:
-            n_runs += n_here
-            patterns.append(f"{display_path(place)}/offline-run-*-{token}-*")
+    places = [(folder.runs, "*/wandb/offline-run-*"), (folder.runs, f"*/{ATTEMPTS}/*/wandb/offline-run-*")]
+    if token:
+        places += [(found, f"offline-run-*-{token}-*") for found in wandb_folders(working_dir, without=folder.path)]
+    ids: set[str] = set()
+    patterns = []
+    for place, pattern in places:
+        found = [path.name for path in place.glob(pattern)]
+        if found:
+            ids |= {name.split("-", 3)[-1] for name in found}  # offline-run-<time>-<id>: one that was resumed has two
+            patterns.append(f"{display_path(place)}/{pattern}")
     if patterns:
-        yield f"W&B     {n_runs} offline runs; upload: wandb sync {' '.join(patterns)}"
+        yield f"W&B     {len(ids)} offline runs; upload: wandb sync {' '.join(patterns)}"
 
 
 def _describe_extras(records: Sequence[RunRecord], settings: SweepSettings) -> list[str]:
