@@ -37,6 +37,7 @@ def write_log(
     """
     before = set(folder.glob("*tfevents*"))
     writer = EventFileWriter(str(folder), max_queue_size=100_000, filename_suffix=name)
+    writer.add_event(Event(wall_time=begin_s))
     if restart_step is not None:
         log = SessionLog(status=SessionLog.START)
         writer.add_event(Event(wall_time=begin_s, step=restart_step, session_log=log))

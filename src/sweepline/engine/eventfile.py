@@ -208,8 +208,7 @@ class _Reader:
         if (is_used or length <= _CHECKED_BYTES) and masked_crc(data[start:stop]) != _CHECKSUM(data, stop)[0]:
             raise self._damaged(data, position)
         found = self.found
-        if found.begun_at is None:
-            found.begun_at = event.time_s
+        found.begun_at = event.time_s if found.begun_at is None else min(found.begun_at, event.time_s)
         if event.scalars or event.is_restart:
             self._read_waiting()  # points stay in their order
         if event.is_restart and event.step:
