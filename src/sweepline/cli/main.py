@@ -30,6 +30,8 @@ _COMMANDS = (
     "status",
     "top",
     "best",
+    "compare",
+    "extract",
     "report",
     "sql",
     "verify",
