@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import Project
+from tests.conftest import REPOSITORY, Project
 from tests.eventlogs import Points, write_log
 
 LAP, LOSS, Q, SHARE = "alltime_min_ms_hock", "Training/loss", "RL/avg_Q", "Performance/learner_percentage_training"
@@ -63,6 +63,13 @@ def test_what_the_note_concluded_stands_beside_what_a_common_target_says(project
     assert "last 300.96 77.72 (0.258x)" in out
     assert f"{SHARE} 53.8 78.4 (1.46x)" in out
     assert "uni_7 has its own best at 0.599x the steps, which is another value (24.63 against 24.56): no saving" in out
+
+
+@pytest.mark.usefixtures("logs")
+def test_the_example_of_the_documentation_is_what_is_printed(project: Project) -> None:
+    example = (REPOSITORY / "docs" / "compare.md").read_text().split("```")[1].strip().splitlines()
+    words = example[0].removeprefix("$ sweepline ").replace("--logdir note", "--logdir logs").split()
+    assert project.command(*words).stdout.splitlines() == example[1:]
 
 
 @pytest.mark.usefixtures("logs")

@@ -196,6 +196,8 @@ def _choose_metrics(sides: Sequence[Side], options: CompareOptions) -> list[str]
     for name in [*wanted, *options.goals]:
         if name not in known:
             raise ConfigError(f"no run has a metric {name!r}{did_you_mean(name, known, n=3)}")
+    if options.objective is not None and options.objective not in baseline:
+        raise ConfigError(f"objective {options.objective}: the baseline {sides[0].label} has none of it")
     if options.metrics:
         return list(dict.fromkeys(wanted))
     elsewhere = {name for names in others for name in names}
@@ -259,7 +261,8 @@ def _tabulate(
         ]
         if min(ends)[0] > 0:
             limits[axis], shortest[axis] = min(ends)
-    bests = [best for series in found[0] if series is not None and (best := _best(series, goal)) is not None]
+    finite = [[None if series is None else series.finite() for series in own] for own in found]
+    bests = [own.values[own.best_index(goal)] for own in finite[0] if own] if goal else []
     aim = _Aim(goal, _target(bests, goal, options.tolerance), options.hold)
     return MetricTable(
         name=name,
@@ -268,13 +271,14 @@ def _tabulate(
         limits=limits,
         shortest=shortest,
         target=aim.target,
-        measures=[[None if series is None else _measure(series, aim, limits) for series in own] for own in found],
+        measures=[
+            [
+                None if series is None or clean is None else _measure(series, clean, aim, limits)
+                for series, clean in zip(own, of_own, strict=True)
+            ]
+            for own, of_own in zip(found, finite, strict=True)
+        ],
     )
-
-
-def _best(series: Series, goal: str | None) -> float | None:
-    finite = series.finite()
-    return finite.values[finite.best_index(goal)] if goal and finite.values else None
 
 
 def _target(bests: Sequence[float], goal: str | None, tolerance: float) -> float | None:
@@ -303,8 +307,7 @@ def _count_points(series: Series | None) -> Series | None:
     return Series(series.values, {POINT: array("d", range(1, len(series) + 1))})
 
 
-def _measure(series: Series, aim: _Aim, limits: Mapping[str, float]) -> RunMeasure:
-    finite = series.finite()
+def _measure(series: Series, finite: Series, aim: _Aim, limits: Mapping[str, float]) -> RunMeasure:
     best = finite.best_index(aim.goal) if aim.goal and finite.values else None
     bad = series.first_not_finite() if len(finite) < len(series) else None
     reached = {}

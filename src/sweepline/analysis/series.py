@@ -62,13 +62,9 @@ class Series:
 
     def first_reached(self, target: float, goal: str, hold: int = 1) -> int | None:
         """Return the index of the first of ``hold`` points in a row that are as good as a target; None: never."""
-        good = map(target.__ge__ if goal == "min" else target.__le__, self.values)
-        n_held = 0
-        for index, is_good in enumerate(good):
-            n_held = n_held + 1 if is_good is True else 0
-            if n_held == hold:
-                return index - hold + 1
-        return None
+        is_good = bytes(map(target.__ge__ if goal == "min" else target.__le__, self.values))
+        index = is_good.find(b"\1" * hold)
+        return None if index < 0 else index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from sweepline.contract.files import TEMPORARY, replace_file
 from sweepline.contract.text import display_path, printable
 from sweepline.engine.sides import read_sides, tell_apart
 from sweepline.errors import ConfigError, did_you_mean, record_error
+from sweepline.recording.cells import csv_line
 
 HELP = "all points of metrics as CSV or Parquet, of TensorBoard logs, run folders, sweeps and W&B files"
 _PLACES = {"step": STEP, "time_s": TIME, "samples": SAMPLES, "epoch": EPOCH}
@@ -83,20 +83,19 @@ def _choose(runs: Sequence[tuple[str, RunHistory]], tags: Sequence[str]) -> _Cho
 
 def _csv_parts(chosen: _Chosen) -> Iterator[bytes]:
     """Yield a CSV of all points; a cell of a place that is not known is empty."""
-    yield f"{','.join(_COLUMNS)}\n".encode()
+    yield csv_line(_COLUMNS)
     for label, tag, series in chosen:
+        names = csv_line([label, tag]).decode()[:-1]
         columns = [series.places.get(axis) for axis in _PLACES.values()]
         for first in range(0, len(series), _ROWS_TOGETHER):
-            stop = min(first + _ROWS_TOGETHER, len(series))
-            cells = [[""] * (stop - first) if c is None else map(_format_place, c[first:stop]) for c in columns]
-            text = io.StringIO()
-            rows = zip(*cells, map(repr, series.values[first:stop]), strict=True)
-            csv.writer(text, lineterminator="\n").writerows([label, tag, *row] for row in rows)
-            yield text.getvalue().encode("utf-8", "backslashreplace")
+            part = slice(first, min(first + _ROWS_TOGETHER, len(series)))
+            cells = [repeat("") if column is None else _format_places(column[part]) for column in columns]
+            rows = zip(repeat(names), *cells, map(repr, series.values[part]), strict=False)
+            yield "".join(f"{row}\n" for row in map(",".join, rows)).encode()
 
 
-def _format_place(place: float) -> str:
-    return str(int(place)) if place.is_integer() else repr(place)
+def _format_places(places: Sequence[float]) -> Iterable[str]:
+    return map(str, map(int, places)) if all(map(float.is_integer, places)) else map(repr, places)
 
 
 def _write_parquet(path: Path, chosen: _Chosen) -> None:

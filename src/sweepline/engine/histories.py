@@ -102,7 +102,7 @@ def read_run_folder(
     if record is not None and record.state != State.FINISHED:
         notes.append(f"{record.state.value}{': ' if record.reason else ''}{one_line(record.reason)}")
     return RunHistory(
-        name=record.name if record is not None and record.name else run_dir.name,
+        name=record.name if record is not None and record.name else run_dir.resolve().name,
         origin=str(run_dir.resolve()),
         source=" + ".join([*([source] if source else []), *(other.source for other in others)]),
         series=series,

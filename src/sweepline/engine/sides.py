@@ -208,7 +208,7 @@ def _join(whole: RunHistory, run: RunHistory, context: _Context) -> RunHistory:
 
 def _add_continuations(whole: RunHistory, path: Path, context: _Context) -> RunHistory:
     """Return a run with those beside it that go on from where it ended."""
-    n = 2
+    path, n = path.resolve(), 2
     while path.is_dir() and (beside := path.with_name(f"{path.name}_{n}")).is_dir():
         n += 1
         if beside.resolve() in context.named:
@@ -247,7 +247,9 @@ def _load_run(path: Path, context: _Context) -> RunHistory:
             raise ConfigError(
                 f"{display_path(path)}: holds {len(runs)} W&B runs ({_some(runs)}); name the folder of one"
             )
-        return replace(read_wandb_files(files), name=path.name)
+        return replace(read_wandb_files(files), name=path.resolve().name)
+    if not os.access(path, os.R_OK):
+        raise ConfigError(f"{display_path(path)}: cannot be read: permission denied")
     below = [folder.name for folder in find_logs_below(path)] if path.is_dir() else []
     if below:
         raise ConfigError(f"{display_path(path)}: holds no event file itself, but logs below: {_some(below)}; name one")

@@ -60,12 +60,12 @@ def read_tensorboard_log(folder: Path, *, name: str = "") -> RunHistory:
     has_steps = any(any(column.steps) for column in merged.values())
     series = {}
     for tag, column in merged.items():
-        places = {TIME: array("d", (time_s - begin for time_s in column.times))}
+        places = {TIME: array("d", map((-begin).__add__, column.times))}
         series[tag] = build_series(column.values, places | ({STEP: column.steps} if has_steps else {}))
     sessions, faults = _read_sessions(folder)
     hparams = {name: value for file in [*files, *sessions] for name, value in file.hparams.items()}
     return RunHistory(
-        name=name or folder.name,
+        name=name or folder.resolve().name,
         origin=str(folder.resolve()),
         source=f"{len(paths)} event file{'s' * (len(paths) > 1)}",
         series=series,

@@ -66,8 +66,10 @@ def _describe_basis(tables: Tables, conclusion: Conclusion) -> str:
 
 
 def _reasons(tables: Tables, conclusion: Conclusion, side: int) -> Iterator[str]:
-    if tables.objective is not None and tables.objective not in conclusion.verdicts:
+    if tables.objective is not None and conclusion.verdicts and tables.objective not in conclusion.verdicts:
         yield f"it has no value of the objective {format_name(tables.objective)}"
+    if not conclusion.verdicts:
+        yield "no metric of both has a goal: say --goal NAME=min or --goal NAME=max"
     by_name = {table.name: table for table in tables.metrics}
     main = [name for name in conclusion.verdicts if tables.objective in (None, name)]
     for name in main[:_MAX_NAMED]:
@@ -84,15 +86,21 @@ def _reasons(tables: Tables, conclusion: Conclusion, side: int) -> Iterator[str]
 
 def _describe_verdict(verdict: Verdict) -> str:
     """Return by how much a metric is better or worse along each axis, and what is missing for a verdict."""
-    parts = [_describe_axis(axis) for axis in verdict.axes]
-    whys = dict.fromkeys(axis.why for axis in verdict.axes if axis.why)
-    if not parts:
-        return "no value within the common window of all runs; not conclusive"
+    if not verdict.axes:
+        return "no value within the common window of all runs"
+    parts = ", ".join(map(_describe_axis, verdict.axes))
     if verdict.word != NOT_CONCLUSIVE:
-        return ", ".join(parts)
-    if verdict.direction == MIXED or len({axis.word for axis in verdict.axes} - {NOT_CONCLUSIVE}) > 1:
-        whys["it depends on what is held equal"] = None
-    return f"{', '.join(parts)}; not conclusive: {'; '.join(whys) or 'not so along every axis'}"
+        return parts
+    decided = {axis.word for axis in verdict.axes} - {NOT_CONCLUSIVE}
+    if len(decided) > 1:
+        return f"{parts}; not conclusive: it depends on what is held equal (--by chooses what counts)"
+    whys: dict[str, list[AxisVerdict]] = {}
+    for axis in verdict.axes:
+        if axis.why:
+            whys.setdefault(axis.why, []).append(axis)
+    told = [why if not decided else f"{' and '.join(map(_where, axes))} {why}" for why, axes in whys.items()]
+    hint = f"; {decided.pop()} along the others (--by chooses what counts)" if decided else ""
+    return f"{parts}; not conclusive: {'; '.join(told)}{hint}"
 
 
 def _describe_axis(verdict: AxisVerdict) -> str:
