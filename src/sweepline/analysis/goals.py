@@ -6,66 +6,15 @@ import re
 
 MIN, MAX = "min", "max"
 
-_LESS = frozenset(
-    [
-        "loss",
-        "losses",
-        "error",
-        "errors",
-        "err",
-        "perplexity",
-        "ppl",
-        "nll",
-        "bpb",
-        "bpc",
-        "mse",
-        "mae",
-        "rmse",
-        "mape",
-        "wer",
-        "cer",
-        "fid",
-        "regret",
-        "cost",
-        "penalty",
-    ]
+_LESS = re.compile(
+    "loss(es)?|err(ors?)?|perplexity|ppl|nll|bpb|bpc|mse|mae|rmse|mape|wer|cer|fid|regret|costs?|penalty|penalties"
 )
-_MORE = frozenset(
-    [
-        "acc",
-        "accuracy",
-        "reward",
-        "rewards",
-        "return",
-        "returns",
-        "score",
-        "scores",
-        "f1",
-        "auc",
-        "auroc",
-        "precision",
-        "recall",
-        "bleu",
-        "rouge",
-        "psnr",
-        "ssim",
-        "r2",
-        "iou",
-        "dice",
-        "success",
-        "win",
-        "wins",
-        "winrate",
-        "throughput",
-        "fps",
-        "top1",
-        "top5",
-    ]
+_MORE = re.compile(
+    "acc|accuracy|accuracies|rewards?|returns?|scores?|f1|auc|auroc|precision|recall|bleu|rouge|psnr|ssim|r2|iou|dice"
+    "|success|wins?|winrate|throughput|fps|top1|top5"
 )
-_DURATIONS = frozenset(
-    ["time", "times", "ms", "s", "sec", "secs", "second", "seconds", "duration", "latency", "runtime"]
-)
-_RATE_OF = frozenset(["s", "sec", "second", "seconds", "min", "minute", "hour"])
+_DURATION = re.compile("times?|ms|s|secs?|seconds?|durations?|latency|latencies|runtime")
+_RATE_OF = re.compile("s|secs?|seconds?|min|minutes?|hours?")
 _WORDS = re.compile(r"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+\d*|\d+")
 
 
@@ -87,10 +36,10 @@ def _split(text: str) -> list[str]:
 def _last_told(words: list[str], *, has_durations: bool) -> str | None:
     for i in range(len(words) - 1, -1, -1):
         word, before = words[i], words[i - 1] if i else ""
-        if word in _RATE_OF and before == "per":
+        if before == "per" and _RATE_OF.fullmatch(word):
             return MAX
-        if word in _LESS or (has_durations and word in _DURATIONS):
+        if _LESS.fullmatch(word) or (has_durations and _DURATION.fullmatch(word)):
             return MIN
-        if word in _MORE:
+        if _MORE.fullmatch(word):
             return MAX
     return None
