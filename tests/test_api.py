@@ -40,6 +40,7 @@ def test_the_page_shows_what_happens() -> None:
 def test_the_public_names_are_these_and_each_is_there() -> None:
     assert set(sweepline.__all__) == {
         *(
+            "compare",
             "run_sweep",
             "load_sweep",
             "load_runs",

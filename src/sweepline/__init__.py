@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sweepline.api import load_history, load_runs, load_sweep, log_metrics, run_sweep
+    from sweepline.api import compare, load_history, load_runs, load_sweep, log_metrics, run_sweep
     from sweepline.engine.session import SweepResult
     from sweepline.engine.signals import StopRequests
     from sweepline.errors import (
@@ -31,6 +31,7 @@ __all__ = [
     "SweepResult",
     "SweeplineError",
     "chart",
+    "compare",
     "differing",
     "fold_seeds",
     "golden_middle",
@@ -46,7 +47,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    **dict.fromkeys(("load_history", "load_runs", "load_sweep", "log_metrics", "run_sweep"), "sweepline.api"),
+    **dict.fromkeys(
+        ("compare", "load_history", "load_runs", "load_sweep", "log_metrics", "run_sweep"), "sweepline.api"
+    ),
     **dict.fromkeys(
         ("ConfigError", "ExecutorUnavailableError", "RecordError", "SweepLockedError", "SweeplineError"),
         "sweepline.errors",

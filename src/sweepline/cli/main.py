@@ -30,6 +30,8 @@ _COMMANDS = (
     "status",
     "top",
     "best",
+    "compare",
+    "extract",
     "report",
     "sql",
     "verify",
@@ -74,7 +76,8 @@ def _dispatch(argv: Sequence[str]) -> int:
         own = commands.add_parser(name, help=_load(name).HELP if chosen is None else None)
         if name == chosen:
             command.add_arguments(own)
-    return int(command.run(parser.parse_args(argv)))
+    args = parser.parse_args(argv)  # ends the process where no command is named: for --help, or with a fault
+    return int(command.run(args))
 
 
 def _load(name: str) -> ModuleType:
