@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sweepline.analysis.differences import differing
 from sweepline.analysis.series import SAMPLES, STEP, TIME, RunHistory, Side
 from sweepline.runs import canonical_json
 
@@ -43,18 +44,20 @@ def differing_parameters(sides: Sequence[Side]) -> dict[str, list[Any]]:
 
     A side whose runs have several values of a parameter has the list of them. The seed counts as one.
     """
-    known = [[{**run.params, **_seed(run)} for run in side.runs] for side in sides]
-    names = dict.fromkeys(name for runs in known for params in runs for name in params)
-    found = {}
-    for name in names:
-        values = []
-        for runs in known:
-            own = {canonical_json(params[name]): params[name] for params in runs if name in params}
-            values.append(None if not own else own.popitem()[1] if len(own) == 1 else [*own.values()])
-        told = {canonical_json(value) for value, runs in zip(values, known, strict=True) if any(runs)}
-        if len(told) > 1:
-            found[name] = values
-    return found
+    settings = [_fold([{**run.params, **_seed(run)} for run in side.runs]) for side in sides]
+    names = differing([setting for setting in settings if setting])
+    return {name: [setting.get(name) for setting in settings] for name in names}
+
+
+def _fold(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what runs were set to: a parameter of several values has the list of them."""
+    found: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        for name, value in setting.items():
+            found.setdefault(name, {})[canonical_json(value)] = value
+    return {
+        name: [*values.values()] if len(values) > 1 else next(iter(values.values())) for name, values in found.items()
+    }
 
 
 def _seed(run: RunHistory) -> dict[str, Any]:
