@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sweepline.analysis.differences import comparable
 from sweepline.recording.events import RunRecord
-from sweepline.runs import Objective, canonical_json
+from sweepline.runs import Objective
 
 BEST_SHARE, MIN_BEST = 0.1, 5
 MAX_VALUES, N_BINS = 12, 8
@@ -74,11 +75,11 @@ def _divergence(bins: Sequence[int], n_best: int) -> float:
 
 def _bins(values: Sequence[Any]) -> list[int]:
     """Return a bin for each value: one for each value where there are few, else quantiles of the numbers."""
-    texts = [canonical_json(value) for value in values]
-    known = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    kinds = [comparable(value) for value in values]
+    known = {kind: i for i, kind in enumerate(dict.fromkeys(kinds))}
     numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
     if len(known) <= MAX_VALUES or len(numbers) < len(values):
-        return [known[text] for text in texts]
+        return [known[kind] for kind in kinds]
     ordered = sorted(numbers)
     edges = [ordered[len(ordered) * i // N_BINS] for i in range(1, N_BINS)]
     return [bisect.bisect_right(edges, value) for value in values]

@@ -16,7 +16,7 @@ from sweepline.reports.collect import ReportedSweep
 from sweepline.reports.histories import curve_lines
 from sweepline.reports.pagedata import TEMPERATURE, chart_data, tradeoff_cells
 from sweepline.reports.summaries import best_so_far, means_by_parameter, shares
-from sweepline.reports.words import importance_of, middle_of
+from sweepline.reports.words import middle_of
 
 _WIDTH, _HEIGHT = 250, 165  # points: a column of a paper in two columns
 _FONT = 8
@@ -70,7 +70,7 @@ def build_figures(sweeps: Sequence[ReportedSweep]) -> Iterator[tuple[str, Callab
         yield "timeline", lambda: _paper(with_data(charts.timeline(data), runs=data.rows))
     if objective is None or all(row.get(objective.key) is None for row in data.rows):
         return
-    importance = importance_of(sweeps[0])
+    importance = sweeps[0].importance
     names = [name for name in data.parameters if name not in (TEMPERATURE, "sweep")]
     order = [n for n in importance.shares if n in data.parameters] if importance is not None else names
     if importance is not None and len(importance.shares) > 1:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sweepline import __version__
-from sweepline.analysis.ranking import without_seed
+from sweepline.analysis.differences import differing
+from sweepline.analysis.ranking import config_key, without_seed
 from sweepline.analysis.tradeoff import DURATION, GoldenMiddle, describe_setting
 from sweepline.contract.files import open_plain
 from sweepline.contract.runfolder import COMMAND, START_MARK, STDERR, STDOUT
@@ -25,12 +26,10 @@ from sweepline.reports.numbers import format_with_spread
 from sweepline.reports.summaries import assign_slots, best_so_far, means_by_parameter, shares
 from sweepline.reports.words import (
     describe_sweep,
-    differing_parameters,
     format_parameter_value,
-    importance_of,
     middle_of,
 )
-from sweepline.runs import UNSUCCESSFUL, State, canonical_json
+from sweepline.runs import UNSUCCESSFUL, State
 
 _MAX_COMMANDS, _MAX_TAILS, _TAIL_BYTES = 2000, 40, 3000
 _MAX_PARAMETERS, _MAX_METRICS = 40, 40
@@ -44,7 +43,7 @@ TEMPERATURE = "temperature (step size / batch size)"
 def chart_data(sweeps: Sequence[ReportedSweep]) -> ChartData:
     """Return the runs of sweeps as a table for charts; parameters are those that differ."""
     records = [(sweep, record) for sweep in sweeps for record in sweep.records]
-    names = list(dict.fromkeys(name for sweep in sweeps for name in differing_parameters(sweep)))
+    names = list(dict.fromkeys(name for sweep in sweeps for name in sweep.differing))
     names += [name for name in _differing_between(sweeps) if name not in names]
     metrics = list(dict.fromkeys(name for _, record in records for name in record.metrics))
     objective = next((sweep.objective for sweep in sweeps if sweep.objective is not None), None)
@@ -128,10 +127,7 @@ def _row(
 def _differing_between(sweeps: Sequence[ReportedSweep]) -> list[str]:
     if len(sweeps) < 2:
         return []
-    everyone = ReportedSweep(
-        name="", path=Path(), records=[record for sweep in sweeps for record in sweep.records], objective=None
-    )
-    return differing_parameters(everyone)
+    return differing(without_seed(record.params) for sweep in sweeps for record in sweep.records)
 
 
 def _add_temperature(
@@ -145,10 +141,9 @@ def _add_temperature(
 
 def _number_configs(rows: Sequence[dict[str, Any]], records: Sequence[tuple[ReportedSweep, RunRecord]]) -> None:
     """Give runs that differ only in their seed the same ``config``."""
-    numbers: dict[str, int] = {}
+    numbers: dict[Hashable, int] = {}
     for row, (sweep, record) in zip(rows, records, strict=True):
-        key = f"{sweep.name} {record.identity} {canonical_json(without_seed(record.params))}"
-        row["config"] = numbers.setdefault(key, len(numbers))
+        row["config"] = numbers.setdefault((sweep.name, config_key(record)), len(numbers))
 
 
 def _place_in_time(rows: Sequence[dict[str, Any]]) -> None:
@@ -224,7 +219,7 @@ def _pictures(sweeps: Sequence[ReportedSweep], data: ChartData) -> dict[str, Any
         return found | _timeline(data)
     first = sweeps[0]
     names = [name for name in data.parameters if name not in (TEMPERATURE, "sweep")]
-    importance = importance_of(first)
+    importance = first.importance
     ordered = [name for name in importance.shares if name in data.parameters] if importance else []
     ordered += [name for name in names if name not in ordered]
     found["order"] = [data.parameters[name].key for name in ordered]
@@ -278,7 +273,8 @@ def _details(records: Sequence[tuple[ReportedSweep, RunRecord]], at: Path | None
     found: dict[str, Any] = {}
     n_tails = 0
     for number, (sweep, record) in enumerate(records):
-        folder = sweep.run_dir(record)
+        has_tail = record.state in UNSUCCESSFUL and n_tails < _MAX_TAILS
+        folder = sweep.run_dir(record) if has_tail or number < _MAX_COMMANDS else None
         if folder is None:
             continue
         detail: dict[str, Any] = {}
@@ -288,7 +284,7 @@ def _details(records: Sequence[tuple[ReportedSweep, RunRecord]], at: Path | None
                 detail["command"] = "\n".join(line for line in text.splitlines() if not line.startswith(START_MARK))
             with suppress(ValueError):
                 detail["folder"] = str(folder.relative_to(at)) if at is not None else display_path(folder)
-        if record.state in UNSUCCESSFUL and n_tails < _MAX_TAILS:
+        if has_tail:
             n_tails += 1
             detail["tail"] = printable_lines(_read_end(folder / STDERR) or _read_end(folder / STDOUT))
         if detail:
