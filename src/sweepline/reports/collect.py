@@ -227,12 +227,17 @@ def _record_of(
         name=told.get("run_name") or f"row {i + 1}",
         params={name: column[i] for name, column in values.items() if name not in is_metric},
         seed=seed if isinstance(seed, int) else None,
-        attempt=int(_float(told.get("attempt", "")) or 1),
+        attempt=_attempt(told.get("attempt", "")),
         device=told.get("device", ""),
         started_at=told.get("started_at", ""),
         code=told.get("code", ""),
         outcome=outcome,
     )
+
+
+def _attempt(text: str) -> int:
+    told = _float(text)
+    return int(told) if told is not None and math.isfinite(told) else 1
 
 
 def _float(text: str) -> float | None:

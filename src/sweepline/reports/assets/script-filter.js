@@ -1,10 +1,18 @@
 // Filter expressions: read into a function of a row; no code is ever made of them.
 const FIXED = ["run", "id", "state", "seed", "reason", "device", "host", "duration", "sweep", "attempt", "code"];
 function resolve(name) {
-  const found = COLUMNS.find((c) => c.title === name) || COLUMNS.find((c) => c.title.split(/[./]/).pop() === name);
-  if (found) return found.key;
+  const known = COLUMNS.find((c) => c.title === name);
+  if (known) return known.key;
   if (FIXED.includes(name)) return name;
+  const byEnd = COLUMNS.find((c) => c.title.split(/[./]/).pop() === name);
+  if (byEnd) return byEnd.key;
   throw new Error(`no parameter or metric is called '${name}'`);
+}
+// What a reader writes is equal to a number or to a text, whichever a column holds; true and True are one.
+function equalTo(wanted) {
+  const text = String(wanted), isTruth = /^(true|false)$/i.test(text);
+  if (isTruth) return (value) => String(value).toLowerCase() === text.toLowerCase();
+  return (value) => value === wanted || (isMissing(value) ? "null" : String(value)) === text;
 }
 function parse(text) {
   const tokens = [];
@@ -59,14 +67,14 @@ function parse(text) {
     if (isWord("in")) {
       take();
       if (take().sign !== "[") throw new Error("'in' needs a list: x in [1, 2]");
-      const key = resolve(name), values = new Set();
+      const key = resolve(name), values = [];
       while (peek().sign !== "]") {
-        values.add(String(value()));
+        values.push(equalTo(value()));
         if (peek().sign === ",") take();
         else if (peek().sign !== "]") throw new Error("a ']' is missing");
       }
       take();
-      return (row) => values.has(String(row[key]));
+      return (row) => values.some((equal) => equal(row[key]));
     }
     if (!sign || !/^(>=|<=|==|!=|=|>|<)$/.test(sign)) {
       const part = String(name).toLowerCase();
@@ -74,11 +82,12 @@ function parse(text) {
     }
     take();
     const key = resolve(name), wanted = value();
-    const equal = (row) => (typeof wanted === "number" ? row[key] === wanted : String(row[key]) === wanted);
-    if (sign === "==" || sign === "=") return equal;
-    if (sign === "!=") return (row) => !equal(row);
+    const equal = equalTo(wanted);
+    if (sign === "==" || sign === "=") return (row) => equal(row[key]);
+    if (sign === "!=") return (row) => !equal(row[key]);
+    if (BY_KEY.get(key)?.kind === "number" && typeof wanted !== "number") throw new Error(`'${name}' is a number, '${wanted}' is none`);
     const order = { ">": (a) => a > wanted, "<": (a) => a < wanted, ">=": (a) => a >= wanted, "<=": (a) => a <= wanted }[sign];
-    return (row) => row[key] !== null && row[key] !== undefined && order(row[key]);
+    return (row) => !isMissing(row[key]) && order(row[key]);
   }
   const found = either();
   if (next < tokens.length) throw new Error(`'${tokens[next].word ?? tokens[next].sign ?? tokens[next].text}' is one word too many`);
