@@ -116,10 +116,17 @@ class RunOutcome:
 
 def canonical_json(value: Any) -> str:
     """Return one text per value: keys sorted, equal numbers alike (1 and 1.0), booleans apart from numbers."""
-    return json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"))
+    if type(value) is float and math.isfinite(value) and not value.is_integer():
+        return repr(value)  # as JSON has it; most values are such
+    return _CANONICAL.encode(_canonical(value))
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 def _canonical(value: Any) -> Any:
+    if type(value) is str or type(value) is int:
+        return value
     if isinstance(value, float):
         if value.is_integer():
             return int(value)

@@ -53,3 +53,13 @@ def test_a_diverged_run_is_among_the_worst_and_a_failed_one_counts_for_nothing()
 @pytest.mark.parametrize("n", [0, 1, 3])
 def test_of_too_few_runs_nothing_is_said(n: int) -> None:
     assert find_importance(draw(n, random.Random(0)), LOSS, ["lr"]) is None
+
+
+def test_a_parameter_without_effect_takes_nothing_over_from_one_that_it_is_tied_to() -> None:
+    runs = [
+        recorded(str(i), params={"x": i % 4, "idle": int(i % 4 == 0)}, metrics={"loss": float(i % 4)})
+        for i in range(40)
+    ]
+    found = find_importance(runs, LOSS, ["x", "idle"], idle={"idle"})
+    assert found is not None
+    assert found.shares == {"x": 1.0, "idle": 0.0}

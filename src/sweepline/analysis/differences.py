@@ -22,7 +22,7 @@ def differing(settings: Iterable[Mapping[str, Any]]) -> list[str]:
         n += 1
         for name, value in setting.items():
             counts[name] = counts.get(name, 0) + 1
-            seen.setdefault(name, set()).add(_comparable(value))
+            seen.setdefault(name, set()).add(comparable(value))
     return [name for name, values in seen.items() if len(values) > 1 or counts[name] < n]
 
 
@@ -39,10 +39,9 @@ def differences(records: Sequence[RunRecord]) -> dict[str, list[Any]]:
     return {name: [setting.get(name) for setting in settings] for name in differing(settings)}
 
 
-def _comparable(value: Any) -> Any:
-    """Return something hashable that is equal for equal values; booleans stay apart from numbers."""
-    if isinstance(value, (str, bool)) or value is None:
-        return (type(value), value)
-    if isinstance(value, (int, float)) and not math.isnan(value):
+def comparable(value: Any) -> Any:
+    """Return something hashable that is equal for values whose :func:`canonical_json` is, and quicker to make."""
+    kind = type(value)
+    if kind is str or kind is int or value is None or (kind is float and not math.isnan(value)):
         return value
-    return canonical_json(value)
+    return str(value) if isinstance(value, str) else ("json", canonical_json(value))

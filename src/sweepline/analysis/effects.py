@@ -6,12 +6,13 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from sweepline.analysis.differences import comparable
 from sweepline.recording.events import RunRecord
-from sweepline.runs import canonical_json
 
 MAX_RUNS_COMPARED = 20_000
-_ABSENT = "null"  # a parameter that a run lacks counts as one that is null
+_ABSENT = comparable(None)  # a parameter that a run lacks counts as one that is null
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +40,36 @@ def find_no_effects(records: Iterable[RunRecord], metric: str) -> list[NoEffect]
         record for record in records if record.has_result and math.isfinite(record.metrics.get(metric, math.nan))
     )
     runs = list(itertools.islice(found_runs, MAX_RUNS_COMPARED))
-    settings = [
-        {name: canonical_json(value) for name, value in [*run.params.items(), ("seed", run.seed)]} for run in runs
-    ]
+    settings = [{name: comparable(value) for name, value in [*run.params.items(), ("seed", run.seed)]} for run in runs]
     names = dict.fromkeys(name for setting in settings for name in setting)
     varying = [name for name in names if len({setting.get(name, _ABSENT) for setting in settings}) > 1]
+    # One tuple for each run: what the rest of it is, is a slice of that, which is what many runs need to be quick.
+    lines = [tuple(setting.get(name, _ABSENT) for name in varying) for setting in settings]
+    results = [repr(run.metrics[metric]) for run in runs]
     found = []
-    for name in varying:
-        groups: dict[tuple[str, ...], tuple[set[str], set[str]]] = {}
-        rest = [other for other in varying if other != name]
-        for run, setting in zip(runs, settings, strict=True):
-            key = tuple(setting.get(other, "") for other in rest)
-            values, results = groups.setdefault(key, (set(), set()))
-            values.add(setting.get(name, _ABSENT))
-            results.add(repr(run.metrics[metric]))
-        compared = [group for group in groups.values() if len(group[0]) > 1]
-        if compared and all(len(results) == 1 for _, results in compared):
-            n_values = len(set().union(*(values for values, _ in compared)))
+    for i, name in enumerate(varying):
+        compared = _groups_without_effect(lines, results, i)
+        if compared:
+            n_values = len(set().union(*compared))
             found.append(NoEffect(name, metric, n_values, len(compared)))
     return found
+
+
+def _groups_without_effect(lines: Sequence[tuple[Any, ...]], results: Sequence[str], i: int) -> list[set[Any]]:
+    """Return the values of parameter ``i`` in each group in which it takes several; none where it had an effect."""
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for number, line in enumerate(lines):
+        groups.setdefault(line[:i] + line[i + 1 :], []).append(number)
+    compared = []
+    for members in groups.values():
+        if len(members) < 2:
+            continue
+        values = {lines[number][i] for number in members}
+        if len(values) > 1:
+            if len({results[number] for number in members}) > 1:
+                return []
+            compared.append(values)
+    return compared
 
 
 def primary_metric(records: Iterable[RunRecord], wanted: Sequence[str]) -> str | None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import bisect
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sweepline.analysis.differences import comparable
 from sweepline.recording.events import RunRecord
-from sweepline.runs import Objective, canonical_json
+from sweepline.runs import Objective
 
 BEST_SHARE, MIN_BEST = 0.1, 5
 MAX_VALUES, N_BINS = 12, 8
@@ -39,11 +40,14 @@ class Importance:
         return f"from {self.n_runs} runs, the best {self.n_best} beside all (PED-ANOVA){doubt}"
 
 
-def find_importance(records: Sequence[RunRecord], objective: Objective, names: Sequence[str]) -> Importance | None:
+def find_importance(
+    records: Sequence[RunRecord], objective: Objective, names: Sequence[str], *, idle: Collection[str] = ()
+) -> Importance | None:
     """Return how much each of the parameters ``names`` matters; None where too few runs have a finite result.
 
-    A run that diverged is among the worst. A share of 0 means: the best runs are spread over a parameter's values as
-    chance would have it.
+    ``idle`` parameters are known to have no effect and get no share: where a constraint ties one to another parameter,
+    it would take over what that does. A run that diverged is among the worst. A share of 0 means: the best runs are
+    spread over a parameter's values as chance would have it.
     """
     runs = [r for r in records if r.has_result and objective.name in r.metrics]
     n_finite = sum(math.isfinite(run.metrics[objective.name]) for run in runs)
@@ -56,7 +60,9 @@ def find_importance(records: Sequence[RunRecord], objective: Objective, names: S
             objective.sort_key(run.metrics[objective.name]),
         )
     )
-    found = {name: _divergence(_bins([run.params.get(name) for run in runs]), n_best) for name in names}
+    found = dict.fromkeys(names, 0.0)
+    for name in (name for name in names if name not in idle):
+        found[name] = _divergence(_bins([run.params.get(name) for run in runs]), n_best)
     total = sum(found.values())
     shares = {name: value / total if total else 0.0 for name, value in found.items()}
     return Importance(dict(sorted(shares.items(), key=lambda item: -item[1])), len(runs), n_best)
@@ -74,11 +80,11 @@ def _divergence(bins: Sequence[int], n_best: int) -> float:
 
 def _bins(values: Sequence[Any]) -> list[int]:
     """Return a bin for each value: one for each value where there are few, else quantiles of the numbers."""
-    texts = [canonical_json(value) for value in values]
-    known = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    kinds = [comparable(value) for value in values]
+    known = {kind: i for i, kind in enumerate(dict.fromkeys(kinds))}
     numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
     if len(known) <= MAX_VALUES or len(numbers) < len(values):
-        return [known[text] for text in texts]
+        return [known[kind] for kind in kinds]
     ordered = sorted(numbers)
     edges = [ordered[len(ordered) * i // N_BINS] for i in range(1, N_BINS)]
     return [bisect.bisect_right(edges, value) for value in values]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sweepline.analysis.differences import comparable
 from sweepline.analysis.statistics import mean
 from sweepline.recording.events import RunRecord
-from sweepline.runs import Objective, canonical_json
+from sweepline.runs import Objective
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +29,20 @@ def rank_configs(records: Iterable[RunRecord], objective: Objective | None) -> l
 
     Configurations whose objective is missing or nan come last.
     """
-    groups: dict[str, list[RunRecord]] = {}
+    groups: dict[Hashable, list[RunRecord]] = {}
     for record in records:
         if record.has_result:
-            key = f"{record.identity} {canonical_json(without_seed(record.params))}"
-            groups.setdefault(key, []).append(record)
+            groups.setdefault(config_key(record), []).append(record)
     ranked = [_summarize(runs) for runs in groups.values()]
     if objective is not None:
         ranked.sort(key=lambda config: objective.sort_key(config.means.get(objective.name)))
     return ranked
+
+
+def config_key(record: RunRecord) -> Hashable:
+    """Return what is equal for runs that differ only in their seed."""
+    setting = frozenset((name, comparable(value)) for name, value in without_seed(record.params).items())
+    return (record.identity, setting)
 
 
 def without_seed(params: Mapping[str, Any]) -> dict[str, Any]:

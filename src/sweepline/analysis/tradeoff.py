@@ -12,7 +12,7 @@ import math
 import random
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sweepline.analysis.statistics import Interval, mean_interval
@@ -88,9 +88,12 @@ def find_golden_middle(
         cost: a metric of which less is better, or ``duration_s``; None: quality alone counts.
     """
     runs: dict[Setting, list[tuple[float, float]]] = {}
+    tried = set()  # also where every run failed or diverged: beyond that, nothing is left to be tried
     for record in records:
         setting = _setting_of(record, parameters)
         values = (record.metrics.get(objective.name, math.nan), _cost_of(record, cost))
+        if setting is not None and record.is_ended:
+            tried.add(setting)
         if setting is not None and record.has_result and all(map(math.isfinite, values)):
             runs.setdefault(setting, []).append(values)
     if not runs:
@@ -108,7 +111,7 @@ def find_golden_middle(
         neighbours=[cells[s] for s in _neighbours(chosen, list(cells))],
         support=support,
         rival=rival,
-        next_values=_beyond(parameters, chosen, list(cells)),
+        next_values=_beyond(parameters, chosen, tried),
     )
 
 
@@ -176,7 +179,7 @@ def _neighbours(chosen: Setting, settings: Sequence[Setting]) -> list[Setting]:
     return found
 
 
-def _beyond(parameters: Sequence[str], chosen: Setting, settings: Sequence[Setting]) -> dict[str, list[float]]:
+def _beyond(parameters: Sequence[str], chosen: Setting, settings: Collection[Setting]) -> dict[str, list[float]]:
     """Return two values to try next for each parameter whose range ends at the chosen setting."""
     found = {}
     for i, name in enumerate(parameters):

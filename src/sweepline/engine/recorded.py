@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,7 @@ from sweepline.recording.journal import JOURNAL, read_events
 from sweepline.space.plan import Plan
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RecordedSweep:
     """A sweep that has been run: its folder, its plan, and the settings of its file where that was named."""
 
@@ -31,6 +32,12 @@ class RecordedSweep:
     plan: Mapping[str, Any]
     settings: SweepSettings | None
     records: Mapping[str, RunRecord] = field(default_factory=dict)
+
+    @functools.cached_property
+    def reader(self) -> OutcomeReader:
+        """What reads the results of its runs, by its file: as that is, else as it was when the sweep was started."""
+        settings = self.settings or _load_frozen(self.folder)
+        return OutcomeReader() if settings is None else reader_of(settings)
 
 
 def find_sweep(target: Path, *, needs_journal: bool = True) -> RecordedSweep:
@@ -120,5 +127,4 @@ def read_points(found: RecordedSweep, record: RunRecord) -> list[MetricPoint]:
     try:
         return read_history((run_dir / METRICS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        settings = found.settings or _load_frozen(found.folder)
-        return (OutcomeReader() if settings is None else reader_of(settings)).measure(run_dir).points
+        return found.reader.measure(run_dir).points

@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sweepline.contract.text import printable
+from sweepline.runs import State
+
 _LOG_FROM = 50.0  # positive values that span this factor are shown on a logarithmic axis,
 _GEOMETRIC_FROM, _SAME_FACTOR = 4.0, 2.6  # or this one where they grow by about the same factor (1, 2, 5, 10)
 _MAX_LEVELS = 24
@@ -50,13 +53,18 @@ class ChartData:
         return self.parameters[name] if name in self.parameters else self.metrics[name]
 
 
+def result_of(row: Mapping[str, Any], metric: Column) -> Any:
+    """Return what a row's run has of a metric as its result; None where it was stopped before, or has none."""
+    return row.get(metric.key) if row.get("state", State.FINISHED) == State.FINISHED else None
+
+
 def make_column(key: str, title: str, values: Sequence[Any]) -> Column:
     """Return a column for values: one of numbers where all that are there are numbers."""
     there = [value for value in values if value is not None]
     if not there or any(isinstance(value, bool) or not isinstance(value, (int, float)) for value in there):
         texts = sorted({_text(value) for value in there})
         return Column(key, title, "category", levels=tuple(texts) if len(texts) <= _MAX_LEVELS else ())
-    finite = sorted({value for value in there if math.isfinite(value)})
+    finite = sorted({value for value in there if _is_finite(value)})
     levels = tuple(finite) if len(finite) <= _MAX_LEVELS else ()
     return Column(key, title, "number", is_log=bool(finite) and _is_log(finite, has_levels=bool(levels)), levels=levels)
 
@@ -72,13 +80,20 @@ def _is_log(values: Sequence[float], *, has_levels: bool) -> bool:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else str(value)
+    return printable(value if isinstance(value, str) else str(value))
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
 
 
 def chart_value(value: Any, column: Column) -> Any:
     """Return a value as JSON holds it: a category's text; None for a number that has no place on its axis."""
     if column.kind == "category":
         return None if value is None else _text(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not _is_finite(value):
         return None
     return None if column.is_log and value <= 0 else value

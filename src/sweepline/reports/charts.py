@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sweepline.reports.chartdata import ChartData, Column
-from sweepline.runs import UNSUCCESSFUL
+from sweepline.reports.chartdata import ChartData, Column, result_of
+from sweepline.runs import UNSUCCESSFUL, State
 
 Spec = dict[str, Any]
 
@@ -19,8 +19,10 @@ CATEGORIES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", 
 """Okabe and Ito's colours, told apart with any kind of colour vision; the yellow, too light on white, is left out."""
 SEQUENTIAL = "viridis"
 _FAINT, _MARK = "#9aa4ae", CATEGORIES[0]
-ALL, SHOWN = "runs", "shown"
+ALL, SHOWN, MEANS, CELLS = "runs", "shown", "means", "cells"
 _MAX_TICKS = 12
+_WIDTH_IN_LETTERS = 48  # of the x axis of a picture, on a screen that shows three beside each other
+_STEP, _AROUND_STEPS = 26, 58  # pixels: a row of a chart of rows, and what its axis takes
 
 
 def with_data(spec: Spec, **rows: Sequence[Mapping[str, Any]]) -> Spec:
@@ -29,23 +31,32 @@ def with_data(spec: Spec, **rows: Sequence[Mapping[str, Any]]) -> Spec:
     return {**spec, "datasets": {name: list(values) for name, values in sets.items()}}
 
 
-def channel(column: Column, **more: Any) -> Spec:
+def channel(column: Column, *, is_y: bool = False) -> Spec:
     """Return how a column is put on an axis or a colour."""
     if column.kind == "category":
-        return {"field": column.key, "type": "nominal", "title": column.title, **more}
+        labels = _category_axis(column, is_y=is_y)
+        return {"field": column.key, "type": "nominal", "title": column.title, "axis": labels}
     scale = {"type": "log", "nice": False, "padding": 14} if column.is_log else {"zero": False, "padding": 14}
     axis: Spec = {"grid": True, "tickCount": 6, "format": "~g", "labelOverlap": True}
     if 1 < len(column.levels) <= _MAX_TICKS:
         axis["values"] = list(column.levels)  # what was tried, not what lies between
-    return {"field": column.key, "type": "quantitative", "title": column.title, "scale": scale, "axis": axis, **more}
+    return {"field": column.key, "type": "quantitative", "title": column.title, "scale": scale, "axis": axis}
 
 
-def step_channel(column: Column, *, is_reversed: bool = False) -> Spec:
+def step_channel(column: Column, *, is_y: bool = False) -> Spec:
     """Return how a column's values are put on an axis, each a step of its own, with or without a result."""
-    axis = {"axis": {"format": "~g", "labelAngle": 0, "labelOverlap": True}} if column.kind == "number" else {}
-    levels = list(reversed(column.levels)) if is_reversed else list(column.levels)
+    is_number = column.kind == "number"
+    levels = list(reversed(column.levels)) if is_number and is_y else list(column.levels)  # numbers grow upwards
+    axis = {"format": "~g", "labelAngle": 0, "labelOverlap": True} if is_number else _category_axis(column, is_y=is_y)
     scale = {"scale": {"domain": levels}, "sort": None} if levels else {"sort": "ascending"}
-    return {"field": column.key, "type": "ordinal", "title": column.title, **scale, **axis}
+    return {"field": column.key, "type": "ordinal", "title": column.title, **scale, "axis": axis}
+
+
+def _category_axis(column: Column, *, is_y: bool) -> Spec:
+    """Return an axis whose labels lie flat where they have room, and never over each other."""
+    room = _WIDTH_IN_LETTERS / max(1, len(column.levels))
+    is_flat = is_y or (bool(column.levels) and max(map(len, column.levels)) <= room)
+    return {"labelAngle": 0 if is_flat else -40, "labelOverlap": True}
 
 
 def tooltip(data: ChartData, *columns: Column) -> list[Spec]:
@@ -64,7 +75,7 @@ def tooltip(data: ChartData, *columns: Column) -> list[Spec]:
 def scatter(data: ChartData, x: str, y: str, *, color: str | None = None) -> Spec:
     """Draw a point for each run; what is filtered out stays as a shadow."""
     of_x, of_y = data.column(x), data.column(y)
-    encoding = {"x": channel(of_x), "y": channel(of_y)}
+    encoding = {"x": channel(of_x), "y": channel(of_y, is_y=True)}
     own = {"color": _color(data.column(color)) if color else {"value": _MARK}}
     return _chart(
         layer=[
@@ -86,29 +97,35 @@ def scatter(data: ChartData, x: str, y: str, *, color: str | None = None) -> Spe
 def metric_by_parameter(data: ChartData, parameter: str, *, metric: str | None = None) -> Spec:
     """Draw a metric against one parameter: runs as points, and for each value the mean with its 95 % interval.
 
-    Reads the data set ``means`` too, of :func:`sweepline.reports.summaries.means_by_parameter`.
+    Reads the data set ``means`` too, of :func:`sweepline.reports.summaries.means_by_parameter`. Shown are results: the
+    rows of runs that finished.
     """
     column, of_metric = data.column(parameter), _metric(data, metric)
     is_line = column.kind == "number"
     x = channel(column) if is_line else step_channel(column)
     mean = {"field": "mean", "type": "quantitative", "title": of_metric.title}
+    line: Spec = {
+        "data": {"name": MEANS},
+        "mark": {"type": "line", "color": _MARK, "strokeWidth": 1.5},
+        "encoding": {"x": x, "y": mean},
+    }
     layers: list[Spec] = [
         {
             "data": {"name": SHOWN},
-            "mark": {"type": "point", "filled": True, "size": 30, "opacity": 0.55, "color": _FAINT},
-            "encoding": {"x": x, "y": channel(of_metric), "tooltip": tooltip(data, column, of_metric)},
-            "params": [_BRUSH, _ZOOM] if is_line else [],
+            "transform": [{"filter": f"datum.state === '{State.FINISHED}'"}],
+            "mark": {"type": "point", "filled": True, "size": 30, "opacity": 0.6, "color": _FAINT},
+            "encoding": {"x": x, "y": channel(of_metric, is_y=True), "tooltip": tooltip(data, column, of_metric)},
+            "params": [_BRUSH, _ZOOM] if is_line else [_BRUSH],
         },
         {
-            "data": {"name": "means"},
+            "data": {"name": MEANS},
             "mark": {"type": "rule", "strokeWidth": 2, "color": _MARK},
             "encoding": {"x": x, "y": {**mean, "field": "low"}, "y2": {"field": "high"}},
         },
+        *([line] if is_line else []),
         {
-            "data": {"name": "means"},
-            "mark": {"type": "line", "color": _MARK, "point": {"size": 50, "filled": True}}
-            if is_line
-            else {"type": "point", "size": 60, "filled": True, "color": _MARK},
+            "data": {"name": MEANS},
+            "mark": {"type": "point", "size": 40, "filled": True, "color": _MARK, "opacity": 1},
             "encoding": {
                 "x": x,
                 "y": mean,
@@ -126,26 +143,28 @@ def metric_by_parameter(data: ChartData, parameter: str, *, metric: str | None =
 
 
 def heat_map(data: ChartData, x: str, y: str, *, metric: str | None = None) -> Spec:
-    """Draw the mean of a metric for each pair of two parameters' values; a pair without a result stays blank."""
+    """Draw the mean of a metric for each pair of two parameters' values; a pair without a result stays blank.
+
+    Reads the data set ``cells``, of :func:`sweepline.reports.summaries.means_by_pair`.
+    """
     of_x, of_y, of_metric = data.column(x), data.column(y), _metric(data, metric)
-    means = {"aggregate": "mean", "field": of_metric.key, "type": "quantitative", "title": of_metric.title}
-    encoding = {"x": step_channel(of_x), "y": step_channel(of_y, is_reversed=of_y.kind == "number")}
-    cell = {"transform": [{"filter": f"isValid(datum.{of_metric.key})"}], "data": {"name": SHOWN}}
+    means = {"field": "mean", "type": "quantitative", "title": of_metric.title}
+    encoding = {"x": step_channel(of_x), "y": step_channel(of_y, is_y=True)}
     hover = [
         {"field": of_x.key, "title": of_x.title},
         {"field": of_y.key, "title": of_y.title},
         {**means, "title": f"mean {of_metric.title}", "format": ".4~g"},
-        {"aggregate": "count", "title": "runs"},
+        {"field": "n", "title": "runs"},
     ]
     scheme = {"scheme": SEQUENTIAL, "reverse": data.goal == "minimize" and of_metric == data.objective}
     scale = {"type": "log", **scheme} if of_metric.is_log else {"zero": False, **scheme}
     return _chart(
         layer=[
             {
-                **cell,
+                "data": {"name": CELLS},
                 "mark": {"type": "rect", "stroke": "transparent"},
                 "encoding": {**encoding, "color": {**means, "scale": scale}, "tooltip": hover},
-                "params": [{"name": "cell", "select": {"type": "point", "encodings": ["x", "y"], "clear": "dblclick"}}],
+                "params": [_CELL],
             },
         ]
     )
@@ -154,9 +173,10 @@ def heat_map(data: ChartData, x: str, y: str, *, metric: str | None = None) -> S
 def importance_bars(shares: Mapping[str, float], data: ChartData) -> Spec:
     """Draw the importance of each parameter, the greatest first."""
     rows = [{"parameter": data.column(name).title, "share": share} for name, share in shares.items()]
-    return _chart(
+    return _rows(
+        len(rows),
+        step=max(_STEP, min(2 * _STEP, 222 // max(1, len(rows)))),  # few bars fill the place beside another picture
         data={"values": rows},
-        height={"step": 24},
         mark={"type": "bar", "color": _MARK, "height": {"band": 0.6}},
         encoding={
             "y": {"field": "parameter", "type": "nominal", "sort": None, "title": None},
@@ -183,7 +203,7 @@ def parallel_coordinates(data: ChartData, names: Sequence[str]) -> Spec:
                 "i": i,
                 "axis": axis.title,
                 "at": position[i],
-                "o": row.get(data.objective.key) if data.objective else None,
+                "o": result_of(row, data.objective) if data.objective else None,
             }
             for i, row in enumerate(data.rows)
             if position[i] is not None
@@ -209,7 +229,8 @@ def parallel_coordinates(data: ChartData, names: Sequence[str]) -> Spec:
 def curves(metric: str, place: str, *, is_log: bool = False, is_log_place: bool = False) -> Spec:
     """Draw a metric over the course of runs: a line for each group, and a band over its seeds.
 
-    Reads the data sets ``lines`` (``g`` group, ``x``, ``y``, ``low``, ``high``) and ``raw`` (a run each, ``r``).
+    Reads the data sets ``lines`` (``g`` group, ``x``, ``y``, ``low``, ``high``) and ``raw`` (a run each, ``r``). The
+    groups have their colours in the order of the rows.
     """
     x = {
         "field": "x",
@@ -222,6 +243,7 @@ def curves(metric: str, place: str, *, is_log: bool = False, is_log_place: bool 
         "field": "g",
         "type": "nominal",
         "title": None,
+        "sort": None,
         "scale": {"range": CATEGORIES},
         "legend": {
             "orient": "bottom",
@@ -237,6 +259,8 @@ def curves(metric: str, place: str, *, is_log: bool = False, is_log_place: bool 
         {"field": "g", "title": "configuration"},
         {"field": "x", "title": place},
         {"field": "y", "title": metric, "format": ".4~g"},
+        {"field": "low", "title": "from", "format": ".4~g"},
+        {"field": "high", "title": "to", "format": ".4~g"},
     ]
     return _chart(
         layer=[
@@ -254,6 +278,11 @@ def curves(metric: str, place: str, *, is_log: bool = False, is_log_place: bool 
             {
                 "data": {"name": "lines"},
                 "mark": {"type": "line", "strokeWidth": 2},
+                "encoding": {"x": x, "y": y, "color": group},
+            },
+            {  # a line has one hover text for all of it, its points have one each
+                "data": {"name": "lines"},
+                "mark": {"type": "point", "size": 80, "filled": True, "opacity": 0},
                 "encoding": {"x": x, "y": y, "color": group, "tooltip": hover},
             },
         ]
@@ -261,18 +290,29 @@ def curves(metric: str, place: str, *, is_log: bool = False, is_log_place: bool 
 
 
 def timeline(data: ChartData) -> Spec:
-    """Draw which run held which slot, and when. Reads ``slot``, ``start`` and ``end`` (seconds), ``state``."""
-    return _chart(
-        data={"name": ALL},
-        height={"step": 26},
-        mark={"type": "bar", "height": {"band": 0.75}, "stroke": "white", "strokeWidth": 0.5},
+    """Draw which run held which slot, and when. Reads ``bars``, of :func:`sweepline.reports.summaries.stretches`."""
+    slots = {row["slot"] for row in data.rows if row.get("slot")}
+    met = {row["state"] for row in data.rows}
+    states = [state for state in _STATES if state in met]
+    colors = {"domain": states, "range": [_STATES[state] for state in states]}
+    return _rows(
+        len(slots),
+        n_named=len(states),
+        data={"name": "bars"},
+        mark={"type": "bar", "height": {"band": 0.75}},
         encoding={
             "y": {"field": "slot", "type": "nominal", "title": None},
             "x": {"field": "start", "type": "quantitative", "title": "seconds since the first start"},
             "x2": {"field": "end"},
-            "color": {"field": "state", "type": "nominal", "title": None, "scale": _STATES},
+            "color": {
+                "field": "state",
+                "type": "nominal",
+                "title": None,
+                "scale": colors,
+                "legend": {"orient": "top", "symbolLimit": 0},
+            },
             "tooltip": [
-                *tooltip(data),
+                {"field": "run", "title": "run"},
                 {"field": "state", "title": "state"},
                 {"field": "start", "title": "from, s", "format": ".1f"},
                 {"field": "end", "title": "to, s", "format": ".1f"},
@@ -291,11 +331,16 @@ def best_so_far(data: ChartData) -> Spec:
         layer=[
             {
                 "data": {"name": "history"},
-                "mark": {"type": "point", "size": 14, "filled": True, "opacity": 0.4, "color": _FAINT},
+                "mark": {"type": "point", "size": 20, "filled": True, "opacity": 0.6, "color": _FAINT},
                 "encoding": {
                     "x": x,
                     "y": {"field": "y", "type": "quantitative", "title": title, "scale": scale},
-                    "tooltip": [{"field": "run"}, {"field": "y", "title": title, "format": ".4~g"}],
+                    "tooltip": [
+                        {"field": "run", "title": "run"},
+                        {"field": "n", "title": "run number"},
+                        {"field": "y", "title": title, "format": ".4~g"},
+                        {"field": "best", "title": "best so far", "format": ".4~g"},
+                    ],
                 },
                 "params": [_ZOOM_ALL],
             },
@@ -312,26 +357,40 @@ def distribution(data: ChartData) -> Spec:
     """Draw the share of runs whose objective is no worse than each value (EDF). Reads ``edf``: ``y``, ``share``."""
     title = data.objective.title if data.objective else ""
     scale = {"type": "log", "nice": False} if data.objective and data.objective.is_log else {"zero": False}
+    encoding: Spec = {
+        "x": {"field": "y", "type": "quantitative", "title": title, "scale": scale},
+        "y": {
+            "field": "share",
+            "type": "quantitative",
+            "title": "share of runs at least as good",
+            "axis": {"format": "%"},
+            "scale": {"domain": [0, 1]},
+        },
+    }
+    hover = [
+        {"field": "y", "title": title, "format": ".4~g"},
+        {"field": "share", "title": "runs at least as good", "format": ".1%"},
+    ]
     return _chart(
         data={"name": "edf"},
-        mark={"type": "line", "interpolate": "step-after", "color": _MARK, "strokeWidth": 2},
-        encoding={
-            "x": {"field": "y", "type": "quantitative", "title": title, "scale": scale},
-            "y": {
-                "field": "share",
-                "type": "quantitative",
-                "title": "share of runs at least as good",
-                "axis": {"format": "%"},
+        layer=[
+            {
+                "mark": {"type": "line", "interpolate": "step-after", "color": _MARK, "strokeWidth": 2},
+                "encoding": encoding,
+                "params": [_ZOOM_ALL],
             },
-        },
-        params=[_ZOOM_ALL],
+            {
+                "mark": {"type": "point", "size": 80, "filled": True, "opacity": 0},
+                "encoding": {**encoding, "tooltip": hover},
+            },
+        ],
     )
 
 
 def tradeoff(quality: str, cost: str) -> Spec:
     """Draw the settings by quality and cost, the Pareto front, and the golden middle. Reads ``cells``."""
-    x = {"field": "cost", "type": "quantitative", "title": cost, "scale": {"zero": False}}
-    y = {"field": "quality", "type": "quantitative", "title": quality, "scale": {"zero": False}}
+    x = {"field": "cost", "type": "quantitative", "title": cost, "scale": {"zero": False, "padding": 14}}
+    y = {"field": "quality", "type": "quantitative", "title": quality, "scale": {"zero": False, "padding": 18}}
     hover = [
         {"field": "setting"},
         {"field": "quality", "title": quality, "format": ".4~g"},
@@ -360,8 +419,15 @@ def tradeoff(quality: str, cost: str) -> Spec:
                 },
                 "params": [_ZOOM_ALL],
             },
-            {
-                "mark": {"type": "text", "dy": -12, "fontSize": 11, "limit": 160},
+            {  # the others are told by pointing at them: their names would lie over each other
+                "transform": [{"filter": "datum.middle"}],
+                "mark": {
+                    "type": "text",
+                    "dy": -12,
+                    "fontSize": 12,
+                    "limit": 260,
+                    "align": {"expr": "scale('x', datum.cost) > width / 2 ? 'right' : 'left'"},
+                },
                 "encoding": {"x": x, "y": y, "text": {"field": "setting"}},
             },
         ],
@@ -369,6 +435,10 @@ def tradeoff(quality: str, cost: str) -> Spec:
 
 
 _BRUSH = {"name": "brush", "select": {"type": "interval", "clear": "dblclick"}}
+_CELL = {
+    "name": "cell",
+    "select": {"type": "point", "encodings": ["x", "y"], "toggle": False, "clear": "dblclick"},
+}
 _ZOOM = {
     "name": "zoom",
     "select": {"type": "interval", "translate": False, "zoom": "wheel![event.shiftKey]", "clear": False},
@@ -384,10 +454,17 @@ _ZOOM_X = {
     "select": {"type": "interval", "encodings": ["x"], "zoom": "wheel![event.shiftKey]", "clear": "dblclick"},
     "bind": "scales",
 }
-_STATES = {
-    "domain": ["finished", "pruned", "running", "interrupted", *sorted(UNSUCCESSFUL)],
-    "range": [CATEGORIES[0], CATEGORIES[5], CATEGORIES[2], _FAINT, *[CATEGORIES[1]] * len(UNSUCCESSFUL)],
+_STATES: dict[str, str] = {
+    State.FINISHED: CATEGORIES[0],
+    State.PRUNED: CATEGORIES[5],
+    State.RUNNING: CATEGORIES[2],
+    State.INTERRUPTED: _FAINT,
+    State.FAILED: CATEGORIES[1],
+    State.OUT_OF_MEMORY: CATEGORIES[3],
+    State.TIMEOUT: CATEGORIES[4],
+    **dict.fromkeys(sorted(UNSUCCESSFUL - {State.FAILED, State.OUT_OF_MEMORY, State.TIMEOUT}), CATEGORIES[6]),
 }
+"""Colours by state, those that are met most often first."""
 
 
 def _metric(data: ChartData, name: str | None) -> Column:
@@ -424,7 +501,14 @@ def _positions(rows: Sequence[Mapping[str, Any]], column: Column) -> list[float 
     return [None if value is None else (value - low) / (high - low or 1.0) for value in scaled]
 
 
+def _rows(n: int, *, step: int = _STEP, n_named: int = 0, **parts: Any) -> Spec:
+    """Return a chart of rows that is as high as their number asks for.
+
+    What draws it elsewhere is told how many these are, and how many names a legend above them has.
+    """
+    return _chart(height=n * step + _AROUND_STEPS, usermeta={"rows": n, "named": n_named}, **parts)
+
+
 def _chart(**parts: Any) -> Spec:
-    fit = "fit-x" if isinstance(parts.get("height"), dict) else "fit"  # rows of a fixed height make the chart as high
-    sizes = {"width": "container", "height": 280, "autosize": {"type": fit, "contains": "padding"}}
+    sizes = {"width": "container", "height": 280, "autosize": {"type": "fit", "contains": "padding"}}
     return {"$schema": SCHEMA, **sizes, **parts}

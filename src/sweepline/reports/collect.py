@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sweepline.analysis.ranking import RankedConfig, rank_configs
+from sweepline.analysis.differences import differing
+from sweepline.analysis.effects import NoEffect, find_no_effects
+from sweepline.analysis.importance import Importance, find_importance
+from sweepline.analysis.ranking import RankedConfig, rank_configs, without_seed
 from sweepline.contract.metrics import MetricPoint
 from sweepline.contract.text import display_path
 from sweepline.engine.recorded import RecordedSweep, open_recorded, read_points
@@ -30,9 +35,9 @@ _METRIC_NAME = re.compile(
 _HIGHER_IS_BETTER = re.compile(r"acc|score|reward|return|auc|f1|bleu|iou|map|precision|recall|r2", re.IGNORECASE)
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ReportedSweep:
-    """A sweep as a report sees it.
+    """A sweep as a report sees it. What is found out about it is found out once: of 10,000 runs it takes a while.
 
     ``swept`` are parameters, ``plan`` what ``plan.json`` says of it (nothing where only a table is there). ``remarks``
     are sentences on how it was read. ``read_history`` returns the points of a run.
@@ -49,10 +54,29 @@ class ReportedSweep:
     read_history: Callable[[RunRecord], list[MetricPoint]] = lambda _: []
     run_dir: Callable[[RunRecord], Path | None] = lambda _: None
 
-    @property
+    @functools.cached_property
     def ranked(self) -> list[RankedConfig]:
         """The configurations that have a result, best first."""
         return rank_configs(self.records, self.objective)
+
+    @functools.cached_property
+    def differing(self) -> list[str]:
+        """The parameters that are not the same in all runs, the swept ones first."""
+        names = differing(without_seed(record.params) for record in self.records)
+        return sorted(names, key=lambda name: (name not in self.swept, names.index(name)))
+
+    @functools.cached_property
+    def no_effects(self) -> list[NoEffect]:
+        """The parameters that changed nothing in the objective."""
+        return [] if self.objective is None else find_no_effects(self.records, self.objective.name)
+
+    @functools.cached_property
+    def importance(self) -> Importance | None:
+        """How much each parameter that differs matters."""
+        if self.objective is None:
+            return None
+        idle = {effect.parameter for effect in self.no_effects}
+        return find_importance(self.records, self.objective, self.differing, idle=idle)
 
 
 def collect(
@@ -77,7 +101,7 @@ def collect(
             recorded = open_recorded(source)
             sweep = of_recorded(recorded, is_running=has_running and bool(recorded.folder.is_locked()))
         if objective is not None:
-            sweep.objective = _asked_objective(sweep, objective, goal)
+            sweep = replace(sweep, objective=_asked_objective(sweep, objective, goal))
         found.append(sweep)
     return found
 
@@ -85,9 +109,10 @@ def collect(
 def of_recorded(found: RecordedSweep, *, is_running: bool = False) -> ReportedSweep:
     """Return a sweep that has its folder."""
     told = found.plan.get("objective") or {}
-    records = [record for record in found.records.values() if record.belongs]
+    records = [_spread_out(record) for record in found.records.values() if record.belongs]
     if not is_running:
         records = [record for record in records if record.outcome is not None or record.attempt > 0]
+    folders = _list_folders(found.folder.runs)
     return ReportedSweep(
         name=str(found.plan.get("sweep") or found.folder.path.name),
         path=found.folder.path,
@@ -96,9 +121,23 @@ def of_recorded(found: RecordedSweep, *, is_running: bool = False) -> ReportedSw
         swept=list(found.plan.get("parameters", {})),
         plan=found.plan,
         is_running=is_running,
-        read_history=lambda record: read_points(found, record),
-        run_dir=lambda record: found.folder.run_dir(record.run_id),
+        read_history=lambda record: read_points(found, record) if record.run_id in folders else [],
+        run_dir=lambda record: found.folder.run_dir(record.run_id) if record.run_id in folders else None,
     )
+
+
+def _spread_out(record: RunRecord) -> RunRecord:
+    """Return a record with plain dicts, which take more room than what the journal's reader makes and are quicker."""
+    outcome = record.outcome and replace(record.outcome, metrics=dict(record.outcome.metrics.items()))
+    return replace(record, params=dict(record.params.items()), outcome=outcome)
+
+
+def _list_folders(runs: Path) -> set[str]:
+    """Return which runs have a folder: asked once, not for each of ten thousand."""
+    try:
+        return {entry.name for entry in os.scandir(runs)}
+    except OSError:
+        return set()
 
 
 def of_result(result: SweepResult) -> ReportedSweep:
@@ -191,12 +230,17 @@ def _record_of(
         name=told.get("run_name") or f"row {i + 1}",
         params={name: column[i] for name, column in values.items() if name not in is_metric},
         seed=seed if isinstance(seed, int) else None,
-        attempt=int(_float(told.get("attempt", "")) or 1),
+        attempt=_attempt(told.get("attempt", "")),
         device=told.get("device", ""),
         started_at=told.get("started_at", ""),
         code=told.get("code", ""),
         outcome=outcome,
     )
+
+
+def _attempt(text: str) -> int:
+    told = _float(text)
+    return int(told) if told is not None and math.isfinite(told) else 1
 
 
 def _float(text: str) -> float | None:

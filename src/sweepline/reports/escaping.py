@@ -27,7 +27,10 @@ def escape_html(value: object) -> str:
 
 def json_for_script(value: Any) -> str:
     """Return JSON for a ``<script>`` element. Numbers that JSON does not have become the texts nan, inf and -inf."""
-    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):  # a copy of everything, only where something in it asks for that
+        text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     for char, escaped in _IN_SCRIPT.items():
         text = text.replace(char, escaped)

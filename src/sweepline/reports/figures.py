@@ -10,15 +10,16 @@ from sweepline.analysis.tradeoff import DURATION
 from sweepline.contract.files import write_whole
 from sweepline.errors import ConfigError, did_you_mean, record_error
 from sweepline.reports import charts, vega
-from sweepline.reports.chartdata import ChartData
+from sweepline.reports.chartdata import ChartData, result_of
 from sweepline.reports.charts import Spec, with_data
 from sweepline.reports.collect import ReportedSweep
 from sweepline.reports.histories import curve_lines
 from sweepline.reports.pagedata import TEMPERATURE, chart_data, tradeoff_cells
-from sweepline.reports.summaries import best_so_far, means_by_parameter, shares
-from sweepline.reports.words import importance_of, middle_of
+from sweepline.reports.summaries import best_so_far, means_by_pair, means_by_parameter, shares, stretches
+from sweepline.reports.words import middle_of
 
 _WIDTH, _HEIGHT = 250, 165  # points: a column of a paper in two columns
+_STEP = 14  # of a row of a chart of rows
 _FONT = 8
 _PAPER: Mapping[str, Any] = {
     "background": "white",
@@ -67,25 +68,23 @@ def build_figures(sweeps: Sequence[ReportedSweep]) -> Iterator[tuple[str, Callab
     data = chart_data(sweeps)
     objective = data.objective
     if any(row.get("slot") for row in data.rows):
-        yield "timeline", lambda: _paper(with_data(charts.timeline(data), runs=data.rows))
-    if objective is None or all(row.get(objective.key) is None for row in data.rows):
+        yield "timeline", lambda: _paper(with_data(charts.timeline(data), bars=stretches(data.rows)))
+    if objective is None or all(result_of(row, objective) is None for row in data.rows):
         return
-    importance = importance_of(sweeps[0])
+    importance = sweeps[0].importance
     names = [name for name in data.parameters if name not in (TEMPERATURE, "sweep")]
     order = [n for n in importance.shares if n in data.parameters] if importance is not None else names
     if importance is not None and len(importance.shares) > 1:
-        yield "importance", lambda: _paper(charts.importance_bars(importance.shares, data))
+        of_shown = {name: importance.shares[name] for name in order}
+        yield "importance", lambda: _paper(charts.importance_bars(of_shown, data))
     for name in order:
         yield f"slice-{_file_name(name)}", lambda name=name: _slice(data, name)  # type: ignore[misc]
     few = [name for name in order if data.parameters[name].levels]
     for i, x in enumerate(few):
         for y in few[i + 1 :]:
-            yield (
-                f"heat-{_file_name(x)}-{_file_name(y)}",
-                lambda x=x, y=y: _paper(with_data(charts.heat_map(data, x, y), runs=data.rows)),  # type: ignore[misc]
-            )
+            yield f"heat-{_file_name(x)}-{_file_name(y)}", lambda x=x, y=y: _heat(data, x, y)  # type: ignore[misc]
     if len(order) > 1:
-        axes = [*order, objective.title]
+        axes = [*order, sweeps[0].objective.name] if sweeps[0].objective is not None else order
         yield "parallel", lambda: _paper(charts.parallel_coordinates(data, axes), width=2 * _WIDTH)
     history = best_so_far(data.rows, objective, data.goal)
     yield "best", lambda: _paper(with_data(charts.best_so_far(data), history=history))
@@ -95,7 +94,7 @@ def build_figures(sweeps: Sequence[ReportedSweep]) -> Iterator[tuple[str, Callab
     if middle is not None and len(middle.cells) > 2:
         cells = tradeoff_cells(middle)
         yield "tradeoff", lambda: _paper(with_data(charts.tradeoff(objective.title, "mean duration, s"), cells=cells))
-    lines = curve_lines(sweeps, objective.title)
+    lines = curve_lines(sweeps, next(name for name, column in data.metrics.items() if column == objective))
     if lines:
         spec = charts.curves(objective.title, lines[0]["place"])
         yield "curves", lambda: _paper(with_data(spec, lines=lines, raw=[]))
@@ -103,15 +102,20 @@ def build_figures(sweeps: Sequence[ReportedSweep]) -> Iterator[tuple[str, Callab
 
 def _slice(data: ChartData, name: str) -> Spec:
     assert data.objective is not None
-    column = data.parameters[name]
-    means = means_by_parameter(data.rows, column, data.objective) if column.levels else []
+    means = means_by_parameter(data.rows, data.parameters[name], data.objective)
     return _paper(with_data(charts.metric_by_parameter(data, name), runs=data.rows, means=means))
 
 
+def _heat(data: ChartData, x: str, y: str) -> Spec:
+    assert data.objective is not None
+    cells = means_by_pair(data.rows, data.parameters[x], data.parameters[y], data.objective)
+    return _paper(with_data(charts.heat_map(data, x, y), cells=cells))
+
+
 def _paper(spec: Spec, *, width: int = _WIDTH) -> Spec:
-    height = spec["height"] if isinstance(spec["height"], dict) else _HEIGHT
-    steps = {"height": {"step": 14}} if isinstance(height, dict) else {"height": height}
-    return {**spec, "width": width, **steps, "autosize": {"type": "pad"}, "config": _PAPER}
+    n_rows = spec.get("usermeta", {}).get("rows")
+    height = _HEIGHT if n_rows is None else n_rows * _STEP
+    return {**spec, "width": width, "height": height, "autosize": {"type": "pad"}, "config": _PAPER}
 
 
 def _file_name(name: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sweepline.analysis.differences import differing
 from sweepline.contract.metrics import PLACES, MetricPoint
+from sweepline.contract.text import printable
 from sweepline.recording.events import RunRecord
 from sweepline.reports.collect import ReportedSweep
 from sweepline.reports.words import format_parameter_value
@@ -47,7 +48,7 @@ def collect_curves(sweeps: Iterable[ReportedSweep]) -> dict[str, Any]:
                 curve["i"] = list(kept)
             curves.setdefault(name, []).append(curve)
     lengths = {name: sum(len(curve["y"]) > 1 for curve in found) for name, found in curves.items()}
-    metrics = {name: found for name, found in curves.items() if lengths[name]}
+    metrics = {printable(name): found for name, found in curves.items() if lengths[name]}
     return {"places": list(places), "metrics": metrics, "n_points": n_total, "n_left_out": n_left_out}
 
 

@@ -18,6 +18,8 @@ from sweepline.reports.pagedata import page_data
 
 REPORT = "report.html"
 _ASSETS = resources.files("sweepline.reports") / "assets"
+_SCRIPTS = ("data", "numbers", "filter", "selection", "table", "vega", "pictures", "curves", "parallel", "page")
+"""The parts of the page's script, in the order in which they need each other."""
 
 
 def write_page(sweeps: Sequence[ReportedSweep], path: Path, *, is_live: bool = False) -> None:
@@ -63,7 +65,7 @@ def render(data: dict[str, Any]) -> str:
         "style": _asset("report.css"),
         "data": json_for_script(data),
         "library": _for_script(vega.script()),
-        "script": _asset("report.js"),
+        "script": _script(),
     }
     page = _asset("report.html")
     head, *rest = page.split("{{")
@@ -72,6 +74,12 @@ def render(data: dict[str, Any]) -> str:
 
 def _asset(name: str) -> str:
     return (_ASSETS / name).read_text(encoding="utf-8")
+
+
+def _script() -> str:
+    """Return the page's own script: its parts share one scope, of which nothing else sees anything."""
+    parts = "\n".join(_asset(f"script-{name}.js") for name in _SCRIPTS)
+    return f'"use strict";\n(() => {{\n{parts}}})();'
 
 
 def _for_script(text: str) -> str:

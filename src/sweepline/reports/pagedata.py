@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sweepline import __version__
-from sweepline.analysis.ranking import without_seed
+from sweepline.analysis.differences import differing
+from sweepline.analysis.ranking import config_key, without_seed
 from sweepline.analysis.tradeoff import DURATION, GoldenMiddle, describe_setting
 from sweepline.contract.files import open_plain
 from sweepline.contract.runfolder import COMMAND, START_MARK, STDERR, STDOUT
 from sweepline.contract.text import display_path, printable
 from sweepline.recording.events import RunRecord
 from sweepline.reports import charts
-from sweepline.reports.chartdata import ChartData, Column, chart_value, make_column
+from sweepline.reports.chartdata import ChartData, Column, chart_value, make_column, result_of
 from sweepline.reports.collect import ReportedSweep, started_s
 from sweepline.reports.histories import collect_curves
 from sweepline.reports.numbers import format_with_spread
-from sweepline.reports.summaries import assign_slots, best_so_far, means_by_parameter, shares
+from sweepline.reports.summaries import assign_slots, best_so_far, shares, stretches
 from sweepline.reports.words import (
     describe_sweep,
-    differing_parameters,
     format_parameter_value,
-    importance_of,
     middle_of,
 )
 from sweepline.runs import UNSUCCESSFUL, State, canonical_json
@@ -44,7 +43,7 @@ TEMPERATURE = "temperature (step size / batch size)"
 def chart_data(sweeps: Sequence[ReportedSweep]) -> ChartData:
     """Return the runs of sweeps as a table for charts; parameters are those that differ."""
     records = [(sweep, record) for sweep in sweeps for record in sweep.records]
-    names = list(dict.fromkeys(name for sweep in sweeps for name in differing_parameters(sweep)))
+    names = list(dict.fromkeys(name for sweep in sweeps for name in sweep.differing))
     names += [name for name in _differing_between(sweeps) if name not in names]
     metrics = list(dict.fromkeys(name for _, record in records for name in record.metrics))
     objective = next((sweep.objective for sweep in sweeps if sweep.objective is not None), None)
@@ -52,11 +51,11 @@ def chart_data(sweeps: Sequence[ReportedSweep]) -> ChartData:
         metrics.sort(key=lambda name: name != objective.name)
     names, metrics = names[:_MAX_PARAMETERS], metrics[:_MAX_METRICS]
     parameters = {
-        name: make_column(f"p{i}", name, [record.params.get(name) for _, record in records])
+        name: make_column(f"p{i}", printable(name), [record.params.get(name) for _, record in records])
         for i, name in enumerate(names)
     }
     results = {
-        name: make_column(f"m{i}", name, [record.metrics.get(name) for _, record in records])
+        name: make_column(f"m{i}", printable(name), [record.metrics.get(name) for _, record in records])
         for i, name in enumerate(metrics)
     }
     step_size = next((name for name, c in parameters.items() if _STEP_SIZE.search(name) and c.kind == "number"), None)
@@ -65,7 +64,8 @@ def chart_data(sweeps: Sequence[ReportedSweep]) -> ChartData:
     if step_size and batch_size:
         _add_temperature(rows, parameters, parameters[step_size], parameters[batch_size])
     if len(sweeps) > 1:
-        parameters["sweep"] = Column("sweep", "sweep", "category", levels=tuple(dict.fromkeys(s.name for s in sweeps)))
+        levels = tuple(dict.fromkeys(printable(sweep.name) for sweep in sweeps))
+        parameters["sweep"] = Column("sweep", "sweep", "category", levels=levels)
     _number_configs(rows, records)
     _place_in_time(rows)
     return ChartData(
@@ -82,7 +82,7 @@ def page_data(sweeps: Sequence[ReportedSweep], *, is_live: bool = False, at: Pat
     data = chart_data(sweeps)
     records = [(sweep, record) for sweep in sweeps for record in sweep.records]
     return {
-        "title": ", ".join(sweep.name for sweep in sweeps),
+        "title": ", ".join(printable(sweep.name) for sweep in sweeps),
         "written": datetime.now().astimezone().isoformat(timespec="seconds"),
         "version": __version__,
         "isLive": is_live and any(sweep.is_running for sweep in sweeps),
@@ -105,33 +105,36 @@ def _row(
     start = started_s(record)
     row: dict[str, Any] = {
         "run": printable(record.name or record.run_id),
-        "id": record.run_id,
+        "id": printable(record.run_id),
         "state": record.state.value,
         "reason": printable(record.reason),
-        "seed": record.params.get("seed") if record.seed is None else record.seed,
+        "seed": _seed(record.params.get("seed") if record.seed is None else record.seed),
         "attempt": record.attempt,
-        "device": record.device,
-        "host": record.outcome.host if record.outcome else "",
+        "device": printable(record.device),
+        "host": printable(record.outcome.host) if record.outcome else "",
         "start": start if math.isfinite(start) else None,
-        "duration": round(record.duration_s, 3),
-        "sweep": sweep.name,
-        "code": record.code,
+        "duration": round(record.duration_s, 3) if math.isfinite(record.duration_s) else 0.0,
+        "sweep": printable(sweep.name),
+        "code": printable(record.code),
     }
     row |= {column.key: chart_value(record.params.get(name), column) for name, column in parameters.items()}
-    if record.has_result or record.state in (State.PRUNED, State.RUNNING):
+    if record.has_result or record.state == State.PRUNED:  # of which it is shown how far they came
         row |= {column.key: chart_value(record.metrics.get(name), column) for name, column in metrics.items()}
     else:
         row |= dict.fromkeys((column.key for column in metrics.values()), None)
     return row
 
 
+def _seed(value: Any) -> Any:
+    """Return a seed as a page can hold it: a number where JavaScript keeps all of its digits, else text."""
+    is_safe = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53
+    return value if value is None or is_safe else printable(str(value))
+
+
 def _differing_between(sweeps: Sequence[ReportedSweep]) -> list[str]:
     if len(sweeps) < 2:
         return []
-    everyone = ReportedSweep(
-        name="", path=Path(), records=[record for sweep in sweeps for record in sweep.records], objective=None
-    )
-    return differing_parameters(everyone)
+    return differing(without_seed(record.params) for sweep in sweeps for record in sweep.records)
 
 
 def _add_temperature(
@@ -145,10 +148,9 @@ def _add_temperature(
 
 def _number_configs(rows: Sequence[dict[str, Any]], records: Sequence[tuple[ReportedSweep, RunRecord]]) -> None:
     """Give runs that differ only in their seed the same ``config``."""
-    numbers: dict[str, int] = {}
+    numbers: dict[Hashable, int] = {}
     for row, (sweep, record) in zip(rows, records, strict=True):
-        key = f"{sweep.name} {record.identity} {canonical_json(without_seed(record.params))}"
-        row["config"] = numbers.setdefault(key, len(numbers))
+        row["config"] = numbers.setdefault((sweep.name, config_key(record)), len(numbers))
 
 
 def _place_in_time(rows: Sequence[dict[str, Any]]) -> None:
@@ -167,8 +169,12 @@ def _sweep(sweep: ReportedSweep) -> dict[str, Any]:
         "name": printable(sweep.name),
         "path": display_path(sweep.path),
         "sentences": [{"kind": s.kind, "text": printable(s.text)} for s in describe_sweep(sweep)],
-        "provenance": {name: plan[name] for name in told if plan.get(name) not in (None, [], {})},
+        "provenance": {name: _plain(plan[name]) for name in told if plan.get(name) not in (None, [], {})},
     }
+
+
+def _plain(value: Any) -> str:
+    return printable(value if isinstance(value, str) else canonical_json(value))
 
 
 def _columns(data: ChartData) -> list[dict[str, Any]]:
@@ -177,15 +183,14 @@ def _columns(data: ChartData) -> list[dict[str, Any]]:
         for column in columns.values():
             entry: dict[str, Any] = {
                 "key": column.key,
-                "title": printable(column.title),
+                "title": column.title,
                 "role": role,
                 "kind": column.kind,
             }
             entry |= {"isLog": column.is_log, "isFew": bool(column.levels)}
-            entry |= {"axis": charts.channel(column), "step": charts.step_channel(column)}
-            entry["reversed"] = charts.step_channel(column, is_reversed=column.kind == "number")
-            if role == "parameter" and column.levels and data.objective:
-                entry["means"] = means_by_parameter(data.rows, column, data.objective)
+            entry["x"], entry["y"] = charts.channel(column), charts.channel(column, is_y=True)
+            if role == "parameter":
+                entry["stepX"], entry["stepY"] = charts.step_channel(column), charts.step_channel(column, is_y=True)
             found.append(entry)
     return found
 
@@ -219,12 +224,17 @@ def _same_for_all(sweeps: Sequence[ReportedSweep], data: ChartData) -> dict[str,
 
 def _pictures(sweeps: Sequence[ReportedSweep], data: ChartData) -> dict[str, Any]:
     """Return the pictures that do not follow the reader's choice, and what those that do begin with."""
+    found = {"curves": {"spec": charts.curves(data.objective.title if data.objective else "", "epoch")}}
+    found |= _timeline(data)
+    if data.objective is None or all(result_of(row, data.objective) is None for row in data.rows):
+        return found
+    return found | _result_pictures(sweeps[0], data, data.objective)
+
+
+def _result_pictures(first: ReportedSweep, data: ChartData, objective: Column) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    if data.objective is None:
-        return found | _timeline(data)
-    first = sweeps[0]
     names = [name for name in data.parameters if name not in (TEMPERATURE, "sweep")]
-    importance = importance_of(first)
+    importance = first.importance
     ordered = [name for name in importance.shares if name in data.parameters] if importance else []
     ordered += [name for name in names if name not in ordered]
     found["order"] = [data.parameters[name].key for name in ordered]
@@ -232,27 +242,25 @@ def _pictures(sweeps: Sequence[ReportedSweep], data: ChartData) -> dict[str, Any
         spec = charts.importance_bars({n: s for n, s in importance.shares.items() if n in data.parameters}, data)
         found["importance"] = {"spec": spec, "note": str(importance)}
     if ordered:
-        x = ordered[0]
-        found["scatter"] = {"spec": charts.scatter(data, x, data.objective.title)}
-        found["slice"] = {"spec": charts.metric_by_parameter(data, x)}
+        found["scatter"] = {"spec": charts.scatter(data, ordered[0], ordered[0])}
+        kinds = {data.parameters[name].kind: name for name in (*data.parameters, *reversed(ordered))}
+        found["slice"] = {kind: {"spec": charts.metric_by_parameter(data, name)} for kind, name in kinds.items()}
     if len(ordered) > 1:
         found["heat"] = {"spec": charts.heat_map(data, ordered[0], ordered[1])}
     middle = middle_of(first, cost=DURATION)
     if middle is not None and len(middle.cells) > 2 and middle.middle.cost is not None:
-        spec = charts.tradeoff(data.objective.title, "mean duration, s")
+        spec = charts.tradeoff(objective.title, "mean duration, s")
         found["tradeoff"] = {"spec": spec, "data": {"cells": tradeoff_cells(middle)}, "note": str(middle)}
-    history = best_so_far(data.rows, data.objective, data.goal)
-    if history:
-        found["best"] = {"spec": charts.best_so_far(data), "data": {"history": history}}
-        edf = shares(data.rows, data.objective, data.goal)
-        found["edf"] = {"spec": charts.distribution(data), "data": {"edf": edf}}
-    found["curves"] = {"spec": charts.curves(data.objective.title, "epoch")}
-    return found | _timeline(data)
+    history = best_so_far(data.rows, objective, data.goal)
+    found["best"] = {"spec": charts.best_so_far(data), "data": {"history": history}}
+    edf = shares(data.rows, objective, data.goal)
+    found["edf"] = {"spec": charts.distribution(data), "data": {"edf": edf}}
+    return found
 
 
 def _timeline(data: ChartData) -> dict[str, Any]:
     timed = [row for row in data.rows if row.get("slot")]
-    return {"timeline": {"spec": charts.timeline(data)}} if timed else {}
+    return {"timeline": {"spec": charts.timeline(data), "data": {"bars": stretches(timed)}}} if timed else {}
 
 
 def tradeoff_cells(middle: GoldenMiddle) -> list[dict[str, Any]]:
@@ -278,17 +286,19 @@ def _details(records: Sequence[tuple[ReportedSweep, RunRecord]], at: Path | None
     found: dict[str, Any] = {}
     n_tails = 0
     for number, (sweep, record) in enumerate(records):
-        folder = sweep.run_dir(record)
+        has_tail = record.state in UNSUCCESSFUL and n_tails < _MAX_TAILS
+        folder = sweep.run_dir(record) if has_tail or number < _MAX_COMMANDS else None
         if folder is None:
             continue
         detail: dict[str, Any] = {}
         if number < _MAX_COMMANDS:
             with suppress(OSError, ValueError):
                 text = (folder / COMMAND).read_text(encoding="utf-8", errors="replace")
-                detail["command"] = "\n".join(line for line in text.splitlines() if not line.startswith(START_MARK))
+                lines = [line for line in text.splitlines() if not line.startswith(START_MARK)]
+                detail["command"] = printable("\n".join(lines))
             with suppress(ValueError):
                 detail["folder"] = str(folder.relative_to(at)) if at is not None else display_path(folder)
-        if record.state in UNSUCCESSFUL and n_tails < _MAX_TAILS:
+        if has_tail:
             n_tails += 1
             detail["tail"] = printable_lines(_read_end(folder / STDERR) or _read_end(folder / STDOUT))
         if detail:

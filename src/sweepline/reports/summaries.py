@@ -4,53 +4,91 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sweepline.analysis.statistics import mean_interval
-from sweepline.reports.chartdata import ChartData, Column
+from sweepline.reports.chartdata import Column, result_of
+from sweepline.runs import State
 
 Rows = list[dict[str, Any]]
+N_BINS = 12
+MAX_POINTS = 2000
+MAX_BARS = 1500
+_STRETCHES = 300  # of the time of a sweep whose runs are too many for a bar each,
+_MAX_SHARE = 0.02  # of which no bar of several runs takes more, so that pointing at it tells something
 
 
-def means_by_parameter(rows: Sequence[Mapping[str, Any]], parameter: Column, metric: Column) -> Rows:
-    """Return the mean of a metric and its 95 % interval for each value of a parameter, over all runs that have it."""
-    values: dict[Any, list[float]] = {}
+def means_by_parameter(rows: Iterable[Mapping[str, Any]], parameter: Column, metric: Column) -> Rows:
+    """Return the mean of a metric and its 95 % interval for each value of a parameter, over all runs that have both.
+
+    A number with many values is sorted into twelve bins of equal counts, each named by the middle of its values.
+    """
+    pairs = [(row[parameter.key], result_of(row, metric)) for row in rows if row.get(parameter.key) is not None]
+    found = [(value, result) for value, result in pairs if result is not None]
+    found.sort(key=lambda pair: pair[0])
+    is_each = parameter.kind == "category" or bool(parameter.levels)
+    return [{parameter.key: value, **_mean(values, metric)} for value, values in _group(found, is_each=is_each)]
+
+
+def _group(pairs: Sequence[tuple[Any, float]], *, is_each: bool) -> Iterator[tuple[Any, list[float]]]:
+    """Yield the results for each value of sorted pairs, or for the middle value of each of twelve parts of them."""
+    if is_each or len(pairs) <= N_BINS:
+        for value, group in itertools.groupby(pairs, key=lambda pair: pair[0]):
+            yield value, [result for _, result in group]
+        return
+    for i in range(N_BINS):
+        part = pairs[len(pairs) * i // N_BINS : len(pairs) * (i + 1) // N_BINS]
+        yield statistics.median(value for value, _ in part), [result for _, result in part]
+
+
+def _mean(values: Sequence[float], metric: Column) -> dict[str, Any]:
+    interval = mean_interval(values)
+    low, high = (None if math.isnan(end) else end for end in (interval.low, interval.high))
+    if metric.is_log and low is not None and low <= 0:
+        low = min(values)
+    return {"mean": interval.mean, "low": low, "high": high, "n": interval.n}
+
+
+def means_by_pair(rows: Iterable[Mapping[str, Any]], x: Column, y: Column, metric: Column) -> Rows:
+    """Return the mean of a metric for each pair of values of two parameters that some run with a result has."""
+    values: dict[tuple[Any, Any], list[float]] = {}
     for row in rows:
-        value, result = row.get(parameter.key), row.get(metric.key)
-        if value is not None and result is not None:
-            values.setdefault(value, []).append(result)
-    found = []
-    for value in sorted(values, key=lambda v: (str(type(v)), v)):
-        interval = mean_interval(values[value])
-        low, high = (None if math.isnan(end) else end for end in (interval.low, interval.high))
-        if metric.is_log and low is not None and low <= 0:
-            low = min(values[value])
-        found.append({parameter.key: value, "mean": interval.mean, "low": low, "high": high, "n": interval.n})
-    return found
+        pair, result = (row.get(x.key), row.get(y.key)), result_of(row, metric)
+        if None not in pair and result is not None:
+            values.setdefault(pair, []).append(result)
+    return [
+        {x.key: pair[0], y.key: pair[1], "mean": statistics.fmean(found), "n": len(found)}
+        for pair, found in values.items()
+    ]
 
 
 def best_so_far(rows: Sequence[Mapping[str, Any]], objective: Column, goal: str) -> Rows:
-    """Return the objective of each run in the order of their ends, and the best up to there."""
-    ended = [row for row in rows if row.get(objective.key) is not None]
+    """Return the objective of each run in the order of their ends, and the best up to there.
+
+    Of very many runs 2,000 stay, among them each that was the best so far.
+    """
+    ended = [row for row in rows if result_of(row, objective) is not None]
     if all(row.get("end") is not None for row in ended):
         ended.sort(key=lambda row: row["end"])
     pick = max if goal == "maximize" else min
-    best = itertools.accumulate((row[objective.key] for row in ended), pick)
+    best = list(itertools.accumulate((row[objective.key] for row in ended), pick))
+    every = max(1, -(-len(ended) // MAX_POINTS))
     return [
-        {"n": n, "y": row[objective.key], "best": so_far, "run": row["run"]}
-        for n, (row, so_far) in enumerate(zip(ended, best, strict=True), 1)
+        {"n": i + 1, "y": row[objective.key], "best": best[i], "run": row["run"]}
+        for i, row in enumerate(ended)
+        if i % every == 0 or best[i] != best[i - 1] or i == len(ended) - 1
     ]
 
 
 def shares(rows: Sequence[Mapping[str, Any]], objective: Column, goal: str, *, n_max: int = 500) -> Rows:
     """Return for values of the objective the share of runs that are at least as good; those without one never are."""
-    values = sorted(
-        (row[objective.key] for row in rows if row.get(objective.key) is not None), reverse=goal == "maximize"
-    )
-    found = [{"y": value, "share": n / len(rows)} for n, value in enumerate(values, 1)]
-    step = max(1, len(found) // n_max)
-    return found[::step] if step == 1 else [*found[::step], found[-1]]
+    found = [result_of(row, objective) for row in rows]
+    values = sorted((value for value in found if value is not None), reverse=goal == "maximize")
+    steps = [{"y": value, "share": n / len(rows)} for n, value in enumerate(values, 1)]
+    every = max(1, len(steps) // n_max)
+    return steps[::every] if every == 1 else [*steps[::every], steps[-1]]
 
 
 def assign_slots(rows: Sequence[dict[str, Any]]) -> None:
@@ -69,6 +107,33 @@ def assign_slots(rows: Sequence[dict[str, Any]]) -> None:
         row["slot"] = f"{row['host']} {place} {lane}" if several else f"{place} {lane}"
 
 
-def chart_rows(data: ChartData) -> list[dict[str, Any]]:
-    """Return the rows of a table of runs, as new mappings."""
-    return [dict(row) for row in data.rows]
+def stretches(rows: Iterable[Mapping[str, Any]]) -> Rows:
+    """Return the bars of a timeline: one for each run; where that were too many, one for runs that follow each other.
+
+    Runs of a slot are put together where they ended alike and less than a 300th of the whole time lies between them.
+    """
+    timed = sorted((row for row in rows if row.get("slot")), key=lambda row: (row["start"], row["end"]))
+    timed.sort(key=lambda row: row["state"] != State.FINISHED)  # what needs a look lies on top
+    bars = [{name: row[name] for name in ("slot", "start", "end", "state", "run")} for row in timed]
+    if len(bars) <= MAX_BARS:
+        return bars
+    span = max(bar["end"] for bar in bars) - min(bar["start"] for bar in bars)
+    found: dict[int, list[dict[str, Any]]] = {}  # the members of each bar by the number of its first
+    last: dict[tuple[str, str], int] = {}
+    for i, bar in enumerate(bars):
+        lane = (bar["slot"], bar["state"])
+        first = last.get(lane)
+        if first is None or not _is_near(found[first], bar, span):
+            first = last[lane] = i
+        found.setdefault(first, []).append(bar)
+    return [members[0] if len(members) == 1 else _put_together(members) for members in found.values()]
+
+
+def _is_near(members: Sequence[Mapping[str, Any]], bar: Mapping[str, Any], span: float) -> bool:
+    is_next = bar["start"] - members[-1]["end"] < span / _STRETCHES
+    return bool(is_next and bar["end"] - members[0]["start"] < span * _MAX_SHARE)
+
+
+def _put_together(members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    names = f"{len(members):,} runs, {members[0]['run']} to {members[-1]['run']}"
+    return {**members[0], "end": max(bar["end"] for bar in members), "run": names}

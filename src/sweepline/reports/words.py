@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweepline.analysis.differences import differing
-from sweepline.analysis.effects import find_no_effects
-from sweepline.analysis.importance import Importance, find_importance
-from sweepline.analysis.ranking import without_seed
 from sweepline.analysis.significance import judge_best, without_twins
 from sweepline.analysis.tradeoff import GoldenMiddle, find_golden_middle
 from sweepline.display.formats import format_seconds
@@ -38,32 +35,20 @@ def describe_sweep(sweep: ReportedSweep) -> list[Sentence]:
     found = [Sentence("course", text) for text in _describe_course(sweep)]
     found += _describe_best(sweep)
     found += [Sentence("effect", text) for text in _describe_effects(sweep)]
-    found += [Sentence("failure", text) for text in _describe_failures(sweep.records)]
+    found += [Sentence("failure", text) for text in _describe_failures(sweep)]
     return [*found, *(Sentence("remark", text) for text in sweep.remarks)]
-
-
-def differing_parameters(sweep: ReportedSweep) -> list[str]:
-    """Return the parameters that are not the same in all runs, the swept ones first."""
-    names = differing(without_seed(record.params) for record in sweep.records)
-    return sorted(names, key=lambda name: (name not in sweep.swept, names.index(name)))
-
-
-def importance_of(sweep: ReportedSweep) -> Importance | None:
-    """Return how much each parameter that differs matters."""
-    if sweep.objective is None:
-        return None
-    return find_importance(sweep.records, sweep.objective, differing_parameters(sweep))
 
 
 def middle_of(sweep: ReportedSweep, *, cost: str | None = None) -> GoldenMiddle | None:
     """Return the golden middle over the one or two numeric parameters that differ; None where there are others."""
-    names = differing_parameters(sweep)
-    numeric = [name for name in names if all(_is_number(r.params.get(name)) for r in sweep.records)]
-    if sweep.objective is None or not 1 <= len(numeric) <= 2 or len(numeric) < len(names):
+    names = sweep.differing
+    if sweep.objective is None or not 1 <= len(names) <= 2:
         return None
-    if any(len({r.params[name] for r in sweep.records}) > _MAX_VALUES_OF_A_MIDDLE for name in numeric):
+    if not all(_is_number(record.params.get(name)) for name in names for record in sweep.records):
         return None
-    return find_golden_middle(sweep.records, sweep.objective, numeric, cost=cost)
+    if any(len({r.params[name] for r in sweep.records}) > _MAX_VALUES_OF_A_MIDDLE for name in names):
+        return None
+    return find_golden_middle(sweep.records, sweep.objective, names, cost=cost)
 
 
 def _is_number(value: Any) -> bool:
@@ -77,8 +62,9 @@ def _describe_course(sweep: ReportedSweep) -> Iterator[str]:
     n_planned = plan.get("n_runs")
     of = f" of {n_planned:,}" if isinstance(n_planned, int) and n_planned > len(records) else ""
     line = f"{len(records):,}{of} runs: {told}" if len(records) != 1 or of else f"1 run: {told}"
-    starts = [s for s in map(started_s, records) if math.isfinite(s)]
-    ends = [started_s(r) + r.duration_s for r in records if math.isfinite(started_s(r))]
+    starts = list(map(started_s, records))
+    ends = [start + record.duration_s for start, record in zip(starts, records, strict=True) if math.isfinite(start)]
+    starts = [start for start in starts if math.isfinite(start)]
     if starts:
         line += f"; {format_seconds(max(ends) - min(starts))} from the first start to the last end"
     slots = plan.get("slots")
@@ -98,7 +84,7 @@ def _describe_best(sweep: ReportedSweep) -> Iterator[Sentence]:
             "doubt", "no objective: name one (metric in the sweep file, or --metric), and runs can be ranked"
         )
         return
-    idle = {effect.parameter for effect in find_no_effects(sweep.records, objective.name)}
+    idle = {effect.parameter for effect in sweep.no_effects}
     standing = judge_best(without_twins(ranked, idle), objective.name)
     if standing is None:
         n_results = sum(record.has_result for record in sweep.records)
@@ -106,7 +92,7 @@ def _describe_best(sweep: ReportedSweep) -> Iterator[Sentence]:
             yield Sentence("doubt", f"no finished run has a finite {objective.name}")
         return
     best = next(c for c in ranked if math.isfinite(c.means.get(objective.name, math.nan)))
-    names = [name for name in differing_parameters(sweep) if name not in idle]
+    names = [name for name in sweep.differing if name not in idle]
     shown = ", ".join(f"{name}={format_parameter_value(best.params.get(name))}" for name in names) or best.runs[0].name
     runs = format_count(standing.interval.n, "seed" if standing.interval.n > 1 else "run")
     interval = format_interval(standing.interval)
@@ -119,15 +105,15 @@ def _describe_best(sweep: ReportedSweep) -> Iterator[Sentence]:
 
 
 def _describe_effects(sweep: ReportedSweep) -> Iterator[str]:
-    if sweep.objective is not None:
-        yield from (str(effect) for effect in find_no_effects(sweep.records, sweep.objective.name))
-    found = importance_of(sweep)
+    yield from map(str, sweep.no_effects)
+    found = sweep.importance
     if found is not None and found.shares:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in list(found.shares.items())[:5])
         yield f"importance: {shares} ({found})"
 
 
-def _describe_failures(records: Sequence[RunRecord]) -> Iterator[str]:
+def _describe_failures(sweep: ReportedSweep) -> Iterator[str]:
+    records = sweep.records
     failed = [record for record in records if record.state in UNSUCCESSFUL]
     kinds: dict[tuple[str, str], list[RunRecord]] = {}
     for record in failed:
@@ -136,7 +122,7 @@ def _describe_failures(records: Sequence[RunRecord]) -> Iterator[str]:
     ordered = sorted(kinds.items(), key=lambda item: -len(item[1]))
     for (state, _), runs in ordered[:_MAX_REASONS]:
         example = runs[0].reason or "no reason was found in its output"
-        shared = _shared_setting(runs, records)
+        shared = _shared_setting(runs, sweep.differing)
         where = f"; all with {shared}" if shared and len(runs) > 1 else ""
         yield f"{len(runs):,} {state.replace('_', ' ')}: {example}{where}"
     n_more = sum(len(runs) for _, runs in ordered[_MAX_REASONS:])
@@ -149,10 +135,10 @@ def _describe_failures(records: Sequence[RunRecord]) -> Iterator[str]:
         yield f"{format_count(n_diverged, 'finished run')} ended with a metric that is not finite (diverged)"
 
 
-def _shared_setting(runs: Sequence[RunRecord], everyone: Sequence[RunRecord]) -> str:
+def _shared_setting(runs: Sequence[RunRecord], varying: Sequence[str]) -> str:
     """Return the settings that these runs share and that not all runs have."""
-    varying = differing(without_seed(record.params) for record in everyone)
-    same = [name for name in varying if name not in differing(record.params for record in runs)]
+    own = set(differing(record.params for record in runs))
+    same = [name for name in varying if name not in own]
     return ", ".join(f"{name}={format_parameter_value(runs[0].params.get(name))}" for name in same)
 
 

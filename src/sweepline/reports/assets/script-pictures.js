@@ -1,0 +1,78 @@
+// Which pictures this report has, and which columns they show.
+const P = DATA.pictures;
+const ORDER = (P.order || []).map((key) => BY_KEY.get(key)).filter(Boolean);
+const FEW = ORDER.filter((c) => c.isFew);
+const STEP_SIZE = /(^|[._/])(lr|step_size|learning_rate)$/, BATCH_SIZE = /(^|[._/])(batch_size|bs)$/;
+
+// Another column for a picture: what was selected in it by the last one is selected no more.
+function change(picture, spec) {
+  setBrush(picture.id, {}, true);
+  picture.redraw(spec);
+  remember();
+}
+function addScatter(parent) {
+  if (!P.scatter) return;
+  const axes = [...PARAMETERS.filter((c) => c.kind === "number" || c.isFew), ...METRICS];
+  const chosen = { x: ORDER[0].key, y: OBJECTIVE.key, ...state.scatter };
+  const spec = () => withChannel(withChannel(P.scatter.spec, "x", BY_KEY.get(chosen.x).x), "y", BY_KEY.get(chosen.y).y);
+  const pick = (axis) => (key) => { chosen[axis] = key; state.scatter = chosen; change(picture, spec()); };
+  const picture = new Picture("scatter", "Any two", parent, { spec: spec(),
+    controls: [choice("x", titled(axes), chosen.x, pick("x")), choice("y", titled(axes), chosen.y, pick("y"))],
+    note: "Drag to select runs, here and in all other pictures and the table; double click selects all again; Shift and wheel zoom." });
+}
+function addSlice(parent, key, id, isFixed) {
+  if (!P.slice) return;
+  let column = BY_KEY.get(key);
+  const isNumber = () => column.kind === "number";
+  const spec = () => withChannel(P.slice[column.kind].spec, "x", isNumber() ? column.x : column.stepX);
+  const noteOf = () => (column.isFew || !isNumber() ? "Grey: single runs. Blue: the mean of the runs at a value with its 95 % interval."
+    : "Grey: single runs. Blue: the mean of each twelfth of the runs with its 95 % interval.");
+  const controls = isFixed ? [] : [choice("parameter", titled(PARAMETERS.filter((c) => P.slice[c.kind])), key, (chosen) => {
+    column = BY_KEY.get(chosen);
+    state.slice = { x: chosen };
+    picture.note = noteOf();
+    change(picture, spec());
+  })];
+  const picture = new Picture(id, isFixed ? `${OBJECTIVE.title} by ${column.title}` : "One parameter", parent,
+    { spec: spec(), data: () => ({ means: meansBy(shown, column, OBJECTIVE) }), controls, note: noteOf() });
+}
+function addHeat(parent, x, y, id, isFixed) {
+  if (!P.heat) return;
+  const chosen = isFixed ? { x, y } : { x, y, ...state.heat };
+  const few = PARAMETERS.filter((c) => c.isFew && c.key !== "sweep");
+  const spec = () => withChannel(withChannel(P.heat.spec, "x", BY_KEY.get(chosen.x).stepX), "y", BY_KEY.get(chosen.y).stepY);
+  const cells = () => ({ cells: meansByPair(shown, BY_KEY.get(chosen.x), BY_KEY.get(chosen.y), OBJECTIVE) });
+  const pick = (axis) => (key) => { chosen[axis] = key; state.heat = chosen; change(picture, spec()); };
+  const controls = isFixed ? [] : [choice("x", titled(few), chosen.x, pick("x")), choice("y", titled(few), chosen.y, pick("y"))];
+  const title = isFixed ? `${OBJECTIVE.title} by ${BY_KEY.get(x).title} and ${BY_KEY.get(y).title}` : "Two parameters";
+  const picture = new Picture(id, title, parent, { spec: spec(), data: cells, controls, isFollowing: true,
+    note: "The mean of the runs at each pair; blank where no run has a finite result. Click a field to select its runs, double click for all." });
+}
+function mapPair() {
+  const size = FEW.find((c) => BATCH_SIZE.test(c.title)), rate = FEW.find((c) => STEP_SIZE.test(c.title));
+  return size && rate ? [rate.key, size.key] : FEW.length > 1 ? [FEW[0].key, FEW[1].key] : null;
+}
+function addFirst() {
+  const parent = $("first");
+  if (!ORDER.length) return;
+  const pair = mapPair();
+  if (ORDER.length > 2 && P.importance) new Picture("importance", "Importance", parent, P.importance);
+  if (ORDER.length > 1 && pair) addHeat(parent, ...pair, "first-heat", true);
+  if (ORDER.length < 3 || !pair) addSlice(parent, ORDER[0].key, "first-slice", true);
+  if (P.tradeoff) new Picture("tradeoff", "Quality and cost: the golden middle", parent, P.tradeoff);
+}
+function addParameters() {
+  if (!ORDER.length) return;
+  $("parameters").hidden = false;
+  const parent = $("parameters").querySelector(".pictures");
+  if (mapPair()) addHeat(parent, ...mapPair(), "heat", false);
+  addSlice(parent, state.slice.x || ORDER[0].key, "slice", false);
+  addScatter(parent);
+}
+function addCourse() {
+  const [parent, wide] = $("course").querySelectorAll(".pictures");
+  if (P.best) new Picture("best", "Best so far", parent, P.best);
+  if (P.edf) new Picture("edf", "How many runs are how good", parent, { ...P.edf, note: "Runs that failed or diverged never count as good." });
+  if (P.timeline) new Picture("timeline", "Who ran where and when", wide, P.timeline);
+  $("course").hidden = !P.best && !P.timeline;
+}
