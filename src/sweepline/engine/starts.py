@@ -43,6 +43,8 @@ class Starts:
                 n_repeated = 0
                 yield run
             elif learns and record.outcome is not None:
+                if sweep.book.has_uncommitted:
+                    return  # its own end may be among them: the sampler is told of it then, once, and asked again
                 n_repeated += 1
                 if n_repeated > MAX_REPEATED:
                     return
