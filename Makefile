@@ -21,6 +21,7 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -r requirements.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	$(BIN)/python -m compileall -q src
+	$(BIN)/python -c 'from sweepline.reports.vega import script; script()'
 	touch $@
 
 demo: setup ## a small sweep on data that needs no download; ARGS="--fresh --start cold" without warm starts

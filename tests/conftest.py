@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import hypothesis
 import pandas as pd
 import pytest
 
@@ -28,6 +29,8 @@ CACHE = REPOSITORY / ".test_cache"
 TOKEN = "SWEEPLINE_TEST_TOKEN"
 DEADLINE_S = 120
 
+hypothesis.settings.register_profile("sweepline", deadline=None)  # a machine with other work to do is no fault
+hypothesis.settings.load_profile("sweepline")
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and would be by what the tests start
 
 

@@ -40,6 +40,7 @@ def test_the_page_shows_what_happens() -> None:
 def test_the_public_names_are_these_and_each_is_there() -> None:
     assert set(sweepline.__all__) == {
         *(
+            "compare",
             "run_sweep",
             "load_sweep",
             "load_runs",
@@ -49,6 +50,7 @@ def test_the_public_names_are_these_and_each_is_there() -> None:
             "SweepResult",
             "StopRequests",
         ),
+        *("chart", "differing", "fold_seeds", "golden_middle", "noise", "smooth", "subsample", "temperature"),
         *("SweeplineError", "ConfigError", "RecordError", "SweepLockedError", "ExecutorUnavailableError"),
     }
     assert all(getattr(sweepline, name) is not None for name in sweepline.__all__)

@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sweepline.api import load_history, load_runs, load_sweep, log_metrics, run_sweep
+    from sweepline.api import compare, load_history, load_runs, load_sweep, log_metrics, run_sweep
     from sweepline.engine.session import SweepResult
     from sweepline.engine.signals import StopRequests
     from sweepline.errors import (
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         SweeplineError,
         SweepLockedError,
     )
+    from sweepline.frames import chart, differing, fold_seeds, golden_middle, noise, smooth, subsample, temperature
     from sweepline.runs import State
 
 __version__ = "0.1.0"
@@ -29,18 +30,33 @@ __all__ = [
     "SweepLockedError",
     "SweepResult",
     "SweeplineError",
+    "chart",
+    "compare",
+    "differing",
+    "fold_seeds",
+    "golden_middle",
     "load_history",
     "load_runs",
     "load_sweep",
     "log_metrics",
+    "noise",
     "run_sweep",
+    "smooth",
+    "subsample",
+    "temperature",
 ]
 
 _HOMES = {
-    **dict.fromkeys(("load_history", "load_runs", "load_sweep", "log_metrics", "run_sweep"), "sweepline.api"),
+    **dict.fromkeys(
+        ("compare", "load_history", "load_runs", "load_sweep", "log_metrics", "run_sweep"), "sweepline.api"
+    ),
     **dict.fromkeys(
         ("ConfigError", "ExecutorUnavailableError", "RecordError", "SweepLockedError", "SweeplineError"),
         "sweepline.errors",
+    ),
+    **dict.fromkeys(
+        ("chart", "differing", "fold_seeds", "golden_middle", "noise", "smooth", "subsample", "temperature"),
+        "sweepline.frames",
     ),
     "State": "sweepline.runs",
     "StopRequests": "sweepline.engine.signals",

@@ -1,4 +1,4 @@
-"""What programs and notebooks use: start a sweep and get its result, load runs and their histories into pandas.
+"""What programs and notebooks use: start a sweep and get its result, load runs and histories into pandas, compare runs.
 
 Nothing here sets up signals or changes the process, so that all of it works in a thread. ``import sweepline`` is
 enough; pandas is imported by what returns a table.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from sweepline.analysis.compare import CompareOptions
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.config.sweepfile import load_sweep as load_sweep_file
 from sweepline.contract.metrics import PLACES, format_metric_line
@@ -27,6 +28,8 @@ from sweepline.errors import ConfigError, RecordError
 from sweepline.executors.base import Executor
 from sweepline.recording.cells import read_cell, read_rows
 from sweepline.recording.columns import tabulate
+from sweepline.reports.collect import read_table
+from sweepline.reports.comparison.result import Comparison, compare_runs
 from sweepline.reports.page import write_final_page
 
 if TYPE_CHECKING:
@@ -114,6 +117,8 @@ def _device_list(devices: Any) -> str | None:
 def load_runs(source: str | Path) -> pd.DataFrame:
     """Return the runs of a sweep that have ended, a row each: what ``runs.csv`` holds, with the types that values have.
 
+    ``attrs["parameters"]`` and ``attrs["metrics"]`` of the table name its columns of either kind.
+
     Args:
         source: a sweep file, a sweep's folder, or a ``runs.csv`` alone, whose texts are told from numbers as far as the
             table marks them.
@@ -129,10 +134,17 @@ def load_runs(source: str | Path) -> pd.DataFrame:
             header, cells = read_rows(path.read_bytes())
         except (OSError, ValueError) as error:
             raise RecordError(f"{path}: cannot be read: {error}") from None
-        return pd.DataFrame([{name: read_cell(cell) for name, cell in row.items()} for row in cells], columns=header)
-    found = open_recorded(path)
-    header, rows = tabulate(found.records.values(), sweep=table_label(found))
-    return pd.DataFrame(rows, columns=header)
+        table = pd.DataFrame([{name: read_cell(cell) for name, cell in row.items()} for row in cells], columns=header)
+        records = read_table(path).records
+    else:
+        found = open_recorded(path)
+        records = [record for record in found.records.values() if record.outcome is not None]
+        header, rows = tabulate(records, sweep=table_label(found))
+        table = pd.DataFrame(rows, columns=header)
+    parameters = dict.fromkeys(name for record in records for name in record.params if name != "seed")
+    metrics = dict.fromkeys(name for record in records for name in record.metrics)
+    table.attrs |= {"parameters": list(parameters), "metrics": list(metrics)}
+    return table
 
 
 def load_history(source: str | Path) -> pd.DataFrame:
@@ -155,6 +167,53 @@ def load_history(source: str | Path) -> pd.DataFrame:
         own = {"run_id": record.run_id, "run_name": record.name}
         rows += [{**own, **point.place, **point.values} for point in read_points(found, record)]
     return pd.DataFrame(rows, columns=None if rows else ["run_id", "run_name"])
+
+
+def compare(
+    baseline: str | Path,
+    *runs: str | Path,
+    logdir: str | Path | None = None,
+    metrics: Sequence[str] = (),
+    objective: str | None = None,
+    goals: Mapping[str, str] | None = None,
+    tolerance: float = 0.005,
+    hold: int = 1,
+    by: Sequence[str] = (),
+    spike: float = 100.0,
+    merges: bool = True,
+) -> Comparison:
+    """Return how runs compare with a baseline; printed, it says in words whether each is better.
+
+    When that is said, and when not, is told by :mod:`sweepline.analysis.verdicts`.
+
+    Args:
+        baseline: a run's folder, a TensorBoard log, a W&B file, or a sweep, of which ``SWEEP@lr=0.1`` chooses one
+            configuration; ``A,B,C`` are seeds of one setting, ``A+B`` is one run in two parts.
+        runs: named alike; a sweep stands for each of its configurations.
+        logdir: where the names are looked for, the working directory by default.
+        metrics: these alone, by their exact names.
+        objective: the metric that decides.
+        goals: ``min`` or ``max`` by metric, where a name does not tell or tells wrong.
+        tolerance: how near to the baseline's best the target is, as a share of it.
+        hold: how many points in a row have to reach the target.
+        by: what is held equal of ``time``, ``step``, ``samples``, ``epoch``: all that is known by default.
+        spike: a gradient norm above it is one.
+        merges: whether ``NAME_2``, ``NAME_3`` ... are read as continuations of ``NAME``, where their steps go on.
+
+    Raises:
+        SweeplineError: a name names nothing that can be read, or there is nothing that could be compared.
+    """
+    options = CompareOptions(
+        metrics=tuple(metrics),
+        objective=objective,
+        goals=dict(goals or {}),
+        tolerance=tolerance,
+        hold=hold,
+        axes=tuple(by),
+        spike=spike,
+    )
+    place = None if logdir is None else Path(logdir)
+    return compare_runs(str(baseline), [str(run) for run in runs], logdir=place, merges=merges, options=options)
 
 
 def log_metrics(values: Mapping[str, float] | None = None, /, **more: float) -> None:

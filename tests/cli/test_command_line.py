@@ -51,6 +51,13 @@ def test_the_default_sweep_says_72_combinations_54_after_merging() -> None:
     assert sum(not line.startswith("#") for line in result.stdout.splitlines()) == 54
 
 
+@pytest.mark.parametrize(("args", "code", "said"), [(["--help"], 0, "compare"), ([], 2, "COMMAND"), (["x"], 2, "'x'")])
+def test_without_a_command_the_commands_are_said(project: Project, args: list[str], code: int, said: str) -> None:
+    result = project.command(*args)
+    assert (result.returncode, said in result.stdout + result.stderr) == (code, True)
+    assert "Traceback" not in result.stderr
+
+
 def test_a_dry_run_starts_and_writes_nothing(toys: Project) -> None:
     before = sorted(toys.path.rglob("*"))
     toys.run("--dry-run")

@@ -68,6 +68,7 @@ def test_the_ranking_has_swept_parameters_and_the_objective_best_first() -> None
         "1  0.01   0.75            1",
         "2  1e-05  0.5             1",
         "3  0.1    0.25            1",
+        "one seed each: no interval, the first may be the luckiest",
     ]
 
 
@@ -96,6 +97,26 @@ def test_without_an_objective_no_goal_is_named() -> None:
     assert lines[3:] == ["#  lr   acc  runs", "1  0.1  1    1", "2  0.2  2    1"]
 
 
+def test_what_is_the_same_for_all_configurations_has_no_column() -> None:
+    lines = summary(run(0.1, 0, acc=1), run(0.1, 1, acc=2))
+    assert "lr" in lines[3]  # of one configuration all is shown
+    other = summary(run(0.1, acc=1, momentum=1), run(0.2, acc=2, momentum=1), objective=None)
+    assert "momentum" in other[3]  # a metric
+
+
+@pytest.mark.parametrize(
+    ("seeds", "sentence"),
+    [
+        ([0.1, 0.2], "the first 2 cannot be told apart (95 %, t-tests by seed, Holm)"),
+        ([0.1, 0.10001, 0.09999], "the first is better than the next 1 (95 %, t-tests by seed, Holm)"),
+    ],
+)
+def test_whether_the_best_can_be_told_from_the_next_is_said(seeds: list[float], sentence: str) -> None:
+    best = [run(0.1, i, acc=0.5 + value) for i, value in enumerate(seeds)]
+    other = [run(0.2, i, acc=0.45 + value * (-1) ** i if len(seeds) == 2 else value) for i, value in enumerate(seeds)]
+    assert any(line.startswith(sentence) for line in summary(*best, *other))
+
+
 def test_a_long_value_is_cut_with_a_mark() -> None:
     lines = summary(run("x" * 100, acc=1))
     assert lines[4].split()[1] == "x" * 23 + "…"
@@ -104,7 +125,7 @@ def test_a_long_value_is_cut_with_a_mark() -> None:
 @pytest.mark.parametrize(("n", "last"), [(10, "10"), (11, "(1 more configurations in runs.csv)")])
 def test_ten_configurations_are_shown_at_most(n: int, last: str) -> None:
     lines = summary(*[run(i, acc=-i) for i in range(n)])
-    assert (len(lines), lines[-1].startswith(last)) == (4 + min(n, 11), True)
+    assert (len(lines), lines[-2].startswith(last)) == (5 + min(n, 11), True)
 
 
 # failures

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from sweepline.display.formats import describe_end, format_metrics, format_seconds
 from sweepline.display.lines import LineDisplay, Observers
-from sweepline.display.live import LiveDisplay
+from sweepline.display.live import LiveDisplay, sparkline
 from sweepline.display.logfile import LogFile
 from sweepline.engine.logtail import LogTail
 from sweepline.engine.metricreader import MetricReader
@@ -328,3 +328,21 @@ def test_a_refresh_draws_the_picture_on_the_terminal(tmp_path: Path) -> None:
         live.begin()
         live.refresh(progress_of(ended("b", loss=1), active=(active_run(tmp_path),)))
     assert ("adam-lr0.1" in shown(live), "best loss 1  b" in shown(live)) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("values", "width", "bars"),
+    [
+        ([], 40, ""),
+        ([1.0], 40, ""),
+        ([0, 1, 2, 3, 4, 5, 6, 7], 40, "▁▂▃▄▅▆▇█"),
+        ([1, 1, 1], 40, "▁▁▁"),
+        ([0, math.nan, 7], 40, "▁ █"),
+        (list(range(100)), 10, "▁▂▃▃▄▅▆▆▇█"),
+        (list(range(100)), 7, ""),
+        (list(range(100)), -3, ""),
+        ([-1e308, 1e308], 40, "▁█"),
+    ],
+)
+def test_the_latest_results_are_bars_where_there_is_room(values: list[float], width: int, bars: str) -> None:
+    assert sparkline(values, width=width) == bars

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from sweepline.contract.wandbkey import has_wandb_key
-from sweepline.programs.wandb import WandbSettings, wandb_environment, wandb_mode, write_wandb_params
+from sweepline.programs.wandb import WandbSettings, wandb_environment, wandb_limits, wandb_mode, write_wandb_params
 from sweepline.recording.events import RUN_END, RUN_START, fold
 from sweepline.runs import Run, State
 
@@ -19,9 +19,17 @@ RUN = Run(run_id="a" * 12, name="adam-lr0.001-s0", params={"lr": 0.001}, seed=0,
 KEY_LINES = "machine api.wandb.ai\n  login user\n  password 0123456789\n"
 
 
-def environment_of(run: Run = RUN, *, settings: WandbSettings | None = None, n_tries: int = 0) -> dict[str, str]:
+def environment_of(
+    run: Run = RUN, *, settings: WandbSettings | None = None, n_tries: int = 0, **inherited: str
+) -> dict[str, str]:
     return wandb_environment(
-        run, settings=settings, sweep="toys", sweep_token="f00d", n_tries=n_tries, run_dir=Path("/runs/a")
+        run,
+        settings=settings,
+        sweep="toys",
+        sweep_token="f00d",
+        n_tries=n_tries,
+        run_dir=Path("/runs/a"),
+        inherited=inherited,
     )
 
 
@@ -58,6 +66,21 @@ def test_a_run_is_grouped_by_its_sweep_and_named_by_its_values() -> None:
 )
 def test_settings_of_the_sweep_file_arrive(settings: WandbSettings, name: str, value: str) -> None:
     assert environment_of(settings=settings)[name] == value
+
+
+@pytest.mark.parametrize("name", ["WANDB_RUN_GROUP", "WANDB_JOB_TYPE"])
+def test_a_group_and_a_job_type_of_the_users_own_environment_stay(name: str) -> None:
+    assert environment_of(**{name: "mine"})[name] == "mine"
+
+
+def test_a_group_of_the_sweep_file_wins_over_the_environment() -> None:
+    found = environment_of(settings=WandbSettings(group="of the file"), WANDB_RUN_GROUP="of the environment")
+    assert found["WANDB_RUN_GROUP"] == "of the file"
+
+
+@pytest.mark.parametrize("name", ["WANDB_NAME", "WANDB_RUN_ID", "WANDB_DIR"])
+def test_what_tells_runs_apart_is_the_runs_own_whatever_the_environment_holds(name: str) -> None:
+    assert environment_of(**{name: "the same for all"})[name] == environment_of()[name]
 
 
 @pytest.mark.parametrize("name", ["WANDB_TAGS", "WANDB_PROJECT", "WANDB_ENTITY"])
@@ -110,6 +133,15 @@ def test_a_mode_of_the_sweep_file_wins(mode: Any) -> None:
     assert wandb_mode(WandbSettings(mode=mode), {"WANDB_MODE": "shared", "WANDB_API_KEY": "0123"}) == {
         "WANDB_MODE": mode
     }
+
+
+def test_scripts_do_not_wait_without_end_for_a_server_that_has_gone() -> None:
+    assert wandb_limits({}) == {"WANDB_FINISH_TIMEOUT": "300", "WANDB_ERROR_REPORTING": "false"}
+
+
+@pytest.mark.parametrize("name", ["WANDB_FINISH_TIMEOUT", "WANDB_ERROR_REPORTING"])
+def test_a_limit_that_the_user_has_set_is_left_alone(name: str) -> None:
+    assert name not in wandb_limits({name: "0"})
 
 
 # the key

@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,11 +40,14 @@ class Importance:
         return f"from {self.n_runs} runs, the best {self.n_best} beside all (PED-ANOVA){doubt}"
 
 
-def find_importance(records: Sequence[RunRecord], objective: Objective, names: Sequence[str]) -> Importance | None:
+def find_importance(
+    records: Sequence[RunRecord], objective: Objective, names: Sequence[str], *, idle: Collection[str] = ()
+) -> Importance | None:
     """Return how much each of the parameters ``names`` matters; None where too few runs have a finite result.
 
-    A run that diverged is among the worst. A share of 0 means: the best runs are spread over a parameter's values as
-    chance would have it.
+    ``idle`` parameters are known to have no effect and get no share: where a constraint ties one to another parameter,
+    it would take over what that does. A run that diverged is among the worst. A share of 0 means: the best runs are
+    spread over a parameter's values as chance would have it.
     """
     runs = [r for r in records if r.has_result and objective.name in r.metrics]
     n_finite = sum(math.isfinite(run.metrics[objective.name]) for run in runs)
@@ -57,7 +60,9 @@ def find_importance(records: Sequence[RunRecord], objective: Objective, names: S
             objective.sort_key(run.metrics[objective.name]),
         )
     )
-    found = {name: _divergence(_bins([run.params.get(name) for run in runs]), n_best) for name in names}
+    found = dict.fromkeys(names, 0.0)
+    for name in (name for name in names if name not in idle):
+        found[name] = _divergence(_bins([run.params.get(name) for run in runs]), n_best)
     total = sum(found.values())
     shares = {name: value / total if total else 0.0 for name, value in found.items()}
     return Importance(dict(sorted(shares.items(), key=lambda item: -item[1])), len(runs), n_best)

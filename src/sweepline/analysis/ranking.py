@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweepline.analysis.differences import comparable
+from sweepline.analysis.statistics import mean
 from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective
 
@@ -44,13 +45,6 @@ def config_key(record: RunRecord) -> Hashable:
     return (record.identity, setting)
 
 
-def _mean(values: Sequence[float]) -> float:
-    try:
-        return statistics.fmean(values)
-    except (ValueError, OverflowError):  # infinities, or a sum beyond a float
-        return sum(values) / len(values)
-
-
 def without_seed(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters that tell configurations apart."""
     return {name: value for name, value in params.items() if name != "seed" or not isinstance(value, int)}
@@ -61,6 +55,6 @@ def _summarize(runs: Sequence[RunRecord]) -> RankedConfig:
     means, spread = {}, {}
     for name in names:
         values = [run.metrics[name] for run in runs if name in run.metrics]
-        means[name] = _mean(values)
+        means[name] = mean(values)
         spread[name] = statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else 0.0
     return RankedConfig(without_seed(runs[0].params), runs, means, spread)

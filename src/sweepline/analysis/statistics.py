@@ -59,28 +59,36 @@ def student_quantile(share: float, df: float) -> float:
     return (low + high) / 2
 
 
+def mean(values: Sequence[float]) -> float:
+    """Return the mean; also of infinite values, and of such whose sum is beyond a float."""
+    try:
+        return statistics.fmean(values)
+    except (ValueError, OverflowError):
+        return sum(values) / len(values)
+
+
 def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval:
     """Return the mean of values and Student's interval of it.
 
     Raises:
-        statistics.StatisticsError: there are no values.
+        ZeroDivisionError: there are no values.
     """
-    mean = statistics.fmean(values)
-    if len(values) < 2 or not all(map(math.isfinite, values)):
-        return Interval(mean, math.nan, math.nan, len(values))
+    middle = mean(values)
+    if len(values) < 2 or not all(map(math.isfinite, [*values, middle])):
+        return Interval(middle, math.nan, math.nan, len(values))
     half = student_quantile((1 + confidence) / 2, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
-    return Interval(mean, mean - half, mean + half, len(values))
+    return Interval(middle, middle - half, middle + half, len(values))
 
 
 def bootstrap_interval(values: Sequence[float], *, confidence: float = 0.95, seed: int = 0) -> Interval:
     """Return the mean of values and the percentile bootstrap's interval of it (Efron 1979), 2,000 resamples."""
-    mean = statistics.fmean(values)
-    if len(values) < 2 or not all(map(math.isfinite, values)):
-        return Interval(mean, math.nan, math.nan, len(values))
+    middle = mean(values)
+    if len(values) < 2 or not all(map(math.isfinite, [*values, middle])):
+        return Interval(middle, math.nan, math.nan, len(values))
     draw = random.Random(seed).choices
     means = sorted(sum(draw(values, k=len(values))) / len(values) for _ in range(N_RESAMPLES))
     cut = round(N_RESAMPLES * (1 - confidence) / 2)
-    return Interval(mean, means[cut], means[-1 - cut], len(values))
+    return Interval(middle, means[cut], means[-1 - cut], len(values))
 
 
 def paired_p_value(differences: Sequence[float]) -> float:
@@ -90,11 +98,10 @@ def paired_p_value(differences: Sequence[float]) -> float:
     """
     if len(differences) < 2:
         return 1.0
-    spread = statistics.stdev(differences)
-    mean = statistics.fmean(differences)
+    spread, middle = statistics.stdev(differences), statistics.fmean(differences)
     if spread == 0:
-        return 1.0 if mean == 0 else 0.0
-    t = mean / (spread / math.sqrt(len(differences)))
+        return 1.0 if middle == 0 else 0.0
+    t = middle / (spread / math.sqrt(len(differences)))
     return 2 * student_cdf(-abs(t), len(differences) - 1)
 
 

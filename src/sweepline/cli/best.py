@@ -6,9 +6,15 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sweepline.analysis.differences import differing
+from sweepline.analysis.effects import find_no_effects
+from sweepline.analysis.ranking import rank_configs
+from sweepline.analysis.significance import judge_best, without_twins
+from sweepline.analysis.statistics import mean_interval
+from sweepline.cli.asjson import add_json, print_json
 from sweepline.cli.summary import build_summary
 from sweepline.cli.target import add_target, describe_others
-from sweepline.engine.recorded import open_recorded
+from sweepline.engine.recorded import RecordedSweep, open_recorded
 from sweepline.errors import ConfigError, did_you_mean
 from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective
@@ -21,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_target(parser)
     parser.add_argument("--metric", metavar="NAME", help="rank by this metric instead of the sweep's objective")
     parser.add_argument("--goal", choices=["minimize", "maximize"])
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,11 +38,39 @@ def run(args: argparse.Namespace) -> int:
     records = [record for record in belonging if record.identity == latest]
     objective = _objective(args, found.plan, records)
     swept = [name for name in found.plan.get("parameters", {}) if len({repr(r.params.get(name)) for r in records}) > 1]
+    if args.json:
+        print_json(_as_json(found, records, objective))
+        return 0
     for line in build_summary(records, objective=objective, logged=(), swept=swept)[1:]:
         print(line)
     for line in describe_others(found):
         print(line)
     return 0
+
+
+def _as_json(found: RecordedSweep, records: Sequence[RunRecord], objective: Objective | None) -> dict[str, Any]:
+    """Return the configurations, best first, each metric with its 95 % interval, and how the first stands."""
+    ranked = rank_configs(records, objective)
+    idle = set() if objective is None else {effect.parameter for effect in find_no_effects(records, objective.name)}
+    standing = None if objective is None else judge_best(without_twins(ranked, idle), objective.name)
+    return {
+        "sweep": found.plan.get("sweep", found.folder.path.name),
+        "objective": objective,
+        "standing": None if standing is None else {"text": str(standing), "standing": standing},
+        "without_effect": sorted(idle),
+        "differing": differing(config.params for config in ranked),
+        "configurations": [
+            {
+                "parameters": config.params,
+                "runs": [run.run_id for run in config.runs],
+                "metrics": {
+                    name: mean_interval([run.metrics[name] for run in config.runs if name in run.metrics])
+                    for name in config.means
+                },
+            }
+            for config in ranked
+        ],
+    }
 
 
 def _objective(args: argparse.Namespace, plan: Mapping[str, Any], records: Sequence[RunRecord]) -> Objective | None:

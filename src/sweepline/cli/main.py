@@ -23,7 +23,22 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _DISK_ERRORS = (*_FULL, errno.EROFS, errno.EIO)
 
 
-_COMMANDS = ("run", "train", "batch-size", "status", "best", "report", "verify", "rebuild-csv", "repair", "schema")
+_COMMANDS = (
+    "run",
+    "train",
+    "batch-size",
+    "status",
+    "top",
+    "best",
+    "compare",
+    "extract",
+    "report",
+    "sql",
+    "verify",
+    "rebuild-csv",
+    "repair",
+    "schema",
+)
 """Each is a file of this package, with ``HELP`` and either ``add_arguments`` and ``run``, or ``run_with_words``."""
 
 
@@ -61,7 +76,8 @@ def _dispatch(argv: Sequence[str]) -> int:
         own = commands.add_parser(name, help=_load(name).HELP if chosen is None else None)
         if name == chosen:
             command.add_arguments(own)
-    return int(command.run(parser.parse_args(argv)))
+    args = parser.parse_args(argv)  # ends the process where no command is named: for --help, or with a fault
+    return int(command.run(args))
 
 
 def _load(name: str) -> ModuleType:

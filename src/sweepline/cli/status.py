@@ -5,42 +5,95 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
+from sweepline.cli.asjson import add_json, print_json
 from sweepline.cli.target import add_target, describe_others
+from sweepline.cli.watching import add_watch, watch
 from sweepline.contract.text import display_path
 from sweepline.display.formats import describe_end, format_seconds
-from sweepline.engine.recorded import open_recorded
+from sweepline.engine.recorded import RecordedSweep, open_recorded
+from sweepline.recording.events import RunRecord
 from sweepline.runs import State
 
 HELP = "how a sweep stands"
 _N_RECENT = 5
 
 
-add_arguments = add_target
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add_target(parser)
+    add_watch(parser)
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print how a sweep stands."""
-    found = open_recorded(args.sweep)
+    if args.json:
+        print_json(_as_json(open_recorded(args.sweep)))
+        return 0
+    if args.watch:
+        return watch(lambda: _look(args.sweep))
+    for line in _look(args.sweep)[0]:
+        print(line)
+    return 0
+
+
+def _look(target: Path) -> tuple[list[str], bool]:
+    """Return the lines on a sweep, and whether it may change by itself."""
+    found = open_recorded(target)
     folder, plan = found.folder, found.plan
     records = [record for record in found.records.values() if record.belongs]
-    states = Counter(record.state for record in records)
     is_running = folder.is_locked()
-    if is_running is False and states[State.RUNNING]:
-        states[State.INTERRUPTED] += states.pop(State.RUNNING)
+    states = _count(records, is_running=is_running)
     standing = {True: "running", False: "not running", None: "locks do not work here, so not known whether it runs"}
-    print(f"{plan.get('sweep', folder.path.name)}: {standing[is_running]} ({display_path(folder.path)})")
-    print(", ".join(f"{n} {state.value}" for state, n in states.most_common()) or "no run has started")
+    lines = [
+        f"{plan.get('sweep', folder.path.name)}: {standing[is_running]} ({display_path(folder.path)})",
+        ", ".join(f"{n} {state.value}" for state, n in states.most_common()) or "no run has started",
+    ]
     if is_running:
-        for record in (r for r in records if r.state == State.RUNNING):
-            since = datetime.now().astimezone() - datetime.fromisoformat(record.started_at)
-            print(f"  running {record.name} on {record.device} for {format_seconds(max(0.0, since.total_seconds()))}")
+        running = (record for record in records if record.state == State.RUNNING)
+        lines += [f"  running {r.name} on {r.device} for {format_seconds(_elapsed_s(r))}" for r in running]
     ended = [record for record in records if record.is_ended]
     n_total = plan.get("n_runs")
     if isinstance(n_total, int):
-        print(f"{len(ended)} of {n_total} runs have ended")
-    for i, record in list(enumerate(ended, 1))[-_N_RECENT:]:
-        print(f"  {describe_end(record, i, n_total)}")
-    for line in describe_others(found):
-        print(line)
-    return 0
+        lines.append(f"{len(ended)} of {n_total} runs have ended")
+    lines += [f"  {describe_end(record, i, n_total)}" for i, record in list(enumerate(ended, 1))[-_N_RECENT:]]
+    return [*lines, *describe_others(found)], is_running is not False
+
+
+def _count(records: list[RunRecord], *, is_running: bool | None) -> Counter[State]:
+    """Count runs by state; what runs in a sweep that does not is interrupted."""
+    states = Counter(record.state for record in records)
+    if is_running is False and states[State.RUNNING]:
+        states[State.INTERRUPTED] += states.pop(State.RUNNING)
+    return states
+
+
+def _elapsed_s(record: RunRecord) -> float:
+    return max(0.0, (datetime.now().astimezone() - datetime.fromisoformat(record.started_at)).total_seconds())
+
+
+def _as_json(found: RecordedSweep) -> dict[str, Any]:
+    records = [record for record in found.records.values() if record.belongs]
+    is_running = found.folder.is_locked()
+    running = [record for record in records if record.state == State.RUNNING] if is_running else []
+    return {
+        "sweep": found.plan.get("sweep", found.folder.path.name),
+        "path": found.folder.path,
+        "is_running": is_running,
+        "states": _count(records, is_running=is_running),
+        "n_ended": sum(record.is_ended for record in records),
+        "n_total": found.plan.get("n_runs"),
+        "running": [
+            {"run_id": r.run_id, "name": r.name, "device": r.device, "elapsed_s": _elapsed_s(r), "parameters": r.params}
+            for r in running
+        ],
+        "failed": [
+            {"run_id": r.run_id, "name": r.name, "state": r.state, "reason": r.reason}
+            for r in records
+            if r.is_ended and not r.has_result and r.state != State.PRUNED
+        ],
+        "remarks": list(describe_others(found)),
+    }

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from sweepline.analysis.effects import find_no_effects, primary_metric
+from sweepline.analysis.differences import differing
+from sweepline.analysis.effects import NoEffect, find_no_effects, primary_metric
 from sweepline.analysis.ranking import RankedConfig, rank_configs
+from sweepline.analysis.significance import judge_best, without_twins
 from sweepline.config.sweepfile import SweepSettings
+from sweepline.contract.runfolder import ATTEMPTS
 from sweepline.contract.text import display_path, printable
 from sweepline.display.formats import format_number
 from sweepline.engine.session import SweepResult
@@ -53,17 +56,20 @@ def print_summary(result: SweepResult, log_path: Path, *, report: str = "", writ
 
 
 def _sync_lines(folder: SweepFolder, working_dir: Path) -> Iterator[str]:
-    """Yield what uploads the runs that W&B has kept offline, wherever the scripts had them written."""
+    """Yield what uploads the runs that W&B has kept offline, each attempt's, wherever the scripts had them written."""
     token = (folder.read_plan() or {}).get("sweep_token")
-    n_runs = sum(1 for _ in folder.runs.glob("*/wandb/offline-run-*"))
-    patterns = [f"{display_path(folder.runs)}/*/wandb/offline-run-*"] if n_runs else []
-    for place in wandb_folders(working_dir, without=folder.path) if token else ():
-        n_here = sum(1 for _ in place.glob(f"offline-run-*-{token}-*"))
-        if n_here:
-            n_runs += n_here
-            patterns.append(f"{display_path(place)}/offline-run-*-{token}-*")
+    places = [(folder.runs, "*/wandb/offline-run-*"), (folder.runs, f"*/{ATTEMPTS}/*/wandb/offline-run-*")]
+    if token:
+        places += [(found, f"offline-run-*-{token}-*") for found in wandb_folders(working_dir, without=folder.path)]
+    ids: set[str] = set()
+    patterns = []
+    for place, pattern in places:
+        found = [path.name for path in place.glob(pattern)]
+        if found:
+            ids |= {name.split("-", 3)[-1] for name in found}  # offline-run-<time>-<id>: one that was resumed has two
+            patterns.append(f"{display_path(place)}/{pattern}")
     if patterns:
-        yield f"W&B     {n_runs} offline runs; upload: wandb sync {' '.join(patterns)}"
+        yield f"W&B     {len(ids)} offline runs; upload: wandb sync {' '.join(patterns)}"
 
 
 def _describe_extras(records: Sequence[RunRecord], settings: SweepSettings) -> list[str]:
@@ -88,23 +94,31 @@ def build_summary(
     states = Counter(record.state.value for record in records)
     lines = ["", f"{len(records)} runs: " + ", ".join(f"{n} {state}" for state, n in states.most_common())]
     ranked = rank_configs(records, objective) if ranked is None else ranked
+    metric = primary_metric(records, [objective.name, *logged] if objective else logged)
+    effects = [] if metric is None else find_no_effects(records, metric)
     if ranked:
-        lines += ["", *render_ranking(ranked[:N_BEST], objective=objective, logged=logged, swept=swept)]
+        shown = [name for name in swept if name in set(differing(config.params for config in ranked))]
+        lines += ["", *render_ranking(ranked[:N_BEST], objective=objective, logged=logged, swept=shown or swept)]
         if len(ranked) > N_BEST:
             lines.append(f"({len(ranked) - N_BEST} more configurations in runs.csv)")
+        lines += _describe_standing(ranked, objective, {effect.parameter for effect in effects})
     failed = [r for r in records if r.state in UNSUCCESSFUL]
     for record in failed[:_MAX_FAILED_SHOWN]:
         where = f"; log in {display_path(failed_dir / record.run_id)}" if failed_dir else ""
         lines.append(f"{record.state.value}: {record.name}: {record.reason}{where}")
     if len(failed) > _MAX_FAILED_SHOWN:
         lines.append(f"({len(failed) - _MAX_FAILED_SHOWN} more failures in runs.csv)")
-    return [printable(line) for line in [*lines, *_doubts(records, objective, logged)]]
+    return [printable(line) for line in [*lines, *_doubts(records, effects)]]
 
 
-def _doubts(records: Sequence[RunRecord], objective: Objective | None, logged: Sequence[str]) -> list[str]:
-    wanted = [objective.name, *logged] if objective else list(logged)
-    metric = primary_metric(records, wanted)
-    doubts = [] if metric is None else [f"warning: {effect}" for effect in find_no_effects(records, metric)]
+def _describe_standing(ranked: Sequence[RankedConfig], objective: Objective | None, idle: Set[str]) -> list[str]:
+    """Return whether the best configuration can be told from the next ones, where several have a result."""
+    standing = None if objective is None else judge_best(without_twins(ranked, idle), objective.name)
+    return [str(standing)] if standing is not None and standing.n_compared > 1 else []
+
+
+def _doubts(records: Sequence[RunRecord], effects: Sequence[NoEffect]) -> list[str]:
+    doubts = [f"warning: {effect}" for effect in effects]
     remarks = Counter(part for r in records if r.has_result for part in r.reason.split("; ") if part)
     sizes = Counter(int(r.metrics[USED_SIZE]) for r in records if r.metrics.get(USED_SIZE, 0) >= 1)
     if len(sizes) > 1 and not any("batch_size" in record.params for record in records):

@@ -112,17 +112,30 @@ def format_history(points: Iterable[MetricPoint]) -> str:
     return text.getvalue()
 
 
-def read_history(text: str) -> list[MetricPoint]:
-    """Undo :func:`format_history`; cells that hold no number are left out.
+def read_history(lines: Iterable[str], *, n_metrics: int | None = None) -> list[MetricPoint]:
+    """Undo :func:`format_history`; cells that hold no number, and rows without any, are left out.
+
+    Args:
+        lines: of the CSV, such as an open file.
+        n_metrics: read the first so many metrics only, and hold nothing of the others.
 
     Raises:
         ValueError: it is no CSV.
     """
+    found = []
     try:
-        rows = list(csv.DictReader(io.StringIO(text)))
+        rows = csv.reader(lines)
+        header = next(rows, [])
+        metrics = [name for name in header if name not in PLACES][:n_metrics]
+        columns = [(i, name) for i, name in enumerate(header) if name and (name in PLACES or name in metrics)]
+        for row in rows:
+            cells = ((name, row[i]) for i, name in columns if i < len(row))
+            point = _point((name, cell) for name, cell in cells if _is_number(cell))
+            if point.values or (point.place and n_metrics is None):
+                found.append(point)
     except csv.Error as error:
         raise ValueError(str(error)) from None
-    return [_point((name, cell) for name, cell in row.items() if name and _is_number(cell)) for row in rows]
+    return found
 
 
 def _is_number(cell: object) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -19,6 +22,25 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 
+_BARS = "▁▂▃▄▅▆▇█"
+_MAX_BARS = 60
+_MIN_BARS = 8
+
+
+def sparkline(values: Sequence[float], *, width: int) -> str:
+    """Return the latest values as bars, one a letter; nothing where there are few, or no room for eight.
+
+    The lowest bar is the least of them. A value that is not finite leaves a gap.
+    """
+    latest = list(values)[-max(0, width) :] if width >= _MIN_BARS else []
+    finite = [value for value in latest if math.isfinite(value)]
+    if len(finite) < 2:
+        return ""
+    low, range_ = min(finite) / 2, (max(finite) / 2 - min(finite) / 2) or 1.0  # halves: their difference is a float's
+    shares = [(value / 2 - low) / range_ if math.isfinite(value) else None for value in latest]
+    return "".join(" " if share is None else _BARS[round(share * (len(_BARS) - 1))] for share in shares)
+
+
 class LiveDisplay:
     """A table that renews itself: a row per slot, the whole sweep's bar, ETA, best so far, failures."""
 
@@ -30,6 +52,7 @@ class LiveDisplay:
         self.console, self.title, self.n_slots, self.objective = console, title, n_slots, objective
         self._live: Live = Live(console=console, auto_refresh=False, transient=True)
         self._progress: Progress | None = None
+        self._results: deque[float] = deque(maxlen=_MAX_BARS)
 
     def __enter__(self) -> Self:
         return self
@@ -51,6 +74,8 @@ class LiveDisplay:
         """Seen at the next refresh."""
 
     def run_ended(self, record: RunRecord, outcome: RunOutcome) -> None:
+        if self.objective is not None and record.has_result and self.objective.name in record.metrics:
+            self._results.append(record.metrics[self.objective.name])
         if record.state not in UNSUCCESSFUL:
             return
         took = format_seconds(record.duration_s)
@@ -97,6 +122,9 @@ class LiveDisplay:
         if progress.best is not None and self.objective is not None:
             value = format_number(progress.best.metrics[self.objective.name])
             lines.append(Text(f"best {self.objective.name} {value}  {progress.best.name}", style="green"))
+            bars = sparkline(self._results, width=self.console.width - len(self.objective.name) - 24)
+            if bars:
+                lines.append(Text(f"latest {self.objective.name} {bars}", style="dim", no_wrap=True, overflow="crop"))
         if progress.n_failed:
             lines.append(Text(f"{progress.n_failed} failed", style="red"))
         return Group(*lines)

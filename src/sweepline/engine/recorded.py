@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import io
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,8 +13,9 @@ from typing import Any
 
 from sweepline.config.naming import check_owner
 from sweepline.config.sweepfile import SweepSettings, load_sweep
+from sweepline.contract.files import open_plain
 from sweepline.contract.metrics import MetricPoint, read_history
-from sweepline.contract.runfolder import METRICS
+from sweepline.contract.runfolder import METRICS, STDERR, STDOUT
 from sweepline.contract.text import display_path
 from sweepline.engine.outcome import OutcomeReader, reader_of
 from sweepline.engine.planfile import build_plan_record
@@ -121,10 +124,23 @@ def open_book(found: RecordedSweep) -> RecordBook:
     )
 
 
-def read_points(found: RecordedSweep, record: RunRecord) -> list[MetricPoint]:
-    """Return the points of a run's history: from its ``metrics.csv``, else from the output that is kept of it."""
+def read_points(
+    found: RecordedSweep, record: RunRecord, *, n_metrics: int | None = None, max_log_bytes: float = math.inf
+) -> list[MetricPoint]:
+    """Return the points of a run's history: from its ``metrics.csv``, else from the output that is kept of it.
+
+    Args:
+        found: the sweep.
+        record: the run.
+        n_metrics: read the first so many metrics of a ``metrics.csv`` only.
+        max_log_bytes: output beyond this size is not read again; the run has no points then.
+    """
     run_dir = found.folder.run_dir(record.run_id)
     try:
-        return read_history((run_dir / METRICS).read_text(encoding="utf-8"))
+        with open_plain(run_dir / METRICS) as file:
+            return read_history(io.TextIOWrapper(file, encoding="utf-8", newline=""), n_metrics=n_metrics)
     except (OSError, ValueError):
+        logs = [run_dir / STDOUT, run_dir / STDERR]
+        if sum(log.stat().st_size for log in logs if log.is_file()) > max_log_bytes:
+            return []
         return found.reader.measure(run_dir).points

@@ -77,9 +77,9 @@ class Starts:
                 if isinstance(error, OSError):
                     error = record_error(sweep.folder.run_dir(retry.run.run_id), "cannot be written", error)
                 sweep.pause_or_raise(error)
-        if sweep.admission is not None:
-            for note in sweep.admission.take_notes():
-                sweep.say(note)
+        notes = sweep.admission.take_notes() if sweep.admission is not None else []
+        for note in [*notes, *sweep.tasks.wandb_fallback.take_notes()]:
+            sweep.say(note)
 
     def _start(self, run: Run, slot: Slot) -> None:
         sweep, record = self._sweep, self._sweep.book.records.get(run.run_id)

@@ -13,6 +13,7 @@ from typing import Any
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract import variables as names
 from sweepline.contract.runfolder import COMMAND, OUTPUT_FOLDER, OVERRIDES, format_start
+from sweepline.engine.wandbfallback import OfflineFallback
 from sweepline.executors.base import Task
 from sweepline.executors.local.keeper import startup
 from sweepline.executors.local.ports import Ports
@@ -100,6 +101,7 @@ class TaskBuilder:
     n_slots: int = 1
     inherited: Mapping[str, str] = field(default_factory=inherited_environment, repr=False)
     ports: Ports = field(default_factory=Ports, repr=False, compare=False)
+    wandb_fallback: OfflineFallback = field(default_factory=OfflineFallback, repr=False, compare=False)
 
     @functools.cached_property
     def _fixed(self) -> dict[str, str]:
@@ -186,6 +188,7 @@ class TaskBuilder:
             sweep_token=self.sweep_token,
             n_tries=n_tries,
             run_dir=run_dir,
+            inherited=self.inherited,
         )
 
     def expand(self, run: Run) -> Run:
@@ -227,6 +230,8 @@ class TaskBuilder:
             (run_dir / OUTPUT_FOLDER).mkdir(exist_ok=True)
         run = self.expand(run)
         variables = self.environment(run, slot, n_tries=n_tries)
+        if self.uses_wandb:
+            variables |= self.wandb_fallback.mode({**self.inherited, **variables})
         if PARAMS_PATH in variables:
             write_wandb_params(run_dir, command.arguments(run.params, run.seed))
         command.write_inputs(run_dir, run.params, run.seed, slot.device_arg)

@@ -101,10 +101,10 @@ def read_wandb_metrics(paths: Sequence[Path], reader: MetricReader) -> Measured:
     for path in paths:
         run = read_wandb_run(path)
         for row in run.history:
-            numbers = dict(_numbers(row))
+            numbers = dict(numbers_of(row))
             if numbers:
                 reader.add(MetricPoint(numbers, {"step": row["_step"]} if "_step" in row else {}))
-        last.update(_numbers(run.last))
+        last.update(numbers_of(run.last))
     alone = {name: value for name, value in last.items() if name not in reader.latest}
     if alone:
         reader.add(MetricPoint(alone))
@@ -117,13 +117,13 @@ def read_wandb_metrics(paths: Sequence[Path], reader: MetricReader) -> Measured:
     )
 
 
-def _numbers(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+def numbers_of(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
     """Yield the numbers of a row by dotted name; names that begin with ``_`` are W&B's own."""
     for name, value in values.items():
         if name.startswith("_"):
             continue
         if isinstance(value, Mapping) and "_type" not in value:
-            yield from _numbers(value, f"{prefix}{name}.")
+            yield from numbers_of(value, f"{prefix}{name}.")
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             yield f"{prefix}{name}", float(value)
 

@@ -95,7 +95,7 @@ class Command(ABC):
         return is_mentioned()
 
     def wandb_variables(self, settings: WandbSettings | None, inherited: Mapping[str, str]) -> dict[str, str]:
-        """Return how W&B is told whether to go online, where the program does not decide that itself."""
+        """Return how W&B is told whether to go online, and how long to wait, where the program does not decide that."""
         return {}
 
     @abstractmethod

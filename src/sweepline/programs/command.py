@@ -13,7 +13,7 @@ from sweepline.contract.runfolder import ARGS_JSON, OVERRIDES
 from sweepline.programs.arguments import WANDB, WRITERS, ArgumentStyle, choose_writers
 from sweepline.programs.base import NOTHING, Command
 from sweepline.programs.macros import Macros, names_run_dir
-from sweepline.programs.wandb import WandbSettings, wandb_mode, wandb_params
+from sweepline.programs.wandb import WandbSettings, wandb_limits, wandb_mode, wandb_params
 from sweepline.runs import Params
 
 ENV = "/usr/bin/env"
@@ -100,8 +100,8 @@ class ProgramCommand(Command):
         return is_named or not self.passes_arguments or is_mentioned()
 
     def wandb_variables(self, settings: WandbSettings | None, inherited: Mapping[str, str]) -> dict[str, str]:
-        """Return the mode that the sweep file names, or offline without a key."""
-        return wandb_mode(settings, inherited)
+        """Return the mode that the sweep file names, or offline without a key, and how long to wait for the server."""
+        return wandb_mode(settings, inherited) | wandb_limits(inherited)
 
     def write_inputs(self, run_dir: Path, params: Params, seed: int | None, device: str) -> None:
         """Write the file of arguments, where the command names it."""

@@ -18,9 +18,13 @@ from sweepline.contract.runfolder import OVERRIDES
 from sweepline.contract.wandbkey import has_wandb_key
 from sweepline.runs import Run
 
+NOTHING_INHERITED: Mapping[str, str] = {}
 JOB_TYPE = "sweep"
 RUN_ID = "WANDB_RUN_ID"
+MODE = "WANDB_MODE"
 PARAMS_PATH = "WANDB_SWEEP_PARAM_PATH"
+# How long a script waits for a server that has gone: by itself without end to finish, and 20 s for reports of errors.
+_LIMITS = {"WANDB_FINISH_TIMEOUT": "300", "WANDB_ERROR_REPORTING": "false"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,18 +47,19 @@ def wandb_environment(
     sweep_token: str,
     n_tries: int,
     run_dir: Path,
+    inherited: Mapping[str, str] = NOTHING_INHERITED,
 ) -> dict[str, str]:
     """Return the variables that put a run into its group.
 
     The id follows from the sweep, the run and its tries, so that a run resumed after an interruption goes on in the
-    same W&B run while a retry is a new one.
+    same W&B run while a retry is a new one. A group or a job type of the user's own environment stays.
     """
     settings = settings or WandbSettings()
     variables = {
-        "WANDB_RUN_GROUP": settings.group or sweep,
+        "WANDB_RUN_GROUP": settings.group or inherited.get("WANDB_RUN_GROUP") or sweep,
         "WANDB_NAME": f"{settings.name}-{run.name}" if settings.name else run.name,
         RUN_ID: f"{sweep_token}-{run.run_id}-{n_tries + 1}",
-        "WANDB_JOB_TYPE": JOB_TYPE,
+        "WANDB_JOB_TYPE": inherited.get("WANDB_JOB_TYPE") or JOB_TYPE,
         "WANDB_RESUME": "allow",
         "WANDB_DIR": str(run_dir),
     }
@@ -71,8 +76,16 @@ def wandb_mode(settings: WandbSettings | None, environ: Mapping[str, str] = os.e
     """Return WANDB_MODE for scripts that are not ours: offline without a key, so that none waits for a login."""
     mode = settings.mode if settings else "auto"
     if mode != "auto":
-        return {"WANDB_MODE": mode}
-    return {} if "WANDB_MODE" in environ or has_wandb_key(environ) else {"WANDB_MODE": "offline"}
+        return {MODE: mode}
+    return {} if MODE in environ or has_wandb_key(environ) else {MODE: "offline"}
+
+
+def wandb_limits(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return how long scripts that are not ours wait for W&B's server, as far as the user has not said so.
+
+    Not how long they wait for it to take them at the start: the client has no other way than to fail the run then.
+    """
+    return {name: value for name, value in _LIMITS.items() if name not in environ}
 
 
 def wandb_params(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,13 @@ _METRIC_NAME = re.compile(
 _HIGHER_IS_BETTER = re.compile(r"acc|score|reward|return|auc|f1|bleu|iou|map|precision|recall|r2", re.IGNORECASE)
 
 
+MAX_METRICS = 12
+"""How many metrics a report has curves of."""
+
+MAX_LOG_BYTES = 8 << 20
+"""Of how much output the curves are read again where a run has no ``metrics.csv``."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReportedSweep:
     """A sweep as a report sees it. What is found out about it is found out once: of 10,000 runs it takes a while.
@@ -73,7 +80,10 @@ class ReportedSweep:
     @functools.cached_property
     def importance(self) -> Importance | None:
         """How much each parameter that differs matters."""
-        return None if self.objective is None else find_importance(self.records, self.objective, self.differing)
+        if self.objective is None:
+            return None
+        idle = {effect.parameter for effect in self.no_effects}
+        return find_importance(self.records, self.objective, self.differing, idle=idle)
 
 
 def collect(
@@ -118,7 +128,11 @@ def of_recorded(found: RecordedSweep, *, is_running: bool = False) -> ReportedSw
         swept=list(found.plan.get("parameters", {})),
         plan=found.plan,
         is_running=is_running,
-        read_history=lambda record: read_points(found, record) if record.run_id in folders else [],
+        read_history=lambda record: (
+            read_points(found, record, n_metrics=MAX_METRICS, max_log_bytes=MAX_LOG_BYTES)
+            if record.run_id in folders
+            else []
+        ),
         run_dir=lambda record: found.folder.run_dir(record.run_id) if record.run_id in folders else None,
     )
 

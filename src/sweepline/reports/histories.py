@@ -11,12 +11,11 @@ from sweepline.analysis.differences import differing
 from sweepline.contract.metrics import PLACES, MetricPoint
 from sweepline.contract.text import printable
 from sweepline.recording.events import RunRecord
-from sweepline.reports.collect import ReportedSweep
+from sweepline.reports.collect import MAX_METRICS, ReportedSweep
 from sweepline.reports.words import format_parameter_value
 
 MAX_POINTS = 200_000
 MIN_POINTS_OF_A_RUN = 24
-MAX_METRICS = 12
 
 
 def collect_curves(sweeps: Iterable[ReportedSweep]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def write_page(sweeps: Sequence[ReportedSweep], path: Path, *, is_live: bool = F
     """
     content = render(page_data(sweeps, is_live=is_live, at=path.parent)).encode("utf-8", "replace")
     try:
-        write_whole(path, content, is_durable=False)
+        write_whole(path, content)
     except OSError as error:
         raise record_error(path, "cannot be written", error) from None
 

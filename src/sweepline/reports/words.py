@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sweepline.analysis.differences import differing
-from sweepline.analysis.ranking import RankedConfig
-from sweepline.analysis.significance import judge_best
+from sweepline.analysis.significance import judge_best, without_twins
 from sweepline.analysis.tradeoff import GoldenMiddle, find_golden_middle
 from sweepline.display.formats import format_seconds
 from sweepline.recording.events import RunRecord
 from sweepline.reports.collect import ReportedSweep, started_s
 from sweepline.reports.numbers import format_count, format_interval
-from sweepline.runs import UNSUCCESSFUL, State, canonical_json
+from sweepline.runs import UNSUCCESSFUL, State
 
 _MAX_REASONS = 4
 _MAX_VALUES_OF_A_MIDDLE = 64
@@ -86,7 +85,7 @@ def _describe_best(sweep: ReportedSweep) -> Iterator[Sentence]:
         )
         return
     idle = {effect.parameter for effect in sweep.no_effects}
-    standing = judge_best(_distinct(ranked, idle), objective.name)
+    standing = judge_best(without_twins(ranked, idle), objective.name)
     if standing is None:
         n_results = sum(record.has_result for record in sweep.records)
         if n_results:
@@ -103,17 +102,6 @@ def _describe_best(sweep: ReportedSweep) -> Iterator[Sentence]:
     middle = middle_of(sweep)
     if middle is not None and len(middle.cells) > 2:
         yield Sentence("best" if not middle.is_at_edge else "doubt", str(middle))
-
-
-def _distinct(ranked: Sequence[RankedConfig], idle: Set[str]) -> list[RankedConfig]:
-    """Return the configurations without those that another one equals but for parameters without effect."""
-    if not idle:
-        return list(ranked)
-    found: dict[str, RankedConfig] = {}
-    for config in ranked:
-        rest = {name: value for name, value in config.params.items() if name not in idle}
-        found.setdefault(canonical_json(rest), config)
-    return list(found.values())
 
 
 def _describe_effects(sweep: ReportedSweep) -> Iterator[str]:

@@ -6,7 +6,6 @@ import argparse
 import atexit
 import json
 import os
-import signal
 import sys
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -18,12 +17,9 @@ from sweepline.training.config.loading import load_config
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.datasets.splits import prepare_data
 from sweepline.training.folder import experiment_dir
-from sweepline.training.memory import BatchTooLargeError
 from sweepline.training.registry import OPTIMIZERS
-from sweepline.training.reporting.console import OutputError, say
-
-EXIT_OUT_OF_MEMORY, EXIT_UNUSABLE, EXIT_UNWRITTEN, EXIT_STOPPED = 1, 2, 120, 128 + signal.SIGTERM
-EXIT_INTERRUPTED = 128 + signal.SIGINT
+from sweepline.training.reporting.console import say
+from sweepline.training.reporting.exitcodes import EXIT_STOPPED, EXIT_UNWRITTEN, exit_code_of
 
 
 def main(argv: Sequence[str] | None = None, *, default_config: Path | None = None) -> int:
@@ -67,15 +63,12 @@ def main(argv: Sequence[str] | None = None, *, default_config: Path | None = Non
         for remark in remarks:
             say(remark)
         return EXIT_STOPPED if run(config, outputs=experiment_dir(args.config) / "outputs") is None else 0
-    except OutputError as error:
-        say(str(error))
-        return EXIT_UNWRITTEN
     except SweeplineError as error:
         say(str(error))
-        return EXIT_OUT_OF_MEMORY if isinstance(error, BatchTooLargeError) else EXIT_UNUSABLE
-    except KeyboardInterrupt:
+        return exit_code_of(error)
+    except KeyboardInterrupt as error:
         say("interrupted")
-        return EXIT_INTERRUPTED
+        return exit_code_of(error)
 
 
 def leave(code: int) -> NoReturn:

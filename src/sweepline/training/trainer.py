@@ -22,6 +22,7 @@ from sweepline.training.datasets.examples import Examples
 from sweepline.training.datasets.splits import Splits, pick_held_out
 from sweepline.training.loop import LoopState, TrainingStoppedError, Watcher, train
 from sweepline.training.reporting.console import say
+from sweepline.training.reporting.exitcodes import EXIT_STOPPED
 from sweepline.training.reporting.metrics import Reporter
 from sweepline.training.tasks.base import Task
 
@@ -51,39 +52,39 @@ def train_run(
     held_before = memory.data_bytes()
     model, optimizer = _build(config, data[0])
     held_by_model = memory.data_bytes() - held_before
-    reporter = Reporter(config, run_dir, beside=trained_sizes(config, config, len(data[0])))
-    checkpoints = _open_checkpoints(config, run_dir, n_examples=len(data[0]))
-    task = build_task(config, model, data[0], pick_held_out(config, data))
-    found = checkpoints.restore(model, optimizer, task=task, n_epochs=config.epochs) if checkpoints else None
-    state, history = found or (LoopState(), [])
-    for result in history:
-        reporter.epoch(result)
-    meter = _noise_meter(config, task, state)
-    if limit is not None and task.device.type == "cpu":  # from here on, so that no import is refused memory
-        memory.limit_data(limit - held_by_model)
-
-    saver = _Saver(checkpoints, lambda kept: kept.save(model, optimizer, state, history, task=task))
-    watcher = _watch(state, model, meter, numbered=numbered, save_if_due=saver.save_between_steps)
-    try:
-        for result in train(task, optimizer, config, state=state, watcher=watcher):
+    with Reporter(config, run_dir, beside=trained_sizes(config, config, len(data[0]))) as reporter:
+        checkpoints = _open_checkpoints(config, run_dir, n_examples=len(data[0]))
+        task = build_task(config, model, data[0], pick_held_out(config, data))
+        found = checkpoints.restore(model, optimizer, task=task, n_epochs=config.epochs) if checkpoints else None
+        state, history = found or (LoopState(), [])
+        for result in history:
             reporter.epoch(result)
-            history.append(result)
-            if state.epoch <= config.epochs:
-                saver.save_after_epoch()
-    except TrainingStoppedError:
-        say(f"asked to end: stopped after step {state.step}")
-        saver.save()
-        reporter.close()
+        meter = _noise_meter(config, task, state)
+        if limit is not None and task.device.type == "cpu":  # from here on, so that no import is refused memory
+            memory.limit_data(limit - held_by_model)
+
+        saver = _Saver(checkpoints, lambda kept: kept.save(model, optimizer, state, history, task=task))
+        watcher = _watch(state, model, meter, numbered=numbered, save_if_due=saver.save_between_steps)
+        try:
+            for result in train(task, optimizer, config, state=state, watcher=watcher):
+                reporter.epoch(result)
+                history.append(result)
+                if state.epoch <= config.epochs:
+                    saver.save_after_epoch()
+        except TrainingStoppedError:
+            say(f"asked to end: stopped after step {state.step}")
+            saver.save()
+            reporter.close(EXIT_STOPPED)
+            if numbered:
+                numbered.stop()
+            return None
+        _tell_if_diverged(model)
+        metrics = {name: value for result in history for name, value in result.metrics.items()}
+        metrics |= (meter.report(say) if meter else {}) | report_sizes(config, len(data[0]), n_splits=state.n_splits)
+        reporter.finish(metrics)
         if numbered:
-            numbered.stop()
-        return None
-    _tell_if_diverged(model)
-    metrics = {name: value for result in history for name, value in result.metrics.items()}
-    metrics |= (meter.report(say) if meter else {}) | report_sizes(config, len(data[0]), n_splits=state.n_splits)
-    reporter.finish(metrics)
-    if numbered:
-        numbered.succeed(model, n_splits=state.n_splits)
-    return metrics
+            numbered.succeed(model, n_splits=state.n_splits)
+        return metrics
 
 
 @dataclass

@@ -16,7 +16,9 @@ from sweepline.contract.values import flatten
 from sweepline.contract.yamlfile import read_yaml
 from sweepline.engine.wandbfile import WandbRun, read_wandb_run
 from sweepline.training.config.loading import known_keys, load_config
-from sweepline.training.reporting.trackers import Tracker, start_tensorboard, start_wandb
+from sweepline.training.reporting.tensorboard import start_tensorboard
+from sweepline.training.reporting.trackers import Tracker
+from sweepline.training.reporting.wandbrun import start_wandb
 from tests.training.runs import Ended, train_once
 
 
@@ -154,7 +156,7 @@ def test_a_run_finishes_when_the_server_cannot_be_reached(unreachable: Ended) ->
 
 
 def test_a_run_says_that_it_is_kept_offline_when_the_server_cannot_be_reached(unreachable: Ended) -> None:
-    assert "train_single: W&B cannot be reached (CommError), the run is kept offline" in unreachable.stderr
+    assert "train_single: W&B cannot be reached (Connection refused), the run is kept offline" in unreachable.stderr
 
 
 def test_a_run_that_fell_back_to_offline_has_its_whole_history_under_its_id(unreachable: Ended) -> None:
@@ -196,14 +198,20 @@ def test_tensorboard_is_off_unless_asked_for(tmp_path: Path) -> None:
 # Trackers never fail a run
 
 
-def fail(*_: object) -> None:
-    raise ConnectionError("gone away")
+class Gone:
+    """A place that nobody can reach."""
+
+    def log(self, *_: object) -> None:
+        raise ConnectionError("gone away")
+
+    def finish(self, *_: object) -> None:
+        raise ConnectionError("gone away")
 
 
 def test_the_first_failure_of_a_tracker_is_said_and_ends_it(capsys: pytest.CaptureFixture[str]) -> None:
-    tracker = Tracker("W&B", fail, fail)
+    tracker = Tracker("W&B", Gone())
     tracker.log({"epoch_loss": 1.0}, {"epoch": 1})
     tracker.log({"epoch_loss": 1.0}, {"epoch": 2})
-    tracker.finish()
+    tracker.finish(0, {})
     said = capsys.readouterr().err
     assert said == "train_single: W&B failed and is left out from here on: ConnectionError: gone away\n"

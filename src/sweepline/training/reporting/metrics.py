@@ -5,24 +5,38 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from sweepline.contract.metrics import format_metric_line
 from sweepline.contract.runfolder import METRICS
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.loop import EpochResult
 from sweepline.training.reporting.console import print_line
-from sweepline.training.reporting.trackers import start_tensorboard, start_wandb
+from sweepline.training.reporting.exitcodes import exit_code_of
+from sweepline.training.reporting.tensorboard import start_tensorboard
+from sweepline.training.reporting.wandbrun import start_wandb
 
 
 class Reporter:
-    """Reports epochs as they end, and the last one's metrics as the run's result."""
+    """Reports epochs as they end, then the run's result; within ``with`` also the error that ended it."""
 
     def __init__(self, config: TrainConfig, run_dir: Path, *, beside: Mapping[str, Any] | None = None) -> None:
-        """Start the trackers; ``beside`` goes with the config into W&B."""
+        """Start the trackers; ``beside`` goes with the config into them."""
         self._history = run_dir / METRICS
         self._columns: list[str] = []
-        self._trackers = [t for t in (start_wandb(config, run_dir, beside), start_tensorboard(config, run_dir)) if t]
+        started = (start_wandb(config, run_dir, beside), start_tensorboard(config, run_dir, beside))
+        self._trackers = [tracker for tracker in started if tracker]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the trackers of a run that has failed, with the exit code that its process will have."""
+        if error is not None:
+            self.close(exit_code_of(error))
 
     def epoch(self, result: EpochResult) -> None:
         """Report one epoch."""
@@ -34,14 +48,14 @@ class Reporter:
 
     def finish(self, metrics: Mapping[str, float]) -> None:
         """Report the run's result and close the trackers."""
-        self.close()
+        self.close(0, metrics)
         for name, value in metrics.items():
             print_line(format_metric_line({name: value}))
 
-    def close(self) -> None:
-        """Close the trackers of a run that has ended or goes on later."""
+    def close(self, exit_code: int, metrics: Mapping[str, float] | None = None) -> None:
+        """Close the trackers of a run that ends with this exit code."""
         for tracker in self._trackers:
-            tracker.finish()
+            tracker.finish(exit_code, metrics or {})
 
     def _append(self, row: Mapping[str, Any]) -> None:
         """Add a row; a metric that was not there before widens the file."""
