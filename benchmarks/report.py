@@ -91,6 +91,15 @@ GOALS = (
     Goal("a free slot in use again, a shell script, bash included", "< 5", lambda m: m["refill_cold"], lambda x: x < 5, "ms"),
     Goal("a free slot in use again, a warm Python program", "< 5", lambda m: m["refill_warm"], lambda x: x < 5, "ms"),
     Goal("an MNIST epoch, the classic loop against ours", ">= 2", lambda m: m["epoch"], lambda x: x >= 2, "x"),
+    Goal("report of 1,000 runs x 100 points, read and written", "< 5", lambda m: m["page_points_all"], lambda x: x < 5),
+    Goal("its size", "< 10", lambda m: m["page_points_mb"], lambda x: x < 10, "MB"),
+    Goal("report of 10,000 runs x 9 columns, written beyond reading", "<= 1", lambda m: m["page_runs_write"], lambda x: x <= 1),
+    Goal("its size without the library", "<= 4.25", lambda m: m["page_runs_own_mb"], lambda x: x <= 4.25, "MB"),
+    Goal("its first picture drawn by a browser", "<= 2", lambda m: m["page_first"], lambda x: x <= 2),
+    Goal("a filter of its runs, to repaint, the table in view", "< 100", lambda m: m["page_filter with #runs in view"], lambda x: x < 100, "ms"),
+    Goal("the same, with four pictures in view", "< 100", lambda m: m["page_filter with #parallel in view"], lambda x: x < 100, "ms"),
+    Goal("a brush in its parallel coordinates, to repaint", "< 100", lambda m: m["page_brush in #parallel"], lambda x: x < 100, "ms"),
+    Goal("a brush in its scatter plot, to repaint", "< 100", lambda m: m["page_brush in #scatter"], lambda x: x < 100, "ms"),
     Goal("the same bits as in the pool, warm and cold", "1", Measured.same_bits, lambda x: x == 1, "of all runs"),
 )  # fmt: skip
 

@@ -4,7 +4,7 @@ function viridis(t) {
   const at = Math.min(0.9999, Math.max(0, t)) * (VIRIDIS.length - 1), i = Math.floor(at), f = at - i;
   return `rgb(${VIRIDIS[i].map((v, k) => Math.round(v + f * (VIRIDIS[i + 1][k] - v))).join(",")})`;
 }
-const N_COLORS = 32, MAX_LINES = 2000, MAX_AXES = 12, AXIS_WIDTH = 84;
+const N_COLORS = 32, MAX_AXES = 12, AXIS_WIDTH = 84;
 // The best have the brightest colour; the ends that the page's background would swallow are left out.
 const rankColor = (k, isDark) => viridis(isDark ? 0.15 + (0.85 * k) / (N_COLORS - 1) : (0.88 * k) / (N_COLORS - 1));
 const shortEnd = (value) => (typeof value === "number" ? rounded(value) : value);
@@ -63,7 +63,7 @@ class Parallel {
     this.draw();
   }
   appear() { if (!this.isDrawn) this.draw(); else if (this.isStale) this.drawSome(); }
-  follow() { this.isStale = true; if (this.isDrawn) catchUp(this); }
+  follow() { if (this.isDrawn) catchUp(this); }
   clear() { if (this.isDrawn) this.drawSome(); }
   redraw() { if (this.isDrawn) this.draw(); }
 
@@ -85,7 +85,7 @@ class Parallel {
       if (i === 0 || row.result !== RANKED[i - 1].result) k = Math.round((1 - i / Math.max(1, RANKED.length - 1)) * (N_COLORS - 1));
       this.color[row.i] = k;
     });
-    const context = this.all.getContext("2d"), c = colors(), drawn = sample(RUNS, MAX_LINES);
+    const context = this.all.getContext("2d"), c = colors(), drawn = sample(RUNS, MAX_DRAWN);
     context.clearRect(0, 0, width, height);
     context.strokeStyle = c.faint; context.globalAlpha = Math.max(0.04, Math.min(0.25, 120 / drawn.length)); context.lineWidth = 1 / ratio;
     this.trace(context, drawn);
@@ -128,7 +128,7 @@ class Parallel {
     const context = this.some.getContext("2d");
     context.clearRect(0, 0, this.width, this.height);
     const isDark = document.documentElement.dataset.theme === "dark", c = colors();
-    const drawn = sample(shown, MAX_LINES), byColor = new Map();
+    const drawn = sample(shown, MAX_DRAWN), byColor = new Map();
     for (const row of drawn) { const k = this.color[row.i]; if (!byColor.has(k)) byColor.set(k, []); byColor.get(k).push(row); }
     context.globalAlpha = Math.max(0.25, Math.min(1, 500 / Math.max(1, drawn.length)));
     context.lineWidth = 1 / (window.devicePixelRatio || 1); // a pixel: what is wider takes a processor twenty times as long
@@ -205,7 +205,7 @@ class Parallel {
     const add = (tag, attributes, text) => { const made = document.createElementNS(NS, tag); Object.entries(attributes).forEach(([k, v]) => made.setAttribute(k, v)); if (text) made.textContent = text; svg.append(made); };
     svg.setAttribute("viewBox", `0 0 ${this.width} ${this.height}`);
     add("rect", { width: this.width, height: this.height, fill: c.back });
-    const runs = sample(shown, MAX_LINES).sort((a, b) => this.color[a.i] - this.color[b.i]);
+    const runs = sample(shown, MAX_DRAWN).sort((a, b) => this.color[a.i] - this.color[b.i]);
     for (const row of runs) {
       const points = this.lines[row.i].map((y, i) => (Number.isNaN(y) ? null : `${this.xs[i].toFixed(1)},${y.toFixed(1)}`)).filter(Boolean);
       add("polyline", { points: points.join(" "), fill: "none", stroke: this.color[row.i] < 0 ? c.faint : rankColor(this.color[row.i], isDark), "stroke-opacity": 0.6 });

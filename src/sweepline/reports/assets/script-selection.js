@@ -63,12 +63,17 @@ function apply() {
   const all = count(RUNS.length, "run"), n = count(configurations.length, "configuration");
   $("count").textContent = shown.length === RUNS.length ? `${all} of ${n}` : `${shown.length.toLocaleString("en")} of ${all}, ${n}`;
   drawBrushes();
+  pictures.find((picture) => picture.id === touched)?.follow(); // before all others
   catchUp(table);
   pictures.forEach((picture) => picture.follow());
+  drawBehind();
   remember();
 }
-// Parts of the page draw themselves when they come near the view. After a change one that is in view is drawn at once,
-// one that is near it as soon as there is time, and the others when they come near: ten thousand runs need that.
+let touched = "";
+// Parts of the page draw themselves when they come near the view. After a change those in view are drawn first, as many
+// in a frame as it has room for, so that the page answers the next movement of the pointer before all have followed; then
+// those near the view, and the others when they come near.
+const FRAME_MS = 25;
 const isNear = new WeakMap(), isInView = new WeakMap(), partOf = new WeakMap();
 const watchers = [["150px", isNear], ["0px", isInView]].map(([rootMargin, found]) => new IntersectionObserver((entries) => entries.forEach((entry) => {
   found.set(entry.target, entry.isIntersecting);
@@ -78,10 +83,27 @@ function watch(part) {
   partOf.set(part.place, part);
   watchers.forEach((watcher) => watcher.observe(part.place));
 }
+const behind = new Set();
+let isCatchingUp = false;
 function catchUp(part) {
   part.isStale = true;
-  if (isInView.get(part.place)) part.appear();
-  else requestIdleCallback(() => { if (isNear.get(part.place)) part.appear(); });
+  behind.add(part);
+}
+async function drawBehind() {
+  if (isCatchingUp) return;
+  isCatchingUp = true;
+  let began = performance.now();
+  const next = (isWanted) => [...behind].find((part) => isWanted.get(part.place));
+  for (let part; (part = next(isInView) || next(isNear)); ) {
+    if (!isInView.get(part.place)) await new Promise((resolve) => requestIdleCallback(resolve, { timeout: 300 })); // while a button is held there may be none
+    behind.delete(part);
+    await part.appear();
+    if (performance.now() - began < FRAME_MS) continue;
+    await new Promise((resolve) => requestAnimationFrame(resolve));
+    began = performance.now();
+  }
+  behind.clear(); // the others are drawn when they come near
+  isCatchingUp = false;
 }
 let isDue = false;
 function applySoon() {
@@ -100,6 +122,7 @@ function setBrush(id, brush, isOwn = false) {
   if (isNone && !(id in state.brushes)) return;
   if (isNone) delete state.brushes[id];
   else state.brushes[id] = brush;
+  touched = id;
   if (!isOwn) pictures.find((picture) => picture.id === id)?.clear();
   state.page = 0;
   applySoon();

@@ -126,7 +126,7 @@ class Picture {
   }
   async appear() {
     if (this.isDrawing || ((this.view || this.isEmpty) && !this.isStale)) return;
-    if (this.view) { this.update(); return; }
+    if (this.view) { await this.update(); return; }
     this.isDrawing = true;
     this.isStale = false;
     const spec = this.spec;
@@ -170,15 +170,14 @@ class Picture {
   }
   follow() {
     if (!this.isFollower) return;
-    this.isStale = true;
     catchUp(this);
   }
   update() {
     this.isStale = false;
     const sets = this.datasets();
-    if (this.isEmpty) { this.redraw(); return; }
+    if (this.isEmpty) { this.redraw(); return null; }
     for (const name of this.reads) if (name !== "runs") this.view.data(name, sets[name] || []);
-    this.view.runAsync();
+    return this.view.runAsync();
   }
   clear() { if (this.hasSelection) this.redraw(); } // the rectangle goes with the picture
   redraw(spec = { ...this.spec }) {
