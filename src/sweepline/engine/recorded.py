@@ -137,8 +137,8 @@ def read_points(
     """
     run_dir = found.folder.run_dir(record.run_id)
     try:
-        with open_plain(run_dir / METRICS) as file:
-            return read_history(io.TextIOWrapper(file, encoding="utf-8", newline=""), n_metrics=n_metrics)
+        with io.TextIOWrapper(open_plain(run_dir / METRICS), encoding="utf-8", newline="") as file:
+            return read_history(file, n_metrics=n_metrics)
     except (OSError, ValueError):
         logs = [run_dir / STDOUT, run_dir / STDERR]
         if sum(log.stat().st_size for log in logs if log.is_file()) > max_log_bytes:
