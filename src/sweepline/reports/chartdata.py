@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -80,7 +81,11 @@ def _is_log(values: Sequence[float], *, has_levels: bool) -> bool:
 
 
 def _text(value: Any) -> str:
-    return printable(value if isinstance(value, str) else str(value))
+    return shown(value if isinstance(value, str) else str(value))
+
+
+shown = functools.lru_cache(maxsize=4096)(printable)
+"""Text as a page shows it. Many runs have few texts, again and again."""
 
 
 def _is_finite(value: float) -> bool:

@@ -120,7 +120,7 @@ def metric_by_parameter(data: ChartData, parameter: str, *, metric: str | None =
         {
             "data": {"name": MEANS},
             "mark": {"type": "rule", "strokeWidth": 2, "color": _MARK},
-            "encoding": {"x": x, "y": {**mean, "field": "low"}, "y2": {"field": "high"}},
+            "encoding": {"x": x, "y": {**mean, "field": "bottom"}, "y2": {"field": "top"}},
         },
         *([line] if is_line else []),
         {
@@ -402,7 +402,7 @@ def tradeoff(quality: str, cost: str) -> Spec:
         layer=[
             {
                 "mark": {"type": "rule", "color": _FAINT},
-                "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}},
+                "encoding": {"x": x, "y": {**y, "field": "bottom"}, "y2": {"field": "top"}},
             },
             {
                 "transform": [{"filter": "datum.front"}],

@@ -19,11 +19,11 @@ from sweepline.contract.runfolder import COMMAND, START_MARK, STDERR, STDOUT
 from sweepline.contract.text import display_path, printable
 from sweepline.recording.events import RunRecord
 from sweepline.reports import charts
-from sweepline.reports.chartdata import ChartData, Column, chart_value, make_column, result_of
+from sweepline.reports.chartdata import ChartData, Column, chart_value, make_column, result_of, shown
 from sweepline.reports.collect import ReportedSweep, started_s
 from sweepline.reports.histories import collect_curves
 from sweepline.reports.numbers import format_with_spread
-from sweepline.reports.summaries import assign_slots, best_so_far, shares, stretches
+from sweepline.reports.summaries import assign_slots, best_so_far, describe_interval, shares, stretches
 from sweepline.reports.words import (
     describe_sweep,
     format_parameter_value,
@@ -104,18 +104,18 @@ def _row(
 ) -> dict[str, Any]:
     start = started_s(record)
     row: dict[str, Any] = {
-        "run": printable(record.name or record.run_id),
-        "id": printable(record.run_id),
+        "run": shown(record.name or record.run_id),
+        "id": shown(record.run_id),
         "state": record.state.value,
-        "reason": printable(record.reason),
+        "reason": shown(record.reason),
         "seed": _seed(record.params.get("seed") if record.seed is None else record.seed),
         "attempt": record.attempt,
-        "device": printable(record.device),
-        "host": printable(record.outcome.host) if record.outcome else "",
+        "device": shown(record.device),
+        "host": shown(record.outcome.host) if record.outcome else "",
         "start": start if math.isfinite(start) else None,
         "duration": round(record.duration_s, 3) if math.isfinite(record.duration_s) else 0.0,
-        "sweep": printable(sweep.name),
-        "code": printable(record.code),
+        "sweep": shown(sweep.name),
+        "code": shown(record.code),
     }
     row |= {column.key: chart_value(record.params.get(name), column) for name, column in parameters.items()}
     if record.has_result or record.state == State.PRUNED:  # of which it is shown how far they came
@@ -269,9 +269,8 @@ def tradeoff_cells(middle: GoldenMiddle) -> list[dict[str, Any]]:
     return [
         {
             "setting": describe_setting(middle.parameters, cell.setting),
+            **describe_interval(cell.quality),
             "quality": cell.quality.mean,
-            "low": None if math.isnan(cell.quality.low) else cell.quality.low,
-            "high": None if math.isnan(cell.quality.high) else cell.quality.high,
             "cost": cell.cost.mean if cell.cost else None,
             "n": cell.n_runs,
             "front": cell.setting in front,

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sweepline.analysis.statistics import mean_interval
+from sweepline.analysis.statistics import Interval, mean_interval
 from sweepline.reports.chartdata import Column, result_of
 from sweepline.runs import State
 
@@ -44,11 +44,21 @@ def _group(pairs: Sequence[tuple[Any, float]], *, is_each: bool) -> Iterator[tup
 
 
 def _mean(values: Sequence[float], metric: Column) -> dict[str, Any]:
-    interval = mean_interval(values)
-    low, high = (None if math.isnan(end) else end for end in (interval.low, interval.high))
-    if metric.is_log and low is not None and low <= 0:
-        low = min(values)
-    return {"mean": interval.mean, "low": low, "high": high, "n": interval.n}
+    found = describe_interval(mean_interval(values))
+    if metric.is_log and found["bottom"] <= 0:
+        found |= {"low": min(values), "bottom": min(values)}
+    return found
+
+
+def describe_interval(interval: Interval) -> dict[str, Any]:
+    """Return a mean as charts take it: ``low`` and ``high`` are told, ``bottom`` and ``top`` are drawn.
+
+    Of one value there is no interval: nothing is told, and what is drawn has no length.
+    """
+    has_none = math.isnan(interval.low)
+    bottom, top = (interval.mean, interval.mean) if has_none else (interval.low, interval.high)
+    told = {"low": None, "high": None} if has_none else {"low": bottom, "high": top}
+    return {"mean": interval.mean, **told, "bottom": bottom, "top": top, "n": interval.n}
 
 
 def means_by_pair(rows: Iterable[Mapping[str, Any]], x: Column, y: Column, metric: Column) -> Rows:

@@ -49,9 +49,9 @@ function meansBy(rows, parameter, metric) {
   const ordered = [...groups].sort((a, b) => (typeof a[0] === "number" ? a[0] - b[0] : 0));
   return ordered.map(([value, values]) => {
     const { mean, half, n } = summary(values);
-    let low = n > 1 ? mean - half : null;
-    if (metric.isLog && low !== null && low <= 0) low = values.reduce((a, b) => Math.min(a, b));
-    return { [parameter.key]: value, mean, low, high: n > 1 ? mean + half : null, n };
+    if (n < 2) return { [parameter.key]: value, mean, low: null, high: null, bottom: mean, top: mean, n };
+    const low = metric.isLog && mean - half <= 0 ? values.reduce((a, b) => Math.min(a, b)) : mean - half;
+    return { [parameter.key]: value, mean, low, high: mean + half, bottom: low, top: mean + half, n };
   });
 }
 function meansByPair(rows, x, y, metric) {
