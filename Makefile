@@ -7,7 +7,7 @@ ARGS ?=
 FAST := $(addprefix tests/,analysis config contract display engine executors/local programs recording reports space test_runs.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sweep test test-fast soak lint bench clean
+.PHONY: help setup demo sweep study test test-fast soak lint bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -29,6 +29,9 @@ demo: setup ## a small sweep on data that needs no download; ARGS="--fresh --sta
 
 sweep: setup ## the MNIST sweep; ARGS="--count 8 --set epochs=1" for a part of it
 	$(BIN)/python $(EXPERIMENT)/orchestrate_sweep.py $(ARGS)
+
+study: setup ## batch size x step size on MNIST, 60 runs; ends by naming its report (20 minutes on two cores)
+	$(BIN)/python $(EXPERIMENT)/orchestrate_sweep.py $(EXPERIMENT)/cfg/batch_and_step.yaml $(ARGS)
 
 test: setup lint ## linters, types, import contract, and all tests in parallel
 	$(BIN)/python -m pytest $(ARGS)

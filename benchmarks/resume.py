@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,11 +19,20 @@ metric: {name: loss}
 parameters: {a: {min: 1, max: MAX}}
 devices: cpu
 max_concurrent: 1
+report: never
+"""
+LOAD = """
+import time
+import pandas
+import sweepline
+begin = time.perf_counter()
+sweepline.load_runs("sweep.yaml")
+print(time.perf_counter() - begin)
 """
 FILL = """
-import itertools
 from pathlib import Path
 from sweepline.config.sweepfile import load_sweep
+from sweepline.engine.recovery import start_fields
 from sweepline.recording.book import RecordBook
 from sweepline.recording.folders import SweepFolder
 from sweepline.runs import RunOutcome, State
@@ -32,10 +42,10 @@ settings = load_sweep(Path("sweep.yaml"))
 folder = SweepFolder(settings.sweep_dir)
 folder.lock()
 book = RecordBook(folder, csv=folder.csv, sweep="large", params=["a"], metrics=["loss"])
-book.open(patterns={}, objective=None, proves_overrides=False)
+book.open_table()
 for i, run in enumerate(Plan(settings.space).runs()):
-    book.start(run, 1, "cpu")
-    book.end(run, 1, RunOutcome(state=State.FINISHED, exit_code=0, duration_s=0.1, metrics={"loss": i / 7}))
+    book.start(start_fields(run, attempt=1, device="cpu"))
+    book.end(run.run_id, 1, RunOutcome(state=State.FINISHED, exit_code=0, duration_s=0.1, metrics={"loss": i / 7}))
     if i % 1000 == 0:
         book.commit()
 book.commit()
@@ -51,12 +61,17 @@ def figures(n: int) -> Iterator[Figure]:
         (folder / "sweep.yaml").write_text(SWEEP.replace("MAX", str(N)))
         (folder / "first.py").write_text("print('METRIC loss=0.5')\n")
         run([sys.executable, "-c", FILL], cwd=folder)
-        walls = {}
+        walls: dict[str, list[float]] = {}
         for i in range(1, n + 1):
             (folder / "sweep.yaml").write_text(SWEEP.replace("MAX", str(N + i)))
             for words in (("run",), ("status",), ("best",)):
                 cost = run([sys.executable, "-m", "sweepline.cli.main", *words], cwd=folder)
                 walls.setdefault(words[0], []).append(cost.wall_s)
+            loaded = subprocess.run(
+                [sys.executable, "-c", LOAD], cwd=folder, check=True, capture_output=True, text=True
+            )
+            walls.setdefault("load_runs", []).append(float(loaded.stdout))
         yield Figure(f"resume with {N:,} recorded runs, one more run, summary", walls["run"])
         yield Figure("sweepline status of it", walls["status"])
         yield Figure("sweepline best of it", walls["best"])
+        yield Figure("load_runs of it, beyond the import of pandas", walls["load_runs"])

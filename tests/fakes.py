@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from sweepline.contract.runfolder import STDOUT
 from sweepline.engine.progress import ActiveRun, Progress
 from sweepline.executors.base import Attempt, Exit, StopReason, Task
 from sweepline.executors.local.keeper import exitfile
-from sweepline.recording.events import RunRecord
+from sweepline.recording.events import Replay, RunRecord
 from sweepline.runs import RunOutcome, State
 
 _OF_OUTCOME = ("exit_code", "signal", "reason", "duration_s", "metrics", "is_blameless", "host")
@@ -26,6 +26,14 @@ def recorded(run_id: str, *, state: State = State.FINISHED, **fields: Any) -> Ru
         fields.pop(name, None)
     outcome = None if state == State.RUNNING else RunOutcome(state=state, **of_outcome)
     return RunRecord(run_id, **fields, outcome=outcome)
+
+
+def fold(events: Iterable[Mapping[str, Any]]) -> dict[str, RunRecord]:
+    """Return the records that events amount to."""
+    replay = Replay()
+    for event in events:
+        replay.apply(event)
+    return replay.records
 
 
 @dataclass

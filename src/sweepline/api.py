@@ -28,6 +28,7 @@ from sweepline.errors import ConfigError, RecordError
 from sweepline.executors.base import Executor
 from sweepline.recording.cells import read_cell, read_rows
 from sweepline.recording.columns import tabulate
+from sweepline.recording.events import names_in
 from sweepline.reports.collect import read_table
 from sweepline.reports.comparison.result import Comparison, compare_runs
 from sweepline.reports.page import write_final_page
@@ -139,11 +140,9 @@ def load_runs(source: str | Path) -> pd.DataFrame:
     else:
         found = open_recorded(path)
         records = [record for record in found.records.values() if record.outcome is not None]
-        header, rows = tabulate(records, sweep=table_label(found))
-        table = pd.DataFrame(rows, columns=header)
-    parameters = dict.fromkeys(name for record in records for name in record.params if name != "seed")
-    metrics = dict.fromkeys(name for record in records for name in record.metrics)
-    table.attrs |= {"parameters": list(parameters), "metrics": list(metrics)}
+        table = pd.DataFrame(tabulate(records, sweep=table_label(found)))
+    parameters = [name for name in names_in(record.params for record in records) if name != "seed"]
+    table.attrs |= {"parameters": parameters, "metrics": names_in(record.metrics for record in records)}
     return table
 
 

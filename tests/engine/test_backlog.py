@@ -174,3 +174,22 @@ def test_forgotten_retries_do_not_come_back() -> None:
     backlog.put(Retry(run_of("x")))
     backlog.clear_retries()
     assert taken(backlog, gpus("0", "1")) == [("a", "0")]
+
+
+@pytest.mark.parametrize(("n", "has"), [(0, True), (3, True), (4, False)])
+def test_it_is_told_whether_there_are_so_many(n: int, has: bool) -> None:
+    backlog = Backlog(pending("abc"))
+    assert backlog.has(n) is has
+    assert [name for name, _ in taken(backlog, gpus(*"0123"))] == ["a", "b", "c"]
+
+
+def test_no_more_are_there_than_were_asked_for() -> None:
+    backlog = Backlog(pending("abc"), count=2)
+    assert backlog.has(2)
+    assert not backlog.has(3)
+    assert [name for name, _ in taken(backlog, gpus(*"0123"))] == ["a", "b"]
+    assert not backlog.has(1)
+
+
+def test_a_run_that_was_drawn_twice_is_looked_at_once() -> None:
+    assert not Backlog(pending("aba")).has(3)

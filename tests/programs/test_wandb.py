@@ -12,8 +12,9 @@ import yaml
 
 from sweepline.contract.wandbkey import has_wandb_key
 from sweepline.programs.wandb import WandbSettings, wandb_environment, wandb_limits, wandb_mode, write_wandb_params
-from sweepline.recording.events import RUN_END, RUN_START, fold
+from sweepline.recording.events import RUN_END, RUN_START
 from sweepline.runs import Run, State
+from tests.fakes import fold
 
 RUN = Run(run_id="a" * 12, name="adam-lr0.001-s0", params={"lr": 0.001}, seed=0, index=0)
 KEY_LINES = "machine api.wandb.ai\n  login user\n  password 0123456789\n"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from sweepline.recording.events import RUN_END, RUN_START, fold
+from sweepline.recording.events import RUN_END, RUN_START
 from sweepline.runs import State
-from tests.fakes import recorded
+from tests.fakes import fold, recorded
 
 
 def started(run: str = "a", attempt: int = 1, **fields: Any) -> dict[str, Any]:

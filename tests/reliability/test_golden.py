@@ -15,11 +15,11 @@ import pytest
 
 from sweepline.engine.verify import check_invariants
 from sweepline.executors.local.exits import read_exit
-from sweepline.recording.events import fold
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.journal import JOURNAL, read_events
 from sweepline.runs import State
 from tests.conftest import ASSETS, Project
+from tests.fakes import fold
 
 GOLDEN = ASSETS / "golden"
 N_FINISHED, N_FAILED, N_PLANNED = 4, 1, 6

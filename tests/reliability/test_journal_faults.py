@@ -24,12 +24,12 @@ from sweepline.engine.verify import check_invariants
 from sweepline.errors import RecordError
 from sweepline.executors.local.executor import LocalExecutor
 from sweepline.recording.book import RecordBook
-from sweepline.recording.events import RunRecord, fold
+from sweepline.recording.events import RunRecord
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.journal import JOURNAL, QUARANTINE, VERSION, Journal, read_events
 from sweepline.recording.table import RunTable
 from sweepline.runs import Run, RunOutcome, State
-from tests.fakes import recorded
+from tests.fakes import fold, recorded
 from tests.reliability import IS_SOAK, SEED, scaled
 
 N_CUT_RECORDS = 3

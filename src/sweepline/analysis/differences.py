@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sweepline.recording.events import RunRecord
@@ -15,15 +16,16 @@ def differing(settings: Iterable[Mapping[str, Any]]) -> list[str]:
 
     Equal numbers are the same whatever their type; a name that one mapping lacks differs.
     """
-    seen: dict[str, set[Any]] = {}
-    n = 0
-    counts: dict[str, int] = {}
-    for setting in settings:
-        n += 1
-        for name, value in setting.items():
-            counts[name] = counts.get(name, 0) + 1
-            seen.setdefault(name, set()).add(comparable(value))
-    return [name for name, values in seen.items() if len(values) > 1 or counts[name] < n]
+    settings = list(settings)
+    kinds = list(dict.fromkeys(map(tuple, settings)))  # many settings have the same names
+    everywhere = set(kinds[0]).intersection(*kinds) if kinds else set()
+    names = dict.fromkeys(itertools.chain.from_iterable(kinds))
+    return [name for name in names if name not in everywhere or _varies(setting[name] for setting in settings)]
+
+
+def _varies(values: Iterator[Any]) -> bool:
+    first = comparable(next(values))
+    return any(comparable(value) != first for value in values)
 
 
 def describe_run(record: RunRecord) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def _groups_without_effect(lines: Sequence[tuple[Any, ...]], results: Sequence[s
     return compared
 
 
-def primary_metric(records: Iterable[RunRecord], wanted: Sequence[str]) -> str | None:
+def primary_metric(records: Sequence[RunRecord], wanted: Sequence[str]) -> str | None:
     """Return the first of ``wanted`` that some run recorded, else the first metric that any run recorded."""
-    names = list(dict.fromkeys(name for record in records for name in record.metrics))
-    return next((name for name in wanted if name in names), names[0] if names else None)
+    found = (name for name in wanted if any(name in record.metrics for record in records))
+    return next(found, next((name for record in records for name in record.metrics), None))

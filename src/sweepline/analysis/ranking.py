@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -14,14 +15,39 @@ from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RankedConfig:
-    """One configuration and its runs. ``spread`` holds sample standard deviations, 0.0 for a single run."""
+    """One configuration and its runs. What is told of it is computed when asked for: few of many are looked at."""
 
-    params: Mapping[str, Any]
     runs: Sequence[RunRecord]
-    means: Mapping[str, float]
-    spread: Mapping[str, float]
+
+    @functools.cached_property
+    def params(self) -> Mapping[str, Any]:
+        """The parameters, without the seed."""
+        return without_seed(self.runs[0].params)
+
+    @functools.cached_property
+    def means(self) -> Mapping[str, float]:
+        """The mean of each metric over the runs that have it."""
+        return {name: mean(values) for name, values in self._values.items()}
+
+    @functools.cached_property
+    def spread(self) -> Mapping[str, float]:
+        """The sample standard deviation of each metric, 0.0 for a single run."""
+        return {
+            name: statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else 0.0
+            for name, values in self._values.items()
+        }
+
+    @functools.cached_property
+    def _values(self) -> Mapping[str, Sequence[float]]:
+        names = dict.fromkeys(name for run in self.runs for name in run.metrics)
+        return {name: [run.metrics[name] for run in self.runs if name in run.metrics] for name in names}
+
+    def mean_of(self, metric: str) -> float | None:
+        """Return the mean of one metric; None where no run has it."""
+        values = [run.metrics[metric] for run in self.runs if metric in run.metrics]
+        return mean(values) if values else None
 
 
 def rank_configs(records: Iterable[RunRecord], objective: Objective | None) -> list[RankedConfig]:
@@ -33,28 +59,19 @@ def rank_configs(records: Iterable[RunRecord], objective: Objective | None) -> l
     for record in records:
         if record.has_result:
             groups.setdefault(config_key(record), []).append(record)
-    ranked = [_summarize(runs) for runs in groups.values()]
+    ranked = list(map(RankedConfig, groups.values()))
     if objective is not None:
-        ranked.sort(key=lambda config: objective.sort_key(config.means.get(objective.name)))
+        ranked.sort(key=lambda config: objective.sort_key(config.mean_of(objective.name)))
     return ranked
 
 
 def config_key(record: RunRecord) -> Hashable:
     """Return what is equal for runs that differ only in their seed."""
-    setting = frozenset((name, comparable(value)) for name, value in without_seed(record.params).items())
-    return (record.identity, setting)
+    params = record.params.items()
+    setting = [(name, comparable(value)) for name, value in params if name != "seed" or not isinstance(value, int)]
+    return (record.identity, frozenset(setting))
 
 
 def without_seed(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters that tell configurations apart."""
     return {name: value for name, value in params.items() if name != "seed" or not isinstance(value, int)}
-
-
-def _summarize(runs: Sequence[RunRecord]) -> RankedConfig:
-    names = list(dict.fromkeys(name for run in runs for name in run.metrics))
-    means, spread = {}, {}
-    for name in names:
-        values = [run.metrics[name] for run in runs if name in run.metrics]
-        means[name] = mean(values)
-        spread[name] = statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else 0.0
-    return RankedConfig(without_seed(runs[0].params), runs, means, spread)

@@ -159,10 +159,12 @@ class _Compared:
 
 def without_twins(ranked: Sequence[RankedConfig], idle: Set[str]) -> list[RankedConfig]:
     """Return the configurations without those that another one equals but for parameters ``idle``, without effect."""
+    if not idle:
+        return list(ranked)
     found: dict[str, RankedConfig] = {}
     for config in ranked:
         rest = {name: value for name, value in config.params.items() if name not in idle}
-        found.setdefault(canonical_json(rest) if idle else str(len(found)), config)
+        found.setdefault(canonical_json(rest), config)
     return list(found.values())
 
 

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         if output.suffix == ".parquet":
             _write_parquet(output, chosen)
         else:
-            os.close(replace_file(output, _csv_parts(chosen), is_durable=False)[0])
+            os.close(replace_file(output, _csv_parts(chosen), is_durable=False))
     except OSError as error:
         raise record_error(display_path(output), "cannot be written", error) from None
     n_points = sum(len(series) for _, _, series in chosen)

@@ -97,7 +97,7 @@ def build_summary(
     metric = primary_metric(records, [objective.name, *logged] if objective else logged)
     effects = [] if metric is None else find_no_effects(records, metric)
     if ranked:
-        shown = [name for name in swept if name in set(differing(config.params for config in ranked))]
+        shown = [name for name in swept if name in set(differing(config.runs[0].params for config in ranked))]
         lines += ["", *render_ranking(ranked[:N_BEST], objective=objective, logged=logged, swept=shown or swept)]
         if len(ranked) > N_BEST:
             lines.append(f"({len(ranked) - N_BEST} more configurations in runs.csv)")
@@ -119,12 +119,13 @@ def _describe_standing(ranked: Sequence[RankedConfig], objective: Objective | No
 
 def _doubts(records: Sequence[RunRecord], effects: Sequence[NoEffect]) -> list[str]:
     doubts = [f"warning: {effect}" for effect in effects]
-    remarks = Counter(part for r in records if r.has_result for part in r.reason.split("; ") if part)
+    finished = [record for record in records if record.has_result]
+    remarks = Counter(part for r in finished if r.reason for part in r.reason.split("; ") if part)
     sizes = Counter(int(r.metrics[USED_SIZE]) for r in records if r.metrics.get(USED_SIZE, 0) >= 1)
     if len(sizes) > 1 and not any("batch_size" in record.params for record in records):
         used = ", ".join(f"{size} ({n})" for size, n in sorted(sizes.items()))
         doubts.append(f"warning: runs used {len(sizes)} batch sizes: {used}")
-    n_codes = len({r.code for r in records if r.has_result and r.code})
+    n_codes = len({r.code for r in finished if r.code})
     if n_codes > 1:
         doubts.append(f"warning: these are results of {n_codes} states of the program's code: see the column code")
     doubts += [f"warning: {n} finished runs: {remark}" for remark, n in remarks.most_common(3)]

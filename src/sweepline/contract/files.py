@@ -40,12 +40,11 @@ def write_all(fd: int, content: bytes) -> None:
 
 def write_whole(path: Path, content: bytes, *, is_durable: bool = True) -> None:
     """Write beside ``path`` and rename over it; with ``is_durable`` the content is on disk before the rename."""
-    fd, _ = replace_file(path, [content], is_durable=is_durable)
-    os.close(fd)
+    os.close(replace_file(path, [content], is_durable=is_durable))
 
 
-def replace_file(path: Path, parts: Iterable[bytes], *, is_durable: bool = True) -> tuple[int, int]:
-    """Do what :func:`write_whole` does, part after part; return the new file, open for appending, and its size.
+def replace_file(path: Path, parts: Iterable[bytes], *, is_durable: bool = True) -> int:
+    """Do what :func:`write_whole` does, part after part; return the new file, open for appending.
 
     The caller closes it. However many parts there are, only some 64 KiB of them are in memory at once.
     """
@@ -53,12 +52,11 @@ def replace_file(path: Path, parts: Iterable[bytes], *, is_durable: bool = True)
     temporary.unlink(missing_ok=True)
     fd = os.open(temporary, _FLAGS, 0o666)
     try:
-        size = n_waiting = 0
+        n_waiting = 0
         waiting: list[bytes] = []
         for part in parts:
             waiting.append(part)
             n_waiting += len(part)
-            size += len(part)
             if n_waiting >= CHUNK_BYTES:
                 write_all(fd, b"".join(waiting))
                 waiting, n_waiting = [], 0
@@ -70,4 +68,4 @@ def replace_file(path: Path, parts: Iterable[bytes], *, is_durable: bool = True)
         os.close(fd)
         temporary.unlink(missing_ok=True)  # on a full disk it would keep the room that everybody waits for
         raise
-    return fd, size
+    return fd

@@ -17,11 +17,11 @@ class Backlog:
         self._pending = iter(()) if pending is None else pending
         self._n_left = count
         self._again: deque[Retry] = deque()
-        self._next: Run | None = None
+        self._ahead: deque[Run] = deque()  # looked at already
         self._is_exhausted = False
 
     def feed(self, pending: Iterator[Run]) -> None:
-        """Take these as the plan's runs that are still to be started, behind one that was looked at already."""
+        """Take these as the plan's runs that are still to be started, behind those that were looked at already."""
         self._pending, self._is_exhausted = pending, False
 
     @property
@@ -56,14 +56,22 @@ class Backlog:
         slot = slots.take() if run is not None else None
         if run is None or slot is None:
             return None
-        self._next = None
+        self._ahead.popleft()
         if self._n_left is not None:
             self._n_left -= 1
         return Retry(run), slot
 
+    def has(self, n: int) -> bool:
+        """Whether at least ``n`` of the plan's runs are still to be started."""
+        if self._n_left is not None and self._n_left < n:
+            return False
+        while len(self._ahead) < n and not self._is_exhausted:
+            run = next(self._pending, None)
+            self._is_exhausted = run is None
+            if run is not None and all(run.run_id != known.run_id for known in self._ahead):  # drawn twice
+                self._ahead.append(run)
+        return len(self._ahead) >= n
+
     def _peek(self) -> Run | None:
         """Return the plan's next run without handing it out."""
-        if self._next is None and not self._is_exhausted and self._n_left != 0:
-            self._next = next(self._pending, None)
-            self._is_exhausted = self._next is None
-        return self._next
+        return self._ahead[0] if self.has(1) else None

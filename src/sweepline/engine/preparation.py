@@ -15,9 +15,10 @@ from sweepline.engine.tasks import TaskBuilder
 from sweepline.errors import ExecutorUnavailableError, RecordError
 from sweepline.executors.local.gpus import Gpu, read_gpus
 from sweepline.executors.local.slots import Slots, build_slots, thread_budget
-from sweepline.recording.events import RunRecord, fold
+from sweepline.recording.events import RunRecord
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.journal import read_events
+from sweepline.recording.snapshot import replay_journal
 from sweepline.space.plan import Plan, SearchSpace
 from sweepline.space.samplers.base import Sampler
 
@@ -63,7 +64,7 @@ def prepare_sweep(
     known_plan = folder.read_plan() or _last_start(folder)
     check_owner(settings.path, folder.path, known_plan)
     is_read_here = is_dry or (settings.needs_limit and options.count is not None)
-    records = fold(read_events(folder.journal)) if is_read_here and not options.fresh else {}
+    records = replay_journal(folder.journal).records if is_read_here and not options.fresh else {}
     plan = Plan(_bounded(settings, settings.space, options.count, records), sampler=sampler)
     space, all_of_it = settings.space, settings.whole
     is_part = space.parameters is not all_of_it.parameters or space.seeds != all_of_it.seeds

@@ -21,9 +21,10 @@ from sweepline.engine.outcome import OutcomeReader, reader_of
 from sweepline.engine.planfile import build_plan_record
 from sweepline.errors import ConfigError
 from sweepline.recording.book import RecordBook
-from sweepline.recording.events import RunRecord, fold
+from sweepline.recording.events import RunRecord
 from sweepline.recording.folders import FROZEN, SweepFolder
-from sweepline.recording.journal import JOURNAL, read_events
+from sweepline.recording.journal import JOURNAL
+from sweepline.recording.snapshot import replay_journal
 from sweepline.space.plan import Plan
 
 
@@ -93,7 +94,7 @@ def open_recorded(target: Path) -> RecordedSweep:
         SweeplineError: nothing was run there, or its journal cannot be read.
     """
     found = find_sweep(target)
-    return replace(found, records=fold(read_events(found.folder.journal)))
+    return replace(found, records=replay_journal(found.folder.journal).records)
 
 
 def table_label(found: RecordedSweep) -> str:

@@ -325,7 +325,7 @@ def _begin(state: SweepState) -> None:
 
 def _ids_of(plan: Plan) -> set[str] | None:
     """Return the ids of all runs; None where making them would take longer than they are worth."""
-    return {run.run_id for run in plan.runs()} if plan.is_small else None
+    return set(plan.ids()) if plan.is_small else None
 
 
 def _check_startable(prepared: PreparedSweep) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 
 from sweepline.engine.outcome import read_asked
@@ -31,18 +30,17 @@ class Starts:
         Of a sampler that learns: what it proposes until it has nothing new, which may change when it is told more.
         """
         sweep, n_repeated = self._sweep, 0
-        learns = not sweep.plan.is_enumerable
+        if sweep.plan.is_enumerable:
+            yield from sweep.plan.runs(self._is_to_do)
+            return
         for run in sweep.plan.runs():
             record = sweep.book.records.get(run.run_id)
-            is_under_way = record is not None and record.state == State.RUNNING  # the same combination, drawn twice
-            if is_under_way or sweep.backlog.holds(run.run_id):
-                if learns:
-                    return
-                continue
-            if record is None or record.goes_on or self._is_retried(record):
+            if self._is_held(run.run_id):
+                return
+            if record is None or self._goes_on(record):
                 n_repeated = 0
                 yield run
-            elif learns and record.outcome is not None:
+            elif record.outcome is not None:
                 if sweep.book.has_uncommitted:
                     return  # its own end may be among them: the sampler is told of it then, once, and asked again
                 n_repeated += 1
@@ -50,16 +48,21 @@ class Starts:
                     return
                 sweep.plan.tell(record.params, record.outcome)  # it is known how that goes
 
+    def _is_to_do(self, run_id: str) -> bool:
+        record = self._sweep.book.records.get(run_id)
+        return (record is None or self._goes_on(record)) and not self._is_held(run_id)
+
+    def _is_held(self, run_id: str) -> bool:
+        """Whether the same combination, drawn twice, is under way or waits to go again."""
+        record = self._sweep.book.records.get(run_id)
+        return (record is not None and record.state == State.RUNNING) or self._sweep.backlog.holds(run_id)
+
+    def _goes_on(self, record: RunRecord) -> bool:
+        return record.goes_on or (self._sweep.options.retry_failed and record.state not in SETTLED)
+
     def has_to_do(self, n: int) -> bool:
         """Whether at least ``n`` runs are left for this start; of a sampler that learns that is taken for granted."""
-        if not self._sweep.plan.is_enumerable:
-            return True
-        count = self._sweep.options.count
-        wanted = n if count is None else min(n, count)
-        return wanted == n and sum(1 for _ in itertools.islice(self.runs_to_do(), n)) == n
-
-    def _is_retried(self, record: RunRecord) -> bool:
-        return self._sweep.options.retry_failed and record.state not in SETTLED
+        return not self._sweep.plan.is_enumerable or self._sweep.backlog.has(n)
 
     def fill_slots(self) -> None:
         """Start runs until no slot is free, none is left, or nothing shall be started now."""

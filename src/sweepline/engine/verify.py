@@ -20,6 +20,7 @@ from sweepline.recording.events import RUN_END, RUN_START, RunRecord, apply_even
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.journal import read_events
 from sweepline.recording.locks import read_keeper_token, why_unseen
+from sweepline.recording.snapshot import SNAPSHOT, replay_journal
 from sweepline.runs import SETTLED, State
 
 
@@ -44,7 +45,7 @@ def check_invariants(path: Path, *, csv_path: Path | None = None, table_label: s
     except RecordError as error:
         return [Invariant("journal", "the journal is whole", [str(error)])]
     records: dict[str, RunRecord] = {}
-    faults = list(_fold_strictly(events, records))
+    faults = [*_fold_strictly(events, records), *_snapshot_faults(folder, records)]
     table_faults = list(_table_faults(folder, csv_path, records, table_label or path.name))
     return [
         Invariant("journal", "every event in sequence, every end after its start and once per attempt", faults),
@@ -73,6 +74,13 @@ def _fold_strictly(events: list[dict[str, Any]], records: dict[str, RunRecord]) 
             if ended[key] > 1:
                 yield f"{key[0]}: attempt {key[1]} ended {ended[key]} times"
         apply_event(records, event)
+
+
+def _snapshot_faults(folder: SweepFolder, records: Mapping[str, RunRecord]) -> Iterator[str]:
+    told = replay_journal(folder.journal).records
+    other = [run_id for run_id, record in records.items() if repr(told.get(run_id)) != repr(record)]  # nan is not nan
+    if other or list(told) != list(records):
+        yield f"{SNAPSHOT} tells another story than the journal, of {len(other)} runs: remove that file"
 
 
 def _unrecorded(folder: SweepFolder, events: list[dict[str, Any]]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The books of a sweep: journal, table and the fold of both, kept in step by their only writer."""
+"""The books of a sweep: journal, table and what both tell, kept in step by their only writer."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ from sweepline.recording.events import (
     RUN_START,
     SWEEP_START,
     RunRecord,
-    apply_event,
     end_fields,
 )
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.journal import Journal
+from sweepline.recording.snapshot import MIN_EVENTS, Snapshot, collection_paused, load_snapshot, save_snapshot
 from sweepline.recording.table import RunTable
 from sweepline.runs import RunOutcome
 
 COMMIT_INTERVAL_S = 0.02  # ends that come within this time share one fdatasync
+
+_CHANGING = frozenset({RUN_START, RUN_END, RUN_REREAD, MEMBERSHIP})  # events after which the table is another
+_MANY_EVENTS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +56,11 @@ class RecordBook:
         reserved: Collection[str] = (),
     ) -> None:
         self.folder = folder
-        self.records: dict[str, RunRecord] = {}
-        self.codes: dict[str, Mapping[str, str]] = {}
-        """The files of every state of the program that runs were started with, by the hash that records carry."""
-        self._reread: set[str] = set()
-        self.journal = Journal(folder.journal, take=self._take)
+        self._snapshot = load_snapshot(folder.journal)
+        self._replay = self._snapshot.replay
+        self._known_table = self._snapshot.table
+        with collection_paused():
+            self.journal = Journal(folder.journal, take=self._take, after=self._snapshot.position)
         self.table = RunTable(
             csv or folder.csv,
             sweep=sweep,
@@ -69,26 +72,37 @@ class RecordBook:
         self._uncommitted: list[CommittedEnd] = []
         self._commit_due = 0.0
 
+    @property
+    def records(self) -> dict[str, RunRecord]:
+        """The record of every run."""
+        return self._replay.records
+
+    @property
+    def codes(self) -> dict[str, Mapping[str, str]]:
+        """The files of every state of the program that runs were started with, by the hash that records carry."""
+        return self._replay.codes
+
     def _take(self, event: Mapping[str, Any]) -> None:
-        apply_event(self.records, event)
-        if event["ev"] == CODE:
-            self.codes[event["code"]] = event["files"]
-        elif event["ev"] == RUN_REREAD:
-            self._reread.add(event["run"])
+        self._replay.apply(event)
+        if event["ev"] in _CHANGING:
+            self._known_table = None
 
     def note_code(self, code: str, files: Mapping[str, str]) -> bool:
         """Write down what the program consists of from now on; return whether that is news."""
         if code in self.codes or not code:
             return False
         self.journal.append(CODE, code=code, files=dict(files))
-        self.codes[code] = dict(files)
+        self._take({"ev": CODE, "code": code, "files": dict(files)})
         return True
 
     def open_table(self) -> list[str]:
         """Bring the table up to date with what is recorded so far; return sentences worth saying."""
         self.journal.sync()
         self._uncommitted.clear()
-        note = self.table.open(self.records, reread=self._reread)
+        with collection_paused():
+            note = self.table.open(self.records, reread=self._replay.reread, known=self._known_table)
+        if self.journal.position.seq > self._snapshot.position.seq + _MANY_EVENTS:
+            self._save_snapshot()  # of a sweep that was killed
         return [*([note] if note else []), *self.take_notes()]
 
     def take_notes(self) -> list[str]:
@@ -106,7 +120,7 @@ class RecordBook:
                 changed[run_id] = standing
         if changed:
             self.journal.append(MEMBERSHIP, runs=changed)
-            apply_event(self.records, {"ev": MEMBERSHIP, "runs": changed})
+            self._take({"ev": MEMBERSHIP, "runs": changed})
 
     def correct(self, run_id: str, *, metrics: Mapping[str, float], reason: str) -> None:
         """Write down what a second reading of a run's kept output says."""
@@ -126,13 +140,13 @@ class RecordBook:
     def start(self, fields: Mapping[str, Any]) -> None:
         """Write that an attempt is about to be started; ``fields`` are those of :func:`start_fields`."""
         self.journal.append(RUN_START, **fields)
-        apply_event(self.records, {"ev": RUN_START, **fields})
+        self._take({"ev": RUN_START, **fields})
 
     def end(self, run_id: str, attempt: int, outcome: RunOutcome) -> None:
         """Write how an attempt ended; it counts once :meth:`commit` has returned."""
         event = {"run": run_id, "attempt": attempt, **end_fields(outcome)}
         self.journal.append(RUN_END, **event)
-        apply_event(self.records, {"ev": RUN_END, **event})
+        self._take({"ev": RUN_END, **event})
         if not self._uncommitted:
             self._commit_due = time.monotonic() + COMMIT_INTERVAL_S
         self._uncommitted.append(CommittedEnd(replace(self.records[run_id]), outcome))
@@ -167,6 +181,19 @@ class RecordBook:
             if is_sound:
                 self.journal.sync()
                 self.table.close()
+                self._save_snapshot()
         finally:
             self.table.abandon()
             self.journal.close()
+
+    def _save_snapshot(self) -> None:
+        """Keep what the journal tells where reading it again takes long."""
+        position = self.journal.position
+        if position.seq < MIN_EVENTS or position == self._snapshot.position:
+            return
+        snapshot = Snapshot(self._replay, position, self.table.state)
+        try:
+            save_snapshot(self.folder.journal, snapshot)
+        except OSError:  # nothing is lost: the journal has everything, and is read from its start
+            return
+        self._snapshot = snapshot

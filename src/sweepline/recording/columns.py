@@ -8,7 +8,7 @@ from typing import Any
 
 from sweepline.contract.text import printable
 from sweepline.recording.cells import csv_line, format_cell, format_parameter, guard, says
-from sweepline.recording.events import STANDINGS, RunRecord
+from sweepline.recording.events import STANDINGS, RunRecord, names_in
 from sweepline.runs import RunOutcome
 
 _FIXED: tuple[tuple[str, Callable[[RunRecord, RunOutcome], Any]], ...] = (
@@ -51,6 +51,7 @@ class Columns:
         self._known = set(self._columns)
         self._reserved = {("metric", name) for name in reserved}
         self._n_metrics = len(metrics)
+        self._learned: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()
 
     @property
     def header(self) -> list[str]:
@@ -69,6 +70,10 @@ class Columns:
 
     def learn(self, record: RunRecord) -> int:
         """Add columns for names that are new, as far as there is room for metrics; return how many."""
+        names = (tuple(record.params), tuple(record.metrics))
+        if names in self._learned:
+            return 0
+        self._learned.add(names)
         params = [("param", name) for name in record.params if name != "seed"]
         metrics = [("metric", name) for name in record.metrics]
         fresh = [column for column in (*params, *metrics) if column not in self._known]
@@ -126,19 +131,19 @@ class Columns:
         return True
 
 
-def tabulate(records: Iterable[RunRecord], *, sweep: str) -> tuple[list[str], list[list[Any]]]:
-    """Return the header and the rows of a table of runs that have ended, with values instead of cells."""
+def tabulate(records: Iterable[RunRecord], *, sweep: str) -> dict[str, list[Any]]:
+    """Return the table of runs that have ended by column, with values instead of cells."""
     ended = [record for record in records if has_row(record)]
-    params = list(dict.fromkeys(name for record in ended for name in record.params if name != "seed"))
-    metrics = list(dict.fromkeys(name for record in ended for name in record.metrics))
-    header = Columns(sweep=sweep, params=params, metrics=metrics).header
-    rows = []
-    for record in ended:
-        assert record.outcome is not None
-        leading = [read(record, record.outcome) for _, read in _FIXED]
-        values = [*(record.params.get(name) for name in params), *(record.metrics.get(name) for name in metrics)]
-        rows.append([sweep, *leading, *values])
-    return header, rows
+    outcomes = [record.outcome for record in ended if record.outcome is not None]
+    params = [name for name in names_in(record.params for record in ended) if name != "seed"]
+    metrics = names_in(record.metrics for record in ended)
+    columns = [
+        [sweep] * len(ended),
+        *(list(map(read, ended, outcomes)) for _, read in _FIXED),
+        *([record.params.get(name) for record in ended] for name in params),
+        *([record.metrics.get(name) for record in ended] for name in metrics),
+    ]
+    return dict(zip(Columns(sweep=sweep, params=params, metrics=metrics).header, columns, strict=True))
 
 
 def has_row(record: RunRecord) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import sys
-from collections.abc import ItemsView, Iterable, Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -23,7 +24,7 @@ class Values(Mapping[str, Any]):
     __slots__ = ("_index", "_values")
 
     def __init__(self, values: Mapping[str, Any]) -> None:
-        self._index = _shared_index(tuple(values))
+        self._index = shared_index(tuple(values))
         self._values = tuple(values.values())
 
     def __getitem__(self, name: str) -> Any:
@@ -39,13 +40,23 @@ class Values(Mapping[str, Any]):
         """Return the pairs, ten times as fast as by looking each up."""
         return dict(zip(self._index, self._values, strict=True)).items()
 
+    def values(self) -> ValuesView[Any]:
+        """Return the values, quickly as well."""
+        return dict(zip(self._index, self._values, strict=True)).values()
+
     def __repr__(self) -> str:
         return repr(dict(self))
 
 
 @functools.lru_cache(maxsize=1024)
-def _shared_index(names: tuple[str, ...]) -> dict[str, int]:
+def shared_index(names: tuple[str, ...]) -> dict[str, int]:
+    """Return where each name's value stands, in an object that all with these names share."""
     return {name: i for i, name in enumerate(names)}
+
+
+def names_in(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the names that values have, in the order in which they are first met."""
+    return list(dict.fromkeys(itertools.chain.from_iterable(dict.fromkeys(map(tuple, rows)))))
 
 
 @dataclass(slots=True)
@@ -106,29 +117,44 @@ class RunRecord:
         return not self.is_ended or (self.outcome is not None and self.outcome.is_blameless)
 
 
-_RECORDED = tuple(f.name for f in fields(RunOutcome) if f.metadata.get("is_recorded", True))
+RECORDED = tuple(f.name for f in fields(RunOutcome) if f.metadata.get("is_recorded", True))
+"""The fields of an outcome that the journal keeps."""
 
 
 def end_fields(outcome: RunOutcome) -> dict[str, Any]:
     """Return the fields of a ``run_end`` event."""
-    told = {name: getattr(outcome, name) for name in _RECORDED}
+    told = {name: getattr(outcome, name) for name in RECORDED}
     metrics, duration_s = dict(outcome.metrics), round(outcome.duration_s, 6)
     return told | {"state": outcome.state.value, "metrics": metrics, "duration_s": duration_s}
 
 
 def _read_end(event: Mapping[str, Any]) -> RunOutcome:
     """Undo :func:`end_fields`; what older versions did not record is as it is by default."""
-    known = {name: event[name] for name in _RECORDED if name in event}
+    known = {name: event[name] for name in RECORDED if name in event}
     texts = {name: sys.intern(known.get(name, "")) for name in ("reason", "host")}
     return RunOutcome(**known | texts | {"state": State(event["state"]), "metrics": Values(event["metrics"])})
 
 
-def fold(events: Iterable[Mapping[str, Any]]) -> dict[str, RunRecord]:
-    """Return the record of every run, in the order of their latest ends (of first starts where none has ended)."""
-    records: dict[str, RunRecord] = {}
-    for event in events:
-        apply_event(records, event)
-    return records
+@dataclass(slots=True)
+class Replay:
+    """What the events of a journal amount to.
+
+    ``records`` are in the order of their latest ends, of first starts where none has ended. ``codes`` are the files of
+    every state of the program that runs were started with, by the hash that records carry; of the runs in ``reread``
+    the results were read a second time.
+    """
+
+    records: dict[str, RunRecord] = field(default_factory=dict)
+    codes: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    reread: set[str] = field(default_factory=set)
+
+    def apply(self, event: Mapping[str, Any]) -> None:
+        """Take one event into account; events of other kinds change nothing."""
+        apply_event(self.records, event)
+        if event["ev"] == CODE:
+            self.codes[event["code"]] = event["files"]
+        elif event["ev"] == RUN_REREAD:
+            self.reread.add(event["run"])
 
 
 def apply_event(records: dict[str, RunRecord], event: Mapping[str, Any]) -> None:

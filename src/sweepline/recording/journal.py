@@ -12,6 +12,7 @@ import re
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,6 +30,17 @@ _TAGGED = b'"float"'
 _REMEDY = "restore the file from a copy, or have sweepline repair make it anew from the run folders"
 
 
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place between two events: in bytes from the start, and the number of the event that follows."""
+
+    offset: int
+    seq: int
+
+
+START = Position(0, 0)
+
+
 class Journal:
     """The writing end. Opening it cuts an unfinished last line into ``quarantine/``.
 
@@ -36,8 +48,10 @@ class Journal:
     at before each event: synchronizers, editors and version control replace files. ``note`` tells of that.
     """
 
-    def __init__(self, path: Path, *, take: Callable[[Mapping[str, Any]], None] | None = None) -> None:
-        """Open the journal; ``take`` is handed every event that it already holds.
+    def __init__(
+        self, path: Path, *, take: Callable[[Mapping[str, Any]], None] | None = None, after: Position = START
+    ) -> None:
+        """Open the journal; ``take`` is handed every event that it already holds, from a position on.
 
         Raises:
             SweepLockedError: another process writes it.
@@ -45,10 +59,10 @@ class Journal:
         """
         self.path = path
         self.note: str | None = None
-        self._seq = 0
+        self._seq = after.seq
         self._use(_open_locked(path))
         try:
-            for event in read_events(path):  # a damaged file is refused before anything is changed
+            for event in read_events(path, after=after):  # a damaged file is refused before anything is changed
                 self._seq = event["seq"] + 1
                 if take is not None:
                     take(event)
@@ -58,6 +72,11 @@ class Journal:
             raise
         self._size = os.fstat(self._fd).st_size
         self._boot_id = _read_boot_id()
+
+    @property
+    def position(self) -> Position:
+        """The place behind its last event."""
+        return Position(self._size, self._seq)
 
     def append(self, event: str, **fields: Any) -> None:
         """Write one event. It is in the kernel's hands when this returns, on disk after :meth:`sync`.
@@ -170,8 +189,8 @@ def quarantine(path: Path) -> Path:
     return folder
 
 
-def read_events(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the journal's events; an unfinished last line is left out.
+def read_events(path: Path, *, after: Position = START) -> Iterator[dict[str, Any]]:
+    """Yield the journal's events from a position on; an unfinished last line is left out.
 
     Raises:
         RecordError: a line in the middle is damaged or missing, or a newer version wrote the file.
@@ -183,11 +202,12 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror}") from None
     with file:
-        yield from _parse(file, path)
+        file.seek(after.offset)
+        yield from _parse(file, path, after)
 
 
-def _parse(file: BinaryIO, path: Path) -> Iterator[dict[str, Any]]:
-    offset, expected = 0, 0
+def _parse(file: BinaryIO, path: Path, after: Position) -> Iterator[dict[str, Any]]:
+    offset, expected = after.offset, after.seq
     for line in file:
         if not line.endswith(b"\n"):
             return

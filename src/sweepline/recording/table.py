@@ -11,8 +11,10 @@ import errno
 import itertools
 import os
 import time
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 from sweepline.contract.files import CHUNK_BYTES, replace_file, write_all, write_whole
@@ -29,6 +31,18 @@ REBUILD_INTERVAL_S = 0.25
 REBUILD_SHARE = 30  # a rebuild that took 0.1 s is followed by none for 3 s
 RETRY_S = 10.0  # before a table that could not be written is tried again
 LOCK_TRIES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class TableState:
+    """The content of a table: its size in bytes, and its checksum."""
+
+    n_bytes: int = 0
+    crc32: int = 0
+
+    def add(self, part: bytes) -> TableState:
+        """Return the state with this behind it."""
+        return TableState(self.n_bytes + len(part), zlib.crc32(part, self.crc32))
 
 
 class RunTable:
@@ -67,7 +81,7 @@ class RunTable:
         self._must_rebuild = False
         self._next_rebuild = 0.0
         self._fd: int | None = None
-        self._size = 0
+        self._written = TableState()
 
     @property
     def header(self) -> list[str]:
@@ -85,12 +99,21 @@ class RunTable:
         """The monotonic time at which waiting rows can be written; None when none wait."""
         return self._next_rebuild if self._waiting or self._must_rebuild else None
 
-    def open(self, records: Mapping[str, RunRecord], *, reread: Set[str] = frozenset()) -> str | None:
+    @property
+    def state(self) -> TableState | None:
+        """The content of the file as we wrote it; None where it does not hold all rows."""
+        is_whole = not (self._waiting or self._must_rebuild or self.fault or self.problem)
+        return self._written if is_whole else None
+
+    def open(
+        self, records: Mapping[str, RunRecord], *, reread: Set[str] = frozenset(), known: TableState | None = None
+    ) -> str | None:
         """Make the file hold exactly ``records``, in their order; return a sentence when another content was set aside.
 
         A file that is merely behind (rows missing at its end, columns of a parameter that is new) is completed without
         a copy. ``records``, a view that is kept up to date, is looked at again should somebody change the file later;
-        the rows of ``reread`` may say what was read out of their runs before.
+        the rows of ``reread`` may say what was read out of their runs before. A file in the state ``known`` holds
+        exactly ``records``, as far as its columns are still these.
 
         Raises:
             DiskFullError: there is no room for it.
@@ -103,7 +126,7 @@ class RunTable:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self._locked(n_tries=LOCK_TRIES):
-                return self._bring_up_to_date()
+                return self._bring_up_to_date(known)
         except TableBusyError:
             self._must_rebuild = True
         except OSError as error:
@@ -113,13 +136,15 @@ class RunTable:
         note, self.note = self.note, None
         return note
 
-    def _bring_up_to_date(self) -> str | None:
+    def _bring_up_to_date(self, known: TableState | None) -> str | None:
         try:
             found = self.path.read_bytes()
         except FileNotFoundError:
             found = b""
         self._take_others(found)
-        expected = b"".join(self._render())
+        state = TableState().add(found)
+        is_known = state == known and found.startswith(csv_line(self._whole_header))
+        expected = found if is_known else b"".join(self._render())
         note = None
         if found and not expected.startswith(found) and not self._tells_our_runs(found):
             backup = self._unused_backup()
@@ -128,7 +153,7 @@ class RunTable:
         if found != expected or self.path.is_symlink():
             self._replace([expected])
         else:
-            self._use(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), len(found))
+            self._use(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), state)
         return note
 
     def put(self, record: RunRecord) -> None:
@@ -208,17 +233,17 @@ class RunTable:
         n_more = len(self._whole_header) - len(self.header)
         for n_written, line in enumerate(self._waiting):
             row = widen(line, n_more)
-            if self._size % PAGE_BYTES + len(row) > PAGE_BYTES:
+            if self._written.n_bytes % PAGE_BYTES + len(row) > PAGE_BYTES:
                 self._waiting = self._waiting[n_written:]
                 self._must_rebuild = True
                 return
             try:
                 write_all(self._fd, row)
             except OSError:
-                os.ftruncate(self._fd, self._size)
+                os.ftruncate(self._fd, self._written.n_bytes)
                 self._waiting = self._waiting[n_written:]
                 raise
-            self._size += len(row)
+            self._written = self._written.add(row)
         self._waiting = []
 
     def _rebuild(self) -> None:
@@ -236,7 +261,7 @@ class RunTable:
         except FileNotFoundError:
             return False
         ours = os.fstat(self._fd)
-        return (seen.st_ino, seen.st_dev, seen.st_size) == (ours.st_ino, ours.st_dev, self._size)
+        return (seen.st_ino, seen.st_dev, seen.st_size) == (ours.st_ino, ours.st_dev, self._written.n_bytes)
 
     def _meet_change(self) -> None:
         """Take on what other sweeps have written; what somebody has made of our rows is kept apart and written anew."""
@@ -341,11 +366,20 @@ class RunTable:
             yield widen(part, n_more)
 
     def _replace(self, parts: Iterable[bytes]) -> None:
-        self._use(*replace_file(self.path, parts))
+        state = TableState()
 
-    def _use(self, fd: int, size: int) -> None:
-        """Append to this file from now on; ``size`` is what we know of it, whatever others add meanwhile."""
+        def count() -> Iterator[bytes]:
+            nonlocal state
+            for part in parts:
+                state = state.add(part)
+                yield part
+
+        fd = replace_file(self.path, count())
+        self._use(fd, state)
+
+    def _use(self, fd: int, state: TableState) -> None:
+        """Append to this file from now on; ``state`` is what we know of it, whatever others add meanwhile."""
         if self._fd is not None:
             os.close(self._fd)
-        self._fd, self._size = fd, size
+        self._fd, self._written = fd, state
         self._n_written_columns = len(self._whole_header)

@@ -17,7 +17,7 @@ from sweepline.analysis.tradeoff import DURATION, GoldenMiddle, describe_setting
 from sweepline.contract.files import open_plain
 from sweepline.contract.runfolder import COMMAND, START_MARK, STDERR, STDOUT
 from sweepline.contract.text import display_path, printable
-from sweepline.recording.events import RunRecord
+from sweepline.recording.events import RunRecord, names_in
 from sweepline.reports import charts
 from sweepline.reports.chartdata import ChartData, Column, chart_value, make_column, result_of, shown
 from sweepline.reports.collect import ReportedSweep, started_s
@@ -45,7 +45,7 @@ def chart_data(sweeps: Sequence[ReportedSweep]) -> ChartData:
     records = [(sweep, record) for sweep in sweeps for record in sweep.records]
     names = list(dict.fromkeys(name for sweep in sweeps for name in sweep.differing))
     names += [name for name in _differing_between(sweeps) if name not in names]
-    metrics = list(dict.fromkeys(name for _, record in records for name in record.metrics))
+    metrics = names_in(record.metrics for _, record in records)
     objective = next((sweep.objective for sweep in sweeps if sweep.objective is not None), None)
     if objective is not None and objective.name in metrics:
         metrics.sort(key=lambda name: name != objective.name)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,6 +64,7 @@ class Plan:
         self.space = space
         self.sampler = build_sampler(space) if sampler is None else sampler
         self._n_proposed = 0
+        self._ids: list[str] | None = None
         self._left: deque[Run] = deque()  # of the combination that a sampler that learns proposed last
 
     @property
@@ -105,37 +107,72 @@ class Plan:
         self._n_proposed += params is not None
         return params
 
-    def runs(self) -> Iterator[Run]:
-        """Yield the runs: every combination with every seed. A sampler that learns goes on where it was."""
+    def runs(self, is_wanted: Callable[[str], bool] | None = None) -> Iterator[Run]:
+        """Yield the runs: every combination with every seed, where an id is wanted; asked when its turn comes.
+
+        A sampler that learns goes on where it was.
+        """
         if self.is_enumerable:
             index = itertools.count()
+            ids = None if self._ids is None else iter(self._ids)
             for params in self.combinations(Tally()):
-                yield from self._runs_of(params, index)
+                yield from self._runs_of(params, index, ids, is_wanted)
             return
         while True:
             if not self._left:
                 proposed = next(self.combinations(Tally()), None)
                 if proposed is None:
                     return
-                self._left.extend(self._runs_of(proposed, itertools.count(self._n_proposed - 1)))
+                self._left.extend(self._runs_of(proposed, itertools.count(self._n_proposed - 1), None, is_wanted))
             yield self._left.popleft()
 
-    def _runs_of(self, params: Params, index: Iterator[int]) -> Iterator[Run]:
+    def ids(self) -> Sequence[str]:
+        """Return the ids of all runs that can be told before any has ended; kept, so that later walks are quicker."""
+        if self._ids is None:
+            walked = self.combinations(Tally()) if self.is_enumerable else ()
+            self._ids = [
+                run_id_of(params, seed, self.space.identity) for params in walked for seed in self._seeds(params)
+            ]
+        return self._ids
+
+    def _seeds(self, params: Params) -> list[int | None]:
+        seeds = (params["seed"],) if "seed" in self.space.parameters else self.space.seeds
+        return [seed if isinstance(seed, int) and not isinstance(seed, bool) else None for seed in seeds]
+
+    def _runs_of(
+        self,
+        params: Params,
+        index: Iterator[int],
+        ids: Iterator[str] | None,
+        is_wanted: Callable[[str], bool] | None,
+    ) -> Iterator[Run]:
         space = self.space
-        identity = hashlib.sha256(space.identity.encode()).hexdigest()[:8]
-        named_by = [name for name in (space.swept if space.named_by is None else space.named_by) if name != "seed"]
-        own_seed, has_own = params.get("seed"), "seed" in space.parameters
-        for seed in (own_seed,) if has_own else space.seeds:
-            run_seed = seed if isinstance(seed, int) and not isinstance(seed, bool) else None
-            shown = None if has_own and "seed" not in space.swept else run_seed
-            yield Run(
-                run_id=run_id_of(params, run_seed, space.identity),
-                name=run_name_of(params, named_by, shown),
-                params=params,
-                seed=run_seed,
-                index=next(index),
-                identity=identity,
-            )
+        is_hidden = "seed" in space.parameters and "seed" not in self._swept
+        for seed in self._seeds(params):
+            run_id = run_id_of(params, seed, space.identity) if ids is None else next(ids)
+            number = next(index)
+            if is_wanted is None or is_wanted(run_id):
+                yield Run(
+                    run_id=run_id,
+                    name=run_name_of(params, self._named_by, None if is_hidden else seed),
+                    params=params,
+                    seed=seed,
+                    index=number,
+                    identity=self._identity,
+                )
+
+    @functools.cached_property
+    def _swept(self) -> tuple[str, ...]:
+        return self.space.swept
+
+    @functools.cached_property
+    def _named_by(self) -> Sequence[str]:
+        named_by = self._swept if self.space.named_by is None else self.space.named_by
+        return [name for name in named_by if name != "seed"]
+
+    @functools.cached_property
+    def _identity(self) -> str:
+        return hashlib.sha256(self.space.identity.encode()).hexdigest()[:8]
 
     def count(self) -> Iterator[Tally]:
         """Walk the combinations without making runs, yielding the tally as it grows; its last value is final.
