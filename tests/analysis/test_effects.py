@@ -138,3 +138,15 @@ def test_the_first_wanted_metric_that_was_measured_is_judged(wanted: list[str], 
 
 def test_without_metrics_nothing_is_judged() -> None:
     assert primary_metric([recorded("a")], ["loss"]) is None
+
+
+def test_a_parameter_that_lets_runs_diverge_has_an_effect() -> None:
+    losses = {(1, "a"): 0.5, (1, "b"): 0.5, (2, "a"): 0.25, (2, "b"): math.nan}
+    runs = [recorded(f"{x}{y}", params={"x": x, "y": y}, metrics={"loss": v}) for (x, y), v in losses.items()]
+    assert find_no_effects(runs, "loss") == []
+    assert [effect.parameter for effect in find_no_effects(runs[:3], "loss")] == ["y"]
+
+
+def test_where_all_runs_diverged_nothing_is_said() -> None:
+    runs = [recorded(str(x), params={"x": x}, metrics={"loss": math.inf if x else math.nan}) for x in (0, 1, 2)]
+    assert find_no_effects(runs, "loss") == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import statistics
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sweepline.analysis.importance import find_importance
+from sweepline.analysis.importance import MarginalEffect, find_importance, marginal_effects
 from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective, State
 from tests.fakes import recorded
@@ -63,3 +64,38 @@ def test_a_parameter_without_effect_takes_nothing_over_from_one_that_it_is_tied_
     found = find_importance(runs, LOSS, ["x", "idle"], idle={"idle"})
     assert found is not None
     assert found.shares == {"x": 1.0, "idle": 0.0}
+
+
+def told(effects: list[MarginalEffect]) -> list[tuple[Any, ...]]:
+    return [(e.low, e.high, round(e.mean, 3), e.n, e.n_diverged) for e in effects]
+
+
+def test_the_effect_of_a_value_is_the_mean_over_all_that_have_it_whatever_the_rest() -> None:
+    runs = [
+        recorded(f"{x}{y}", params={"x": x, "y": y}, metrics={"loss": x + 10.0 * y}) for x in (3, 1) for y in (0, 1, 2)
+    ]
+    assert told(marginal_effects(runs, LOSS, "x")) == [(1, 1, 11.0, 3, 0), (3, 3, 13.0, 3, 0)]
+    assert [effect.spread for effect in marginal_effects(runs, LOSS, "x")] == [10.0, 10.0]
+
+
+def test_runs_that_diverged_are_counted_beside_the_mean_and_failed_ones_not_at_all() -> None:
+    losses = [("a", 1.0), ("a", 3.0), ("a", math.nan), ("b", math.inf)]
+    runs = [recorded(str(i), params={"x": x}, metrics={"loss": loss}) for i, (x, loss) in enumerate(losses)]
+    runs.append(recorded("f", params={"x": "a"}, state=State.FAILED))
+    a, b = marginal_effects(runs, LOSS, "x")
+    assert told([a]) == [("a", "a", 2.0, 2, 1)]
+    assert (b.low, b.n, b.n_diverged, math.isnan(b.mean), math.isnan(b.spread)) == ("b", 0, 1, True, True)
+
+
+def test_many_values_are_told_in_ranges_that_hold_all_runs() -> None:
+    runs = [recorded(str(i), params={"x": i / 10}, metrics={"loss": 1.0 * i}) for i in range(80)]
+    effects = marginal_effects(runs, LOSS, "x")
+    assert told(effects)[0] == (0.0, 0.9, 4.5, 10, 0)
+    assert [effect.n for effect in effects] == [10] * 8
+    assert all(a.high < b.low for a, b in itertools.pairwise(effects))
+
+
+@pytest.mark.parametrize("values", [(True, False), ("b", "a"), ([1], [2]), (None, 1)])
+def test_values_without_an_order_come_as_they_are_met(values: tuple[Any, ...]) -> None:
+    runs = [recorded(str(i), params={"x": value}, metrics={"loss": 1.0}) for i, value in enumerate(values)]
+    assert [effect.low for effect in marginal_effects(runs, LOSS, "x")] == list(values)

@@ -13,7 +13,7 @@ HEAD = "program: train.py\nmetric: {name: loss}\n"
 SPACES = {
     "grid": "method: grid\nparameters: {x: [1, 2, 3], y: [a, b]}\n",
     "seeds": "method: grid\nparameters: {x: [1, 2, 3]}\nseeds: [0, 7]\n",
-    "constraints": "method: grid\nparameters: {x: [1, 2, 3], y: [1, 2]}\nconstraints: [{exclude: x == y}]\nseeds: [0, 1]\n",
+    "constraint": "method: grid\nparameters: {x: [1, 2, 3], y: [1, 2]}\nconstraints: [{exclude: x == y}]",
     "swept seed": "method: grid\nparameters: {x: [1, 2], seed: [3, 4]}\n",
     "one seed": "method: grid\nparameters: {x: [1, 2], seed: 5}\n",
     "random": "method: random\nsamples: 5\nparameters: {x: {min: 0.0, max: 1.0}}\nseeds: [0, 1]\n",

@@ -12,6 +12,7 @@ from sweepline.analysis.differences import comparable
 from sweepline.recording.events import RunRecord
 
 MAX_RUNS_COMPARED = 20_000
+_DIVERGED = "diverged"
 _ABSENT = comparable(None)  # a parameter that a run lacks counts as one that is null
 
 
@@ -33,19 +34,19 @@ def find_no_effects(records: Iterable[RunRecord], metric: str) -> list[NoEffect]
     """Return the parameters without effect on ``metric``.
 
     Runs that agree in everything else form a group; a parameter is without effect when every group in which it takes
-    two or more values holds one single value of the metric, to the last digit. ``seed`` counts as a parameter.
-    Of a very large sweep the first 20,000 runs are compared.
+    two or more values holds one single value of the metric, to the last digit. ``seed`` counts as a parameter. To
+    diverge is an effect; where all of a group did, nothing can be said. Of a very large sweep the first 20,000 runs are
+    compared.
     """
-    found_runs = (
-        record for record in records if record.has_result and math.isfinite(record.metrics.get(metric, math.nan))
-    )
+    found_runs = (record for record in records if record.has_result and metric in record.metrics)
     runs = list(itertools.islice(found_runs, MAX_RUNS_COMPARED))
     settings = [{name: comparable(value) for name, value in [*run.params.items(), ("seed", run.seed)]} for run in runs]
     names = dict.fromkeys(name for setting in settings for name in setting)
     varying = [name for name in names if len({setting.get(name, _ABSENT) for setting in settings}) > 1]
     # One tuple for each run: what the rest of it is, is a slice of that, which is what many runs need to be quick.
     lines = [tuple(setting.get(name, _ABSENT) for name in varying) for setting in settings]
-    results = [repr(run.metrics[metric]) for run in runs]
+    values = [run.metrics[metric] for run in runs]
+    results = [repr(value) if math.isfinite(value) else _DIVERGED for value in values]
     found = []
     for i, name in enumerate(varying):
         compared = _groups_without_effect(lines, results, i)
@@ -65,8 +66,9 @@ def _groups_without_effect(lines: Sequence[tuple[Any, ...]], results: Sequence[s
         if len(members) < 2:
             continue
         values = {lines[number][i] for number in members}
-        if len(values) > 1:
-            if len({results[number] for number in members}) > 1:
+        found = {results[number] for number in members}
+        if len(values) > 1 and found != {_DIVERGED}:
+            if len(found) > 1:
                 return []
             compared.append(values)
     return compared

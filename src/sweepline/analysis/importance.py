@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import math
+import statistics
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -68,6 +69,40 @@ def find_importance(
     return Importance(dict(sorted(shares.items(), key=lambda item: -item[1])), len(runs), n_best)
 
 
+@dataclass(frozen=True, slots=True)
+class MarginalEffect:
+    """The results of all runs in which a parameter lies between ``low`` and ``high``, whatever the rest of them.
+
+    ``spread`` is their sample standard deviation, nan for a single one; ``n_diverged`` runs more have no finite result.
+    """
+
+    low: Any
+    high: Any
+    mean: float
+    spread: float
+    n: int
+    n_diverged: int
+
+
+def marginal_effects(records: Sequence[RunRecord], objective: Objective, name: str) -> list[MarginalEffect]:
+    """Return the effect of each value of a parameter, in their order, or of ranges where it takes many."""
+    runs = [r for r in records if r.has_result and objective.name in r.metrics]
+    groups: dict[int, list[RunRecord]] = {}
+    for number, run in zip(_bins([run.params.get(name) for run in runs]), runs, strict=True):
+        groups.setdefault(number, []).append(run)
+    found = []
+    for members in groups.values():
+        values: list[Any] = [run.params.get(name) for run in members]
+        low, high = (min(values), max(values)) if all(map(_is_number, values)) else (values[0], values[0])
+        results = [result for run in members if math.isfinite(result := run.metrics[objective.name])]
+        mean = statistics.fmean(results) if results else math.nan
+        spread = statistics.stdev(results) if len(results) > 1 else math.nan
+        found.append(MarginalEffect(low, high, mean, spread, len(results), len(members) - len(results)))
+    if all(_is_number(effect.low) for effect in found):
+        found.sort(key=lambda effect: effect.low)
+    return found
+
+
 def _divergence(bins: Sequence[int], n_best: int) -> float:
     """Return Pearson's divergence of the first ``n_best`` bins from all of them, less what chance alone would give."""
     of_all, of_best = Counter(bins), Counter(bins[:n_best])
@@ -82,9 +117,13 @@ def _bins(values: Sequence[Any]) -> list[int]:
     """Return a bin for each value: one for each value where there are few, else quantiles of the numbers."""
     kinds = [comparable(value) for value in values]
     known = {kind: i for i, kind in enumerate(dict.fromkeys(kinds))}
-    numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    numbers = list(filter(_is_number, values))
     if len(known) <= MAX_VALUES or len(numbers) < len(values):
         return [known[kind] for kind in kinds]
     ordered = sorted(numbers)
     edges = [ordered[len(ordered) * i // N_BINS] for i in range(1, N_BINS)]
     return [bisect.bisect_right(edges, value) for value in values]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -30,6 +30,7 @@ _COMMANDS = (
     "status",
     "top",
     "best",
+    "importance",
     "compare",
     "extract",
     "report",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
@@ -11,14 +12,16 @@ from sweepline.analysis.differences import differing
 from sweepline.analysis.effects import NoEffect, find_no_effects, primary_metric
 from sweepline.analysis.ranking import RankedConfig, rank_configs
 from sweepline.analysis.significance import judge_best, without_twins
+from sweepline.analysis.statistics import mean_interval
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract.runfolder import ATTEMPTS
 from sweepline.contract.text import display_path, printable
-from sweepline.display.formats import format_number
+from sweepline.display.formats import align_columns, format_number
 from sweepline.engine.session import SweepResult
 from sweepline.engine.wandbfile import wandb_folders
 from sweepline.recording.events import RunRecord
 from sweepline.recording.folders import BEST, SweepFolder
+from sweepline.reports.numbers import format_with_spread
 from sweepline.runs import UNSUCCESSFUL, Objective
 
 N_BEST = 10
@@ -89,6 +92,7 @@ def build_summary(
     logged: Sequence[str],
     swept: Sequence[str],
     failed_dir: Path | None = None,
+    has_intervals: bool = False,
 ) -> list[str]:
     """Return the lines of a summary; ``ranked`` are the configurations as :func:`rank_configs` returns them."""
     states = Counter(record.state.value for record in records)
@@ -98,7 +102,14 @@ def build_summary(
     effects = [] if metric is None else find_no_effects(records, metric)
     if ranked:
         shown = [name for name in swept if name in set(differing(config.runs[0].params for config in ranked))]
-        lines += ["", *render_ranking(ranked[:N_BEST], objective=objective, logged=logged, swept=shown or swept)]
+        told = render_ranking(
+            ranked[:N_BEST],
+            objective=objective,
+            logged=logged,
+            swept=shown or swept,
+            has_interval=has_intervals and any(len(config.runs) > 1 for config in ranked[:N_BEST]),
+        )
+        lines += ["", *told]
         if len(ranked) > N_BEST:
             lines.append(f"({len(ranked) - N_BEST} more configurations in runs.csv)")
         lines += _describe_standing(ranked, objective, {effect.parameter for effect in effects})
@@ -133,15 +144,26 @@ def _doubts(records: Sequence[RunRecord], effects: Sequence[NoEffect]) -> list[s
 
 
 def render_ranking(
-    ranked: Sequence[RankedConfig], *, objective: Objective | None, logged: Sequence[str], swept: Sequence[str]
+    ranked: Sequence[RankedConfig],
+    *,
+    objective: Objective | None,
+    logged: Sequence[str],
+    swept: Sequence[str],
+    has_interval: bool = False,
 ) -> list[str]:
-    """Return a plain table: rank, swept parameters, metrics as ``mean ± std`` over seeds, runs."""
+    """Return a plain table: rank, swept parameters, metrics as ``mean ± std`` over seeds, runs.
+
+    With ``has_interval`` the 95 % interval of the objective's mean stands behind it.
+    """
     first = [objective.name] if objective else []
     found = dict.fromkeys(name for config in ranked for name in config.means)
     metrics = [name for name in dict.fromkeys([*first, *logged, *found]) if name in found][:4]
     params = [name for name in swept if name != "seed" and any(name in config.params for config in ranked)][:8]
     goal = f" ({describe_goal(objective)})" if objective else ""
     header = ["#", *params, *(name + (goal if [name] == first else "") for name in metrics), "runs"]
+    has_interval = has_interval and bool(metrics) and metrics[:1] == first
+    n_before = 2 + len(params)  # the interval stands behind the objective
+    header[n_before:n_before] = ["95 % interval"] * has_interval
     rows = [
         [
             str(i),
@@ -151,11 +173,9 @@ def render_ranking(
         ]
         for i, config in enumerate(ranked, 1)
     ]
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in [header, *rows]
-    ]
+    for row, config in zip(rows, ranked, strict=True):
+        row[n_before:n_before] = [_interval(config, name) for name in first] * has_interval
+    return align_columns([header, *rows])
 
 
 def describe_goal(objective: Objective) -> str:
@@ -168,6 +188,14 @@ def _mean_and_spread(config: RankedConfig, name: str) -> str:
         return "-"
     mean = format_number(config.means[name])
     return f"{mean} ± {config.spread[name]:.2g}" if len(config.runs) > 1 else mean
+
+
+def _interval(config: RankedConfig, name: str) -> str:
+    values = [run.metrics[name] for run in config.runs if name in run.metrics]
+    found = mean_interval(values) if values else None
+    if found is None or math.isnan(found.low):
+        return "-"
+    return f"{format_with_spread(found.low, found.half_width)} … {format_with_spread(found.high, found.half_width)}"
 
 
 def _cell(value: Any) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sweepline.contract.text import display_path
 from sweepline.engine.planfile import search_hash
 from sweepline.engine.recorded import RecordedSweep
-from sweepline.recording.events import EXTRA, REMOVED
+from sweepline.errors import ConfigError, did_you_mean
+from sweepline.recording.events import EXTRA, REMOVED, RunRecord, names_in
+from sweepline.runs import Objective
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +26,41 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         metavar="SWEEP",
         help="a sweep file, or the folder of a sweep (default: sweep.yaml)",
     )
+
+
+def add_objective(parser: argparse.ArgumentParser) -> None:
+    """Declare by which metric runs are ranked."""
+    parser.add_argument("--metric", metavar="NAME", help="rank by this metric instead of the sweep's objective")
+    parser.add_argument("--goal", choices=["minimize", "maximize"])
+
+
+def comparable_records(found: RecordedSweep) -> list[RunRecord]:
+    """Return the runs of a sweep whose results mean the same: those of the program and config of the latest one."""
+    belonging = [record for record in found.records.values() if record.belongs]
+    latest = next((record.identity for record in reversed(belonging)), "")
+    return [record for record in belonging if record.identity == latest]
+
+
+def read_objective(args: argparse.Namespace, plan: Mapping[str, Any], records: Sequence[RunRecord]) -> Objective | None:
+    """Return the objective that is asked for, else the sweep's own; None where it has none.
+
+    Raises:
+        ConfigError: no run has the metric, or its goal is not known.
+    """
+    recorded = plan.get("objective") or {}
+    name = args.metric or recorded.get("name")
+    if name is None:
+        return None
+    known = names_in(record.metrics for record in records)
+    if args.metric and name not in known:
+        raise ConfigError(
+            f"--metric {name}: no run has it{did_you_mean(name, known) or '; there are ' + ', '.join(known)}"
+        )
+    goal = args.goal or (recorded.get("goal") if name == recorded.get("name") else None)
+    if goal is None:
+        raise ConfigError(f"--metric {name}: add --goal minimize or --goal maximize")
+    is_recorded = (name, goal) == (recorded.get("name"), recorded.get("goal"))
+    return Objective(name=name, goal=goal, summary=recorded.get("summary", "last") if is_recorded else "last")
 
 
 def describe_others(found: RecordedSweep) -> Iterator[str]:

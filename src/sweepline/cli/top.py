@@ -13,7 +13,7 @@ from typing import Any
 from sweepline.cli.asjson import add_json, print_json
 from sweepline.cli.watching import add_watch, watch
 from sweepline.contract.text import display_path, printable
-from sweepline.display.formats import format_seconds
+from sweepline.display.formats import align_columns, format_seconds
 from sweepline.engine.recorded import open_recorded
 from sweepline.errors import SweeplineError
 from sweepline.executors.local.census import RunningProcess, find_runs
@@ -116,11 +116,7 @@ def _describe(sweeps: Sequence[_Sweep], gpus: Sequence[Gpu], n_hidden: int) -> l
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    return [
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in [header, *rows]
-    ]
+    return [f"  {line}" for line in align_columns([header, *rows])]
 
 
 def _name(sweep: _Sweep, process: RunningProcess) -> str:

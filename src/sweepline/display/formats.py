@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sweepline.contract.text import printable
@@ -24,6 +24,12 @@ def format_metrics(metrics: Mapping[str, float], limit: int = MAX_METRICS_SHOWN)
     shown = [f"{name}={format_number(value)}" for name, value in list(metrics.items())[:limit]]
     more = len(metrics) - len(shown)
     return " ".join([*shown, f"(+{more} more)"] if more > 0 else shown)
+
+
+def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of equal length as lines, each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def format_seconds(seconds: float) -> str:

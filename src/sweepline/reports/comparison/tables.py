@@ -11,7 +11,7 @@ from sweepline.analysis.compare import FRACTIONS, MetricTable, Reached, RunMeasu
 from sweepline.analysis.series import STEP, TIME
 from sweepline.contract.text import one_line
 from sweepline.contract.values import format_value
-from sweepline.display.formats import format_number
+from sweepline.display.formats import align_columns, format_number
 from sweepline.reports.comparison.formats import (
     AXIS_NAMES,
     format_name,
@@ -62,7 +62,7 @@ def describe_parameters(tables: Tables) -> list[str]:
     if tables.parameters:
         header = ["what differs", *(format_name(side.label) for side in tables.sides)]
         shown = list(tables.parameters.items())[:MAX_PARAMETERS]
-        lines += render_table([header, *([f"  {format_name(k)}", *map(_format_parameter, v)] for k, v in shown)])
+        lines += align_columns([header, *([f"  {format_name(k)}", *map(_format_parameter, v)] for k, v in shown)])
         if len(tables.parameters) > MAX_PARAMETERS:
             lines.append(f"  ({len(tables.parameters) - MAX_PARAMETERS} more with --json)")
     elif len(unknown) < len(tables.sides) - 1:
@@ -74,12 +74,6 @@ def describe_parameters(tables: Tables) -> list[str]:
 
 def _format_parameter(value: Any) -> str:
     return "-" if value is None else one_line(value if isinstance(value, str) else format_value(value), _MAX_CELL)
-
-
-def render_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows with their columns below each other."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def render_metrics(tables: Tables) -> list[str]:
@@ -102,7 +96,7 @@ def render_metric(table: MetricTable, tables: Tables) -> list[str]:
     for first in range(0, len(others), _MAX_SIDES_ABREAST - 1):
         shown = [0, *others[first : first + _MAX_SIDES_ABREAST - 1]]
         rows = [[f"  {name}", *cells] for name, cells in _rows(table, tables, shown)]
-        lines += render_table([["", *(format_name(tables.sides[i].label) for i in shown)], *rows])
+        lines += align_columns([["", *(format_name(tables.sides[i].label) for i in shown)], *rows])
     return lines
 
 
@@ -211,7 +205,7 @@ def _render_others(others: Sequence[MetricTable], tables: Tables) -> list[str]:
     for table in others[:MAX_OTHER_METRICS]:
         values: list[list[float | None]] = [[m.last for m in own if m is not None] for own in table.measures]
         rows.append([f"  {format_name(table.name)}", *_cells(values)])
-    lines = render_table([header, *rows])
+    lines = align_columns([header, *rows])
     return lines if len(others) == len(rows) else [*lines, f"  ({len(others) - len(rows)} more with --json)"]
 
 
@@ -226,7 +220,7 @@ def describe_throughput(tables: Tables) -> list[str]:
             for i, rate in enumerate(rates)
         ]
         rows.append([f"  {name}", *cells])
-    return ["", *render_table(rows)]
+    return ["", *align_columns(rows)]
 
 
 def describe_spikes(tables: Tables) -> list[str]:

@@ -1,0 +1,99 @@
+"""``sweepline importance``: which parameters matter, and how the metric goes with each."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import Any
+
+from sweepline.analysis.differences import differing
+from sweepline.analysis.effects import find_no_effects
+from sweepline.analysis.importance import Importance, MarginalEffect, find_importance, marginal_effects
+from sweepline.analysis.ranking import without_seed
+from sweepline.cli.asjson import add_json, print_json
+from sweepline.cli.summary import describe_goal
+from sweepline.cli.target import add_objective, add_target, comparable_records, describe_others, read_objective
+from sweepline.contract.text import printable
+from sweepline.display.formats import align_columns
+from sweepline.engine.recorded import open_recorded
+from sweepline.errors import ConfigError
+from sweepline.reports.numbers import format_with_spread
+from sweepline.runs import Objective
+
+HELP = "which parameters matter, and the mean ± std of the metric for each of their values"
+_MAX_VALUE_CHARS = 32
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add_target(parser)
+    add_objective(parser)
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the importance of the parameters of a sweep.
+
+    Raises:
+        ConfigError: the sweep has no objective, or too few runs to tell.
+    """
+    found = open_recorded(args.sweep)
+    records = comparable_records(found)
+    objective = read_objective(args, found.plan, records)
+    if objective is None:
+        raise ConfigError("the sweep has no metric to rank by: add --metric NAME --goal minimize or maximize")
+    names = differing(without_seed(record.params) for record in records)
+    effects = find_no_effects(records, objective.name)
+    importance = find_importance(records, objective, names, idle={effect.parameter for effect in effects})
+    if importance is None:
+        raise ConfigError(
+            "importance needs a parameter that varies, and at least four runs that finished with a number for "
+            f"{objective.name}"
+        )
+    marginal = {name: marginal_effects(records, objective, name) for name in importance.shares}
+    if args.json:
+        print_json(
+            {
+                "sweep": found.plan.get("sweep", found.folder.path.name),
+                "objective": objective,
+                "importance": {"text": str(importance), "is_doubtful": importance.is_doubtful, **_plain(importance)},
+                "without_effect": [effect.parameter for effect in effects],
+                "marginal_effects": marginal,
+            }
+        )
+        return 0
+    print(printable(f"importance for {objective.name} ({describe_goal(objective)}), {importance}"))
+    print()
+    for line in _table(importance, marginal, objective):
+        print(printable(line))
+    for line in [*(f"{effect}" for effect in effects), *describe_others(found)]:
+        print(printable(line))
+    return 0
+
+
+def _plain(importance: Importance) -> dict[str, Any]:
+    return {"shares": importance.shares, "n_runs": importance.n_runs, "n_best": importance.n_best}
+
+
+def _table(importance: Importance, marginal: dict[str, list[MarginalEffect]], objective: Objective) -> list[str]:
+    has_diverged = any(effect.n_diverged for effects in marginal.values() for effect in effects)
+    rows = [["parameter", "share", "value", f"mean {objective.name} ± std", "runs", *(["diverged"] * has_diverged)]]
+    for name, share in importance.shares.items():
+        for i, effect in enumerate(marginal[name]):
+            first = [name, f"{share:.0%}"] if i == 0 else ["", ""]
+            diverged = [str(effect.n_diverged) if effect.n_diverged else ""] if has_diverged else []
+            rows.append([*first, _describe_values(effect), _describe_result(effect), str(effect.n), *diverged])
+    return align_columns(rows)
+
+
+def _describe_values(effect: MarginalEffect) -> str:
+    low, high = (f"{value:g}" if isinstance(value, float) else str(value) for value in (effect.low, effect.high))
+    text = low if low == high else f"{low} … {high}"
+    return text if len(text) <= _MAX_VALUE_CHARS else f"{text[: _MAX_VALUE_CHARS - 1]}…"
+
+
+def _describe_result(effect: MarginalEffect) -> str:
+    if math.isnan(effect.mean):
+        return "-"
+    mean = format_with_spread(effect.mean, effect.spread)
+    return mean if math.isnan(effect.spread) else f"{mean} ± {effect.spread:.2g}"
