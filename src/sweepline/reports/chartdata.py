@@ -95,10 +95,15 @@ def _is_finite(value: float) -> bool:
         return False
 
 
-def chart_value(value: Any, column: Column) -> Any:
-    """Return a value as JSON holds it: a category's text; None for a number that has no place on its axis."""
+def chart_values(values: Sequence[Any], column: Column) -> list[Any]:
+    """Return values as JSON holds them: a category's text; None for a number that has no place on its axis."""
     if column.kind == "category":
-        return None if value is None else _text(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not _is_finite(value):
-        return None
-    return None if column.is_log and value <= 0 else value
+        return [None if value is None else _text(value) for value in values]
+    return [value if _has_place(value, is_log=column.is_log) else None for value in values]
+
+
+def _has_place(value: Any, *, is_log: bool) -> bool:
+    kind = type(value)
+    if kind is not float and (kind is bool or not isinstance(value, (int, float))):
+        return False
+    return _is_finite(value) and (value > 0 or not is_log)

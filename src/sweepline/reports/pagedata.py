@@ -19,7 +19,7 @@ from sweepline.contract.runfolder import COMMAND, START_MARK, STDERR, STDOUT
 from sweepline.contract.text import display_path, printable
 from sweepline.recording.events import RunRecord, names_in
 from sweepline.reports import charts
-from sweepline.reports.chartdata import ChartData, Column, chart_value, make_column, result_of, shown
+from sweepline.reports.chartdata import ChartData, Column, chart_values, make_column, result_of, shown
 from sweepline.reports.collect import ReportedSweep, started_s
 from sweepline.reports.histories import collect_curves
 from sweepline.reports.numbers import format_with_spread
@@ -50,17 +50,19 @@ def chart_data(sweeps: Sequence[ReportedSweep]) -> ChartData:
     if objective is not None and objective.name in metrics:
         metrics.sort(key=lambda name: name != objective.name)
     names, metrics = names[:_MAX_PARAMETERS], metrics[:_MAX_METRICS]
-    parameters = {
-        name: make_column(f"p{i}", printable(name), [record.params.get(name) for _, record in records])
-        for i, name in enumerate(names)
-    }
-    results = {
-        name: make_column(f"m{i}", printable(name), [record.metrics.get(name) for _, record in records])
-        for i, name in enumerate(metrics)
-    }
+    runs = [record for _, record in records]
+    # What a run has that was stopped early is shown too: it tells how far that came.
+    of_result = [r.metrics if r.has_result or r.state == State.PRUNED else {} for r in runs]
+    swept = {name: [run.params.get(name) for run in runs] for name in names}
+    measured = {name: [metrics.get(name) for metrics in of_result] for name in metrics}
+    parameters = {name: make_column(f"p{i}", printable(name), swept[name]) for i, name in enumerate(names)}
+    results = {name: make_column(f"m{i}", printable(name), measured[name]) for i, name in enumerate(metrics)}
     step_size = next((name for name, c in parameters.items() if _STEP_SIZE.search(name) and c.kind == "number"), None)
     batch_size = next((name for name, c in parameters.items() if _BATCH_SIZE.search(name) and c.kind == "number"), None)
-    rows = [_row(sweep, record, parameters, results) for sweep, record in records]
+    columns = _fixed_columns(records)
+    columns |= {column.key: chart_values(swept[name], column) for name, column in parameters.items()}
+    columns |= {column.key: chart_values(measured[name], column) for name, column in results.items()}
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     if step_size and batch_size:
         _add_temperature(rows, parameters, parameters[step_size], parameters[batch_size])
     if len(sweeps) > 1:
@@ -99,30 +101,24 @@ def page_data(sweeps: Sequence[ReportedSweep], *, is_live: bool = False, at: Pat
     }
 
 
-def _row(
-    sweep: ReportedSweep, record: RunRecord, parameters: Mapping[str, Column], metrics: Mapping[str, Column]
-) -> dict[str, Any]:
-    start = started_s(record)
-    row: dict[str, Any] = {
-        "run": shown(record.name or record.run_id),
-        "id": shown(record.run_id),
-        "state": record.state.value,
-        "reason": shown(record.reason),
-        "seed": _seed(record.params.get("seed") if record.seed is None else record.seed),
-        "attempt": record.attempt,
-        "device": shown(record.device),
-        "host": shown(record.outcome.host) if record.outcome else "",
-        "start": start if math.isfinite(start) else None,
-        "duration": round(record.duration_s, 3) if math.isfinite(record.duration_s) else 0.0,
-        "sweep": shown(sweep.name),
-        "code": shown(record.code),
+def _fixed_columns(records: Sequence[tuple[ReportedSweep, RunRecord]]) -> dict[str, list[Any]]:
+    """Return what every run has, by column."""
+    runs = [record for _, record in records]
+    starts = [started_s(run) for run in runs]
+    return {
+        "run": [shown(run.name or run.run_id) for run in runs],
+        "id": [shown(run.run_id) for run in runs],
+        "state": [run.state.value for run in runs],
+        "reason": [shown(run.reason) for run in runs],
+        "seed": [_seed(run.params.get("seed") if run.seed is None else run.seed) for run in runs],
+        "attempt": [run.attempt for run in runs],
+        "device": [shown(run.device) for run in runs],
+        "host": [shown(run.outcome.host) if run.outcome else "" for run in runs],
+        "start": [start if math.isfinite(start) else None for start in starts],
+        "duration": [round(run.duration_s, 3) if math.isfinite(run.duration_s) else 0.0 for run in runs],
+        "sweep": [shown(sweep.name) for sweep, _ in records],
+        "code": [shown(run.code) for run in runs],
     }
-    row |= {column.key: chart_value(record.params.get(name), column) for name, column in parameters.items()}
-    if record.has_result or record.state == State.PRUNED:  # of which it is shown how far they came
-        row |= {column.key: chart_value(record.metrics.get(name), column) for name, column in metrics.items()}
-    else:
-        row |= dict.fromkeys((column.key for column in metrics.values()), None)
-    return row
 
 
 def _seed(value: Any) -> Any:
