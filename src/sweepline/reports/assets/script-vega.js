@@ -90,7 +90,7 @@ const slim = (rows, fields) => rows.map((row) => { const made = {}; for (const f
 class Picture {
   // data: rows by data set, or a function that returns them for what is shown, where it isFollowing the selection.
   constructor(id, title, parent, { spec, data = {}, note = "", controls = [], isFollowing = false }) {
-    Object.assign(this, { id, title, data, note, isFollowing, view: null, isStale: false, isDrawing: false });
+    Object.assign(this, { id, title, data, note, isFollowing, view: null, drawing: null, isStale: false, isEmbedding: false });
     this.place = element("div", { class: "chart", role: "img", "aria-label": `${title}. The table has the same runs.` });
     const save = (kind) => element("button", { type: "button", onclick: () => this.save(kind), "aria-label": `Save ${title} as ${kind}` }, kind);
     this.noteOf = element("p", { class: "note" });
@@ -121,27 +121,40 @@ class Picture {
     }
     if (this.reads.has("runs")) sets.runs = slim(sample(RUNS, MAX_DRAWN), this.fields);
     this.noteOf.textContent = note;
-    this.isEmpty = this.isFollower && ["shown", "means", "cells", "lines"].every((name) => !sets[name]?.length);
+    const found = ["means", "cells", "lines"].filter((name) => this.reads.has(name)); // there are none where no run shown has a result
+    this.isEmpty = this.isFollower && !this.reads.has("runs") && (found.length ? found : ["shown"]).every((name) => !sets[name]?.length);
+    this.logLevel = shown.length < RUNS.length ? 1 : 2; // a selection may leave no point, of which there is no extent: no reason to warn
     return sets;
   }
-  async appear() {
-    if (this.isDrawing || ((this.view || this.isEmpty) && !this.isStale)) return;
-    if (this.view) { await this.update(); return; }
-    this.isDrawing = true;
-    this.isStale = false;
-    const spec = this.spec;
+  // Who asks while it is being drawn is answered when that is done: a picture that is saved is there.
+  appear() {
+    this.drawing ??= this.draw().finally(() => { this.drawing = null; });
+    return this.drawing;
+  }
+  async draw() {
+    while (this.isStale || !(this.view || this.isEmpty)) {
+      this.isStale = false;
+      if (this.view) { await this.update(); continue; }
+      const spec = this.spec, view = await this.embedOrTell(spec);
+      if (spec !== this.spec) { view?.finalize(); this.isEmpty = false; continue; } // it was to be another one before this one was there
+      this.view = view;
+      this.figure.dataset.drawn = "true";
+      if (!view) return;
+      this.listen();
+    }
+  }
+  async embedOrTell(spec) {
+    const tell = (text, name) => { this.place.replaceChildren(element("p", { class: name }, text)); return null; };
+    this.isEmbedding = true;
     try {
       const datasets = this.datasets();
-      if (this.isEmpty) this.place.replaceChildren(element("p", { class: "note" }, "No run that is selected has a result here."));
-      else this.view = await this.embed(spec, datasets);
+      if (this.isEmpty) return tell("No run that is selected has a result here.", "note");
+      return await this.embed(spec, datasets);
     } catch (fault) {
-      this.place.replaceChildren(element("p", { class: "fault" }, `This picture cannot be drawn: ${fault.message}`));
+      return tell(`This picture cannot be drawn: ${fault.message}`, "fault");
+    } finally {
+      this.isEmbedding = false;
     }
-    this.isDrawing = false;
-    if (spec !== this.spec) { this.redraw(); return; } // it was to be another one before this one was there
-    if (this.view) this.listen();
-    this.figure.dataset.drawn = "true";
-    if (this.isStale) this.appear();
   }
   async embed(spec, datasets) {
     const hovers = [], sheet = element("div", { class: "sheet" });
@@ -152,7 +165,7 @@ class Picture {
       else if (Number.isInteger(item.datum.i)) tellRun(event, RUNS[item.datum.i]);
       else tellFields(event, fields, item.datum);
     };
-    const options = { renderer: "canvas", actions: false, ast: true, config: vegaConfig(), tooltip };
+    const options = { renderer: "canvas", logLevel: this.logLevel, actions: false, ast: true, config: vegaConfig(), tooltip };
     return (await vegaEmbed(sheet, { ...prepared(spec, hovers, state.brushes[this.id], this.place.clientWidth), datasets }, options)).view;
   }
   listen() {
@@ -176,13 +189,14 @@ class Picture {
     this.isStale = false;
     const sets = this.datasets();
     if (this.isEmpty) { this.redraw(); return null; }
+    this.view.logLevel(this.logLevel);
     for (const name of this.reads) if (name !== "runs") this.view.data(name, sets[name] || []);
     return this.view.runAsync();
   }
   clear() { if (this.hasSelection) this.redraw(); } // the rectangle goes with the picture
   redraw(spec = { ...this.spec }) {
     this.setSpec(spec);
-    if (this.isDrawing) return; // what is under way sees that it is out of date
+    if (this.isEmbedding) return; // what is under way sees that it is out of date
     this.view?.finalize();
     this.view = null;
     this.isEmpty = false;
