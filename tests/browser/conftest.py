@@ -1,4 +1,4 @@
-"""Reports in a real browser without a screen, from files; every test fails where its page complained or asked for anything."""
+"""Reports in a real browser without a screen, from files; a test fails where its page complained or asked for anything."""
 
 from __future__ import annotations
 

@@ -212,8 +212,19 @@ def named(name: str, **fields: Any) -> ReportedSweep:
 def under_way() -> ReportedSweep:
     """Two parameters, of whose runs the last two have not ended."""
     done = two_parameters()
-    records = [*done.records[:-2], *(recorded(r.run_id, state=State.RUNNING, params=r.params, name=r.name, attempt=1,
-                                              started_at=r.started_at, device=r.device) for r in done.records[-2:])]  # fmt: skip
+    going = [
+        recorded(
+            r.run_id,
+            state=State.RUNNING,
+            params=r.params,
+            name=r.name,
+            attempt=1,
+            started_at=r.started_at,
+            device=r.device,
+        )
+        for r in done.records[-2:]
+    ]
+    records = [*done.records[:-2], *going]
     return sweep(records, is_running=True, read_history=history(12))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
@@ -287,7 +288,7 @@ def test_seeds_whose_points_lie_at_other_times_have_a_smooth_mean(open_report: O
     report.page.locator("#curves").get_by_label("by", exact=True).select_option(value="time")
     first = lines_of(report.svg("curves"))[0]
     heights = [float(y) for y in re.findall(r"[ML][-\d.e]+,([-\d.e]+)", first.get("d", ""))]
-    falls = [after - before for before, after in zip(heights, heights[1:], strict=False)]
+    falls = [after - before for before, after in itertools.pairwise(heights)]
     assert len(heights) > 12
     assert sum(fall < -1 for fall in falls) <= 1  # y grows downwards, and the loss falls
 

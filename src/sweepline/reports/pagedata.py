@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,9 @@ def chart_data(sweeps: Sequence[ReportedSweep]) -> ChartData:
         for i, name in enumerate(names)
     }
     results = {
-        name: make_column(f"m{i}", printable(name), [record.metrics.get(name) for _, record in records])
+        name: replace(  # an axis shows the values that were tried, but not the results that happened to come of them
+            make_column(f"m{i}", printable(name), [record.metrics.get(name) for _, record in records]), levels=()
+        )
         for i, name in enumerate(metrics)
     }
     step_size = next((name for name, c in parameters.items() if _STEP_SIZE.search(name) and c.kind == "number"), None)

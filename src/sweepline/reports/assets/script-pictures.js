@@ -14,7 +14,9 @@ function addScatter(parent) {
   if (!P.scatter) return;
   const axes = [...PARAMETERS.filter((c) => c.kind === "number" || c.isFew), ...METRICS];
   const chosen = { x: ORDER[0].key, y: OBJECTIVE.key, ...state.scatter };
-  const spec = () => withChannel(withChannel(P.scatter.spec, "x", BY_KEY.get(chosen.x).x), "y", BY_KEY.get(chosen.y).y);
+  const isNumber = () => [chosen.x, chosen.y].every((key) => BY_KEY.get(key).kind === "number");
+  const base = () => (isNumber() ? P.scatter.spec : withoutZoom(P.scatter.spec));
+  const spec = () => withChannel(withChannel(base(), "x", BY_KEY.get(chosen.x).x), "y", BY_KEY.get(chosen.y).y);
   const pick = (axis) => (key) => { chosen[axis] = key; state.scatter = chosen; change(picture, spec()); };
   const picture = new Picture("scatter", "Any two", parent, { spec: spec(),
     controls: [choice("x", titled(axes), chosen.x, pick("x")), choice("y", titled(axes), chosen.y, pick("y"))],

@@ -41,7 +41,7 @@ function tellRun(event, row) {
 }
 function tellFields(event, fields, datum) {
   const text = (value, how) => (isMissing(value) ? "–" : typeof value !== "number" ? value : how?.endsWith("%") ? `${rounded(100 * value, 3)} %` : how ? rounded(value) : general(value));
-  tell(event, fields.map(({ field, title, format: how }) => [title || field, text(datum[field], how)]));
+  tell(event, fields.map(({ field, title, format: how }) => [title || field, text(unmarked(datum[field]), how)]));
 }
 addEventListener("scroll", untell, { passive: true });
 
@@ -51,6 +51,7 @@ const eachUnit = (spec, change) => (spec.layer ? { ...change(spec), layer: spec.
 // A specification with another column on one of its channels; how a column is put there is told by the data.
 const withChannel = (spec, name, definition) => eachUnit(spec, (unit) => (
   unit.encoding?.[name]?.field ? { ...unit, encoding: { ...unit.encoding, [name]: definition } } : unit));
+const withoutZoom = (spec) => eachUnit(spec, (unit) => (unit.params ? { ...unit, params: unit.params.filter(({ name }) => name !== "zoom") } : unit));
 // A specification that says with each mark which hover text is its own, and that shows the selection that is kept.
 function prepared(spec, hovers, brush, width) {
   return eachUnit(spec, (unit) => {
@@ -85,6 +86,11 @@ function fieldsOf(spec, found = new Set(["i"])) {
   }
   return found;
 }
+// Vega keeps values as keys of plain objects, where "constructor" is taken by birth: such a text gets a sign that nobody sees.
+const BORN_WITH = new Set(Object.getOwnPropertyNames(Object.prototype)), UNSEEN = "\u200b";
+const IS_CLASHING = COLUMNS.some((c) => BORN_WITH.has(c.title) || (c.kind === "category" && RUNS.some((row) => BORN_WITH.has(row[c.key]))));
+const marked = (value) => (IS_CLASHING ? JSON.parse(JSON.stringify(value), (_, v) => (BORN_WITH.has(v) ? v + UNSEEN : v)) : value);
+const unmarked = (value) => (typeof value === "string" ? value.replace(UNSEEN, "") : value);
 const slim = (rows, fields) => rows.map((row) => { const made = {}; for (const field of fields) made[field] = row[field] ?? null; return made; });
 
 class Picture {
@@ -166,7 +172,7 @@ class Picture {
       else tellFields(event, fields, item.datum);
     };
     const options = { renderer: "canvas", logLevel: this.logLevel, actions: false, ast: true, config: vegaConfig(), tooltip };
-    return (await vegaEmbed(sheet, { ...prepared(spec, hovers, state.brushes[this.id], this.place.clientWidth), datasets }, options)).view;
+    return (await vegaEmbed(sheet, marked({ ...prepared(spec, hovers, state.brushes[this.id], this.place.clientWidth), datasets }), options)).view;
   }
   listen() {
     if (!this.hasSelection) return;
@@ -176,7 +182,7 @@ class Picture {
       for (const [key, range] of Object.entries(value || {})) {
         if (!BY_KEY.has(key) || !Array.isArray(range)) continue;
         const isRange = name === "brush" && BY_KEY.get(key).kind === "number";
-        brush[key] = isRange ? { low: Math.min(...range), high: Math.max(...range) } : { values: [...range] };
+        brush[key] = isRange ? { low: Math.min(...range), high: Math.max(...range) } : { values: range.map(unmarked) };
       }
       setBrush(this.id, brush, true);
     });
@@ -190,7 +196,7 @@ class Picture {
     const sets = this.datasets();
     if (this.isEmpty) { this.redraw(); return null; }
     this.view.logLevel(this.logLevel);
-    for (const name of this.reads) if (name !== "runs") this.view.data(name, sets[name] || []);
+    for (const name of this.reads) if (name !== "runs") this.view.data(name, marked(sets[name] || []));
     return this.view.runAsync();
   }
   clear() { if (this.hasSelection) this.redraw(); } // the rectangle goes with the picture
