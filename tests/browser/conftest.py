@@ -1,4 +1,4 @@
-"""Reports in a real browser without a screen, from files; a test fails where its page complained or asked for anything."""
+"""Reports in a real browser, opened from files; a test fails where its page complained or asked for anything."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class Open(Protocol):
         width: int = 1440,
         theme: str = "light",
         is_live: bool = False,
-        script: str = "",
+        has_clock: bool = False,
     ) -> Opened:
         """Return it when it is there."""
 
@@ -191,7 +191,7 @@ class Reader:
         width: int = 1440,
         theme: str = "light",
         is_live: bool = False,
-        script: str = "",
+        has_clock: bool = False,
     ) -> Opened:
         """Open a report in a window of its own."""
         path = report if isinstance(report, Path) else self.folder / f"report-{len(self.opened)}.html"
@@ -200,7 +200,9 @@ class Reader:
                 patched.setenv("XDG_CACHE_HOME", str(CACHE))
                 write_page([report] if isinstance(report, ReportedSweep) else report, path, is_live=is_live)
         context = self.chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
-        context.add_init_script(NOTE_VIEWS + script)
+        context.add_init_script(NOTE_VIEWS)
+        if has_clock:  # which tests set forward
+            context.clock.install()
         found = Opened(context.new_page(), path)
         self.opened.append(found)
         found.page.on("console", lambda message: found.complaints.append(f"{message.type}: {message.text}"))

@@ -6,6 +6,7 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -161,8 +162,7 @@ def with_folders(found: ReportedSweep, folder: Path) -> ReportedSweep:
         own.mkdir(parents=True)
         (own / COMMAND).write_text(f"python train.py --run '{record.name}'\n")
         (own / STDERR).write_text(f"{LOG_TAIL}\n")
-    found.run_dir = lambda record: folder / "runs" / record.run_id
-    return found
+    return replace(found, run_dir=lambda record: folder / "runs" / record.run_id)
 
 
 HOSTILE = (

@@ -59,6 +59,18 @@ def test_a_field_of_a_heat_map_tells_the_mean_of_its_runs(open_report: Open) -> 
     assert len(told) == 4
 
 
+def test_a_picture_tells_the_columns_that_it_was_asked_to_show(open_report: Open) -> None:
+    report = open_report(sweeps.five_parameters(60))
+    for picture, label, title in [("heat", "x", "nesterov"), ("heat", "y", "optimizer"), ("scatter", "y", "val.acc")]:
+        report.picture(picture).get_by_label(label, exact=True).select_option(label=title)
+    report.picture("slice").get_by_label("parameter", exact=True).select_option(label="nesterov")
+    told = report.hover_texts("heat")
+    assert [list(texts) for texts in told] == [["nesterov", "optimizer", "mean val.loss", "runs"]] * 6
+    assert {texts["nesterov"] for texts in told} == {"True", "False"}
+    assert {texts["nesterov"] for texts in report.hover_texts("slice") if "95 % from" in texts} == {"True", "False"}
+    assert all(float(texts["val.acc"]) > 0 for texts in report.hover_texts("scatter"))
+
+
 def test_a_point_of_a_curve_tells_its_own_place(shared_report: Shared) -> None:
     told = shared_report(sweeps.one_parameter).hover_texts("curves")
     epochs = {texts["epoch"] for texts in told if texts["configuration"] == "1: lr=0.01"}

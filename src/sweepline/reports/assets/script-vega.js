@@ -34,9 +34,10 @@ function tell(event, entries) {
   hover.style.top = place(event.clientY, hover.offsetHeight, innerHeight);
 }
 function untell() { hover.hidden = true; }
-function tellRun(event, row) {
-  const listed = [...TABLE_PARAMETERS, ...PARAMETERS.filter((c) => c.key === "t"), ...(OBJECTIVE ? [OBJECTIVE] : [])];
-  tell(event, [["run", row.run], ["seed", row.seed], ...listed.map((c) => [c.title, isMissing(row[c.key]) ? "–" : rounded(row[c.key], 6)]),
+function tellRun(event, row, spec) {
+  const { x, y } = (spec.layer?.[0] || spec).encoding, own = [x, y].map((channel) => BY_KEY.get(channel?.field)).filter(Boolean);
+  const listed = new Set([...TABLE_PARAMETERS, ...PARAMETERS.filter((c) => c.key === "t"), ...own, ...(OBJECTIVE ? [OBJECTIVE] : [])]);
+  tell(event, [["run", row.run], ["seed", row.seed], ...[...listed].map((c) => [c.title, isMissing(row[c.key]) ? "–" : rounded(row[c.key], 6)]),
     ["state", row.state === FINISHED ? "" : row.state]]);
 }
 function tellFields(event, fields, datum) {
@@ -48,9 +49,13 @@ addEventListener("scroll", untell, { passive: true });
 // ---------------------------------------------------------------- specifications
 
 const eachUnit = (spec, change) => (spec.layer ? { ...change(spec), layer: spec.layer.map((unit) => eachUnit(unit, change)) } : change(spec));
-// A specification with another column on one of its channels; how a column is put there is told by the data.
-const withChannel = (spec, name, definition) => eachUnit(spec, (unit) => (
-  unit.encoding?.[name]?.field ? { ...unit, encoding: { ...unit.encoding, [name]: definition } } : unit));
+// A specification with other columns on its channels, which its hover texts tell then; how a column is put there is told by the data.
+const withChannels = (spec, channels) => eachUnit(spec, (unit) => {
+  const replaced = Object.entries(channels).filter(([name]) => unit.encoding?.[name]?.field);
+  const moved = new Map(replaced.map(([name, definition]) => [unit.encoding[name].field, definition]));
+  const tooltip = unit.encoding?.tooltip?.map((one) => (moved.has(one.field) ? { ...one, field: moved.get(one.field).field, title: moved.get(one.field).title } : one));
+  return moved.size ? { ...unit, encoding: { ...unit.encoding, ...Object.fromEntries(replaced), ...(tooltip && { tooltip }) } } : unit;
+});
 const withoutZoom = (spec) => eachUnit(spec, (unit) => (unit.params ? { ...unit, params: unit.params.filter(({ name }) => name !== "zoom") } : unit));
 // A specification that says with each mark which hover text is its own, and that shows the selection that is kept.
 function prepared(spec, hovers, brush, width) {
@@ -168,7 +173,7 @@ class Picture {
     const tooltip = (_, event, item, value) => {
       const fields = hovers[value];
       if (!fields || !item) untell();
-      else if (Number.isInteger(item.datum.i)) tellRun(event, RUNS[item.datum.i]);
+      else if (Number.isInteger(item.datum.i)) tellRun(event, RUNS[item.datum.i], spec);
       else tellFields(event, fields, item.datum);
     };
     const options = { renderer: "canvas", logLevel: this.logLevel, actions: false, ast: true, config: vegaConfig(), tooltip };
