@@ -11,12 +11,12 @@ function colors() {
   }
   return colorsOf.get(theme);
 }
-function vegaConfig() {
+function vegaConfig(width) {
   const c = colors();
   const font = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif";
   return {
     background: "transparent", font, aria: false, // descriptions of every point, which a canvas cannot say and takes long to write
-    axis: { labelColor: c.text, titleColor: c.text, gridColor: c.grid, domainColor: c.line, tickColor: c.line, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 140, titleLimit: 300 },
+    axis: { labelColor: c.text, titleColor: c.text, gridColor: c.grid, domainColor: c.line, tickColor: c.line, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: Math.min(140, width / 4), titleLimit: 300 },
     legend: { labelColor: c.text, titleColor: c.text, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 200, titleLimit: 110 },
     view: { stroke: c.line }, text: { fill: c.text },
   };
@@ -176,7 +176,7 @@ class Picture {
       else if (Number.isInteger(item.datum.i)) tellRun(event, RUNS[item.datum.i], spec);
       else tellFields(event, fields, item.datum);
     };
-    const options = { renderer: "canvas", logLevel: this.logLevel, actions: false, ast: true, config: vegaConfig(), tooltip };
+    const options = { renderer: "canvas", logLevel: this.logLevel, actions: false, ast: true, config: vegaConfig(this.place.clientWidth), tooltip };
     return (await vegaEmbed(sheet, marked({ ...prepared(spec, hovers, state.brushes[this.id], this.place.clientWidth), datasets }), options)).view;
   }
   listen() {
