@@ -42,6 +42,7 @@ NOTE_VIEWS = """(() => {
     }),
     set: (found) => { embed = found; },
   });
+  addEventListener("securitypolicyviolation", (told) => console.error(`forbidden: ${told.violatedDirective}`));
 })();"""
 # Where a picture has a mark that tells something, as places in the window.
 PLACES = """(figure) => {

@@ -67,6 +67,7 @@ GROUPS = """() => {
   const groups = [...document.querySelectorAll(parents)].filter((one) => one.checkVisibility()).map((one) => seen(one.children).map(place));
   groups.push(seen(document.querySelectorAll("figure")).map(place), seen(document.querySelectorAll(".parallel .axis")).map(place),
     seen(document.querySelectorAll(".parallel .end")).map(place));
+  for (const figure of document.querySelectorAll("figure")) groups.push(seen(figure.querySelectorAll("h3, button:not(.axis), select, summary, .legend, .sheet, .parallel, .note")).map(place));
   for (const row of document.querySelectorAll("#table tr")) groups.push([...row.cells].map(place));
   return groups;
 }"""
@@ -125,6 +126,14 @@ def test_everything_has_its_place(shared_report: Shared, build: Callable[[], Rep
     report.settle()
     assert report.page.evaluate("[document.documentElement.scrollWidth, innerWidth]") == [width, width]
     assert report.page.evaluate(CUT_OFF) == []
+    assert [pair for group in report.page.evaluate(GROUPS) for pair in overlapping(group)] == []
+
+
+def test_values_close_to_each_other_do_not_lie_over_each_other_on_an_axis(open_report: Open) -> None:
+    report = open_report(sweeps.sweep(sweeps.grid({"width": [16, 17, 18, 400, 401, 512], "lr": [0.01, 0.1]}, 1)))
+    report.picture("parallel")
+    labels = report.page.locator(".parallel .end").all_inner_texts()
+    assert {"16", "400", "512"} <= set(labels)
     assert [pair for group in report.page.evaluate(GROUPS) for pair in overlapping(group)] == []
 
 

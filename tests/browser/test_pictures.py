@@ -201,6 +201,14 @@ def test_a_picture_is_saved_as_svg_and_png(shared_report: Shared, name: str, tex
     assert report.save(name, "PNG").startswith(b"\x89PNG")
 
 
+def test_a_picture_that_is_being_drawn_is_saved_when_it_is_there(open_report: Open) -> None:
+    report = open_report(sweeps.two_parameters())
+    figure = report.picture("heat")
+    with report.page.expect_download() as told:
+        figure.evaluate("(one) => { document.getElementById('theme').click(); one.querySelector('button').click(); }")
+    assert told.value.suggested_filename == "heat.svg"
+
+
 def test_axes_show_the_values_that_were_tried(shared_report: Shared) -> None:
     report = shared_report(sweeps.two_parameters)
     assert set(report.svg_texts("first-heat")) >= {"0.001", "0.003", "0.01", "0.03", "0.1", "16", "32", "64", "128"}
