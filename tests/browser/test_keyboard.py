@@ -21,7 +21,8 @@ FOCUS = """() => {
   const one = document.activeElement, style = getComputedStyle(one), box = one.getBoundingClientRect();
   return {
     number: one.dataset.number ?? null, outline: style.outlineStyle === "none" ? 0 : parseFloat(style.outlineWidth),
-    isInView: box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth, text: one.outerHTML.slice(0, 90),
+    isInView: box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth,
+    text: one.outerHTML.slice(0, 90),
   };
 }"""
 

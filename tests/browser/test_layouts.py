@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -14,83 +15,17 @@ pytestmark = pytest.mark.browser
 
 WIDTHS = [390, 1024, 1440]
 THEMES = ["light", "dark"]
+SCRIPTS = Path(__file__).parent / "scripts"
 # The contrast of every text with what lies behind it, by WCAG 2.2; colours are read as the browser paints them.
-CONTRASTS = """() => {
-  const context = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
-  const read = (color) => {
-    context.clearRect(0, 0, 1, 1); context.fillStyle = color; context.fillRect(0, 0, 1, 1);
-    const [r, g, b, a] = context.getImageData(0, 0, 1, 1).data;
-    return [r, g, b, a / 255];
-  };
-  const over = (top, below) => [0, 1, 2].map((i) => top[3] * top[i] + (1 - top[3]) * below[i]).concat(1);
-  const behind = (node) => (node ? over(read(getComputedStyle(node).backgroundColor), behind(node.parentElement)) : [255, 255, 255, 1]);
-  const light = (color) => color.slice(0, 3).map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-  const contrast = (a, b) => { const [low, high] = [light(a), light(b)].sort((p, q) => p - q); return (high + 0.05) / (low + 0.05); };
-  const found = [];
-  const check = (what, node, color, below, least) => {
-    const ratio = contrast(over(read(color), below), below);
-    found.push({ what, text: (node.textContent || node.id || node.tagName).trim().slice(0, 40), ratio, isEnough: ratio >= least });
-  };
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let text; (text = walker.nextNode()); ) {
-    const node = text.parentElement;
-    if (!text.textContent.trim() || !node.checkVisibility() || node.closest("script, style, noscript, :disabled, option")) continue;
-    const style = getComputedStyle(node), size = parseFloat(style.fontSize), isLarge = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
-    check("text", node, style.color, behind(node), isLarge ? 3 : 4.5);
-  }
-  for (const node of document.querySelectorAll("input, select, button")) {
-    if (node.disabled || !node.checkVisibility()) continue;
-    const style = getComputedStyle(node);
-    if (node.tagName !== "BUTTON") check("value", node, style.color, behind(node), 4.5);
-    if (node.placeholder) check("placeholder", node, getComputedStyle(node, "::placeholder").color, behind(node), 4.5);
-    if (parseFloat(style.borderTopWidth) > 0 && node.type !== "checkbox") check("border", node, style.borderTopColor, behind(node.parentElement), 3);
-  }
-  return found;
-}"""
-# The colours of a picture's words, and what they lie on.
-WORDS_OF_PICTURES = """() => [...document.querySelectorAll(".sheet")].flatMap((sheet) => {
-  const found = [];
-  const walk = (mark) => mark.items.forEach((item) => {
-    if (mark.marktype === "group") item.items.forEach(walk);
-    else if (mark.marktype === "text" && item.text && item.opacity !== 0) found.push(item.fill);
-  });
-  walk(sheet.view.scenegraph().root);
-  return found;
-})"""
+CONTRASTS = (SCRIPTS / "contrasts.js").read_text(encoding="utf-8")
+# The colours of the words in pictures.
+WORDS_OF_PICTURES = (SCRIPTS / "words_of_pictures.js").read_text(encoding="utf-8")
 # Places of what stands beside or below each other, in groups of which no two may overlap.
-GROUPS = """() => {
-  const place = (node) => { const { left, top, right, bottom } = node.getBoundingClientRect();
-    return { left, top, right, bottom, name: `${node.tagName} ${node.id} ${node.className} ${node.textContent.slice(0, 30)}` }; };
-  const seen = (nodes) => [...nodes].filter((node) => node.checkVisibility() && node.getBoundingClientRect().width);
-  const parents = "header, nav, main, main > section, #sentences, #filter, #brushes, .pictures, figure, figcaption, .controls, .together, #failures .content";
-  const groups = [...document.querySelectorAll(parents)].filter((one) => one.checkVisibility()).map((one) => seen(one.children).map(place));
-  groups.push(seen(document.querySelectorAll("figure")).map(place), seen(document.querySelectorAll(".parallel .axis")).map(place),
-    seen(document.querySelectorAll(".parallel .end")).map(place));
-  for (const figure of document.querySelectorAll("figure")) groups.push(seen(figure.querySelectorAll("h3, button:not(.axis), select, summary, .legend, .sheet, .parallel, .note")).map(place));
-  for (const row of document.querySelectorAll("#table tr")) groups.push([...row.cells].map(place));
-  return groups;
-}"""
+GROUPS = (SCRIPTS / "groups.js").read_text(encoding="utf-8")
 # The same of the words in each picture; of words at an angle the boxes overlap where they do not.
-WORDS = """() => [...document.querySelectorAll("figure")].filter((figure) => figure.querySelector(".sheet")).map((figure) => {
-  const found = [], { view } = figure.querySelector(".sheet");
-  const walk = (mark, dx, dy) => mark.items.forEach((item) => {
-    if (mark.marktype === "group") { item.items.forEach((inner) => walk(inner, dx + (item.x || 0), dy + (item.y || 0))); return; }
-    if (mark.marktype !== "text" || !item.text || item.opacity === 0 || (item.angle && item.angle % 90)) return;
-    const { x1, x2, y1, y2 } = item.bounds;
-    found.push({ left: dx + x1, right: dx + x2, top: dy + y1, bottom: dy + y2, name: `${figure.id} ${item.text}` });
-  });
-  const padding = view.padding(), [x, y] = view.origin();
-  walk(view.scenegraph().root, padding.left + x, padding.top + y);
-  const { width, height } = figure.querySelector("canvas").getBoundingClientRect();
-  return { found, width, height };
-})"""
+WORDS = (SCRIPTS / "words.js").read_text(encoding="utf-8")
 # What reaches beyond its own box or the window, where nothing lets a reader scroll to it.
-CUT_OFF = """() => [...document.querySelectorAll("h1, h2, h3, p, a, button, label, input, select, summary, figure, canvas, output, dt, dd, .legend")]
-  .filter((node) => node.checkVisibility() && !node.closest(".scroll, dialog, .skip")).filter((node) => {
-    const { left, right } = node.getBoundingClientRect();
-    return left < 0 || right > innerWidth || (!["INPUT", "SELECT", "CANVAS"].includes(node.tagName) && node.scrollWidth > node.clientWidth + 1 && node.clientWidth);
-  }).map((node) => `${node.tagName} ${node.id} ${node.className} ${node.textContent.slice(0, 40)}`)"""
+CUT_OFF = (SCRIPTS / "cut_off.js").read_text(encoding="utf-8")
 
 Box = dict[str, float]
 
