@@ -7,7 +7,7 @@ ARGS ?=
 FAST := $(addprefix tests/,analysis config contract display engine executors/local programs recording reports space test_runs.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sweep study test test-fast soak lint bench clean
+.PHONY: help setup demo sweep study test test-fast test-browser soak lint bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -38,6 +38,9 @@ test: setup lint ## linters, types, import contract, and all tests in parallel
 
 test-fast: setup ## the inner loop, in under a minute: no linters, no real sweeps, no torch
 	$(BIN)/python -m pytest -m "not sweep" $(FAST) $(ARGS)
+
+test-browser: setup ## the report in a real browser (needs chromium)
+	$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
 soak: setup ## the whole of the reliability tests, by hand: kills, full disks, fuzzing, 20,000 runs (about half an hour)
 	SWEEPLINE_SOAK=1 $(BIN)/python -m pytest tests/reliability tests/training/test_checkpoints.py --timeout 3600 $(ARGS)

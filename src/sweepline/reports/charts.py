@@ -102,7 +102,8 @@ def metric_by_parameter(data: ChartData, parameter: str, *, metric: str | None =
     """
     column, of_metric = data.column(parameter), _metric(data, metric)
     is_line = column.kind == "number"
-    x = channel(column) if is_line else step_channel(column)
+    x, y = channel(column) if is_line else step_channel(column), channel(of_metric, is_y=True)
+    finished: Spec = {"transform": [{"filter": f"datum.state === '{State.FINISHED}'"}]}
     mean = {"field": "mean", "type": "quantitative", "title": of_metric.title}
     line: Spec = {
         "data": {"name": MEANS},
@@ -110,12 +111,18 @@ def metric_by_parameter(data: ChartData, parameter: str, *, metric: str | None =
         "encoding": {"x": x, "y": mean},
     }
     layers: list[Spec] = [
+        {  # as in a scatter plot: axes that followed the selection would move under the pointer that drags it
+            "data": {"name": ALL},
+            **finished,
+            "mark": {"type": "point", "filled": True, "size": 14, "opacity": 0.25, "color": _FAINT},
+            "encoding": {"x": x, "y": y},
+            "params": [_BRUSH, _ZOOM] if is_line else [_BRUSH],
+        },
         {
             "data": {"name": SHOWN},
-            "transform": [{"filter": f"datum.state === '{State.FINISHED}'"}],
+            **finished,
             "mark": {"type": "point", "filled": True, "size": 30, "opacity": 0.6, "color": _FAINT},
-            "encoding": {"x": x, "y": channel(of_metric, is_y=True), "tooltip": tooltip(data, column, of_metric)},
-            "params": [_BRUSH, _ZOOM] if is_line else [_BRUSH],
+            "encoding": {"x": x, "y": y, "tooltip": tooltip(data, column, of_metric)},
         },
         {
             "data": {"name": MEANS},

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,10 @@ def chart_data(sweeps: Sequence[ReportedSweep]) -> ChartData:
     swept = {name: [run.params.get(name) for run in runs] for name in names}
     measured = {name: [metrics.get(name) for metrics in of_result] for name in metrics}
     parameters = {name: make_column(f"p{i}", printable(name), swept[name]) for i, name in enumerate(names)}
-    results = {name: make_column(f"m{i}", printable(name), measured[name]) for i, name in enumerate(metrics)}
+    results = {  # an axis shows the values that were tried, but not the results that happened to come of them
+        name: replace(make_column(f"m{i}", printable(name), measured[name]), levels=())
+        for i, name in enumerate(metrics)
+    }
     step_size = next((name for name, c in parameters.items() if _STEP_SIZE.search(name) and c.kind == "number"), None)
     batch_size = next((name for name, c in parameters.items() if _BATCH_SIZE.search(name) and c.kind == "number"), None)
     columns = _fixed_columns(records)

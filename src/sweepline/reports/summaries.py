@@ -103,6 +103,7 @@ def shares(rows: Sequence[Mapping[str, Any]], objective: Column, goal: str, *, n
 
 def assign_slots(rows: Sequence[dict[str, Any]]) -> None:
     """Give each row with ``start`` and ``end`` a ``slot``: its host and device, numbered where runs overlap there."""
+    lane_of: list[tuple[dict[str, Any], int]] = []
     free_at: dict[tuple[str, str], list[float]] = {}
     several = len({row.get("host") for row in rows}) > 1
     timed = [row for row in rows if row.get("start") is not None]
@@ -113,8 +114,11 @@ def assign_slots(rows: Sequence[dict[str, Any]]) -> None:
         if lane == len(lanes):
             lanes.append(0.0)
         lanes[lane] = row["end"]
-        place = row.get("device") or "slot"
-        row["slot"] = f"{row['host']} {place} {lane}" if several else f"{place} {lane}"
+        lane_of.append((row, lane))
+    for row, lane in lane_of:
+        host, device = row.get("host") or "", row.get("device") or ""
+        place = f"{host} {device or 'slot'}" if several else device or "slot"
+        row["slot"] = f"{place} ({lane + 1})" if len(free_at[host, device]) > 1 else place
 
 
 def stretches(rows: Iterable[Mapping[str, Any]]) -> Rows:

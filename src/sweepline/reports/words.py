@@ -58,7 +58,7 @@ def _is_number(value: Any) -> bool:
 def _describe_course(sweep: ReportedSweep) -> Iterator[str]:
     records, plan = sweep.records, sweep.plan
     states = Counter(record.state.value for record in records)
-    told = ", ".join(f"{n:,} {state}" for state, n in states.most_common()) or "none has started"
+    told = ", ".join(f"{n:,} {state.replace('_', ' ')}" for state, n in states.most_common()) or "none has started"
     n_planned = plan.get("n_runs")
     of = f" of {n_planned:,}" if isinstance(n_planned, int) and n_planned > len(records) else ""
     line = f"{len(records):,}{of} runs: {told}" if len(records) != 1 or of else f"1 run: {told}"

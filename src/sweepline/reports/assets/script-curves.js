@@ -63,6 +63,7 @@ function addCurves() {
   if (!names.length || !RUNS.length) return;
   $("curves").hidden = false;
   const [controls, parent] = $("curves").querySelectorAll(".controls, .pictures");
+  const room = () => $("curves").clientWidth - 26; // inside the frame of the picture, which is not there at first
   const chosen = state.curves;
   if (!names.includes(chosen.metric)) chosen.metric = OBJECTIVE && names.includes(OBJECTIVE.title) ? OBJECTIVE.title : names[0];
   const groups = [["config", "configuration"], ...titled(PARAMETERS.filter((c) => c.isFew))];
@@ -113,13 +114,13 @@ function addCurves() {
     const nGroups = column ? new Set(RUNS.map((row) => row[column.key])).size : Math.min(chosen.top, CONFIGURATIONS.length);
     const isOrdered = column ? column.kind === "number" : nGroups > MAX_NAMED;
     const isNamed = Boolean(column) || nGroups <= MAX_NAMED;
-    const nColumns = column ? Math.max(1, Math.floor(parent.clientWidth / 130)) : 1;
+    const nColumns = column ? Math.max(1, Math.floor(room() / 130)) : 1;
     for (const unit of made.layer) {
       const axis = ["relative", "time", "effective"].includes(place.key) ? { format: "~g" } : { format: "~s", tickMinStep: 1 };
       unit.encoding.x = { ...unit.encoding.x, title: place.title, axis, scale: chosen.isLogPlace ? { type: "log" } : { zero: false, nice: false } };
       unit.encoding.y = { ...unit.encoding.y, title: chosen.metric, scale: chosen.isLog ? { type: "log" } : { zero: false } };
       if (isOrdered) Object.assign(unit.encoding.color, { type: "ordinal", scale: { scheme: "viridis" } });
-      unit.encoding.color.legend = isNamed ? { ...unit.encoding.color.legend, columns: nColumns, labelLimit: column ? 110 : Math.max(200, parent.clientWidth - 120) } : null;
+      unit.encoding.color.legend = isNamed ? { ...unit.encoding.color.legend, columns: nColumns, labelLimit: column ? 110 : Math.max(200, room() - 94) } : null;
     }
     if (!chosen.smooth) { // the raw curves are the lines then
       const [raw, band, line, points] = made.layer;

@@ -13,13 +13,24 @@ function drawFailures() {
   const failed = RUNS.filter((row) => UNSUCCESSFUL.has(row.state));
   if (!failed.length) return;
   $("failures").hidden = false;
-  const content = $("failures").querySelector(".content");
-  failed.slice(0, 100).forEach((row) => {
-    const tail = DATA.details[row.i]?.tail;
-    content.append(element("details", {}, element("summary", {}, element("span", { class: "state bad" }, row.state), ` ${row.run}: ${row.reason || "no reason was found"}`),
-      tail ? element("pre", { tabindex: 0 }, tail) : null, element("p", {}, runButton(row, "parameters and command"))));
-  });
-  if (failed.length > 100) content.append(element("p", { class: "remark" }, `and ${(failed.length - 100).toLocaleString("en")} more: filter by state`));
+  const kinds = new Map(); // reasons that differ in their numbers alone are one
+  for (const row of failed) {
+    const kind = JSON.stringify([row.state, row.reason.replace(/\d+(?:\.\d+)?/g, "#")]);
+    if (!kinds.has(kind)) kinds.set(kind, []);
+    kinds.get(kind).push(row);
+  }
+  const ordered = [...kinds.values()].sort((a, b) => b.length - a.length);
+  $("failures").querySelector(".content").append(...ordered.slice(0, MAX_FAILURES).map(drawKind),
+    ordered.length > MAX_FAILURES ? element("p", { class: "remark" }, `and ${count(ordered.length - MAX_FAILURES, "other kind")}: filter by state`) : "");
+}
+const MAX_FAILURES = 100;
+function drawKind(rows) {
+  const [first] = rows, told = rows.find((row) => DATA.details[row.i]?.tail);
+  const n = rows.length > 1 ? `${rows.length.toLocaleString("en")} runs` : first.run;
+  const more = rows.length > MAX_FAILURES ? `and ${(rows.length - MAX_FAILURES).toLocaleString("en")} more` : "";
+  return element("details", {}, element("summary", {}, element("span", { class: "state bad" }, first.state), ` ${n}: ${first.reason || "no reason was found"}`),
+    told ? element("pre", { tabindex: 0 }, DATA.details[told.i].tail) : null,
+    element("p", { class: "together wrapped" }, ...rows.slice(0, MAX_FAILURES).map((row) => runButton(row, row.run)), more));
 }
 function drawProvenance() {
   const content = $("provenance").querySelector(".content");

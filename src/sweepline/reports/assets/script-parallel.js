@@ -4,7 +4,7 @@ function viridis(t) {
   const at = Math.min(0.9999, Math.max(0, t)) * (VIRIDIS.length - 1), i = Math.floor(at), f = at - i;
   return `rgb(${VIRIDIS[i].map((v, k) => Math.round(v + f * (VIRIDIS[i + 1][k] - v))).join(",")})`;
 }
-const N_COLORS = 32, MAX_AXES = 12, AXIS_WIDTH = 84;
+const N_COLORS = 32, MAX_AXES = 12, AXIS_WIDTH = 84, LABEL_HEIGHT = 17;
 // The best have the brightest colour; the ends that the page's background would swallow are left out.
 const rankColor = (k, isDark) => viridis(isDark ? 0.15 + (0.85 * k) / (N_COLORS - 1) : (0.88 * k) / (N_COLORS - 1));
 const shortEnd = (value) => (typeof value === "number" ? rounded(value) : value);
@@ -115,9 +115,12 @@ class Parallel {
       context.beginPath(); context.moveTo(this.xs[i], this.top); context.lineTo(this.xs[i], this.bottom); context.stroke();
       const room = this.width / Math.max(2, this.axes.length) - 4;
       labels.push(element("button", { type: "button", class: "axis", "data-focus": s.column.key, title: `${s.column.title}: move to the right`, style: `left:${this.xs[i]}px;max-width:${room}px`, onclick: () => this.move(i) }, s.column.title));
-      for (const [text, share] of s.ticks) {
+      let above = s.levels ? Infinity : this.bottom + 2; // where the label below begins: one that has no room is left out
+      for (const [text, share] of [...s.ticks].sort((a, b) => a[1] - b[1])) {
         const isEnd = !s.levels && (share === 0 || share === 1);
         const top = isEnd ? (share ? this.top - 16 : this.bottom + 2) : this.y(share) - 8;
+        if (!isEnd && (top + LABEL_HEIGHT > above || (!s.levels && top < this.top))) continue;
+        if (!isEnd) above = top;
         labels.push(element("span", { class: isEnd ? "end" : "end tick", style: `left:${isEnd ? this.xs[i] : this.xs[i] + 3}px;top:${top}px;max-width:${room}px` }, text));
       }
     });

@@ -14,7 +14,9 @@ function addScatter(parent) {
   if (!P.scatter) return;
   const axes = [...PARAMETERS.filter((c) => c.kind === "number" || c.isFew), ...METRICS];
   const chosen = { x: ORDER[0].key, y: OBJECTIVE.key, ...state.scatter };
-  const spec = () => withChannel(withChannel(P.scatter.spec, "x", BY_KEY.get(chosen.x).x), "y", BY_KEY.get(chosen.y).y);
+  const isNumber = () => [chosen.x, chosen.y].every((key) => BY_KEY.get(key).kind === "number");
+  const base = () => (isNumber() ? P.scatter.spec : withoutZoom(P.scatter.spec));
+  const spec = () => withChannels(base(), { x: BY_KEY.get(chosen.x).x, y: BY_KEY.get(chosen.y).y });
   const pick = (axis) => (key) => { chosen[axis] = key; state.scatter = chosen; change(picture, spec()); };
   const picture = new Picture("scatter", "Any two", parent, { spec: spec(),
     controls: [choice("x", titled(axes), chosen.x, pick("x")), choice("y", titled(axes), chosen.y, pick("y"))],
@@ -24,7 +26,7 @@ function addSlice(parent, key, id, isFixed) {
   if (!P.slice) return;
   let column = BY_KEY.get(key);
   const isNumber = () => column.kind === "number";
-  const spec = () => withChannel(P.slice[column.kind].spec, "x", isNumber() ? column.x : column.stepX);
+  const spec = () => withChannels(P.slice[column.kind].spec, { x: isNumber() ? column.x : column.stepX });
   const noteOf = () => (column.isFew || !isNumber() ? "Grey: single runs. Blue: the mean of the runs at a value with its 95 % interval."
     : "Grey: single runs. Blue: the mean of each twelfth of the runs with its 95 % interval.");
   const controls = isFixed ? [] : [choice("parameter", titled(PARAMETERS.filter((c) => P.slice[c.kind])), key, (chosen) => {
@@ -40,7 +42,7 @@ function addHeat(parent, x, y, id, isFixed) {
   if (!P.heat) return;
   const chosen = isFixed ? { x, y } : { x, y, ...state.heat };
   const few = PARAMETERS.filter((c) => c.isFew && c.key !== "sweep");
-  const spec = () => withChannel(withChannel(P.heat.spec, "x", BY_KEY.get(chosen.x).stepX), "y", BY_KEY.get(chosen.y).stepY);
+  const spec = () => withChannels(P.heat.spec, { x: BY_KEY.get(chosen.x).stepX, y: BY_KEY.get(chosen.y).stepY });
   const cells = () => ({ cells: meansByPair(shown, BY_KEY.get(chosen.x), BY_KEY.get(chosen.y), OBJECTIVE) });
   const pick = (axis) => (key) => { chosen[axis] = key; state.heat = chosen; change(picture, spec()); };
   const controls = isFixed ? [] : [choice("x", titled(few), chosen.x, pick("x")), choice("y", titled(few), chosen.y, pick("y"))];

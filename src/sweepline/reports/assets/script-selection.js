@@ -57,7 +57,13 @@ function apply() {
   let predicate = () => true;
   $("filter-fault").textContent = "";
   if (state.expression.trim()) {
-    try { predicate = parse(state.expression); } catch (fault) { $("filter-fault").textContent = `filter: ${fault.message}`; }
+    try {
+      const found = parse(state.expression);
+      if (RUNS.length) found(RUNS[0]); // what goes too deep does so here
+      predicate = found;
+    } catch (fault) {
+      $("filter-fault").textContent = `filter: ${fault instanceof RangeError ? "it is too long" : fault.message}`;
+    }
   }
   select(predicate, Object.values(state.brushes).map(Object.entries));
   const all = count(RUNS.length, "run"), n = count(configurations.length, "configuration");

@@ -11,12 +11,12 @@ function colors() {
   }
   return colorsOf.get(theme);
 }
-function vegaConfig() {
+function vegaConfig(width) {
   const c = colors();
   const font = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif";
   return {
     background: "transparent", font, aria: false, // descriptions of every point, which a canvas cannot say and takes long to write
-    axis: { labelColor: c.text, titleColor: c.text, gridColor: c.grid, domainColor: c.line, tickColor: c.line, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 140, titleLimit: 300 },
+    axis: { labelColor: c.text, titleColor: c.text, gridColor: c.grid, domainColor: c.line, tickColor: c.line, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: Math.min(140, width / 4), titleLimit: 300 },
     legend: { labelColor: c.text, titleColor: c.text, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 200, titleLimit: 110 },
     view: { stroke: c.line }, text: { fill: c.text },
   };
@@ -34,23 +34,29 @@ function tell(event, entries) {
   hover.style.top = place(event.clientY, hover.offsetHeight, innerHeight);
 }
 function untell() { hover.hidden = true; }
-function tellRun(event, row) {
-  const listed = [...TABLE_PARAMETERS, ...PARAMETERS.filter((c) => c.key === "t"), ...(OBJECTIVE ? [OBJECTIVE] : [])];
-  tell(event, [["run", row.run], ["seed", row.seed], ...listed.map((c) => [c.title, isMissing(row[c.key]) ? "–" : rounded(row[c.key], 6)]),
+function tellRun(event, row, spec) {
+  const { x, y } = (spec.layer?.[0] || spec).encoding, own = [x, y].map((channel) => BY_KEY.get(channel?.field)).filter(Boolean);
+  const listed = new Set([...TABLE_PARAMETERS, ...PARAMETERS.filter((c) => c.key === "t"), ...own, ...(OBJECTIVE ? [OBJECTIVE] : [])]);
+  tell(event, [["run", row.run], ["seed", row.seed], ...[...listed].map((c) => [c.title, isMissing(row[c.key]) ? "–" : rounded(row[c.key], 6)]),
     ["state", row.state === FINISHED ? "" : row.state]]);
 }
 function tellFields(event, fields, datum) {
   const text = (value, how) => (isMissing(value) ? "–" : typeof value !== "number" ? value : how?.endsWith("%") ? `${rounded(100 * value, 3)} %` : how ? rounded(value) : general(value));
-  tell(event, fields.map(({ field, title, format: how }) => [title || field, text(datum[field], how)]));
+  tell(event, fields.map(({ field, title, format: how }) => [title || field, text(unmarked(datum[field]), how)]));
 }
 addEventListener("scroll", untell, { passive: true });
 
 // ---------------------------------------------------------------- specifications
 
 const eachUnit = (spec, change) => (spec.layer ? { ...change(spec), layer: spec.layer.map((unit) => eachUnit(unit, change)) } : change(spec));
-// A specification with another column on one of its channels; how a column is put there is told by the data.
-const withChannel = (spec, name, definition) => eachUnit(spec, (unit) => (
-  unit.encoding?.[name]?.field ? { ...unit, encoding: { ...unit.encoding, [name]: definition } } : unit));
+// A specification with other columns on its channels, which its hover texts tell then; how a column is put there is told by the data.
+const withChannels = (spec, channels) => eachUnit(spec, (unit) => {
+  const replaced = Object.entries(channels).filter(([name]) => unit.encoding?.[name]?.field);
+  const moved = new Map(replaced.map(([name, definition]) => [unit.encoding[name].field, definition]));
+  const tooltip = unit.encoding?.tooltip?.map((one) => (moved.has(one.field) ? { ...one, field: moved.get(one.field).field, title: moved.get(one.field).title } : one));
+  return moved.size ? { ...unit, encoding: { ...unit.encoding, ...Object.fromEntries(replaced), ...(tooltip && { tooltip }) } } : unit;
+});
+const withoutZoom = (spec) => eachUnit(spec, (unit) => (unit.params ? { ...unit, params: unit.params.filter(({ name }) => name !== "zoom") } : unit));
 // A specification that says with each mark which hover text is its own, and that shows the selection that is kept.
 function prepared(spec, hovers, brush, width) {
   return eachUnit(spec, (unit) => {
@@ -85,12 +91,17 @@ function fieldsOf(spec, found = new Set(["i"])) {
   }
   return found;
 }
+// Vega keeps values as keys of plain objects, where "constructor" is taken by birth: such a text gets a sign that nobody sees.
+const BORN_WITH = new Set(Object.getOwnPropertyNames(Object.prototype)), UNSEEN = "\u200b";
+const IS_CLASHING = COLUMNS.some((c) => BORN_WITH.has(c.title) || (c.kind === "category" && RUNS.some((row) => BORN_WITH.has(row[c.key]))));
+const marked = (value) => (IS_CLASHING ? JSON.parse(JSON.stringify(value), (_, v) => (BORN_WITH.has(v) ? v + UNSEEN : v)) : value);
+const unmarked = (value) => (typeof value === "string" ? value.replace(UNSEEN, "") : value);
 const slim = (rows, fields) => rows.map((row) => { const made = {}; for (const field of fields) made[field] = row[field] ?? null; return made; });
 
 class Picture {
   // data: rows by data set, or a function that returns them for what is shown, where it isFollowing the selection.
   constructor(id, title, parent, { spec, data = {}, note = "", controls = [], isFollowing = false }) {
-    Object.assign(this, { id, title, data, note, isFollowing, view: null, isStale: false, isDrawing: false });
+    Object.assign(this, { id, title, data, note, isFollowing, view: null, drawing: null, isStale: false, isEmbedding: false });
     this.place = element("div", { class: "chart", role: "img", "aria-label": `${title}. The table has the same runs.` });
     const save = (kind) => element("button", { type: "button", onclick: () => this.save(kind), "aria-label": `Save ${title} as ${kind}` }, kind);
     this.noteOf = element("p", { class: "note" });
@@ -121,27 +132,40 @@ class Picture {
     }
     if (this.reads.has("runs")) sets.runs = slim(sample(RUNS, MAX_DRAWN), this.fields);
     this.noteOf.textContent = note;
-    this.isEmpty = this.isFollower && ["shown", "means", "cells", "lines"].every((name) => !sets[name]?.length);
+    const found = ["means", "cells", "lines"].filter((name) => this.reads.has(name)); // there are none where no run shown has a result
+    this.isEmpty = this.isFollower && !this.reads.has("runs") && (found.length ? found : ["shown"]).every((name) => !sets[name]?.length);
+    this.logLevel = shown.length < RUNS.length ? 1 : 2; // a selection may leave no point, of which there is no extent: no reason to warn
     return sets;
   }
-  async appear() {
-    if (this.isDrawing || ((this.view || this.isEmpty) && !this.isStale)) return;
-    if (this.view) { await this.update(); return; }
-    this.isDrawing = true;
-    this.isStale = false;
-    const spec = this.spec;
+  // Who asks while it is being drawn is answered when that is done: a picture that is saved is there.
+  appear() {
+    this.drawing ??= this.draw().finally(() => { this.drawing = null; });
+    return this.drawing;
+  }
+  async draw() {
+    while (this.isStale || !(this.view || this.isEmpty)) {
+      this.isStale = false;
+      if (this.view) { await this.update(); continue; }
+      const spec = this.spec, view = await this.embedOrTell(spec);
+      if (spec !== this.spec) { view?.finalize(); this.isEmpty = false; continue; } // it was to be another one before this one was there
+      this.view = view;
+      this.figure.dataset.drawn = "true";
+      if (!view) return;
+      this.listen();
+    }
+  }
+  async embedOrTell(spec) {
+    const tell = (text, name) => { this.place.replaceChildren(element("p", { class: name }, text)); return null; };
+    this.isEmbedding = true;
     try {
       const datasets = this.datasets();
-      if (this.isEmpty) this.place.replaceChildren(element("p", { class: "note" }, "No run that is selected has a result here."));
-      else this.view = await this.embed(spec, datasets);
+      if (this.isEmpty) return tell("No run that is selected has a result here.", "note");
+      return await this.embed(spec, datasets);
     } catch (fault) {
-      this.place.replaceChildren(element("p", { class: "fault" }, `This picture cannot be drawn: ${fault.message}`));
+      return tell(`This picture cannot be drawn: ${fault.message}`, "fault");
+    } finally {
+      this.isEmbedding = false;
     }
-    this.isDrawing = false;
-    if (spec !== this.spec) { this.redraw(); return; } // it was to be another one before this one was there
-    if (this.view) this.listen();
-    this.figure.dataset.drawn = "true";
-    if (this.isStale) this.appear();
   }
   async embed(spec, datasets) {
     const hovers = [], sheet = element("div", { class: "sheet" });
@@ -149,11 +173,11 @@ class Picture {
     const tooltip = (_, event, item, value) => {
       const fields = hovers[value];
       if (!fields || !item) untell();
-      else if (Number.isInteger(item.datum.i)) tellRun(event, RUNS[item.datum.i]);
+      else if (Number.isInteger(item.datum.i)) tellRun(event, RUNS[item.datum.i], spec);
       else tellFields(event, fields, item.datum);
     };
-    const options = { renderer: "canvas", actions: false, ast: true, config: vegaConfig(), tooltip };
-    return (await vegaEmbed(sheet, { ...prepared(spec, hovers, state.brushes[this.id], this.place.clientWidth), datasets }, options)).view;
+    const options = { renderer: "canvas", logLevel: this.logLevel, actions: false, ast: true, config: vegaConfig(this.place.clientWidth), tooltip };
+    return (await vegaEmbed(sheet, marked({ ...prepared(spec, hovers, state.brushes[this.id], this.place.clientWidth), datasets }), options)).view;
   }
   listen() {
     if (!this.hasSelection) return;
@@ -163,7 +187,7 @@ class Picture {
       for (const [key, range] of Object.entries(value || {})) {
         if (!BY_KEY.has(key) || !Array.isArray(range)) continue;
         const isRange = name === "brush" && BY_KEY.get(key).kind === "number";
-        brush[key] = isRange ? { low: Math.min(...range), high: Math.max(...range) } : { values: [...range] };
+        brush[key] = isRange ? { low: Math.min(...range), high: Math.max(...range) } : { values: range.map(unmarked) };
       }
       setBrush(this.id, brush, true);
     });
@@ -176,13 +200,14 @@ class Picture {
     this.isStale = false;
     const sets = this.datasets();
     if (this.isEmpty) { this.redraw(); return null; }
-    for (const name of this.reads) if (name !== "runs") this.view.data(name, sets[name] || []);
+    this.view.logLevel(this.logLevel);
+    for (const name of this.reads) if (name !== "runs") this.view.data(name, marked(sets[name] || []));
     return this.view.runAsync();
   }
   clear() { if (this.hasSelection) this.redraw(); } // the rectangle goes with the picture
   redraw(spec = { ...this.spec }) {
     this.setSpec(spec);
-    if (this.isDrawing) return; // what is under way sees that it is out of date
+    if (this.isEmbedding) return; // what is under way sees that it is out of date
     this.view?.finalize();
     this.view = null;
     this.isEmpty = false;
