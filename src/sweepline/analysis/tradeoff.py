@@ -40,10 +40,12 @@ class GoldenMiddle:
     """Where the middle is, and how sure that is.
 
     ``support`` is the share of resamples over the runs of each setting in which it is this one; None where no setting
-    ran twice. ``next_values`` are values to try for the parameters whose tested range ends at the middle.
+    ran twice. ``next_values`` are values to try for the parameters whose tested range ends at the middle. ``cost`` is
+    what the quality was weighed against; None: nothing.
     """
 
     parameters: Sequence[str]
+    cost: str | None
     middle: Cell
     cells: Sequence[Cell]
     front: Sequence[Cell]
@@ -53,22 +55,29 @@ class GoldenMiddle:
     next_values: Mapping[str, Sequence[float]]
 
     @property
+    def name(self) -> str:
+        """The setting of the middle in words."""
+        return describe_setting(self.parameters, self.middle.setting)
+
+    @property
     def is_at_edge(self) -> bool:
         """Whether the tested range ends at the middle, so that it may lie beyond."""
         return bool(self.next_values)
 
     def __str__(self) -> str:
-        where = describe_setting(self.parameters, self.middle.setting)
+        where = self.name
         if self.support is None:
             sure = "no setting ran twice, so how sure that is is not known"
         else:
             sure = f"in {self.support:.0%} of resamples over seeds"
             if self.rival is not None:
                 sure += f", else mostly {describe_setting(self.parameters, self.rival)}"
+        what = "" if self.cost is None else f" of quality and {self.cost.removesuffix('_s')}"
         if not self.is_at_edge:
-            return f"golden middle: {where} ({sure})"
+            return f"golden middle{what}: {where} ({sure})"
+        what = f"golden middle{what}" if what else "best"
         tries = "; ".join(f"{name}: {', '.join(f'{v:g}' for v in values)}" for name, values in self.next_values.items())
-        return f"best at the edge of the tested range: {where} ({sure}); next to try: {tries}"
+        return f"{what} at the edge of the tested range: {where} ({sure}); next to try: {tries}"
 
 
 def describe_setting(parameters: Sequence[str], setting: Setting) -> str:
@@ -105,6 +114,7 @@ def find_golden_middle(
     support, rival = _support(runs, chosen, sign)
     return GoldenMiddle(
         parameters=tuple(parameters),
+        cost=cost,
         middle=cells[chosen],
         cells=list(cells.values()),
         front=[cells[setting] for setting in front],

@@ -394,17 +394,19 @@ def distribution(data: ChartData) -> Spec:
     )
 
 
-def tradeoff(quality: str, cost: str) -> Spec:
-    """Draw the settings by quality and cost, the Pareto front, and the golden middle. Reads ``cells``."""
+def tradeoff(quality: Column, cost: str, middle: str) -> Spec:
+    """Draw the settings by quality and cost, the Pareto front, and the golden middle, named above. Reads ``cells``."""
     x = {"field": "cost", "type": "quantitative", "title": cost, "scale": {"zero": False, "padding": 14}}
-    y = {"field": "quality", "type": "quantitative", "title": quality, "scale": {"zero": False, "padding": 18}}
+    y = {**channel(quality, is_y=True), "field": "quality"}
     hover = [
         {"field": "setting"},
-        {"field": "quality", "title": quality, "format": ".4~g"},
+        {"field": "quality", "title": quality.title, "format": ".4~g"},
         {"field": "cost", "title": cost, "format": ".4~g"},
         {"field": "n", "title": "runs"},
     ]
     return _chart(
+        # The name stands above and not beside its point, where it would lie over others, or be cut.
+        title={"text": f"orange: {middle}", "fontSize": 12, "fontWeight": "normal", "anchor": "start"},
         data={"name": "cells"},
         layer=[
             {
@@ -425,17 +427,6 @@ def tradeoff(quality: str, cost: str) -> Spec:
                     "tooltip": hover,
                 },
                 "params": [_ZOOM_ALL],
-            },
-            {  # the others are told by pointing at them: their names would lie over each other
-                "transform": [{"filter": "datum.middle"}],
-                "mark": {
-                    "type": "text",
-                    "dy": -12,
-                    "fontSize": 12,
-                    "limit": 260,
-                    "align": {"expr": "scale('x', datum.cost) > width / 2 ? 'right' : 'left'"},
-                },
-                "encoding": {"x": x, "y": y, "text": {"field": "setting"}},
             },
         ],
     )

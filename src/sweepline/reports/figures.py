@@ -8,6 +8,7 @@ from typing import Any
 
 from sweepline.analysis.tradeoff import DURATION
 from sweepline.contract.files import write_whole
+from sweepline.contract.text import printable
 from sweepline.errors import ConfigError, did_you_mean, record_error
 from sweepline.reports import charts, vega
 from sweepline.reports.chartdata import ChartData, result_of
@@ -92,8 +93,13 @@ def build_figures(sweeps: Sequence[ReportedSweep]) -> Iterator[tuple[str, Callab
     yield "edf", lambda: _paper(with_data(charts.distribution(data), edf=edf))
     middle = middle_of(sweeps[0], cost=DURATION)
     if middle is not None and len(middle.cells) > 2:
-        cells = tradeoff_cells(middle)
-        yield "tradeoff", lambda: _paper(with_data(charts.tradeoff(objective.title, "mean duration, s"), cells=cells))
+        cells = tradeoff_cells(middle, objective)
+        yield (
+            "tradeoff",
+            lambda: _paper(
+                with_data(charts.tradeoff(objective, "mean duration, s", printable(middle.name)), cells=cells)
+            ),
+        )
     lines = curve_lines(sweeps, next(name for name, column in data.metrics.items() if column == objective))
     if lines:
         spec = charts.curves(objective.title, lines[0]["place"])

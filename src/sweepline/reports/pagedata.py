@@ -249,8 +249,8 @@ def _result_pictures(first: ReportedSweep, data: ChartData, objective: Column) -
         found["heat"] = {"spec": charts.heat_map(data, ordered[0], ordered[1])}
     middle = middle_of(first, cost=DURATION)
     if middle is not None and len(middle.cells) > 2 and middle.middle.cost is not None:
-        spec = charts.tradeoff(objective.title, "mean duration, s")
-        found["tradeoff"] = {"spec": spec, "data": {"cells": tradeoff_cells(middle)}, "note": str(middle)}
+        spec = charts.tradeoff(objective, "mean duration, s", printable(middle.name))
+        found["tradeoff"] = {"spec": spec, "data": {"cells": tradeoff_cells(middle, objective)}, "note": str(middle)}
     history = best_so_far(data.rows, objective, data.goal)
     found["best"] = {"spec": charts.best_so_far(data), "data": {"history": history}}
     edf = shares(data.rows, objective, data.goal)
@@ -263,10 +263,10 @@ def _timeline(data: ChartData) -> dict[str, Any]:
     return {"timeline": {"spec": charts.timeline(data), "data": {"bars": stretches(timed)}}} if timed else {}
 
 
-def tradeoff_cells(middle: GoldenMiddle) -> list[dict[str, Any]]:
+def tradeoff_cells(middle: GoldenMiddle, quality: Column) -> list[dict[str, Any]]:
     """Return the settings of a golden middle for :func:`sweepline.reports.charts.tradeoff`."""
     front = {cell.setting for cell in middle.front}
-    return [
+    found: list[dict[str, Any]] = [
         {
             "setting": describe_setting(middle.parameters, cell.setting),
             **describe_interval(cell.quality),
@@ -278,6 +278,10 @@ def tradeoff_cells(middle: GoldenMiddle) -> list[dict[str, Any]]:
         }
         for cell in middle.cells
     ]
+    if quality.is_log:  # an interval that reaches beyond zero ends where the picture does
+        least = min(end for cell in found for end in (cell["bottom"], cell["quality"]) if end > 0)
+        found = [cell | {"bottom": max(cell["bottom"], least)} for cell in found]
+    return found
 
 
 def _details(records: Sequence[tuple[ReportedSweep, RunRecord]], at: Path | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sweepline.analysis.differences import differing
 from sweepline.analysis.significance import judge_best, without_twins
-from sweepline.analysis.tradeoff import GoldenMiddle, find_golden_middle
+from sweepline.analysis.tradeoff import DURATION, GoldenMiddle, find_golden_middle
 from sweepline.display.formats import format_seconds
 from sweepline.recording.events import RunRecord
 from sweepline.reports.collect import ReportedSweep, started_s
@@ -99,9 +99,12 @@ def _describe_best(sweep: ReportedSweep) -> Iterator[Sentence]:
     how = f"95 %, {runs}" if standing.interval.n > 1 else runs
     yield Sentence("best", f"best {objective.name} {interval} ({how}): {shown}")
     yield Sentence("doubt" if standing.n_tied != 1 and standing.n_compared > 1 else "best", str(standing))
-    middle = middle_of(sweep)
-    if middle is not None and len(middle.cells) > 2:
-        yield Sentence("best" if not middle.is_at_edge else "doubt", str(middle))
+    met = set()
+    for cost in (None, DURATION):
+        middle = middle_of(sweep, cost=cost)
+        if middle is not None and len(middle.cells) > 2 and middle.middle.setting not in met:
+            met.add(middle.middle.setting)
+            yield Sentence("best" if not middle.is_at_edge else "doubt", str(middle))
 
 
 def _describe_effects(sweep: ReportedSweep) -> Iterator[str]:

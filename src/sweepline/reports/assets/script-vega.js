@@ -18,7 +18,7 @@ function vegaConfig(width) {
     background: "transparent", font, aria: false, // descriptions of every point, which a canvas cannot say and takes long to write
     axis: { labelColor: c.text, titleColor: c.text, gridColor: c.grid, domainColor: c.line, tickColor: c.line, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: Math.min(140, width / 4), titleLimit: 300 },
     legend: { labelColor: c.text, titleColor: c.text, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 200, titleLimit: 110 },
-    view: { stroke: c.line }, text: { fill: c.text },
+    view: { stroke: c.line }, text: { fill: c.text }, title: { color: c.text, limit: width },
   };
 }
 
