@@ -63,6 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None
     parser.add_argument("--retry-failed", action="store_true", help="run failed runs again")
     parser.add_argument("--max-failures", type=_positive, metavar="N", help="stop launching after N failures")
     parser.add_argument("--keep-going", action="store_true", help="go on although the first runs all fail")
+    parser.add_argument(
+        "--code",
+        choices=["new", "kept"],
+        default="new",
+        help="the program as it is now, or as the latest run executed it (default: new)",
+    )
     parser.add_argument("--fresh", action="store_true", help="archive what was recorded and start over")
     parser.add_argument(
         "--take-over", action="store_true", help="go on although another machine holds the sweep; it must be dead"

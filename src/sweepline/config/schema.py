@@ -188,6 +188,9 @@ class OwnKeys(BaseModel):
     grid_limit: Count = Field(1_000_000, description="refuse grids with more combinations")
     metrics: dict[str, str] = Field({}, description="metric name -> regular expression with one group, over the output")
     logging: LoggingModel = LoggingModel()
+    code: Literal["frozen", "live"] = Field(
+        "frozen", description="whether runs execute the program as it was when the sweep was started, or as it is"
+    )
     report: Literal["end", "live", "never"] = Field(
         "end", description="when report.html is written: at the end of every start, while it runs too, or never"
     )

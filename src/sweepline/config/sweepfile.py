@@ -66,6 +66,7 @@ class SweepSettings:
     stall_s: float | None
     grace_s: float
     gpu_free_mib: int | None
+    code: str
     report: str
     warnings: Sequence[str] = field(default=())
 
@@ -172,6 +173,7 @@ class _Reader:
             malloc=model.malloc,
             pin=model.pin,
             start=model.start,
+            code=model.code,
             report=model.report,
             preload=model.preload,
             retry=model.retry,

@@ -9,5 +9,8 @@ SEED = "SWEEPLINE_SEED"
 RUNS_PER_DEVICE = "SWEEPLINE_RUNS_PER_DEVICE"
 """How many runs share the device of a run, itself among them."""
 
+CODE = "SWEEPLINE_CODE"
+"""The manifest of the code that the run's Python processes are served with."""
+
 DATA = "SWEEPLINE_DATA"
 """The user's folder of data sets."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 
-from sweepline.programs.sourcecode import SourceCode, changed_files, describe_change
+from sweepline.engine.freezing import Code
+from sweepline.programs.sourcecode import changed_files, describe_change
 from sweepline.recording.events import RunRecord
 from sweepline.runs import State
 
@@ -36,13 +37,11 @@ def describe_resume(records: Mapping[str, RunRecord], planned: Set[str] | None, 
     yield f"resuming: {n_finished} finished{pruned}, {n_open} interrupted{failed}, {n_new + n_open + n_again} to do"
 
 
-def describe_code(
-    records: Sequence[RunRecord], codes: Mapping[str, Mapping[str, str]], source: SourceCode
-) -> Iterator[str]:
+def describe_code(records: Sequence[RunRecord], codes: Mapping[str, Mapping[str, str]], code: Code) -> Iterator[str]:
     """Yield a sentence where runs have ended with other code than the program's of now."""
-    now = source.digest()
+    now = code.state
     ended = [record for record in records if record.is_ended]
     other = [record for record in ended if record.code and record.code != now]
     if other and now:  # else the program is not found from here
-        files = {name for code in {r.code for r in other} for name in changed_files(codes.get(code, {}), source.files)}
+        files = {name for state in {r.code for r in other} for name in changed_files(codes.get(state, {}), code.files)}
         yield describe_change(sorted(files), n_runs=len(other), n_ended=len(ended))

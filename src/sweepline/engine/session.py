@@ -19,6 +19,7 @@ from sweepline.engine.backlog import Backlog
 from sweepline.engine.bestfile import write_best
 from sweepline.engine.diskpause import DiskPause
 from sweepline.engine.failureguard import FailureGuard
+from sweepline.engine.freezing import choose_code
 from sweepline.engine.loop import Loop
 from sweepline.engine.outcome import reader_of
 from sweepline.engine.planfile import build_plan_record
@@ -211,16 +212,21 @@ def _compose(
         metrics=settings.logged_metrics,
         reserved=settings.reserved_metrics,
     )
+    code, notes = choose_code(
+        source_of(settings), book, mode=settings.code, which=options.code, config_files=settings.command.config_files
+    )
+    for note in notes:
+        observer.note(note)
     return SweepState(
         settings=settings,
         options=options,
         plan=plan,
         folder=folder,
         slots=prepared.slots,
-        tasks=tasks,
+        tasks=replace(tasks, code=code.manifest),
         book=book,
         reader=reader_of(settings),
-        source=source_of(settings),
+        code=code,
         observer=observer,
         requests=requests,
         progress=Progress(plan, settings.objective),
@@ -274,8 +280,7 @@ def _take_stock(state: SweepState, whole: Plan, old_plan: Mapping[str, Any] | No
 
     What the records were read by stays that of the start before until they have been read again.
     """
-    settings, folder, book, source = state.settings, state.folder, state.book, state.source
-    source.digest()
+    settings, folder, book, code = state.settings, state.folder, state.book, state.code
     new_plan = build_plan_record(
         settings,
         whole,
@@ -283,7 +288,7 @@ def _take_stock(state: SweepState, whole: Plan, old_plan: Mapping[str, Any] | No
         sweep_token=state.tasks.sweep_token,
         slots=state.slots,
         threads=state.tasks.threads,
-        code=source.files,
+        code=code.files,
     )
     old = old_plan or {}
     folder.write_plan(new_plan | {"reading": (old or new_plan).get("reading")})
@@ -307,7 +312,7 @@ def _take_stock(state: SweepState, whole: Plan, old_plan: Mapping[str, Any] | No
         state.say(describe_edit(book.records, state.whole))
     for line in describe_resume(book.records, state.planned, retry_failed=state.options.retry_failed):
         state.say(line)
-    for line in describe_code(state.records, book.codes, source):
+    for line in describe_code(state.records, book.codes, code):
         state.say(line)
     return survivors
 
@@ -320,7 +325,7 @@ def _begin(state: SweepState) -> None:
         if record.outcome is not None:
             state.plan.tell(record.params, record.outcome)
     state.book.begin(sweep=state.settings.name, sweep_file=state.settings.path, sweep_token=state.tasks.sweep_token)
-    state.book.note_code(state.source.digest(), state.source.files)
+    state.book.note_code(state.code.state, state.code.files)
 
 
 def _ids_of(plan: Plan) -> set[str] | None:

@@ -11,7 +11,6 @@ from sweepline.engine.state import SweepState
 from sweepline.errors import ExecutorUnavailableError, RecordError, record_error
 from sweepline.executors.base import StopReason
 from sweepline.executors.local.slots import Slot
-from sweepline.programs.sourcecode import changed_files
 from sweepline.recording.events import EXTRA, IN_SWEEP, RunRecord
 from sweepline.runs import SETTLED, Run, RunOutcome, State
 
@@ -143,10 +142,8 @@ class Starts:
     def _code_now(self) -> str:
         """Return which code a run that starts now executes; say so when the program was edited since the last start."""
         sweep = self._sweep
-        before = sweep.source.files
-        code = sweep.source.digest()
-        if sweep.source.files != before:
-            sweep.book.note_code(code, sweep.source.files)
-            changed = ", ".join(changed_files(before, sweep.source.files))
-            sweep.say(f"{changed}: edited while the sweep runs; runs from here on execute what it is now")
-        return code
+        note = sweep.code.look()
+        if note is not None:
+            sweep.book.note_code(sweep.code.state, sweep.code.files)
+            sweep.say(note)
+        return sweep.code.state

@@ -9,6 +9,7 @@ from sweepline.config.sweepfile import SweepSettings
 from sweepline.engine.backlog import Backlog
 from sweepline.engine.diskpause import DiskPause
 from sweepline.engine.failureguard import FailureGuard
+from sweepline.engine.freezing import Code
 from sweepline.engine.outcome import OutcomeReader
 from sweepline.engine.progress import ActiveRun, Observer, Progress
 from sweepline.engine.retries import RetryPolicy
@@ -18,7 +19,6 @@ from sweepline.errors import DiskFullError, RecordError
 from sweepline.executors.base import Executor
 from sweepline.executors.local.admission import GpuAdmission
 from sweepline.executors.local.slots import Slots
-from sweepline.programs.sourcecode import SourceCode
 from sweepline.recording.book import RecordBook
 from sweepline.recording.events import REMOVED, RunRecord
 from sweepline.recording.folders import SweepFolder
@@ -29,7 +29,8 @@ from sweepline.space.plan import Plan
 class SweepOptions:
     """What is asked of one start, beside what the sweep file says; None: as the file says.
 
-    ``count`` bounds how many runs are started, ``max_failures`` after how many failures nothing more is launched.
+    ``code`` is ``kept`` to go on with what the latest run executed, or ``new``. ``count`` bounds how many runs are
+    started, ``max_failures`` after how many failures nothing more is launched.
     """
 
     devices: str | None = None
@@ -42,6 +43,7 @@ class SweepOptions:
     keep_going: bool = False
     fresh: bool = False
     take_over: bool = False
+    code: str = "new"
 
 
 @dataclass(kw_only=True)
@@ -61,7 +63,7 @@ class SweepState:
     tasks: TaskBuilder
     book: RecordBook
     reader: OutcomeReader
-    source: SourceCode
+    code: Code
     observer: Observer
     requests: StopRequests
     progress: Progress

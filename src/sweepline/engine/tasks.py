@@ -99,6 +99,8 @@ class TaskBuilder:
     sweep_token: str
     threads: int
     n_slots: int = 1
+    code: Path | None = None
+    """The manifest of the code that runs are served with; None where they read the program's files themselves."""
     inherited: Mapping[str, str] = field(default_factory=inherited_environment, repr=False)
     ports: Ports = field(default_factory=Ports, repr=False, compare=False)
     wandb_fallback: OfflineFallback = field(default_factory=OfflineFallback, repr=False, compare=False)
@@ -111,6 +113,8 @@ class TaskBuilder:
             names.SWEEP: self.settings.name,
             "PWD": str(command.working_dir),
         }
+        if self.code is not None:
+            variables[names.CODE] = str(self.code.resolve())
         if names.DATA in self.inherited:
             variables[names.DATA] = self.inherited[names.DATA]
         return variables | command.wandb_variables(self.settings.wandb, self.inherited)

@@ -38,6 +38,17 @@ class SourceCode:
         """A short hash of each file, by its path relative to the first root."""
         return self._hashes
 
+    @property
+    def paths(self) -> list[Path]:
+        """Its files, resolved."""
+        self.digest()
+        return list(self._seen)
+
+    @property
+    def folder(self) -> Path:
+        """Where the program lies."""
+        return self._roots[0] if self._roots else Path.cwd()
+
     def digest(self) -> str:
         """Return a short hash of all files as they are now; empty where the program is none of the user's files."""
         if not self._seen or any(_stamp(path) != stamp for path, stamp in self._seen.items()):

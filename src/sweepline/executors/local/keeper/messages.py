@@ -26,7 +26,7 @@ _PER_RUN = (b"CUDA_VISIBLE_DEVICES", b"HIP_VISIBLE_DEVICES", b"MASTER_PORT", b"R
 
 def is_per_run(name: bytes) -> bool:
     """Whether a variable is the sweep's own and told to each run anew, so that imports cannot depend on it."""
-    return name.startswith((b"SWEEPLINE_", b"WANDB_")) or name in _PER_RUN
+    return (name.startswith((b"SWEEPLINE_", b"WANDB_")) and name != b"SWEEPLINE_CODE") or name in _PER_RUN
 
 
 class Start(NamedTuple):

@@ -1,7 +1,8 @@
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
 """Executed by every Python of a run when it starts, also by those that its processes start; any version, any library.
 
-Has each printed line go out in one write: lines of several processes and threads stay apart. Then it makes way.
+Has each printed line go out in one write: lines of several processes and threads stay apart. Serves the code that the
+sweep was started with, where there is such. Then it makes way.
 """
 
 import sys
@@ -59,6 +60,12 @@ for _stream in (sys.stdout, sys.stderr):
         _write_whole_lines(_stream)
     except Exception:  # there is none, or none that can: before Python 3.7
         pass
+if sys.version_info >= (3, 8):  # noqa: UP036 (any interpreter that runs start)
+    import os as _os
+
+    if "SWEEPLINE_CODE" in _os.environ:
+        __import__("_sweepline_code").install()
+        del sys.modules["_sweepline_code"]
 _own_folder = __file__.rpartition("/")[0]
 sys.path[:] = [_folder for _folder in sys.path if _folder != _own_folder]
 _own = sys.modules.pop(__name__)  # kept, as the oldest versions would clear it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import sys
@@ -139,7 +140,7 @@ def _script_code(words: list[str], main: types.ModuleType, leave: Shutdown) -> t
     if not _is_path_safe():
         sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
     try:
-        with open(path, "rb") as file:
+        with io.open_code(path) as file:
             source = file.read()
     except OSError as error:
         sys.stderr.write(f"{sys.executable}: can't open file {path!r}: [Errno {error.errno}] {error.strerror}\n")

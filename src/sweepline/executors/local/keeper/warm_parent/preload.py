@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import gc
+import io
 import os
 import sys
 from contextlib import contextmanager
@@ -183,7 +184,7 @@ class Program:
             return
         self._met.add(path)
         try:
-            with open(path, "rb") as file:
+            with io.open_code(path) as file:
                 tree = ast.parse(file.read(), path)
         except (OSError, SyntaxError, ValueError, RecursionError):
             return

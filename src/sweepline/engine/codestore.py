@@ -1,0 +1,138 @@
+"""The code that a start of a sweep was made with, kept by content in its folder: what runs are served from.
+
+``code/files/<sha256>`` holds each file once; ``code/<state>`` is the manifest of a state of the program: its files,
+where they were, and how each looked, by which a process of a run sees that it is still as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweepline.contract.files import write_whole
+from sweepline.errors import RecordError, record_error
+
+FOLDER, FILES = "code", "files"
+MAX_FILE_BYTES, MAX_BYTES, MAX_TRACKED = 1 << 22, 1 << 26, 2_000
+_GIT_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class KeptState:
+    """What was kept of a state of the program; ``left_out`` are files that are too large, or cannot be read."""
+
+    manifest: Path
+    n_files: int
+    left_out: tuple[Path, ...] = ()
+
+
+class CodeStore:
+    """The folder ``code`` of a sweep."""
+
+    def __init__(self, sweep_dir: Path) -> None:
+        self._folder = sweep_dir / FOLDER
+
+    def manifest(self, state: str) -> Path | None:
+        """Return the manifest of a state that was kept whole; None where it was not, or is gone."""
+        path = self._folder / state
+        try:
+            entries = list(_read_manifest(path))
+        except (OSError, ValueError):
+            return None
+        is_whole = all(_hash_of(self._folder / FILES / key) == key for key, _ in entries)
+        return path if state and entries and is_whole else None
+
+    def keep(self, state: str, files: Iterable[Path]) -> KeptState:
+        """Keep files as they are now, as a state of the program.
+
+        Raises:
+            RecordError: they cannot be written.
+        """
+        entries, left_out, n_bytes = [], [], 0
+        try:
+            (self._folder / FILES).mkdir(parents=True, exist_ok=True)
+            for path in files:
+                found = _read(path)
+                if found is None or n_bytes + len(found[1]) > MAX_BYTES:
+                    left_out.append(path)
+                    continue
+                stamp, content = found
+                n_bytes += len(content)
+                key = hashlib.sha256(content).hexdigest()
+                if not (self._folder / FILES / key).exists():
+                    write_whole(self._folder / FILES / key, content, is_durable=False)
+                entries.append(b"\t".join([key.encode(), ",".join(map(str, stamp)).encode(), os.fsencode(path)]))
+            write_whole(self._folder / state, b"".join(entry + b"\0\n" for entry in entries), is_durable=False)
+        except OSError as error:
+            raise record_error(self._folder, "cannot be written", error) from None
+        return KeptState(self._folder / state, len(entries), tuple(left_out))
+
+    def read(self, state: str) -> dict[Path, bytes]:
+        """Return the files of a state, with their content.
+
+        Raises:
+            RecordError: it was not kept, or is gone.
+        """
+        try:
+            entries = list(_read_manifest(self._folder / state))
+            return {path: (self._folder / FILES / key).read_bytes() for key, path in entries}
+        except (OSError, ValueError) as error:
+            raise RecordError(f"{self._folder / state}: cannot be read: {error}") from None
+
+
+def tracked_files(folder: Path) -> list[Path]:
+    """Return the Python files below a folder that git tracks, a few thousand at most; none where there is no git."""
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(folder), "ls-files", "-z", "--", "*.py"],
+            capture_output=True,
+            timeout=_GIT_TIMEOUT_S,
+            check=True,
+            stdin=subprocess.DEVNULL,
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    names = [os.fsdecode(name) for name in found.split(b"\0") if name]
+    return [(folder / name).resolve() for name in names[:MAX_TRACKED]]
+
+
+def _read(path: Path) -> tuple[tuple[int, int, int, int], bytes] | None:
+    """Return how a file looks and what it holds, at one moment; None where it is too large or cannot be read."""
+    try:
+        while True:
+            before = _stamp(path)
+            if before[1] > MAX_FILE_BYTES:
+                return None
+            content = path.read_bytes()
+            if _stamp(path) == before:
+                return before, content
+    except OSError:
+        return None
+
+
+def _stamp(path: Path) -> tuple[int, int, int, int]:
+    seen = path.stat()
+    return seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
+
+
+def _read_manifest(path: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the key of each file's content, and its path.
+
+    Raises:
+        ValueError: it is none.
+    """
+    for entry in path.read_bytes().split(b"\0\n"):
+        if entry:
+            key, _, name = entry.split(b"\t", 2)
+            yield key.decode(), Path(os.fsdecode(name))
+
+
+def _hash_of(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""

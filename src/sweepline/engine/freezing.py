@@ -1,0 +1,124 @@
+"""Which code the runs of a start execute: as it is when each starts, or as it was when the start began."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from sweepline.contract.text import display_path
+from sweepline.engine.codestore import CodeStore, tracked_files
+from sweepline.errors import ConfigError
+from sweepline.programs.sourcecode import SourceCode, changed_files
+from sweepline.recording.book import RecordBook
+
+FROZEN, LIVE = "frozen", "live"
+NEW, KEPT = "new", "kept"
+_MAX_NAMES = 3
+
+
+class Code(ABC):
+    """The code of a start.
+
+    ``state`` is a short hash of what runs that start now execute, empty where it is none of the user's files; ``files``
+    has one for each file, by its path. Runs are served from ``manifest``; None where they read the files themselves.
+    """
+
+    def __init__(self, source: SourceCode, *, state: str, files: Mapping[str, str], manifest: Path | None) -> None:
+        self._source = source
+        self.state, self.files, self.manifest = state, dict(files), manifest
+
+    @abstractmethod
+    def look(self) -> str | None:
+        """Look at the files again; return a sentence where they were edited since the last look."""
+
+
+class LiveCode(Code):
+    """Code that is executed as it is when a run starts."""
+
+    def __init__(self, source: SourceCode) -> None:
+        state = source.digest()
+        super().__init__(source, state=state, files=source.files, manifest=None)
+
+    def look(self) -> str | None:
+        """Look at the files again; see :class:`Code`."""
+        state, before = self._source.digest(), self.files
+        if state == self.state:
+            return None
+        self.state, self.files = state, dict(self._source.files)
+        names = _name(changed_files(before, self.files))
+        return f"{names}: edited while the sweep runs; runs from here on execute what it is now"
+
+
+class FrozenCode(Code):
+    """Code that is executed as it was kept."""
+
+    def __init__(self, source: SourceCode, *, state: str, files: Mapping[str, str], manifest: Path) -> None:
+        super().__init__(source, state=state, files=files, manifest=manifest)
+        self._seen = source.digest()
+
+    def look(self) -> str | None:
+        """Look at the files again; see :class:`Code`."""
+        seen = self._source.digest()
+        if seen == self._seen:
+            return None
+        self._seen = seen
+        if seen == self.state:
+            return None
+        names = _name(changed_files(self.files, self._source.files))
+        return f"{names}: edited while the sweep runs; this start goes on with what it was (code: {FROZEN})"
+
+
+def choose_code(
+    source: SourceCode, book: RecordBook, *, mode: str, which: str, config_files: Iterable[Path]
+) -> tuple[Code, list[str]]:
+    """Return the code of a start, kept where it shall be; and sentences worth saying.
+
+    Args:
+        source: the program as it is now.
+        book: what earlier starts executed.
+        mode: ``frozen`` or ``live``.
+        which: ``kept`` goes on with the code of the latest run, ``new`` takes the program as it is.
+        config_files: files beside the program's own that our trainer reads through the same door.
+
+    Raises:
+        ConfigError: that code was not kept.
+        RecordError: the folder cannot be written.
+    """
+    store = CodeStore(book.folder.path)
+    if which == KEPT:
+        return _kept_code(source, book, store), []
+    if mode == LIVE:
+        return LiveCode(source), []
+    why = _why_live(source)
+    if why:
+        return LiveCode(source), [f"code: live: {why}"]
+    state = source.digest()
+    files = dict.fromkeys([*source.paths, *tracked_files(source.folder), *config_files])
+    kept = store.keep(state, files)
+    notes = []
+    if kept.left_out:
+        shown = _name([display_path(path) for path in kept.left_out])
+        notes.append(f"{shown}: too large to be kept, or not readable: runs read it as it is then")
+    return FrozenCode(source, state=state, files=source.files, manifest=kept.manifest), notes
+
+
+def _kept_code(source: SourceCode, book: RecordBook, store: CodeStore) -> FrozenCode:
+    state = next((record.code for record in reversed(book.records.values()) if record.code), "")
+    manifest = store.manifest(state)
+    if manifest is None:
+        raise ConfigError(
+            "--code kept: the code of the latest run was not kept, or is gone; --code new takes the program as it is"
+        )
+    return FrozenCode(source, state=state, files=book.codes.get(state, {}), manifest=manifest)
+
+
+def _why_live(source: SourceCode) -> str | None:
+    if not any(path.suffix == ".py" for path in source.paths):
+        return "the program is no Python file, and runs as it is when each starts"
+    return None
+
+
+def _name(names: list[str]) -> str:
+    more = len(names) - _MAX_NAMES
+    return ", ".join(names[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
