@@ -104,6 +104,7 @@ def test_results_of_edited_code_are_told_apart_and_their_files_named(toys: Proje
 
 
 def test_a_program_edited_while_the_sweep_runs_is_told_at_once(toys: Project) -> None:
+    edit(toys, "start: cold", "start: cold\ncode: live")
     edit(toys, "import sys", "import sys, pathlib", "train.py")
     with (toys.path / "train.py").open("a") as file:
         file.write("if given['lr'] == '1': pathlib.Path(__file__).open('a').write('# edited by the run\\n')\n")

@@ -1,0 +1,181 @@
+"""Runs execute the code that their start was made with, whatever happens to the files meanwhile."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from tests.conftest import Project
+
+# The first run does to the files what a git checkout in the middle of a sweep would do.
+TRAIN = """
+import argparse, importlib, multiprocessing, os, pathlib, subprocess, sys
+import helper
+import inner.deep
+
+def show(x):
+    print(f"METRIC loss={helper.OLD * x}", flush=True)
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--x", type=int)
+    parser.add_argument("--as-child", action="store_true")
+    args = parser.parse_args()
+    here = pathlib.Path(__file__).resolve().parent
+    if args.x == 1 and not args.as_child:
+        (here / "helper.py").write_text("OLD = 1000\\n")
+        (here / "late.py").unlink()
+        (here / "inner" / "deep.py").unlink()
+        (here / "inner").rename(here / "outer")
+        (here / "tracked.py").write_text("OLD = 1000\\n")
+        text = pathlib.Path(__file__).read_text()
+        pathlib.Path(__file__).write_text(text.replace("loss=", "loss=9"))
+    import late
+    other = importlib.import_module("".join(["trac", "ked"]))
+    HOW
+    print(f"METRIC sum={late.OLD + other.OLD + inner.deep.OLD} epoch=1")
+    print("file", pathlib.Path(__file__).name, pathlib.Path(helper.__file__).name)
+"""
+DIRECTLY = "show(args.x)"
+SPAWNED = """p = multiprocessing.get_context("spawn").Process(target=show, args=(args.x,))
+    p.start(); p.join(); assert p.exitcode == 0"""
+STARTED = """words = [sys.executable, "-u", __file__, "--x", str(args.x), "--as-child"]
+    show(args.x) if args.as_child else subprocess.run(words, check=True)"""
+SWEEP = """
+program: train.py
+name: demo
+method: grid
+metric: {name: loss}
+parameters: {x: [1, 2, 3]}
+devices: cpu
+max_concurrent: 1
+start: START
+report: never
+"""
+
+
+@pytest.fixture
+def toys(project: Project) -> Project:
+    """A project with a program of several files, one of which only git knows to be its own."""
+    write(project)
+    subprocess.run(["git", "init", "-q"], cwd=project.path, check=True)
+    subprocess.run(["git", "add", "."], cwd=project.path, check=True)
+    return project
+
+
+def write(project: Project, *, how: str = DIRECTLY, start: str = "cold") -> None:
+    """Write the program as it is at first, and its sweep."""
+    project.write("train.py", TRAIN.replace("HOW", how))
+    for name in ("helper.py", "late.py", "inner/deep.py", "tracked.py"):
+        project.write(name, "OLD = 1\n")
+    project.write("sweep.yaml", SWEEP.replace("START", start))
+
+
+def results(project: Project) -> list[tuple[float, float]]:
+    """Return what each run printed, in the order of ``x``."""
+    rows = project.rows().sort_values("x")
+    return list(zip(rows["loss"], rows["sum"], strict=True))
+
+
+@pytest.mark.parametrize("start", ["cold", "warm"])
+@pytest.mark.parametrize("how", [DIRECTLY, SPAWNED, STARTED], ids=["directly", "spawned", "started"])
+def test_what_happens_to_the_files_changes_nothing_for_later_runs(toys: Project, how: str, start: str) -> None:
+    write(toys, how=how, start=start)
+    result = toys.run()
+    assert results(toys) == [(1, 3), (2, 3), (3, 3)]
+    assert "edited while the sweep runs; this start goes on with what it was (code: frozen)" in result.stdout
+    assert result.stdout.count("edited while") == 1
+    assert toys.rows()["code"].nunique() == 1
+    logs = [path.read_text() for path in toys.sweep_dir.glob("runs/*/stdout.log")]
+    assert all("file train.py helper.py" in log for log in logs)
+
+
+@pytest.mark.parametrize("start", ["cold", "warm"])
+def test_a_program_that_is_a_module_is_frozen_too(toys: Project, start: str) -> None:
+    toys.write(
+        "sweep.yaml",
+        SWEEP.replace("program: train.py", "command: [python, -m, train, '${args}']").replace("START", start),
+    )
+    toys.run()
+    assert results(toys) == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_later_start_takes_the_code_as_it_is_or_goes_on_with_what_was_kept(toys: Project) -> None:
+    toys.run("--count", "1")
+    new = toys.run("--count", "1", "--code", "kept")
+    assert results(toys) == [(1, 3), (2, 3)]
+    assert "helper.py" not in new.stdout
+    write(toys)
+    toys.write("helper.py", "OLD = 7\n")
+    last = toys.run()
+    assert results(toys) == [(1, 3), (2, 3), (21, 3)]
+    assert "helper.py has changed since 2 of 2 runs ended" in last.stdout
+    assert "results of 2 states of the program's code" in last.stdout
+
+
+def test_code_that_is_gone_cannot_be_gone_on_with(toys: Project) -> None:
+    toys.run("--count", "1")
+    next(path for path in toys.sweep_dir.glob("code/files/*") if b"OLD" in path.read_bytes()).unlink()
+    result = toys.run("--code", "kept")
+    assert result.returncode == 2
+    assert "--code kept: the code of the latest run was not kept, or is gone" in result.stderr
+    assert len(results(toys)) == 1
+
+
+def test_live_code_is_executed_as_it_is(toys: Project) -> None:
+    toys.write("sweep.yaml", SWEEP.replace("START", "cold") + "code: live\n")
+    write_simple(toys)
+    result = toys.run()
+    assert toys.rows()["loss"].tolist() == [1, 1000, 1000]
+    assert "helper.py: edited while the sweep runs; runs from here on execute what it is now" in result.stdout
+    assert not (toys.sweep_dir / "code").exists()
+
+
+def write_simple(project: Project) -> None:
+    """Write a program whose every run edits a module of it, and asks for its name."""
+    project.write("helper.py", "OLD = 1\n")
+    project.write(
+        "train.py",
+        """
+        import pathlib, helper
+        print(f"METRIC loss={helper.OLD}")
+        pathlib.Path(helper.__file__).write_text("OLD = 1000")
+        """,
+    )
+
+
+def test_a_program_that_is_no_python_file_is_said_to_be_live(project: Project) -> None:
+    project.write("train.sh", "echo METRIC loss=1\n")
+    project.write(
+        "sweep.yaml", SWEEP.replace("program: train.py", "command: [sh, train.sh, '${args}']").replace("START", "cold")
+    )
+    result = project.run()
+    assert "code: live: the program is no Python file" in result.stdout
+
+
+def test_a_shell_script_has_its_python_programs_frozen(project: Project) -> None:
+    write_simple(project)
+    project.write("train.sh", "python train.py\n")
+    project.write(
+        "sweep.yaml", SWEEP.replace("program: train.py", "command: [sh, train.sh, '${args}']").replace("START", "cold")
+    )
+    project.run()
+    assert project.rows()["loss"].tolist() == [1, 1, 1]
+
+
+def test_a_start_up_module_of_the_users_own_is_imported_still(toys: Project) -> None:
+    write_simple(toys)
+    toys.write("own/sitecustomize.py", "print('METRIC own=5')\n")
+    toys.run(PYTHONPATH=os.pathsep.join(filter(None, [str(toys.path / "own"), os.environ.get("PYTHONPATH")])))
+    assert toys.rows()["own"].tolist() == [5, 5, 5]
+    assert toys.rows()["loss"].tolist() == [1, 1, 1]
+
+
+def test_a_module_that_failed_to_compile_later_is_of_no_consequence(project: Project) -> None:
+    write_simple(project)
+    project.write("train.py", (project.path / "train.py").read_text().replace("OLD = 1000", "def ("))
+    project.write("sweep.yaml", SWEEP.replace("START", "cold"))
+    project.run()
+    assert project.rows()["loss"].tolist() == [1, 1, 1]
