@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sweepline.engine.wandbfile import read_wandb_run
 from tests.conftest import DEADLINE_S, EXPERIMENT, Project, wait_until
@@ -156,6 +157,25 @@ def test_values_that_only_go_together_are_checked_together(trainer: Project) -> 
     result = trainer.run()
     assert result.returncode == 0, result.stderr
     assert len(trainer.rows()) == 2
+
+
+def test_a_config_that_is_edited_while_the_sweep_runs_changes_nothing_for_later_runs(trainer: Project) -> None:
+    trainer.write("defaults.yaml", "batch_size: 50\n")
+    trainer.write("config.yaml", CONFIG.replace("batch_size: 50", "base: defaults.yaml"))
+    trainer.write("train_single.py", TRAINER.replace("\nif __name__", f"{EDITS_CONFIG}\nif __name__"))
+    trainer.write("sweep.yaml", SWEEP.replace("max_concurrent: 2", "max_concurrent: 1"))
+    result = trainer.run()
+    used = [yaml.safe_load(p.read_text()) for p in trainer.sweep_dir.glob("runs/*/config.yaml")]
+    assert [(config["batch_size"], config["data"]["limit"]) for config in used] == [(50, 200)] * 3
+    assert result.returncode == 0
+
+
+EDITS_CONFIG = """
+import pathlib
+pathlib.Path("defaults.yaml").write_text("batch_size: 10\\n")
+text = pathlib.Path("config.yaml").read_text()
+pathlib.Path("config.yaml").write_text(text.replace("limit: 200", "limit: 100"))
+"""
 
 
 def test_runs_of_an_edited_config_are_never_averaged_with_the_old_ones(trainer: Project) -> None:

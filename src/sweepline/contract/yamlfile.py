@@ -5,6 +5,7 @@ Knows no keys and no meaning.
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
@@ -12,11 +13,12 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
 from sweepline.contract.text import display_path
+from sweepline.contract.variables import CODE
 from sweepline.errors import ConfigError
 
 MAX_YAML_BYTES = 4 * 2**20
@@ -70,6 +72,16 @@ class Document:
         return self.path
 
 
+def _open(path: Path, label: str) -> IO[bytes]:
+    if CODE in os.environ:  # in a run: as the file was when the sweep was started, where it was kept
+        return io.open_code(str(path))
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ConfigError(f"{label}: is no plain file")
+    return file
+
+
 def read_yaml(path: Path) -> Document:
     """Read a YAML file, one document, plain data only.
 
@@ -78,9 +90,7 @@ def read_yaml(path: Path) -> Document:
     """
     label = display_path(path)
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ConfigError(f"{label}: is no plain file")
+        with _open(path, label) as file:
             raw = file.read(MAX_YAML_BYTES + 1)
         if len(raw) > MAX_YAML_BYTES:
             raise ConfigError(f"{label}: larger than {MAX_YAML_BYTES // 2**20} MiB; is this the right file?")
