@@ -140,7 +140,7 @@ def load_runs(source: str | Path) -> pd.DataFrame:
     else:
         found = open_recorded(path)
         records = [record for record in found.records.values() if record.outcome is not None]
-        table = pd.DataFrame(tabulate(records, sweep=table_label(found)))
+        table = pd.DataFrame(tabulate(records, sweep=table_label(found)), dtype=None if records else object)
     parameters = [name for name in names_in(record.params for record in records) if name != "seed"]
     table.attrs |= {"parameters": parameters, "metrics": names_in(record.metrics for record in records)}
     return table

@@ -99,3 +99,8 @@ def test_many_values_are_told_in_ranges_that_hold_all_runs() -> None:
 def test_values_without_an_order_come_as_they_are_met(values: tuple[Any, ...]) -> None:
     runs = [recorded(str(i), params={"x": value}, metrics={"loss": 1.0}) for i, value in enumerate(values)]
     assert [effect.low for effect in marginal_effects(runs, LOSS, "x")] == list(values)
+
+
+def test_results_whose_sum_is_beyond_a_float_have_a_mean() -> None:
+    runs = [recorded(str(i), params={"x": 1}, metrics={"loss": 1.5e308}) for i in range(2)]
+    assert marginal_effects(runs, LOSS, "x")[0].mean == math.inf

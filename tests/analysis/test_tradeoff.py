@@ -98,3 +98,10 @@ def test_runs_without_a_number_for_the_parameter_are_left_out() -> None:
         recorded("b", params={"lr": True}, metrics={"time": 1.0}),
     ]
     assert find_golden_middle(runs, TIME, ["lr"]) is None
+
+
+def test_the_cost_is_called_by_its_name() -> None:
+    runs = [recorded(str(i), params={"x": i}, metrics={"loss": 1.0 * i, "tokens_per_s": 9.0 - i}) for i in range(3)]
+    costs = {"tokens_per_s": "of quality and tokens_per_s", "duration_s": "of quality and duration"}
+    for cost, words in costs.items():
+        assert f"{words} " in str(find_golden_middle(runs, Objective(name="loss"), ["x"], cost=cost)).replace(":", " ")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +20,7 @@ from sweepline.recording import book as book_module
 from sweepline.recording.book import RecordBook
 from sweepline.recording.events import Replay
 from sweepline.recording.folders import SweepFolder
-from sweepline.recording.journal import JOURNAL, START, read_events
+from sweepline.recording.journal import JOURNAL, START, VERSION, Position, read_events
 from sweepline.recording.snapshot import MIN_EVENTS, SNAPSHOT, Snapshot, load_snapshot, replay_journal, save_snapshot
 from sweepline.runs import Run, RunOutcome, State
 from tests.fakes import fold, recorded
@@ -87,6 +89,26 @@ def told(path: Path) -> dict[str, Any]:
     return fold(read_events(path / JOURNAL))
 
 
+def sealed(content: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
+    """Return a snapshot with something changed in it, and the checksum that goes with that."""
+    told = json.loads(content.partition(b"\n")[2])
+    change(told)
+    body = json.dumps(told).encode()
+    return b"%d\n%s" % (zlib.crc32(body), body)
+
+
+def test_any_flipped_bit_of_its_beginning_is_noticed(sweep: Path) -> None:
+    path = sweep / SNAPSHOT
+    whole = path.read_bytes()
+    for bit in range(8 * 200):
+        path.write_bytes(whole[: bit // 8] + bytes([whole[bit // 8] ^ 1 << bit % 8]) + whole[bit // 8 + 1 :])
+        assert load_snapshot(sweep / JOURNAL).position in (START, load_position(whole))
+
+
+def load_position(content: bytes) -> Position:
+    return Position(*json.loads(content.partition(b"\n")[2])["position"])
+
+
 def test_a_short_journal_has_none(tmp_path: Path) -> None:
     book = open_book(tmp_path)
     add(book, 1)
@@ -125,8 +147,13 @@ def test_a_book_goes_on_from_it(sweep: Path) -> None:
         lambda content: content.replace(b"finished", b"finishes"),
         lambda _: b"",
         lambda content: b"null\n" + content,
-        lambda content: content.replace(b'"v": 1', b'"v": 9', 1),
-        lambda content: content.replace(b'"run_id"', b'"run_ids"', 1),
+        lambda content: b"1" + content,
+        lambda content: content.replace(b'"position"', b'"positron"', 1),
+        lambda content: sealed(content, lambda told: told["form"].append("more")),
+        lambda content: sealed(content, lambda told: told["form"].__setitem__(1, VERSION + 1)),
+        lambda content: sealed(content, lambda told: told.pop("table")),
+        lambda content: sealed(content, lambda told: told["position"].pop()),
+        lambda content: sealed(content, lambda told: told["position"].__setitem__(2, None)),
     ],
 )
 def test_a_snapshot_that_is_damaged_or_of_another_version_is_left_aside(sweep: Path, damage: Any) -> None:
@@ -145,6 +172,37 @@ def test_damage_of_the_journal_is_told_in_spite_of_it(sweep: Path) -> None:
         replay_journal(journal)
 
 
+def test_what_was_changed_in_the_journal_while_it_was_open_is_told(sweep: Path) -> None:
+    book = open_book(sweep)
+    add(book, MIN_EVENTS)
+    journal = sweep / JOURNAL
+    with journal.open("r+b") as file:
+        file.seek(journal.read_bytes().index(b'"loss":1.0'))
+        file.write(b'"loss":2.0')
+    book.commit()
+    book.close()
+    with pytest.raises(RecordError, match="damaged at byte"):
+        replay_journal(journal)
+
+
+def test_an_interrupt_between_an_event_and_its_record_costs_nothing(
+    sweep: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = open_book(sweep)
+    run = Run(run_id="abc", name="abc", params={"x": 1}, seed=None, index=0)
+    book.start(start_fields(run, attempt=1, device="cpu"))
+
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(book, "_take", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            book.end("abc", 1, RunOutcome(state=State.FINISHED, metrics={"loss": 1.0}))
+    book.close()
+    assert replay_journal(sweep / JOURNAL).records["abc"].state == State.FINISHED
+
+
 def test_a_journal_that_was_cut_is_read_as_it_is(sweep: Path) -> None:
     journal = sweep / JOURNAL
     lines = journal.read_bytes().splitlines(keepends=True)
@@ -155,7 +213,7 @@ def test_a_journal_that_was_cut_is_read_as_it_is(sweep: Path) -> None:
 def test_a_table_that_is_in_step_is_not_written_again(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (sweep / "runs.csv").stat()
     book = open_book(sweep)
-    assert book.table.state is not None
+    assert load_snapshot(sweep / JOURNAL).table == book.table.state
     book.close()
     monkeypatch.setattr(type(book.table), "_render", None)  # fails where a table is made from the records
     book = open_book(sweep)
@@ -175,6 +233,52 @@ def test_a_table_that_somebody_edited_is_set_aside_whatever_its_size(sweep: Path
     book.close()
     assert table.read_bytes() == before
     assert len(list(sweep.glob("runs.csv.bak-*"))) == 1
+
+
+@pytest.mark.parametrize("kind", ["membership", "reread", "end"])
+def test_a_table_is_brought_up_to_date_with_the_events_behind_the_snapshot(sweep: Path, kind: str) -> None:
+    book = open_book(sweep)
+    if kind == "membership":
+        book.mark_membership({f"{1:012x}"})
+    elif kind == "reread":
+        book.correct(f"{1:012x}", metrics={"loss": 77.0}, reason="")
+    else:
+        add(book, 1, metrics={"loss": 77.0})
+        book.commit()
+    book.close(is_sound=False)
+    open_book(sweep).close()
+    row = pd.read_csv(sweep / "runs.csv").set_index("run_name").loc["x1"]
+    assert row["loss"] == (1 / 7 if kind == "membership" else 77.0)
+    assert check_invariants(sweep)[2].faults == []
+
+
+def test_rows_that_carry_another_label_are_written_again(sweep: Path) -> None:
+    book = RecordBook(SweepFolder(sweep), csv=None, sweep="other", params=["x"], metrics=["loss"])
+    book.open_table()
+    book.close()
+    assert set(pd.read_csv(sweep / "runs.csv")["sweep"]) == {"other"}
+
+
+def test_a_table_that_still_has_the_row_of_an_earlier_attempt_is_made_anew_when_asked(sweep: Path) -> None:
+    book = open_book(sweep)
+    run = Run(run_id=f"{1:012x}", name="x1", params={"x": 1}, seed=None, index=1)
+    book.start(start_fields(run, attempt=2, device="cpu"))
+    book.close()
+    assert load_snapshot(sweep / JOURNAL).table is None
+    book = open_book(sweep)
+    book.close()
+    assert "x1" not in set(pd.read_csv(sweep / "runs.csv")["run_name"])
+
+
+def test_every_row_is_made_anew_when_that_is_asked_for(sweep: Path) -> None:
+    book = RecordBook(SweepFolder(sweep), csv=None, sweep="demo", params=["x"], metrics=["loss"])
+    with pytest.MonkeyPatch.context() as patched:
+        rendered: list[bool] = []
+        render = type(book.table)._render
+        patched.setattr(type(book.table), "_render", lambda table: rendered.append(True) or render(table))
+        book.open_table(is_anew=True)
+    book.close()
+    assert rendered == [True]
 
 
 def test_a_table_with_other_columns_is_written_again(sweep: Path) -> None:
@@ -213,4 +317,4 @@ def test_verify_tells_of_one_that_says_something_else(sweep: Path) -> None:
 
 def test_it_is_smaller_than_the_journal_by_far(sweep: Path) -> None:
     assert (sweep / SNAPSHOT).stat().st_size * 5 < (sweep / JOURNAL).stat().st_size
-    assert json.loads((sweep / SNAPSHOT).read_bytes().splitlines()[0])["n_bytes"] == (sweep / JOURNAL).stat().st_size
+    assert load_snapshot(sweep / JOURNAL).position.offset == (sweep / JOURNAL).stat().st_size

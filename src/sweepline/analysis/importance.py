@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweepline.analysis.differences import comparable
+from sweepline.analysis.statistics import mean
 from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective
 
@@ -95,9 +96,9 @@ def marginal_effects(records: Sequence[RunRecord], objective: Objective, name: s
         values: list[Any] = [run.params.get(name) for run in members]
         low, high = (min(values), max(values)) if all(map(_is_number, values)) else (values[0], values[0])
         results = [result for run in members if math.isfinite(result := run.metrics[objective.name])]
-        mean = statistics.fmean(results) if results else math.nan
+        average = mean(results) if results else math.nan
         spread = statistics.stdev(results) if len(results) > 1 else math.nan
-        found.append(MarginalEffect(low, high, mean, spread, len(results), len(members) - len(results)))
+        found.append(MarginalEffect(low, high, average, spread, len(results), len(members) - len(results)))
     if all(_is_number(effect.low) for effect in found):
         found.sort(key=lambda effect: effect.low)
     return found

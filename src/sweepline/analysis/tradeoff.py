@@ -72,7 +72,7 @@ class GoldenMiddle:
             sure = f"in {self.support:.0%} of resamples over seeds"
             if self.rival is not None:
                 sure += f", else mostly {describe_setting(self.parameters, self.rival)}"
-        what = "" if self.cost is None else f" of quality and {self.cost.removesuffix('_s')}"
+        what = "" if self.cost is None else f" of quality and {'duration' if self.cost == DURATION else self.cost}"
         if not self.is_at_edge:
             return f"golden middle{what}: {where} ({sure})"
         what = f"golden middle{what}" if what else "best"

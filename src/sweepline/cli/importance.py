@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from sweepline.analysis.differences import differing
@@ -79,17 +80,34 @@ def _table(importance: Importance, marginal: dict[str, list[MarginalEffect]], ob
     has_diverged = any(effect.n_diverged for effects in marginal.values() for effect in effects)
     rows = [["parameter", "share", "value", f"mean {objective.name} ± std", "runs", *(["diverged"] * has_diverged)]]
     for name, share in importance.shares.items():
+        values = _describe_values(marginal[name])
         for i, effect in enumerate(marginal[name]):
             first = [name, f"{share:.0%}"] if i == 0 else ["", ""]
             diverged = [str(effect.n_diverged) if effect.n_diverged else ""] if has_diverged else []
-            rows.append([*first, _describe_values(effect), _describe_result(effect), str(effect.n), *diverged])
+            rows.append([*first, values[i], _describe_result(effect), str(effect.n), *diverged])
     return align_columns(rows)
 
 
-def _describe_values(effect: MarginalEffect) -> str:
-    low, high = (f"{value:g}" if isinstance(value, float) else str(value) for value in (effect.low, effect.high))
-    text = low if low == high else f"{low} … {high}"
-    return text if len(text) <= _MAX_VALUE_CHARS else f"{text[: _MAX_VALUE_CHARS - 1]}…"
+def _describe_values(effects: Sequence[MarginalEffect]) -> list[str]:
+    """Return the values, or ranges of them, with as many digits as tell them apart."""
+    for n_digits in range(4, 18):
+        ends = [[_describe_value(value, n_digits) for value in (effect.low, effect.high)] for effect in effects]
+        texts = [low if low == high else f"{low} … {high}" for low, high in ends]
+        if len(set(texts)) == len(texts):
+            break
+    return [_cut(text) for text in texts]
+
+
+def _describe_value(value: Any, n_digits: int) -> str:
+    if isinstance(value, float):
+        return f"{value:.{n_digits}g}"
+    return "-" if value is None else str(value)
+
+
+def _cut(text: str) -> str:
+    """Return a text with its two ends, which tell paths and names apart."""
+    half = (_MAX_VALUE_CHARS - 1) // 2
+    return text if len(text) <= _MAX_VALUE_CHARS else f"{text[:half]}…{text[-half:]}"
 
 
 def _describe_result(effect: MarginalEffect) -> str:

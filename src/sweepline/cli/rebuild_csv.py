@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
         if settings is not None and found.plan.get("reading") not in (None, reading_hash(settings)):
             notes.append(read_again(book, reader_of(settings)))
             found.folder.write_plan({**found.plan, "reading": reading_hash(settings)})
-        notes += book.open_table()
+        notes += book.open_table(is_anew=True)
         book.close()
     finally:
         found.folder.unlock()

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         if folder.read_plan() is None and found.plan:
             folder.write_plan({**found.plan, "sweep_token": found.plan.get("sweep_token") or secrets.token_hex(3)})
             notes.append("plan.json: written anew from the sweep file")
-        notes += book.open_table()
+        notes += book.open_table(is_anew=True)
         book.close()
     finally:
         folder.unlock()

@@ -101,7 +101,8 @@ def build_summary(
     metric = primary_metric(records, [objective.name, *logged] if objective else logged)
     effects = [] if metric is None else find_no_effects(records, metric)
     if ranked:
-        shown = [name for name in swept if name in set(differing(config.runs[0].params for config in ranked))]
+        different = differing(config.runs[0].params for config in ranked)
+        shown = [name for name in swept if name in different and name != "seed"]
         told = render_ranking(
             ranked[:N_BEST],
             objective=objective,

@@ -16,7 +16,7 @@ from sweepline.executors.local.exits import read_exit
 from sweepline.executors.local.keeper.processes import find_by_token, find_printing_into
 from sweepline.recording.cells import format_cell, says
 from sweepline.recording.columns import MAX_METRIC_COLUMNS, OLDER_FIXED_COLUMNS, has_row
-from sweepline.recording.events import RUN_END, RUN_START, RunRecord, apply_event
+from sweepline.recording.events import RUN_END, RUN_START, Replay, RunRecord
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.journal import read_events
 from sweepline.recording.locks import read_keeper_token, why_unseen
@@ -44,8 +44,9 @@ def check_invariants(path: Path, *, csv_path: Path | None = None, table_label: s
         events = list(read_events(folder.journal))
     except RecordError as error:
         return [Invariant("journal", "the journal is whole", [str(error)])]
-    records: dict[str, RunRecord] = {}
-    faults = [*_fold_strictly(events, records), *_snapshot_faults(folder, records)]
+    replay = Replay()
+    faults = list(_fold_strictly(events, replay)) or list(_snapshot_faults(folder, replay))
+    records = replay.records
     table_faults = list(_table_faults(folder, csv_path, records, table_label or path.name))
     return [
         Invariant("journal", "every event in sequence, every end after its start and once per attempt", faults),
@@ -57,7 +58,7 @@ def check_invariants(path: Path, *, csv_path: Path | None = None, table_label: s
     ]
 
 
-def _fold_strictly(events: list[dict[str, Any]], records: dict[str, RunRecord]) -> Iterator[str]:
+def _fold_strictly(events: list[dict[str, Any]], replay: Replay) -> Iterator[str]:
     ended: Counter[tuple[str, int]] = Counter()
     started: set[tuple[str, int]] = set()
     for event in events:
@@ -73,13 +74,14 @@ def _fold_strictly(events: list[dict[str, Any]], records: dict[str, RunRecord]) 
                 continue
             if ended[key] > 1:
                 yield f"{key[0]}: attempt {key[1]} ended {ended[key]} times"
-        apply_event(records, event)
+        replay.apply(event)
 
 
-def _snapshot_faults(folder: SweepFolder, records: Mapping[str, RunRecord]) -> Iterator[str]:
-    told = replay_journal(folder.journal).records
-    other = [run_id for run_id, record in records.items() if repr(told.get(run_id)) != repr(record)]  # nan is not nan
-    if other or list(told) != list(records):
+def _snapshot_faults(folder: SweepFolder, replay: Replay) -> Iterator[str]:
+    told, records = replay_journal(folder.journal), replay.records
+    other = [run for run, record in records.items() if repr(told.records.get(run)) != repr(record)]  # nan is not nan
+    has_same_rest = (list(told.records), told.codes, told.reread) == (list(records), replay.codes, replay.reread)
+    if other or not has_same_rest:
         yield f"{SNAPSHOT} tells another story than the journal, of {len(other)} runs: remove that file"
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sweepline.errors import RecordError
 from sweepline.recording.events import (
     CODE,
     EXTRA,
@@ -31,7 +32,7 @@ from sweepline.runs import RunOutcome
 COMMIT_INTERVAL_S = 0.02  # ends that come within this time share one fdatasync
 
 _CHANGING = frozenset({RUN_START, RUN_END, RUN_REREAD, MEMBERSHIP})  # events after which the table is another
-_MANY_EVENTS = 20_000
+_MANY_EVENTS = 20_000  # whose reading takes as long as writing a snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class RecordBook:
         self._snapshot = load_snapshot(folder.journal)
         self._replay = self._snapshot.replay
         self._known_table = self._snapshot.table
+        self._is_in_step = True  # whether the replay has every event that the journal has
         with collection_paused():
             self.journal = Journal(folder.journal, take=self._take, after=self._snapshot.position)
         self.table = RunTable(
@@ -87,22 +89,36 @@ class RecordBook:
         if event["ev"] in _CHANGING:
             self._known_table = None
 
+    def _record(self, event: str, **fields: Any) -> None:
+        """Write an event, and take it into account; an interrupt may come between the two."""
+        self._is_in_step = False
+        try:
+            self.journal.append(event, **fields)
+        except RecordError:  # nothing was written
+            self._is_in_step = True
+            raise
+        self._take({"ev": event, **fields})
+        self._is_in_step = True
+
     def note_code(self, code: str, files: Mapping[str, str]) -> bool:
         """Write down what the program consists of from now on; return whether that is news."""
         if code in self.codes or not code:
             return False
-        self.journal.append(CODE, code=code, files=dict(files))
-        self._take({"ev": CODE, "code": code, "files": dict(files)})
+        self._record(CODE, code=code, files=dict(files))
         return True
 
-    def open_table(self) -> list[str]:
-        """Bring the table up to date with what is recorded so far; return sentences worth saying."""
+    def open_table(self, *, is_anew: bool = False) -> list[str]:
+        """Bring the table up to date with what is recorded so far; return sentences worth saying.
+
+        With ``is_anew`` every row is made from the records, also where the file is known to have it.
+        """
         self.journal.sync()
         self._uncommitted.clear()
         with collection_paused():
-            note = self.table.open(self.records, reread=self._replay.reread, known=self._known_table)
+            known = None if is_anew else self._known_table
+            note = self.table.open(self.records, reread=self._replay.reread, known=known)
         if self.journal.position.seq > self._snapshot.position.seq + _MANY_EVENTS:
-            self._save_snapshot()  # of a sweep that was killed
+            self._save_snapshot()  # which a start that was killed could not
         return [*([note] if note else []), *self.take_notes()]
 
     def take_notes(self) -> list[str]:
@@ -119,14 +135,11 @@ class RecordBook:
             if standing != record.in_sweep:
                 changed[run_id] = standing
         if changed:
-            self.journal.append(MEMBERSHIP, runs=changed)
-            self._take({"ev": MEMBERSHIP, "runs": changed})
+            self._record(MEMBERSHIP, runs=changed)
 
     def correct(self, run_id: str, *, metrics: Mapping[str, float], reason: str) -> None:
         """Write down what a second reading of a run's kept output says."""
-        event = {"run": run_id, "reason": reason, "metrics": dict(metrics)}
-        self.journal.append(RUN_REREAD, **event)
-        self._take({"ev": RUN_REREAD, **event})
+        self._record(RUN_REREAD, run=run_id, reason=reason, metrics=dict(metrics))
 
     def begin(self, *, sweep: str, sweep_file: Path, sweep_token: str) -> None:
         """Write that a start of the sweep begins, in this process."""
@@ -139,14 +152,11 @@ class RecordBook:
 
     def start(self, fields: Mapping[str, Any]) -> None:
         """Write that an attempt is about to be started; ``fields`` are those of :func:`start_fields`."""
-        self.journal.append(RUN_START, **fields)
-        self._take({"ev": RUN_START, **fields})
+        self._record(RUN_START, **fields)
 
     def end(self, run_id: str, attempt: int, outcome: RunOutcome) -> None:
         """Write how an attempt ended; it counts once :meth:`commit` has returned."""
-        event = {"run": run_id, "attempt": attempt, **end_fields(outcome)}
-        self.journal.append(RUN_END, **event)
-        self._take({"ev": RUN_END, **event})
+        self._record(RUN_END, run=run_id, attempt=attempt, **end_fields(outcome))
         if not self._uncommitted:
             self._commit_due = time.monotonic() + COMMIT_INTERVAL_S
         self._uncommitted.append(CommittedEnd(replace(self.records[run_id]), outcome))
@@ -189,7 +199,7 @@ class RecordBook:
     def _save_snapshot(self) -> None:
         """Keep what the journal tells where reading it again takes long."""
         position = self.journal.position
-        if position.seq < MIN_EVENTS or position == self._snapshot.position:
+        if position.seq < MIN_EVENTS or position == self._snapshot.position or not self._is_in_step:
             return
         snapshot = Snapshot(self._replay, position, self.table.state)
         try:

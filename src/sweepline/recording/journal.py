@@ -32,13 +32,14 @@ _REMEDY = "restore the file from a copy, or have sweepline repair make it anew f
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place between two events: in bytes from the start, and the number of the event that follows."""
+    """A place between two events: bytes before it, their checksum, and the number of the event that follows."""
 
-    offset: int
-    seq: int
+    offset: int = 0
+    seq: int = 0
+    crc32: int = 0
 
 
-START = Position(0, 0)
+START = Position()
 
 
 class Journal:
@@ -59,11 +60,11 @@ class Journal:
         """
         self.path = path
         self.note: str | None = None
-        self._seq = after.seq
+        self._seq, self._crc32 = after.seq, after.crc32
         self._use(_open_locked(path))
         try:
-            for event in read_events(path, after=after):  # a damaged file is refused before anything is changed
-                self._seq = event["seq"] + 1
+            for event, line in _read_lines(path, after):  # a damaged file is refused before anything is changed
+                self._seq, self._crc32 = event["seq"] + 1, zlib.crc32(line, self._crc32)
                 if take is not None:
                     take(event)
             self.note = _cut_unfinished_line(path)
@@ -75,8 +76,8 @@ class Journal:
 
     @property
     def position(self) -> Position:
-        """The place behind its last event."""
-        return Position(self._size, self._seq)
+        """The place behind its last event; the checksum is that of what was read and written, whatever became of it."""
+        return Position(self._size, self._seq, self._crc32)
 
     def append(self, event: str, **fields: Any) -> None:
         """Write one event. It is in the kernel's hands when this returns, on disk after :meth:`sync`.
@@ -103,6 +104,7 @@ class Journal:
             raise record_error(self.path, "cannot be written", error) from None
         self._size += len(line)
         self._seq += 1
+        self._crc32 = zlib.crc32(line, self._crc32)
 
     def _use(self, fd: int) -> None:
         self._fd = fd
@@ -195,6 +197,12 @@ def read_events(path: Path, *, after: Position = START) -> Iterator[dict[str, An
     Raises:
         RecordError: a line in the middle is damaged or missing, or a newer version wrote the file.
     """
+    for event, _ in _read_lines(path, after):
+        yield event
+
+
+def _read_lines(path: Path, after: Position) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """Yield events with their lines; see :func:`read_events`."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -206,7 +214,7 @@ def read_events(path: Path, *, after: Position = START) -> Iterator[dict[str, An
         yield from _parse(file, path, after)
 
 
-def _parse(file: BinaryIO, path: Path, after: Position) -> Iterator[dict[str, Any]]:
+def _parse(file: BinaryIO, path: Path, after: Position) -> Iterator[tuple[dict[str, Any], bytes]]:
     offset, expected = after.offset, after.seq
     for line in file:
         if not line.endswith(b"\n"):
@@ -221,7 +229,7 @@ def _parse(file: BinaryIO, path: Path, after: Position) -> Iterator[dict[str, An
             raise RecordError(f"{path}: written by format {version}, this is format {VERSION}; use a newer sweepline")
         if seq != expected:
             raise RecordError(f"{path}: damaged at byte {offset}: event {expected} is missing, found {seq}; {_REMEDY}")
-        yield event
+        yield event, line
         offset, expected = offset + len(raw) + 1, expected + 1
 
 

@@ -1,8 +1,8 @@
 """``events.snapshot``: what the journal told when it was last closed, so that a long one is not read from its start.
 
 It stands for so many bytes of the journal with such a checksum; where those are not what the journal begins with, it is
-left aside. The values are kept by column: lists of equal kind are read at the speed of the JSON parser, and
-objects are made of them a field at a time, which is twenty times as fast as an event at a time.
+left aside. The values are kept by column: lists of equal kind are read at the speed of the JSON parser, and objects are
+made of them a field at a time.
 """
 
 from __future__ import annotations
@@ -11,27 +11,28 @@ import gc
 import itertools
 import json
 import zlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sweepline.contract.files import CHUNK_BYTES, write_whole
 from sweepline.recording.events import RECORDED, Replay, RunRecord, Values, shared_index
-from sweepline.recording.journal import START, Position, decode, encode, read_events
+from sweepline.recording.journal import START, VERSION, Position, decode, encode, read_events
 from sweepline.recording.table import TableState
 from sweepline.runs import RunOutcome, State
 
 SNAPSHOT = "events.snapshot"
 MIN_EVENTS = 2_000
-"""A journal with fewer is read at once."""
-_VERSION = 1
+"""A journal with fewer is read in an instant."""
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _VALUES = ("params", "metrics")
 _RECORD = tuple(f.name for f in fields(RunRecord) if f.name not in (*_VALUES, "outcome"))
 _OUTCOME = tuple(name for name in RECORDED if name not in _VALUES)
+
+_FORM = [1, VERSION, *_RECORD, *_OUTCOME]  # one of another version or with other fields is left aside
 
 _T = TypeVar("_T")
 
@@ -74,18 +75,18 @@ def load_snapshot(journal: Path) -> Snapshot:
     """Return the snapshot of a journal; an empty one, at its start, where there is none that fits."""
     nothing = Snapshot(Replay(), START)
     try:
-        head, _, body = journal.with_name(SNAPSHOT).read_bytes().partition(b"\n")
-        told = json.loads(head)
-        if (told["v"], told["fields"]) != (_VERSION, [*_RECORD, *_OUTCOME]) or told["crc32"] != zlib.crc32(body):
+        crc32, _, body = journal.with_name(SNAPSHOT).read_bytes().partition(b"\n")
+        if int(crc32) != zlib.crc32(body):
             return nothing
-        if _checksum(journal, told["n_bytes"]) != told["journal_crc32"]:
-            return nothing
-        table = told["table"]
         with collection_paused():
-            replay = _unpack(json.loads(body))
-    except (OSError, ValueError, KeyError, TypeError):  # it was never needed: the journal has everything
+            told = json.loads(body)
+            position = Position(*told["position"])
+            if told["form"] != _FORM or _checksum(journal, position.offset) != position.crc32:
+                return nothing
+            table = None if told["table"] is None else TableState(*told["table"])
+            return Snapshot(_unpack(told), position, table)
+    except (OSError, ValueError, LookupError, TypeError):  # it was never needed: the journal has everything
         return nothing
-    return Snapshot(replay, Position(told["n_bytes"], told["seq"]), None if table is None else TableState(*table))
 
 
 def save_snapshot(journal: Path, snapshot: Snapshot) -> None:
@@ -94,17 +95,10 @@ def save_snapshot(journal: Path, snapshot: Snapshot) -> None:
     Raises:
         OSError: it cannot be written; an earlier one stays.
     """
-    body = json.dumps(_pack(snapshot.replay), separators=(",", ":")).encode()
-    head = {
-        "v": _VERSION,
-        "fields": [*_RECORD, *_OUTCOME],
-        "n_bytes": snapshot.position.offset,
-        "seq": snapshot.position.seq,
-        "journal_crc32": _checksum(journal, snapshot.position.offset),
-        "table": None if snapshot.table is None else [snapshot.table.n_bytes, snapshot.table.crc32],
-        "crc32": zlib.crc32(body),
-    }
-    write_whole(journal.with_name(SNAPSHOT), json.dumps(head).encode() + b"\n" + body)
+    table = None if snapshot.table is None else astuple(snapshot.table)
+    head = {"form": _FORM, "position": astuple(snapshot.position), "table": table}
+    body = json.dumps(head | _pack(snapshot.replay), separators=(",", ":")).encode()
+    write_whole(journal.with_name(SNAPSHOT), b"%d\n%s" % (zlib.crc32(body), body))
 
 
 def _checksum(path: Path, n_bytes: int) -> int | None:
@@ -153,7 +147,7 @@ def _unpack(told: Mapping[str, Any]) -> Replay:
 
 
 def _pack_column(values: Sequence[Any]) -> dict[str, Any]:
-    """Return values as JSON holds them: a constant once, texts that come again by number, others as they are."""
+    """Return values as JSON holds them: a constant once, texts that come again by number, what nests with its tags."""
     first, n, kinds = values[0] if values else None, len(values), set(map(type, values))
     if kinds <= {str, int, bool, type(None)} and len(kinds) <= 1 and values.count(first) == n:
         return {"is": first, "n": n}
@@ -190,8 +184,9 @@ def _pack_values(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _unpack_values(told: Mapping[str, Any]) -> list[Values]:
     kept: list[list[Values]] = []
     numbers = list(_unpack_column(told["of"]))
+    counts = Counter(numbers)
     for number, (names, columns) in enumerate(zip(told["names"], told["columns"], strict=True)):
-        n = numbers.count(number)
+        n = counts[number]
         made = _build(Values, n)
         rows = zip(*map(_unpack_column, columns), strict=True) if columns else itertools.repeat((), n)
         _fill(made, {"_index": itertools.repeat(shared_index(tuple(names))), "_values": rows})

@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweepline import __version__
 from sweepline.contract.files import CHUNK_BYTES, replace_file, write_all, write_whole
 from sweepline.errors import DiskFullError, RecordError, record_error
 from sweepline.recording.cells import csv_line, guard, on_one_line, read_rows
@@ -35,14 +36,15 @@ LOCK_TRIES = 50
 
 @dataclass(frozen=True, slots=True)
 class TableState:
-    """The content of a table: its size in bytes, and its checksum."""
+    """The content of a table, bytes and checksum; ``writer`` is the version and label of the sweep that wrote it."""
 
+    writer: str
     n_bytes: int = 0
     crc32: int = 0
 
     def add(self, part: bytes) -> TableState:
         """Return the state with this behind it."""
-        return TableState(self.n_bytes + len(part), zlib.crc32(part, self.crc32))
+        return TableState(self.writer, self.n_bytes + len(part), zlib.crc32(part, self.crc32))
 
 
 class RunTable:
@@ -81,7 +83,7 @@ class RunTable:
         self._must_rebuild = False
         self._next_rebuild = 0.0
         self._fd: int | None = None
-        self._written = TableState()
+        self._empty = self._written = TableState(f"{__version__} {sweep}")
 
     @property
     def header(self) -> list[str]:
@@ -101,9 +103,13 @@ class RunTable:
 
     @property
     def state(self) -> TableState | None:
-        """The content of the file as we wrote it; None where it does not hold all rows."""
-        is_whole = not (self._waiting or self._must_rebuild or self.fault or self.problem)
-        return self._written if is_whole else None
+        """The content of the file as we wrote it; None where it is not what the records tell.
+
+        The row of an earlier attempt stays while a run goes again.
+        """
+        is_behind = self._waiting or self._must_rebuild or self.fault or self.problem
+        goes_again = any(record.outcome is None and record.attempt > 1 for record in self._records.values())
+        return None if is_behind or goes_again else self._written
 
     def open(
         self, records: Mapping[str, RunRecord], *, reread: Set[str] = frozenset(), known: TableState | None = None
@@ -142,7 +148,7 @@ class RunTable:
         except FileNotFoundError:
             found = b""
         self._take_others(found)
-        state = TableState().add(found)
+        state = self._empty.add(found)
         is_known = state == known and found.startswith(csv_line(self._whole_header))
         expected = found if is_known else b"".join(self._render())
         note = None
@@ -366,7 +372,7 @@ class RunTable:
             yield widen(part, n_more)
 
     def _replace(self, parts: Iterable[bytes]) -> None:
-        state = TableState()
+        state = self._empty
 
         def count() -> Iterator[bytes]:
             nonlocal state

@@ -108,9 +108,10 @@ class Plan:
         return params
 
     def runs(self, is_wanted: Callable[[str], bool] | None = None) -> Iterator[Run]:
-        """Yield the runs: every combination with every seed, where an id is wanted; asked when its turn comes.
+        """Yield the runs: every combination with every seed. A sampler that learns goes on where it was.
 
-        A sampler that learns goes on where it was.
+        Args:
+            is_wanted: asked for each id when its turn comes, where the runs can be told before any has ended.
         """
         if self.is_enumerable:
             index = itertools.count()
@@ -123,7 +124,7 @@ class Plan:
                 proposed = next(self.combinations(Tally()), None)
                 if proposed is None:
                     return
-                self._left.extend(self._runs_of(proposed, itertools.count(self._n_proposed - 1), None, is_wanted))
+                self._left.extend(self._runs_of(proposed, itertools.count(self._n_proposed - 1), None, None))
             yield self._left.popleft()
 
     def ids(self) -> Sequence[str]:
