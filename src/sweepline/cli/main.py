@@ -31,6 +31,7 @@ _COMMANDS = (
     "top",
     "best",
     "importance",
+    "diff",
     "compare",
     "extract",
     "report",

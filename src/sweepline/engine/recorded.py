@@ -36,6 +36,8 @@ class RecordedSweep:
     plan: Mapping[str, Any]
     settings: SweepSettings | None
     records: Mapping[str, RunRecord] = field(default_factory=dict)
+    codes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The files of every state of the program that runs executed, by the hash that records carry."""
 
     @functools.cached_property
     def reader(self) -> OutcomeReader:
@@ -94,7 +96,8 @@ def open_recorded(target: Path) -> RecordedSweep:
         SweeplineError: nothing was run there, or its journal cannot be read.
     """
     found = find_sweep(target)
-    return replace(found, records=replay_journal(found.folder.journal).records)
+    replay = replay_journal(found.folder.journal)
+    return replace(found, records=replay.records, codes=replay.codes)
 
 
 def table_label(found: RecordedSweep) -> str:
