@@ -72,3 +72,8 @@ def test_of_one_value_or_an_infinite_one_no_interval_is_told() -> None:
 
 def test_p_values_are_corrected_step_by_step() -> None:
     assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
+
+
+def test_equal_values_have_no_spread_whatever_rounding_makes_of_their_mean() -> None:
+    found = mean_interval([0.1081666667] * 3)
+    assert (found.low, found.mean, found.high) == (0.1081666667,) * 3

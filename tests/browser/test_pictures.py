@@ -328,3 +328,14 @@ def test_a_selection_without_a_result_says_so_and_goes_on(open_report: Open) -> 
     report.filter("")
     report.wait_for_count("40 runs")
     report.picture("heat").locator("canvas").wait_for()
+
+
+def test_a_field_whose_runs_have_no_result_has_a_cross(open_report: Open) -> None:
+    records = sweeps.grid({"lr": [0.01, 0.1], "batch_size": [16, 32]}, 2)
+    ended = [
+        r if r.params != {**r.params, "lr": 0.1, "batch_size": 32} else sweeps.diverged(i, r.params)
+        for i, r in enumerate(records)
+    ]
+    report = open_report(sweeps.sweep(ended))
+    assert report.svg_texts("first-heat").count("×") == 1
+    assert "diverged" in report.column("state")

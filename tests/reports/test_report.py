@@ -16,6 +16,7 @@ from sweepline.reports.histories import thin
 from sweepline.reports.numbers import format_with_spread
 from sweepline.reports.page import write_page
 from sweepline.reports.pagedata import chart_data
+from sweepline.reports.summaries import means_by_pair
 from sweepline.reports.words import describe_sweep
 from sweepline.runs import Objective, State
 from tests.conftest import Project, wait_until
@@ -160,6 +161,22 @@ def test_values_that_are_not_finite_have_no_place_on_an_axis_and_are_told() -> N
     data = chart_data([sweep])
     assert [row["m0"] for row in data.rows] == [1.0, None, None]
     assert "2 finished runs ended with a metric that is not finite (diverged)" in texts(sweep, "failure")
+
+
+def test_what_diverged_runs_share_is_told() -> None:
+    losses = {(1, "a"): 0.5, (1, "b"): 0.7, (9, "a"): math.nan, (9, "b"): math.inf}
+    runs = [recorded(f"{x}{y}", params={"x": x, "y": y}, metrics={"loss": v}) for (x, y), v in losses.items()]
+    found = texts(sweep_of(*runs), "failure")
+    assert found == ["2 finished runs ended with a metric that is not finite (diverged); all with x=9"]
+
+
+def test_a_pair_whose_runs_have_no_result_is_told_from_one_that_was_not_tried() -> None:
+    losses = {(1, 1): 0.5, (1, 2): math.nan, (2, 1): 0.7}
+    runs = [recorded(f"{x}{y}", params={"x": x, "y": y}, metrics={"loss": v}) for (x, y), v in losses.items()]
+    data = chart_data([sweep_of(*runs, recorded("f", params={"x": 3, "y": 3}, state=State.FAILED))])
+    cells = means_by_pair(data.rows, data.parameters["x"], data.parameters["y"], data.metrics["loss"])
+    told = {(cell["p0"], cell["p1"]): (cell["mean"], cell["n"]) for cell in cells}
+    assert told == {(1, 1): (0.5, 1), (1, 2): (None, 0), (2, 1): (0.7, 1), (3, 3): (None, 0)}
 
 
 def test_batch_size_and_step_size_make_a_temperature() -> None:

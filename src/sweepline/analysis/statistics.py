@@ -76,6 +76,8 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Inter
     middle = mean(values)
     if len(values) < 2 or not all(map(math.isfinite, [*values, middle])):
         return Interval(middle, math.nan, math.nan, len(values))
+    if min(values) == max(values):  # else rounding would be their spread
+        return Interval(values[0], values[0], values[0], len(values))
     half = student_quantile((1 + confidence) / 2, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
     return Interval(middle, middle - half, middle + half, len(values))
 

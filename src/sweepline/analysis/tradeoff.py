@@ -65,7 +65,10 @@ class GoldenMiddle:
         return bool(self.next_values)
 
     def __str__(self) -> str:
-        where = self.name
+        cost = self.middle.cost
+        quality = f"{self.middle.quality.mean:.3g}"
+        found = "" if cost is None or self.cost is None else f" has {quality} at {_tell(self.cost, cost.mean)}"
+        where = f"{self.name}{found}"
         if self.support is None:
             sure = "no setting ran twice, so how sure that is is not known"
         else:
@@ -78,6 +81,10 @@ class GoldenMiddle:
         what = f"golden middle{what}" if what else "best"
         tries = "; ".join(f"{name}: {', '.join(f'{v:g}' for v in values)}" for name, values in self.next_values.items())
         return f"{what} at the edge of the tested range: {where} ({sure}); next to try: {tries}"
+
+
+def _tell(cost: str, value: float) -> str:
+    return f"{value:.3g} s" if cost == DURATION else f"{cost} {value:.3g}"
 
 
 def describe_setting(parameters: Sequence[str], setting: Setting) -> str:

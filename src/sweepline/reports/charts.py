@@ -150,7 +150,9 @@ def metric_by_parameter(data: ChartData, parameter: str, *, metric: str | None =
 
 
 def heat_map(data: ChartData, x: str, y: str, *, metric: str | None = None) -> Spec:
-    """Draw the mean of a metric for each pair of two parameters' values; a pair without a result stays blank.
+    """Draw the mean of a metric for each pair of two parameters' values.
+
+    A pair that was not tried stays blank; one whose runs have all ended without a result has a cross.
 
     Reads the data set ``cells``, of :func:`sweepline.reports.summaries.means_by_pair`.
     """
@@ -169,9 +171,16 @@ def heat_map(data: ChartData, x: str, y: str, *, metric: str | None = None) -> S
         layer=[
             {
                 "data": {"name": CELLS},
+                "transform": [{"filter": "datum.mean !== null"}],
                 "mark": {"type": "rect", "stroke": "transparent"},
                 "encoding": {**encoding, "color": {**means, "scale": scale}, "tooltip": hover},
                 "params": [_CELL],
+            },
+            {
+                "data": {"name": CELLS},
+                "transform": [{"filter": "datum.mean === null"}],
+                "mark": {"type": "text", "text": "×", "fontSize": 16},
+                "encoding": encoding,
             },
         ]
     )

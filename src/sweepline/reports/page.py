@@ -1,4 +1,4 @@
-"""``report.html``: one file that holds its data, its script and the charting library, and asks nobody for anything."""
+"""``report.html``: one file that holds its data, its script and the charting library, and needs no network."""
 
 from __future__ import annotations
 

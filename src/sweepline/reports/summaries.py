@@ -10,7 +10,7 @@ from typing import Any
 
 from sweepline.analysis.statistics import Interval, mean_interval
 from sweepline.reports.chartdata import Column, result_of
-from sweepline.runs import State
+from sweepline.runs import UNSUCCESSFUL, State
 
 Rows = list[dict[str, Any]]
 N_BINS = 12
@@ -18,6 +18,7 @@ MAX_POINTS = 2000
 MAX_BARS = 1500
 _STRETCHES = 300  # of the time of a sweep whose runs are too many for a bar each,
 _MAX_SHARE = 0.02  # of which no bar of several runs takes more, so that pointing at it tells something
+_ENDED = frozenset({State.FINISHED, *UNSUCCESSFUL})
 
 
 def means_by_parameter(rows: Iterable[Mapping[str, Any]], parameter: Column, metric: Column) -> Rows:
@@ -62,14 +63,17 @@ def describe_interval(interval: Interval) -> dict[str, Any]:
 
 
 def means_by_pair(rows: Iterable[Mapping[str, Any]], x: Column, y: Column, metric: Column) -> Rows:
-    """Return the mean of a metric for each pair of values of two parameters that some run with a result has."""
+    """Return the mean of a metric for each pair of values of two parameters that some run has ended with.
+
+    Where none of a pair has a result its mean is None.
+    """
     values: dict[tuple[Any, Any], list[float]] = {}
     for row in rows:
         pair, result = (row.get(x.key), row.get(y.key)), result_of(row, metric)
-        if None not in pair and result is not None:
-            values.setdefault(pair, []).append(result)
+        if None not in pair and (result is not None or row.get("state", State.FINISHED) in _ENDED):
+            values.setdefault(pair, []).extend([] if result is None else [result])
     return [
-        {x.key: pair[0], y.key: pair[1], "mean": statistics.fmean(found), "n": len(found)}
+        {x.key: pair[0], y.key: pair[1], "mean": statistics.fmean(found) if found else None, "n": len(found)}
         for pair, found in values.items()
     ]
 

@@ -16,9 +16,10 @@ from sweepline.display.formats import format_seconds
 from sweepline.recording.events import RunRecord
 from sweepline.reports.collect import ReportedSweep, started_s
 from sweepline.reports.numbers import format_count, format_interval
-from sweepline.runs import UNSUCCESSFUL, State
+from sweepline.runs import UNSUCCESSFUL
 
 _MAX_REASONS = 4
+_SURE = 0.5  # of the resamples that name one middle
 _MAX_VALUES_OF_A_MIDDLE = 64
 
 
@@ -104,7 +105,8 @@ def _describe_best(sweep: ReportedSweep) -> Iterator[Sentence]:
         middle = middle_of(sweep, cost=cost)
         if middle is not None and len(middle.cells) > 2 and middle.middle.setting not in met:
             met.add(middle.middle.setting)
-            yield Sentence("best" if not middle.is_at_edge else "doubt", str(middle))
+            is_sure = not middle.is_at_edge and (middle.support is None or middle.support >= _SURE)
+            yield Sentence("best" if is_sure else "doubt", str(middle))
 
 
 def _describe_effects(sweep: ReportedSweep) -> Iterator[str]:
@@ -131,11 +133,11 @@ def _describe_failures(sweep: ReportedSweep) -> Iterator[str]:
     n_more = sum(len(runs) for _, runs in ordered[_MAX_REASONS:])
     if n_more:
         yield f"and {n_more:,} more, of {len(ordered) - _MAX_REASONS} other kinds"
-    n_diverged = sum(
-        1 for r in records if r.state == State.FINISHED and any(not math.isfinite(v) for v in r.metrics.values())
-    )
-    if n_diverged:
-        yield f"{format_count(n_diverged, 'finished run')} ended with a metric that is not finite (diverged)"
+    diverged = [r for r in records if r.has_result and any(not math.isfinite(v) for v in r.metrics.values())]
+    if diverged:
+        shared = _shared_setting(diverged, sweep.differing) if len(diverged) > 1 else ""
+        where = f"; all with {shared}" if shared else ""
+        yield f"{format_count(len(diverged), 'finished run')} ended with a metric that is not finite (diverged){where}"
 
 
 def _shared_setting(runs: Sequence[RunRecord], varying: Sequence[str]) -> str:

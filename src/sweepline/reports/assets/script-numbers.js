@@ -27,6 +27,7 @@ function summary(values) {
   if (!n) return null;
   const mean = values.reduce((a, b) => a + b, 0) / n;
   if (n < 2) return { mean, half: NaN, n };
+  if (values.every((value) => value === values[0])) return { mean: values[0], half: 0, n }; // else rounding would be their spread
   const variance = values.reduce((a, b) => a + (b - mean) ** 2, 0) / (n - 1);
   return { mean, half: student(n - 1) * Math.sqrt(variance / n), n };
 }
@@ -54,15 +55,18 @@ function meansBy(rows, parameter, metric) {
     return { [parameter.key]: value, mean, low, high: mean + half, bottom: low, top: mean + half, n };
   });
 }
+// A pair whose runs have all ended without a result has no mean; where no pair has one there is nothing to tell.
 function meansByPair(rows, x, y, metric) {
   const cells = new Map();
   for (const row of rows) {
-    if (row.state !== FINISHED || isMissing(row[x.key]) || isMissing(row[y.key]) || isMissing(row[metric.key])) continue;
+    if ((row.state !== FINISHED && !UNSUCCESSFUL.has(row.state)) || isMissing(row[x.key]) || isMissing(row[y.key])) continue;
     const at = JSON.stringify([row[x.key], row[y.key]]);
     if (!cells.has(at)) cells.set(at, { [x.key]: row[x.key], [y.key]: row[y.key], total: 0, n: 0 });
+    if (row.state !== FINISHED || isMissing(row[metric.key])) continue;
     const cell = cells.get(at);
     cell.total += row[metric.key];
     cell.n++;
   }
-  return [...cells.values()].map((cell) => ({ ...cell, mean: cell.total / cell.n }));
+  const found = [...cells.values()].map((cell) => ({ ...cell, mean: cell.n ? cell.total / cell.n : null }));
+  return found.some((cell) => cell.n) ? found : [];
 }

@@ -3,7 +3,7 @@ function drawSentences() {
   $("title").textContent = DATA.title;
   const parts = DATA.sweeps.flatMap((sweep) => [
     ...(DATA.sweeps.length > 1 ? [element("h2", {}, sweep.name)] : []),
-    ...["best", "doubt", "course", "effect", "failure", "remark"].flatMap((kind) => sweep.sentences.filter((s) => s.kind === kind))
+    ...[["best", "doubt"], ["course"], ["effect"], ["failure"], ["remark"]].flatMap((kinds) => sweep.sentences.filter((s) => kinds.includes(s.kind)))
       .map((s) => element("p", { class: s.kind }, s.text)),
   ]);
   $("sentences").replaceChildren(...parts);
@@ -40,7 +40,7 @@ function drawProvenance() {
     const told = Object.entries(sweep.provenance).map(([name, value]) => [name.replaceAll("_", " "), value]);
     content.append(element("h3", {}, sweep.name), pairs([["where", sweep.path], ...told]));
   }
-  $("footer").textContent = `Written ${new Date(DATA.written).toLocaleString()} by sweepline ${DATA.version}. This file holds all that it shows and asks nobody for anything.`;
+  $("footer").textContent = `Written ${new Date(DATA.written).toLocaleString()} by sweepline ${DATA.version}. It works offline: all that it shows is in this file.`;
 }
 function drawLinks() {
   const sections = [...document.querySelectorAll("main > section:not([hidden])")].slice(1);

@@ -27,7 +27,7 @@ function addSlice(parent, key, id, isFixed) {
   let column = BY_KEY.get(key);
   const isNumber = () => column.kind === "number";
   const spec = () => withChannels(P.slice[column.kind].spec, { x: isNumber() ? column.x : column.stepX });
-  const noteOf = () => (column.isFew || !isNumber() ? "Grey: single runs. Blue: the mean of the runs at a value with its 95 % interval."
+  const noteOf = () => (column.isFew || !isNumber() ? "Grey: single runs. Blue: the mean of the runs at a value, whatever their other parameters, with its 95 % interval."
     : "Grey: single runs. Blue: the mean of each twelfth of the runs with its 95 % interval.");
   const controls = isFixed ? [] : [choice("parameter", titled(PARAMETERS.filter((c) => P.slice[c.kind])), key, (chosen) => {
     column = BY_KEY.get(chosen);
@@ -48,7 +48,7 @@ function addHeat(parent, x, y, id, isFixed) {
   const controls = isFixed ? [] : [choice("x", titled(few), chosen.x, pick("x")), choice("y", titled(few), chosen.y, pick("y"))];
   const title = isFixed ? `${OBJECTIVE.title} by ${BY_KEY.get(x).title} and ${BY_KEY.get(y).title}` : "Two parameters";
   const picture = new Picture(id, title, parent, { spec: spec(), data: cells, controls, isFollowing: true,
-    note: "The mean of the runs at each pair; blank where no run has a finite result. Click a field to select its runs, double click for all." });
+    note: "The mean of the runs at each pair; × where no run has a finite result. Click a field to select its runs, double click for all." });
 }
 function mapPair() {
   const size = FEW.find((c) => BATCH_SIZE.test(c.title)), rate = FEW.find((c) => STEP_SIZE.test(c.title));
@@ -74,7 +74,7 @@ function addParameters() {
 function addCourse() {
   const [parent, wide] = $("course").querySelectorAll(".pictures");
   if (P.best) new Picture("best", "Best so far", parent, P.best);
-  if (P.edf) new Picture("edf", "How many runs are how good", parent, { ...P.edf, note: "Runs that failed or diverged never count as good." });
+  if (P.edf) new Picture("edf", "Share of runs at least as good", parent, { ...P.edf, note: "Runs that failed or diverged never count as good." });
   if (P.timeline) new Picture("timeline", "Who ran where and when", wide, P.timeline);
   $("course").hidden = !P.best && !P.timeline;
 }

@@ -85,11 +85,13 @@ function drawMean(entry, key, spread) {
   const title = entry.isPartial ? `${found.mean}: as far as it came` : String(found.mean);
   return element("td", { class: entry.isPartial ? "number partial" : "number", title }, format(found.mean, found.half > 0 ? found.half : spread), half);
 }
+// What a run came to: one that finished without a finite result of the objective has diverged.
+const outcome = (row) => (row.state === FINISHED && OBJECTIVE && isMissing(row[OBJECTIVE.key]) ? "diverged" : row.state);
 function drawState(entry) {
-  if (entry.rows.length === 1) return runButton(entry.first, entry.first.state);
+  if (entry.rows.length === 1) return runButton(entry.first, outcome(entry.first));
   const counts = new Map();
-  entry.rows.forEach((row) => counts.set(row.state, (counts.get(row.state) || 0) + 1));
-  const text = counts.size === 1 ? entry.first.state : [...counts].map(([name, n]) => `${n} ${name}`).join(", ");
+  entry.rows.forEach((row) => counts.set(outcome(row), (counts.get(outcome(row)) || 0) + 1));
+  const text = counts.size === 1 ? outcome(entry.first) : [...counts].map(([name, n]) => `${n} ${name}`).join(", ");
   return element("span", { class: `state ${entry.nBad ? "bad" : ""}` }, text);
 }
 function runButton(row, text) {
@@ -99,7 +101,7 @@ function drawRun(row, spreads) {
   const name = element("td", { colspan: 1 + TABLE_PARAMETERS.length }, runButton(row, isMissing(row.seed) ? row.run : `seed ${row.seed}`));
   const cells = SHOWN_METRICS.map(({ key }) => element("td", { class: row.state === FINISHED ? "number" : "number partial" }, format(row[key], spreads[key])));
   return element("tr", { class: "run" }, name, ...cells, element("td", { class: "number" }, seconds(row.duration || 0)),
-    element("td", { class: `state ${UNSUCCESSFUL.has(row.state) ? "bad" : ""}`, title: row.reason }, row.state));
+    element("td", { class: `state ${UNSUCCESSFUL.has(row.state) ? "bad" : ""}`, title: row.reason }, outcome(row)));
 }
 
 function pairs(entries) {
