@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 
@@ -179,3 +180,46 @@ def test_a_module_that_failed_to_compile_later_is_of_no_consequence(project: Pro
     project.write("sweep.yaml", SWEEP.replace("START", "cold"))
     project.run()
     assert project.rows()["loss"].tolist() == [1, 1, 1]
+
+
+def test_an_interpreter_that_takes_no_part_is_told(project: Project) -> None:
+    write_simple(project)
+    project.write(
+        "sweep.yaml",
+        SWEEP.replace("program: train.py", "command: [python, -E, train.py, '${args}']").replace("START", "cold"),
+    )
+    result = project.run()
+    assert "code: live: the Python of the runs does not take part" in result.stdout
+    assert result.stdout.count("does not take part") == 1
+    assert project.rows()["loss"].tolist() == [1, 1000, 1000]
+
+
+def test_the_difference_between_two_runs_is_shown_with_the_code(toys: Project) -> None:
+    write_simple(toys)
+    toys.run("--count", "2")
+    toys.write("helper.py", "OLD = 7\nNEW = 8\n")
+    toys.run()
+    result = toys.command("diff", "x1", "x3")
+    assert result.returncode == 1
+    lines = result.stdout.splitlines()
+    assert lines[1].split() == ["x", "1", "3"]
+    assert [line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")] == [
+        "-OLD = 1",
+        "+OLD = 7",
+        "+NEW = 8",
+    ]
+    same = toys.command("diff", "x1", "x1")
+    assert (same.returncode, same.stdout) == (0, "nothing is known to be different\n")
+    told = json.loads(toys.command("diff", "x1", str(next(toys.sweep_dir.glob("runs/*"))), "--json").stdout)
+    assert set(told) == {"runs", "is_equal", "difference"}
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [("x9", "x9: no such run in outputs/demo"), ("", "no such run"), ("x", "x: no such run in outputs/demo")],
+)
+def test_a_run_that_is_not_there_is_one_sentence(toys: Project, word: str, said: str) -> None:
+    toys.run("--count", "1")
+    result = toys.command("diff", "x1", word)
+    assert result.returncode == 2
+    assert said in result.stderr

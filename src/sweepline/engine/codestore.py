@@ -17,6 +17,8 @@ from sweepline.contract.files import write_whole
 from sweepline.errors import RecordError, record_error
 
 FOLDER, FILES = "code", "files"
+SERVED = ".served"
+"""What a process appends to the name of the manifest that it is served from, for a mark beside it."""
 MAX_FILE_BYTES, MAX_BYTES, MAX_TRACKED = 1 << 22, 1 << 26, 2_000
 _GIT_TIMEOUT_S = 5.0
 
@@ -66,6 +68,7 @@ class CodeStore:
                 if not (self._folder / FILES / key).exists():
                     write_whole(self._folder / FILES / key, content, is_durable=False)
                 entries.append(b"\t".join([key.encode(), ",".join(map(str, stamp)).encode(), os.fsencode(path)]))
+            (self._folder / f"{state}{SERVED}").unlink(missing_ok=True)  # of an earlier start
             write_whole(self._folder / state, b"".join(entry + b"\0\n" for entry in entries), is_durable=False)
         except OSError as error:
             raise record_error(self._folder, "cannot be written", error) from None

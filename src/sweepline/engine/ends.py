@@ -127,6 +127,9 @@ class Ends:
             sweep.plan.tell(end.record.params, end.outcome)
             sweep.progress.add(end.record, goes_again=goes_again)
             sweep.observer.run_ended(end.record, end.outcome)
+            note = sweep.code.look_at_end() if end.record.has_result else None
+            if note is not None:
+                sweep.say(note)
             if retry is not None and goes_again:
                 sweep.backlog.put(retry)
         for note in sweep.book.take_notes():

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from sweepline.contract.text import display_path
-from sweepline.engine.codestore import CodeStore, tracked_files
+from sweepline.engine.codestore import SERVED, CodeStore, tracked_files
 from sweepline.errors import ConfigError
 from sweepline.programs.sourcecode import SourceCode, changed_files
 from sweepline.recording.book import RecordBook
@@ -31,6 +31,10 @@ class Code(ABC):
     @abstractmethod
     def look(self) -> str | None:
         """Look at the files again; return a sentence where they were edited since the last look."""
+
+    def look_at_end(self) -> str | None:
+        """Return a sentence, once, where a run that has finished did not execute what it should have."""
+        return None
 
 
 class LiveCode(Code):
@@ -56,6 +60,7 @@ class FrozenCode(Code):
     def __init__(self, source: SourceCode, *, state: str, files: Mapping[str, str], manifest: Path) -> None:
         super().__init__(source, state=state, files=files, manifest=manifest)
         self._seen = source.digest()
+        self._is_served_known = False
 
     def look(self) -> str | None:
         """Look at the files again; see :class:`Code`."""
@@ -67,6 +72,18 @@ class FrozenCode(Code):
             return None
         names = _name(changed_files(self.files, self._source.files))
         return f"{names}: edited while the sweep runs; this start goes on with what it was (code: {FROZEN})"
+
+    def look_at_end(self) -> str | None:
+        """Look whether runs are served; see :class:`Code`."""
+        if self._is_served_known or self.manifest is None:
+            return None
+        self._is_served_known = True
+        if self.manifest.with_name(f"{self.manifest.name}{SERVED}").exists():
+            return None
+        return (
+            "code: live: the Python of the runs does not take part (python -I or -E, a container, another machine, a "
+            "version before 3.8): they execute the files as they are"
+        )
 
 
 def choose_code(

@@ -209,10 +209,14 @@ class _Main:
 
 
 def install():
-    """Serve the code of the manifest that is named, if one is."""
-    manifest = os.environ.get("SWEEPLINE_CODE")
-    if manifest:
+    """Serve the code of the manifest that is named, and leave a mark beside it that tells the sweep so."""
+    manifest = os.environ.get("SWEEPLINE_CODE", "")
+    try:
         served = Served(manifest)
-        _serve_imports(served)
-        _serve_scripts(served)
-        _serve_main(served)
+        if not os.path.exists(manifest + ".served"):
+            os.close(os.open(manifest + ".served", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
+    except OSError:  # in a container, on another machine: the sweep sees that nobody was served, and says so
+        return
+    _serve_imports(served)
+    _serve_scripts(served)
+    _serve_main(served)
