@@ -75,7 +75,7 @@ def _dispatch(argv: Sequence[str]) -> int:
     parser.add_argument("--version", action="version", version=f"sweepline {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in _COMMANDS:
-        own = commands.add_parser(name, help=_load(name).HELP if chosen is None else None)
+        own = commands.add_parser(name, help=_load(name).HELP.replace("%", "%%") if chosen is None else None)
         if name == chosen:
             command.add_arguments(own)
     args = parser.parse_args(argv)  # ends the process where no command is named: for --help, or with a fault
