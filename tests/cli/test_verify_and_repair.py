@@ -74,6 +74,17 @@ def test_a_folder_to_which_nothing_has_happened_keeps_all_promises(done: Project
     assert verdicts(done) == dict.fromkeys(["journal", "I1", "I2", "I3", "I4", "I5"], "ok")
 
 
+def test_json_has_every_promise_with_what_breaks_it(done: Project) -> None:
+    whole = json.loads(command(done, "verify", "--json").stdout)
+    assert (whole["holds"], [promise["faults"] for promise in whole["promises"]]) == (True, [[]] * 6)
+    (done.sweep_dir / "runs.csv").unlink()
+    result = command(done, "verify", "--json")
+    faults = {
+        promise["name"]: promise["faults"] for promise in json.loads(result.stdout)["promises"] if promise["faults"]
+    }
+    assert (result.returncode, faults) == (1, {"I2": ["runs.csv is missing: sweepline rebuild-csv writes it"]})
+
+
 def test_a_folder_after_failures_retries_and_a_stop_keeps_all_promises(project: Project) -> None:
     project.asset("toy.py")
     text = SMALL.replace("y: [0.5, 0.25]", "mode: [fail-once, fail, ok]\n      hold: 0.01")

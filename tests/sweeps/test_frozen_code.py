@@ -203,7 +203,7 @@ def test_the_difference_between_two_runs_is_shown_with_the_code(toys: Project) -
     assert result.returncode == 1
     lines = result.stdout.splitlines()
     assert lines[1].split() == ["x", "1", "3"]
-    assert [line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")] == [
+    assert [line for line in lines if line[:1] in ("+", "-") and line[:3] not in ("+++", "---")] == [
         "-OLD = 1",
         "+OLD = 7",
         "+NEW = 8",

@@ -171,10 +171,11 @@ def test_a_config_that_is_edited_while_the_sweep_runs_changes_nothing_for_later_
 
 
 EDITS_CONFIG = """
-import pathlib
-pathlib.Path("defaults.yaml").write_text("batch_size: 10\\n")
-text = pathlib.Path("config.yaml").read_text()
-pathlib.Path("config.yaml").write_text(text.replace("limit: 200", "limit: 100"))
+import os, pathlib
+if "SWEEPLINE_RUN_ID" in os.environ:  # not when the sweep asks it what it needs
+    pathlib.Path("defaults.yaml").write_text("batch_size: 10\\n")
+    text = pathlib.Path("config.yaml").read_text()
+    pathlib.Path("config.yaml").write_text(text.replace("limit: 200", "limit: 100"))
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from sweepline.cli.asjson import add_json, print_json
 from sweepline.cli.target import add_target
 from sweepline.contract.text import display_path
 from sweepline.engine.recorded import csv_path, find_sweep, table_label
@@ -13,7 +14,11 @@ from sweepline.errors import RecordError
 HELP = "check that nothing was lost: journal, table, run folders, processes"
 _MAX_FAULTS_SHOWN = 10
 
-add_arguments = add_target
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add_target(parser)
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -23,10 +28,15 @@ def run(args: argparse.Namespace) -> int:
     is_running = folder.is_locked()
     if is_running:
         raise RecordError(f"{display_path(folder.path)}: the sweep is running; verify it when it has ended")
+    invariants = check_invariants(folder.path, csv_path=csv_path(found), table_label=table_label(found))
+    if args.json:
+        holds = not any(invariant.faults for invariant in invariants)
+        print_json({"path": folder.path, "holds": holds, "locks_work": is_running is not None, "promises": invariants})
+        return 0 if holds else 1
     if is_running is None:
         print("note   locks do not work here: make sure that the sweep does not run")
     n_faults = 0
-    for invariant in check_invariants(folder.path, csv_path=csv_path(found), table_label=table_label(found)):
+    for invariant in invariants:
         print(f"{'ok    ' if not invariant.faults else 'BROKEN'} {invariant.name}: {invariant.promise}")
         for fault in invariant.faults[:_MAX_FAULTS_SHOWN]:
             print(f"       {fault}")

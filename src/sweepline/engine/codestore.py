@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweepline.contract.files import write_whole
 from sweepline.errors import RecordError, record_error
 
 FOLDER, FILES = "code", "files"
@@ -65,14 +64,19 @@ class CodeStore:
                 stamp, content = found
                 n_bytes += len(content)
                 key = hashlib.sha256(content).hexdigest()
-                if not (self._folder / FILES / key).exists():
-                    write_whole(self._folder / FILES / key, content, is_durable=False)
+                self._put(self._folder / FILES / key, content)
                 entries.append(b"\t".join([key.encode(), ",".join(map(str, stamp)).encode(), os.fsencode(path)]))
             (self._folder / f"{state}{SERVED}").unlink(missing_ok=True)  # of an earlier start
-            write_whole(self._folder / state, b"".join(entry + b"\0\n" for entry in entries), is_durable=False)
+            self._put(self._folder / state, b"".join(entry + b"\0\n" for entry in entries))
         except OSError as error:
             raise record_error(self._folder, "cannot be written", error) from None
         return KeptState(self._folder / state, len(entries), tuple(left_out))
+
+    @staticmethod
+    def _put(path: Path, content: bytes) -> None:
+        """Write a file that nobody reads yet; one that a power cut has torn holds something else."""
+        if not path.exists() or path.read_bytes() != content:
+            path.write_bytes(content)
 
     def read(self, state: str) -> dict[Path, bytes]:
         """Return the files of a state, with their content.

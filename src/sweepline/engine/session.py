@@ -324,8 +324,8 @@ def _begin(state: SweepState) -> None:
     for record in state.book.records.values():
         if record.outcome is not None:
             state.plan.tell(record.params, record.outcome)
-    state.book.begin(sweep=state.settings.name, sweep_file=state.settings.path, sweep_token=state.tasks.sweep_token)
     state.book.note_code(state.code.state, state.code.files)
+    state.book.begin(sweep=state.settings.name, sweep_file=state.settings.path, sweep_token=state.tasks.sweep_token)
 
 
 def _ids_of(plan: Plan) -> set[str] | None:

@@ -64,8 +64,10 @@ if sys.version_info >= (3, 8):  # noqa: UP036 (any interpreter that runs start)
     import os as _os
 
     if "SWEEPLINE_CODE" in _os.environ:
-        __import__("_sweepline_code").install()
-        del sys.modules["_sweepline_code"]
+        import _sweepline_code  # type: ignore[import-not-found]
+
+        _sweepline_code.install()
+        del sys.modules["_sweepline_code"], _sweepline_code
 _own_folder = __file__.rpartition("/")[0]
 sys.path[:] = [_folder for _folder in sys.path if _folder != _own_folder]
 _own = sys.modules.pop(__name__)  # kept, as the oldest versions would clear it
