@@ -490,6 +490,8 @@ def test_no_source_file_runs_data_as_code_or_text_as_a_command_line() -> None:
 
     programs = found.pop("src/sweepline/executors/local/keeper/warm_parent/child.py")  # does what an interpreter does
     assert [danger.split("compile(")[1][:6] for danger in programs] == ["f'impo", "source"]
+    kept = found.pop("src/sweepline/executors/local/keeper/startup/_sweepline_code.py")  # does what it does as well
+    assert [danger.split(": ")[1][:7] for danger in kept] == ["compile", "exec(co", "compile"]
     start_up = found.pop(
         "src/sweepline/executors/local/keeper/startup/sitecustomize.py"
     )  # makes way for the user's own of that name
