@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -158,20 +158,8 @@ class Opened:
         return self.wait_for(lambda: self.page.evaluate(COLUMN, title), is_met)
 
 
-class Open(Protocol):
-    """Writes the report of sweeps, or takes one that is written, and opens it."""
-
-    def __call__(
-        self,
-        report: ReportedSweep | Sequence[ReportedSweep] | Path,
-        *,
-        width: int = 1440,
-        theme: str = "light",
-        is_live: bool = False,
-        has_clock: bool = False,
-    ) -> Opened:
-        """Return it when it is there."""
-
+Open = Callable[..., Opened]
+"""What :meth:`Reader.open` is: it opens a report in a window of its own."""
 
 Shared = Callable[..., Opened]
 

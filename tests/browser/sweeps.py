@@ -103,16 +103,23 @@ def diverged(number: int, params: Mapping[str, Any]) -> RunRecord:
     return run(number, params, {"val.loss": math.nan, "val.acc": 0.1}, seed=params.get("seed"))
 
 
+def draw(rng: random.Random, *, n_decimals: int) -> dict[str, Any]:
+    """Return a setting of four parameters; the dropout has so many decimals."""
+    return {
+        "lr": float(f"{10 ** rng.uniform(-4, 0):.4g}"),
+        "batch_size": rng.choice([16, 32, 64, 128]),
+        "optimizer": rng.choice(["adam", "sgd", "rmsprop"]),
+        "dropout": round(rng.uniform(0, 0.5), n_decimals),
+    }
+
+
 def five_parameters(n: int = 200, **fields: Any) -> ReportedSweep:
     """Five parameters of several kinds at random; some runs failed, some diverged, some were stopped early."""
     rng = random.Random(5)
     records = []
     for i in range(n):
         params = {
-            "lr": float(f"{10 ** rng.uniform(-4, 0):.4g}"),
-            "batch_size": rng.choice([16, 32, 64, 128]),
-            "optimizer": rng.choice(["adam", "sgd", "rmsprop"]),
-            "dropout": round(rng.uniform(0, 0.5), 3),
+            **draw(rng, n_decimals=3),
             "nesterov": rng.choice([True, False]),
         }
         failure = {"state": State.FAILED, "reason": f"RuntimeError: shape mismatch at {i}", "exit_code": 1}
@@ -136,10 +143,7 @@ def random_search(n: int = 10_000, **fields: Any) -> ReportedSweep:
     records = []
     for i in range(n):
         params = {
-            "lr": float(f"{10 ** rng.uniform(-4, 0):.4g}"),
-            "batch_size": rng.choice([16, 32, 64, 128]),
-            "optimizer": rng.choice(["adam", "sgd", "rmsprop"]),
-            "dropout": round(rng.uniform(0, 0.5), 4),
+            **draw(rng, n_decimals=4),
             "width": rng.randint(16, 512),
             "depth": rng.randint(1, 8),
             "decay": float(f"{10 ** rng.uniform(-6, -2):.4g}"),

@@ -16,6 +16,7 @@ from typing import Any
 
 from sweepline.analysis.differences import comparable
 from sweepline.analysis.statistics import mean
+from sweepline.contract.values import is_number
 from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective
 
@@ -94,12 +95,12 @@ def marginal_effects(records: Sequence[RunRecord], objective: Objective, name: s
     found = []
     for members in groups.values():
         values: list[Any] = [run.params.get(name) for run in members]
-        low, high = (min(values), max(values)) if all(map(_is_number, values)) else (values[0], values[0])
+        low, high = (min(values), max(values)) if all(map(is_number, values)) else (values[0], values[0])
         results = [result for run in members if math.isfinite(result := run.metrics[objective.name])]
         average = mean(results) if results else math.nan
         spread = statistics.stdev(results) if len(results) > 1 else math.nan
         found.append(MarginalEffect(low, high, average, spread, len(results), len(members) - len(results)))
-    if all(_is_number(effect.low) for effect in found):
+    if all(is_number(effect.low) for effect in found):
         found.sort(key=lambda effect: effect.low)
     return found
 
@@ -118,13 +119,9 @@ def _bins(values: Sequence[Any]) -> list[int]:
     """Return a bin for each value: one for each value where there are few, else quantiles of the numbers."""
     kinds = [comparable(value) for value in values]
     known = {kind: i for i, kind in enumerate(dict.fromkeys(kinds))}
-    numbers = list(filter(_is_number, values))
+    numbers = list(filter(is_number, values))
     if len(known) <= MAX_VALUES or len(numbers) < len(values):
         return [known[kind] for kind in kinds]
     ordered = sorted(numbers)
     edges = [ordered[len(ordered) * i // N_BINS] for i in range(1, N_BINS)]
     return [bisect.bisect_right(edges, value) for value in values]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -11,7 +11,7 @@ from typing import Any
 
 from sweepline.analysis.differences import comparable
 from sweepline.analysis.statistics import mean
-from sweepline.recording.events import RunRecord
+from sweepline.recording.events import RunRecord, names_in
 from sweepline.runs import Objective
 
 
@@ -41,12 +41,15 @@ class RankedConfig:
 
     @functools.cached_property
     def _values(self) -> Mapping[str, Sequence[float]]:
-        names = dict.fromkeys(name for run in self.runs for name in run.metrics)
-        return {name: [run.metrics[name] for run in self.runs if name in run.metrics] for name in names}
+        return {name: self.values_of(name) for name in names_in(run.metrics for run in self.runs)}
+
+    def values_of(self, metric: str) -> list[float]:
+        """Return what the runs that have a metric measured."""
+        return [run.metrics[metric] for run in self.runs if metric in run.metrics]
 
     def mean_of(self, metric: str) -> float | None:
-        """Return the mean of one metric; None where no run has it."""
-        values = [run.metrics[metric] for run in self.runs if metric in run.metrics]
+        """Return the mean of one metric, without those of all others; None where no run has it."""
+        values = self.values_of(metric)
         return mean(values) if values else None
 
 
@@ -67,8 +70,7 @@ def rank_configs(records: Iterable[RunRecord], objective: Objective | None) -> l
 
 def config_key(record: RunRecord) -> Hashable:
     """Return what is equal for runs that differ only in their seed."""
-    params = record.params.items()
-    setting = [(name, comparable(value)) for name, value in params if name != "seed" or not isinstance(value, int)]
+    setting = [(name, comparable(value)) for name, value in without_seed(record.params).items()]
     return (record.identity, frozenset(setting))
 
 

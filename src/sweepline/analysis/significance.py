@@ -175,7 +175,7 @@ def noise_floor(ranked: Sequence[RankedConfig], metric: str) -> float | None:
     """
     squares, df = 0.0, 0
     for config in ranked:
-        values = [run.metrics[metric] for run in config.runs if metric in run.metrics]
+        values = config.values_of(metric)
         if len(values) > 1 and all(map(math.isfinite, values)):
             squares += statistics.variance(values) * (len(values) - 1)
             df += len(values) - 1

@@ -14,8 +14,10 @@ import statistics
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sweepline.analysis.statistics import Interval, mean_interval
+from sweepline.contract.values import is_number
 from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective
 
@@ -133,10 +135,8 @@ def find_golden_middle(
 
 
 def _setting_of(record: RunRecord, parameters: Sequence[str]) -> Setting | None:
-    values = [record.params.get(name) for name in parameters]
-    if any(isinstance(value, bool) or not isinstance(value, (int, float)) for value in values):
-        return None
-    return tuple(float(value) for value in values if value is not None)
+    values: list[Any] = [record.params.get(name) for name in parameters]
+    return tuple(map(float, values)) if all(map(is_number, values)) else None
 
 
 def _cost_of(record: RunRecord, cost: str | None) -> float:

@@ -59,10 +59,7 @@ def _as_json(found: RecordedSweep, records: Sequence[RunRecord], objective: Obje
             {
                 "parameters": config.params,
                 "runs": [run.run_id for run in config.runs],
-                "metrics": {
-                    name: mean_interval([run.metrics[name] for run in config.runs if name in run.metrics])
-                    for name in config.means
-                },
+                "metrics": {name: mean_interval(config.values_of(name)) for name in config.means},
             }
             for config in ranked
         ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sweepline.analysis.differences import differing
@@ -18,7 +19,7 @@ from sweepline.contract.text import printable
 from sweepline.display.formats import align_columns
 from sweepline.engine.recorded import open_recorded
 from sweepline.errors import ConfigError
-from sweepline.reports.numbers import format_with_spread
+from sweepline.reports.numbers import format_plus_minus
 from sweepline.runs import Objective
 
 HELP = "which parameters matter, and the mean ± std of the metric for each of their values"
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
             {
                 "sweep": found.plan.get("sweep", found.folder.path.name),
                 "objective": objective,
-                "importance": {"text": str(importance), "is_doubtful": importance.is_doubtful, **_plain(importance)},
+                "importance": {"text": str(importance), "is_doubtful": importance.is_doubtful, **asdict(importance)},
                 "without_effect": [effect.parameter for effect in effects],
                 "marginal_effects": marginal,
             }
@@ -67,13 +68,9 @@ def run(args: argparse.Namespace) -> int:
     print()
     for line in _table(importance, marginal, objective):
         print(printable(line))
-    for line in [*(f"{effect}" for effect in effects), *describe_others(found)]:
+    for line in [*map(str, effects), *describe_others(found)]:
         print(printable(line))
     return 0
-
-
-def _plain(importance: Importance) -> dict[str, Any]:
-    return {"shares": importance.shares, "n_runs": importance.n_runs, "n_best": importance.n_best}
 
 
 def _table(importance: Importance, marginal: dict[str, list[MarginalEffect]], objective: Objective) -> list[str]:
@@ -111,7 +108,4 @@ def _cut(text: str) -> str:
 
 
 def _describe_result(effect: MarginalEffect) -> str:
-    if math.isnan(effect.mean):
-        return "-"
-    mean = format_with_spread(effect.mean, effect.spread)
-    return mean if math.isnan(effect.spread) else f"{mean} ± {effect.spread:.2g}"
+    return "-" if math.isnan(effect.mean) else format_plus_minus(effect.mean, effect.spread)

@@ -192,7 +192,7 @@ def _mean_and_spread(config: RankedConfig, name: str) -> str:
 
 
 def _interval(config: RankedConfig, name: str) -> str:
-    values = [run.metrics[name] for run in config.runs if name in run.metrics]
+    values = config.values_of(name)
     found = mean_interval(values) if values else None
     if found is None or math.isnan(found.low):
         return "-"

@@ -29,18 +29,16 @@ def run(args: argparse.Namespace) -> int:
     if is_running:
         raise RecordError(f"{display_path(folder.path)}: the sweep is running; verify it when it has ended")
     invariants = check_invariants(folder.path, csv_path=csv_path(found), table_label=table_label(found))
+    holds = not any(invariant.faults for invariant in invariants)
     if args.json:
-        holds = not any(invariant.faults for invariant in invariants)
         print_json({"path": folder.path, "holds": holds, "locks_work": is_running is not None, "promises": invariants})
         return 0 if holds else 1
     if is_running is None:
         print("note   locks do not work here: make sure that the sweep does not run")
-    n_faults = 0
     for invariant in invariants:
         print(f"{'ok    ' if not invariant.faults else 'BROKEN'} {invariant.name}: {invariant.promise}")
         for fault in invariant.faults[:_MAX_FAULTS_SHOWN]:
             print(f"       {fault}")
         if len(invariant.faults) > _MAX_FAULTS_SHOWN:
             print(f"       and {len(invariant.faults) - _MAX_FAULTS_SHOWN} more")
-        n_faults += len(invariant.faults)
-    return 1 if n_faults else 0
+    return 0 if holds else 1

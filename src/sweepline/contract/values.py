@@ -18,6 +18,11 @@ from sweepline.errors import ConfigError
 _PLAIN_WORD = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*", re.ASCII)
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a number; a boolean is none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def parse_value(text: str) -> Any:
     """Read one value as it stands right of ``=``: YAML, and plain text where it is no YAML."""
     if _PLAIN_WORD.fullmatch(text) and not _is_reserved(text):

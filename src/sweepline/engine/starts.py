@@ -34,7 +34,7 @@ class Starts:
             return
         for run in sweep.plan.runs():
             record = sweep.book.records.get(run.run_id)
-            if self._is_held(run.run_id):
+            if self._is_held(run.run_id, record):
                 return
             if record is None or self._goes_on(record):
                 n_repeated = 0
@@ -49,11 +49,10 @@ class Starts:
 
     def _is_to_do(self, run_id: str) -> bool:
         record = self._sweep.book.records.get(run_id)
-        return (record is None or self._goes_on(record)) and not self._is_held(run_id)
+        return (record is None or self._goes_on(record)) and not self._is_held(run_id, record)
 
-    def _is_held(self, run_id: str) -> bool:
+    def _is_held(self, run_id: str, record: RunRecord | None) -> bool:
         """Whether the same combination, drawn twice, is under way or waits to go again."""
-        record = self._sweep.book.records.get(run_id)
         return (record is not None and record.state == State.RUNNING) or self._sweep.backlog.holds(run_id)
 
     def _goes_on(self, record: RunRecord) -> bool:

@@ -18,9 +18,9 @@ from sweepline.recording.cells import format_cell, says
 from sweepline.recording.columns import MAX_METRIC_COLUMNS, OLDER_FIXED_COLUMNS, has_row
 from sweepline.recording.events import RUN_END, RUN_START, Replay, RunRecord
 from sweepline.recording.folders import SweepFolder
-from sweepline.recording.journal import read_events
+from sweepline.recording.journal import START, read_events
 from sweepline.recording.locks import read_keeper_token, why_unseen
-from sweepline.recording.snapshot import SNAPSHOT, replay_journal
+from sweepline.recording.snapshot import SNAPSHOT, load_snapshot
 from sweepline.runs import SETTLED, State
 
 
@@ -45,7 +45,7 @@ def check_invariants(path: Path, *, csv_path: Path | None = None, table_label: s
     except RecordError as error:
         return [Invariant("journal", "the journal is whole", [str(error)])]
     replay = Replay()
-    faults = list(_fold_strictly(events, replay)) or list(_snapshot_faults(folder, replay))
+    faults = list(_fold_strictly(events, replay)) or list(_snapshot_faults(folder, events, replay))
     records = replay.records
     table_faults = list(_table_faults(folder, csv_path, records, table_label or path.name))
     return [
@@ -77,8 +77,13 @@ def _fold_strictly(events: list[dict[str, Any]], replay: Replay) -> Iterator[str
         replay.apply(event)
 
 
-def _snapshot_faults(folder: SweepFolder, replay: Replay) -> Iterator[str]:
-    told, records = replay_journal(folder.journal), replay.records
+def _snapshot_faults(folder: SweepFolder, events: list[dict[str, Any]], replay: Replay) -> Iterator[str]:
+    snapshot = load_snapshot(folder.journal)
+    told, records = snapshot.replay, replay.records
+    if snapshot.position == START:  # there is none, or it is left aside
+        return
+    for event in events[snapshot.position.seq :]:
+        told.apply(event)
     other = [run for run, record in records.items() if repr(told.records.get(run)) != repr(record)]  # nan is not nan
     has_same_rest = (list(told.records), told.codes, told.reread) == (list(records), replay.codes, replay.reread)
     if other or not has_same_rest:

@@ -20,6 +20,7 @@ from sweepline.contract.files import open_plain
 from sweepline.contract.metrics import MetricPoint
 from sweepline.contract.runfolder import ENVIRONMENT, STDERR, STDOUT, read_start_line
 from sweepline.contract.text import strip_escapes
+from sweepline.contract.values import is_number
 from sweepline.engine.metricreader import Measured, MetricReader, summarize
 from sweepline.programs.wandb import RUN_ID
 from sweepline.recording.journal import JOURNAL
@@ -124,7 +125,7 @@ def numbers_of(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
             continue
         if isinstance(value, Mapping) and "_type" not in value:
             yield from numbers_of(value, f"{prefix}{name}.")
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        elif is_number(value):
             yield f"{prefix}{name}", float(value)
 
 

@@ -57,12 +57,12 @@ class RecordBook:
         reserved: Collection[str] = (),
     ) -> None:
         self.folder = folder
-        self._snapshot = load_snapshot(folder.journal)
-        self._replay = self._snapshot.replay
-        self._known_table = self._snapshot.table
+        snapshot = load_snapshot(folder.journal)
+        self._replay, self._known_table = snapshot.replay, snapshot.table
+        self._snapshot_at = snapshot.position
         self._is_in_step = True  # whether the replay has every event that the journal has
         with collection_paused():
-            self.journal = Journal(folder.journal, take=self._take, after=self._snapshot.position)
+            self.journal = Journal(folder.journal, take=self._take, after=snapshot.position)
         self.table = RunTable(
             csv or folder.csv,
             sweep=sweep,
@@ -117,7 +117,7 @@ class RecordBook:
         with collection_paused():
             known = None if is_anew else self._known_table
             note = self.table.open(self.records, reread=self._replay.reread, known=known)
-        if self.journal.position.seq > self._snapshot.position.seq + _MANY_EVENTS:
+        if self.journal.position.seq > self._snapshot_at.seq + _MANY_EVENTS:
             self._save_snapshot()  # which a start that was killed could not
         return [*([note] if note else []), *self.take_notes()]
 
@@ -199,11 +199,10 @@ class RecordBook:
     def _save_snapshot(self) -> None:
         """Keep what the journal tells where reading it again takes long."""
         position = self.journal.position
-        if position.seq < MIN_EVENTS or position == self._snapshot.position or not self._is_in_step:
+        if position.seq < MIN_EVENTS or position == self._snapshot_at or not self._is_in_step:
             return
-        snapshot = Snapshot(self._replay, position, self.table.state)
         try:
-            save_snapshot(self.folder.journal, snapshot)
+            save_snapshot(self.folder.journal, Snapshot(self._replay, position, self.table.state))
         except OSError:  # nothing is lost: the journal has everything, and is read from its start
             return
-        self._snapshot = snapshot
+        self._snapshot_at = position

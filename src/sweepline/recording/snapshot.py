@@ -1,4 +1,4 @@
-"""``events.snapshot``: what the journal told when it was last closed, so that a long one is not read from its start.
+"""``events.snapshot``: what the journal told up to some event, so that a long one is not read from its start.
 
 It stands for so many bytes of the journal with such a checksum; where those are not what the journal begins with, it is
 left aside. The values are kept by column: lists of equal kind are read at the speed of the JSON parser, and objects are
@@ -133,16 +133,14 @@ def _pack(replay: Replay) -> dict[str, Any]:
 
 def _unpack(told: Mapping[str, Any]) -> Replay:
     ended = list(_unpack_column(told["has_ended"]))
-    outcomes = _build(RunOutcome, sum(ended))
-    _fill(outcomes, {name: _unpack_column(column) for name, column in told["outcomes"].items()})
-    _fill(outcomes, {"state": map(State, _unpack_column(told["outcomes"]["state"])), "log_tail": itertools.repeat(())})
-    _fill(outcomes, {"metrics": _unpack_values(told["metrics"])})
-    records = _build(RunRecord, len(ended))
-    _fill(records, {name: _unpack_column(column) for name, column in told["records"].items()})
+    outcomes, records = _build(RunOutcome, sum(ended)), _build(RunRecord, len(ended))
+    of_outcome = {name: _unpack_column(column) for name, column in told["outcomes"].items()}
+    of_outcome |= {"state": map(State, of_outcome["state"]), "metrics": _unpack_values(told["metrics"])}
+    _fill(outcomes, of_outcome | {"log_tail": itertools.repeat(())})
     left = iter(outcomes)
-    _fill(
-        records, {"params": _unpack_values(told["params"]), "outcome": [next(left) if has else None for has in ended]}
-    )
+    of_record = {name: _unpack_column(column) for name, column in told["records"].items()}
+    of_record |= {"params": _unpack_values(told["params"]), "outcome": (next(left) if has else None for has in ended)}
+    _fill(records, of_record)
     return Replay({record.run_id: record for record in records}, told["codes"], set(told["reread"]))
 
 

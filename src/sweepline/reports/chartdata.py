@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweepline.contract.text import printable
+from sweepline.contract.values import is_number
 from sweepline.runs import State
 
 _LOG_FROM = 50.0  # positive values that span this factor are shown on a logarithmic axis,
@@ -53,6 +54,17 @@ class ChartData:
         """
         return self.parameters[name] if name in self.parameters else self.metrics[name]
 
+    def metric(self, name: str | None) -> Column:
+        """Return the column of a metric, by default of the objective.
+
+        Raises:
+            KeyError: there is none.
+        """
+        found = self.metrics[name] if name is not None else self.objective
+        if found is None:
+            raise KeyError("there is no objective; name a metric")
+        return found
+
 
 def result_of(row: Mapping[str, Any], metric: Column) -> Any:
     """Return what a row's run has of a metric as its result; None where it was stopped before, or has none."""
@@ -62,7 +74,7 @@ def result_of(row: Mapping[str, Any], metric: Column) -> Any:
 def make_column(key: str, title: str, values: Sequence[Any]) -> Column:
     """Return a column for values: one of numbers where all that are there are numbers."""
     there = [value for value in values if value is not None]
-    if not there or any(isinstance(value, bool) or not isinstance(value, (int, float)) for value in there):
+    if not there or not all(map(is_number, there)):
         texts = sorted({_text(value) for value in there})
         return Column(key, title, "category", levels=tuple(texts) if len(texts) <= _MAX_LEVELS else ())
     finite = sorted({value for value in there if _is_finite(value)})
@@ -103,7 +115,17 @@ def chart_values(values: Sequence[Any], column: Column) -> list[Any]:
 
 
 def _has_place(value: Any, *, is_log: bool) -> bool:
-    kind = type(value)
-    if kind is not float and (kind is bool or not isinstance(value, (int, float))):
-        return False
-    return _is_finite(value) and (value > 0 or not is_log)
+    return is_number(value) and _is_finite(value) and (value > 0 or not is_log)
+
+
+def axis_positions(rows: Sequence[Mapping[str, Any]], column: Column) -> list[float | None]:
+    """Return where each row lies on an axis of length 1; None where it has no value."""
+    values = [row.get(column.key) for row in rows]
+    if column.kind == "category":
+        levels = sorted({value for value in values if value is not None})
+        places = {level: (i + 0.5) / len(levels) for i, level in enumerate(levels)}
+        return [None if value is None else places[value] for value in values]
+    scaled = [None if value is None else math.log(value) if column.is_log else value for value in values]
+    there = [value for value in scaled if value is not None]
+    low, high = min(there, default=0.0), max(there, default=1.0)
+    return [None if value is None else (value - low) / (high - low or 1.0) for value in scaled]

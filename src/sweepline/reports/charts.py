@@ -1,89 +1,55 @@
 """The pictures of a report as Vega-Lite specifications: plain mappings, drawn by the page, a notebook, or into files.
 
 Each takes a :class:`ChartData` and returns a specification that reads the data set ``runs`` (or what its text says);
-:func:`with_data` puts the rows in. ``shown`` are the rows that a page's filter lets through; without a page all are.
+:func:`~sweepline.reports.channels.with_data` puts the rows in. ``shown`` are the rows that a page's filter lets
+through; without a page all are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from sweepline.reports.chartdata import ChartData, Column, result_of
-from sweepline.runs import UNSUCCESSFUL, State
+from sweepline.reports.channels import (
+    ALL,
+    BRUSH,
+    CATEGORIES,
+    CELL,
+    CELLS,
+    FAINT,
+    MEANS,
+    SEQUENTIAL,
+    SHOWN,
+    STATE_COLORS,
+    STEP,
+    ZOOM,
+    ZOOM_ALL,
+    ZOOM_X,
+    Spec,
+    channel,
+    chart,
+    color_channel,
+    rows_chart,
+    step_channel,
+    tooltip,
+)
+from sweepline.reports.chartdata import ChartData, Column, axis_positions, result_of
+from sweepline.runs import State
 
-Spec = dict[str, Any]
-
-SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
-CATEGORIES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d1f", "#6a51a3"]
-"""Okabe and Ito's colours, told apart with any kind of colour vision; the yellow, too light on white, is left out."""
-SEQUENTIAL = "viridis"
-_FAINT, _MARK = "#9aa4ae", CATEGORIES[0]
-ALL, SHOWN, MEANS, CELLS = "runs", "shown", "means", "cells"
-_MAX_TICKS = 12
-_WIDTH_IN_LETTERS = 48  # of the x axis of a picture, on a screen that shows three beside each other
-_STEP, _AROUND_STEPS = 26, 58  # pixels: a row of a chart of rows, and what its axis takes
-
-
-def with_data(spec: Spec, **rows: Sequence[Mapping[str, Any]]) -> Spec:
-    """Return a specification with the rows of each data set by name; ``shown`` are ``runs`` by default."""
-    sets = {SHOWN: rows.get(ALL, ()), **rows}
-    return {**spec, "datasets": {name: list(values) for name, values in sets.items()}}
-
-
-def channel(column: Column, *, is_y: bool = False) -> Spec:
-    """Return how a column is put on an axis or a colour."""
-    if column.kind == "category":
-        labels = _category_axis(column, is_y=is_y)
-        return {"field": column.key, "type": "nominal", "title": column.title, "axis": labels}
-    scale = {"type": "log", "nice": False, "padding": 14} if column.is_log else {"zero": False, "padding": 14}
-    axis: Spec = {"grid": True, "tickCount": 6, "format": "~g", "labelOverlap": True}
-    if 1 < len(column.levels) <= _MAX_TICKS:
-        axis["values"] = list(column.levels)  # what was tried, not what lies between
-    return {"field": column.key, "type": "quantitative", "title": column.title, "scale": scale, "axis": axis}
-
-
-def step_channel(column: Column, *, is_y: bool = False) -> Spec:
-    """Return how a column's values are put on an axis, each a step of its own, with or without a result."""
-    is_number = column.kind == "number"
-    levels = list(reversed(column.levels)) if is_number and is_y else list(column.levels)  # numbers grow upwards
-    axis = {"format": "~g", "labelAngle": 0, "labelOverlap": True} if is_number else _category_axis(column, is_y=is_y)
-    scale = {"scale": {"domain": levels}, "sort": None} if levels else {"sort": "ascending"}
-    return {"field": column.key, "type": "ordinal", "title": column.title, **scale, "axis": axis}
-
-
-def _category_axis(column: Column, *, is_y: bool) -> Spec:
-    """Return an axis whose labels lie flat where they have room, and never over each other."""
-    room = _WIDTH_IN_LETTERS / max(1, len(column.levels))
-    is_flat = is_y or (bool(column.levels) and max(map(len, column.levels)) <= room)
-    return {"labelAngle": 0 if is_flat else -40, "labelOverlap": True}
-
-
-def tooltip(data: ChartData, *columns: Column) -> list[Spec]:
-    """Return what is shown of a run when it is pointed at: its name, what differs, the objective."""
-    objective = [data.objective] if data.objective else []
-    listed = dict.fromkeys([*columns, *data.parameters.values(), *objective])
-    return [
-        {"field": "run", "type": "nominal", "title": "run"},
-        *(
-            {"field": c.key, "type": "nominal" if c.kind == "category" else "quantitative", "title": c.title}
-            for c in listed
-        ),
-    ]
+_MARK = CATEGORIES[0]
 
 
 def scatter(data: ChartData, x: str, y: str, *, color: str | None = None) -> Spec:
     """Draw a point for each run; what is filtered out stays as a shadow."""
     of_x, of_y = data.column(x), data.column(y)
     encoding = {"x": channel(of_x), "y": channel(of_y, is_y=True)}
-    own = {"color": _color(data.column(color)) if color else {"value": _MARK}}
-    return _chart(
+    own = {"color": color_channel(data.column(color)) if color else {"value": _MARK}}
+    return chart(
         layer=[
             {
                 "data": {"name": ALL},
-                "mark": {"type": "point", "filled": True, "size": 14, "opacity": 0.25, "color": _FAINT},
+                "mark": {"type": "point", "filled": True, "size": 14, "opacity": 0.25, "color": FAINT},
                 "encoding": encoding,
-                "params": [_BRUSH, _ZOOM],
+                "params": [BRUSH, ZOOM],
             },
             {
                 "data": {"name": SHOWN},
@@ -100,7 +66,7 @@ def metric_by_parameter(data: ChartData, parameter: str, *, metric: str | None =
     Reads the data set ``means`` too, of :func:`sweepline.reports.summaries.means_by_parameter`. Shown are results: the
     rows of runs that finished.
     """
-    column, of_metric = data.column(parameter), _metric(data, metric)
+    column, of_metric = data.column(parameter), data.metric(metric)
     is_line = column.kind == "number"
     x, y = channel(column) if is_line else step_channel(column), channel(of_metric, is_y=True)
     finished: Spec = {"transform": [{"filter": f"datum.state === '{State.FINISHED}'"}]}
@@ -114,14 +80,14 @@ def metric_by_parameter(data: ChartData, parameter: str, *, metric: str | None =
         {  # as in a scatter plot: axes that followed the selection would move under the pointer that drags it
             "data": {"name": ALL},
             **finished,
-            "mark": {"type": "point", "filled": True, "size": 14, "opacity": 0.25, "color": _FAINT},
+            "mark": {"type": "point", "filled": True, "size": 14, "opacity": 0.25, "color": FAINT},
             "encoding": {"x": x, "y": y},
-            "params": [_BRUSH, _ZOOM] if is_line else [_BRUSH],
+            "params": [BRUSH, ZOOM] if is_line else [BRUSH],
         },
         {
             "data": {"name": SHOWN},
             **finished,
-            "mark": {"type": "point", "filled": True, "size": 30, "opacity": 0.6, "color": _FAINT},
+            "mark": {"type": "point", "filled": True, "size": 30, "opacity": 0.6, "color": FAINT},
             "encoding": {"x": x, "y": y, "tooltip": tooltip(data, column, of_metric)},
         },
         {
@@ -146,7 +112,7 @@ def metric_by_parameter(data: ChartData, parameter: str, *, metric: str | None =
             },
         },
     ]
-    return _chart(layer=layers)
+    return chart(layer=layers)
 
 
 def heat_map(data: ChartData, x: str, y: str, *, metric: str | None = None) -> Spec:
@@ -156,7 +122,7 @@ def heat_map(data: ChartData, x: str, y: str, *, metric: str | None = None) -> S
 
     Reads the data set ``cells``, of :func:`sweepline.reports.summaries.means_by_pair`.
     """
-    of_x, of_y, of_metric = data.column(x), data.column(y), _metric(data, metric)
+    of_x, of_y, of_metric = data.column(x), data.column(y), data.metric(metric)
     means = {"field": "mean", "type": "quantitative", "title": of_metric.title}
     encoding = {"x": step_channel(of_x), "y": step_channel(of_y, is_y=True)}
     hover = [
@@ -167,14 +133,14 @@ def heat_map(data: ChartData, x: str, y: str, *, metric: str | None = None) -> S
     ]
     scheme = {"scheme": SEQUENTIAL, "reverse": data.goal == "minimize" and of_metric == data.objective}
     scale = {"type": "log", **scheme} if of_metric.is_log else {"zero": False, **scheme}
-    return _chart(
+    return chart(
         layer=[
             {
                 "data": {"name": CELLS},
                 "transform": [{"filter": "datum.mean !== null"}],
                 "mark": {"type": "rect", "stroke": "transparent"},
                 "encoding": {**encoding, "color": {**means, "scale": scale}, "tooltip": hover},
-                "params": [_CELL],
+                "params": [CELL],
             },
             {
                 "data": {"name": CELLS},
@@ -189,9 +155,9 @@ def heat_map(data: ChartData, x: str, y: str, *, metric: str | None = None) -> S
 def importance_bars(shares: Mapping[str, float], data: ChartData) -> Spec:
     """Draw the importance of each parameter, the greatest first."""
     rows = [{"parameter": data.column(name).title, "share": share} for name, share in shares.items()]
-    return _rows(
+    return rows_chart(
         len(rows),
-        step=max(_STEP, min(2 * _STEP, 222 // max(1, len(rows)))),  # few bars fill the place beside another picture
+        step=max(STEP, min(2 * STEP, 222 // max(1, len(rows)))),  # few bars fill the place beside another picture
         data={"values": rows},
         mark={"type": "bar", "color": _MARK, "height": {"band": 0.6}},
         encoding={
@@ -213,7 +179,7 @@ def parallel_coordinates(data: ChartData, names: Sequence[str]) -> Spec:
     axes = [data.column(name) for name in names]
     rows: list[Spec] = []
     for axis in axes:
-        position = _positions(data.rows, axis)
+        position = axis_positions(data.rows, axis)
         rows += [
             {
                 "i": i,
@@ -230,7 +196,7 @@ def parallel_coordinates(data: ChartData, names: Sequence[str]) -> Spec:
         "title": data.objective.title if data.objective else "",
         "scale": {"scheme": SEQUENTIAL, "reverse": data.goal == "minimize"},
     }
-    return _chart(
+    return chart(
         data={"values": rows},
         mark={"type": "line", "opacity": 0.5, "strokeWidth": 1},
         encoding={
@@ -278,13 +244,13 @@ def curves(metric: str, place: str, *, is_log: bool = False, is_log_place: bool 
         {"field": "low", "title": "from", "format": ".4~g"},
         {"field": "high", "title": "to", "format": ".4~g"},
     ]
-    return _chart(
+    return chart(
         layer=[
             {
                 "data": {"name": "raw"},
                 "mark": {"type": "line", "strokeWidth": 1, "opacity": 0.25},
                 "encoding": {"x": x, "y": y, "color": group, "detail": {"field": "r"}},
-                "params": [_ZOOM_ALL],
+                "params": [ZOOM_ALL],
             },
             {
                 "data": {"name": "lines"},
@@ -309,9 +275,9 @@ def timeline(data: ChartData) -> Spec:
     """Draw which run held which slot, and when. Reads ``bars``, of :func:`sweepline.reports.summaries.stretches`."""
     slots = {row["slot"] for row in data.rows if row.get("slot")}
     met = {row["state"] for row in data.rows}
-    states = [state for state in _STATES if state in met]
-    colors = {"domain": states, "range": [_STATES[state] for state in states]}
-    return _rows(
+    states = [state for state in STATE_COLORS if state in met]
+    colors = {"domain": states, "range": [STATE_COLORS[state] for state in states]}
+    return rows_chart(
         len(slots),
         n_named=len(states),
         data={"name": "bars"},
@@ -334,7 +300,7 @@ def timeline(data: ChartData) -> Spec:
                 {"field": "end", "title": "to, s", "format": ".1f"},
             ],
         },
-        params=[_ZOOM_X],
+        params=[ZOOM_X],
     )
 
 
@@ -343,11 +309,11 @@ def best_so_far(data: ChartData) -> Spec:
     title = data.objective.title if data.objective else ""
     scale = {"type": "log", "nice": False} if data.objective and data.objective.is_log else {"zero": False}
     x = {"field": "n", "type": "quantitative", "title": "runs that have ended"}
-    return _chart(
+    return chart(
         layer=[
             {
                 "data": {"name": "history"},
-                "mark": {"type": "point", "size": 20, "filled": True, "opacity": 0.6, "color": _FAINT},
+                "mark": {"type": "point", "size": 20, "filled": True, "opacity": 0.6, "color": FAINT},
                 "encoding": {
                     "x": x,
                     "y": {"field": "y", "type": "quantitative", "title": title, "scale": scale},
@@ -358,7 +324,7 @@ def best_so_far(data: ChartData) -> Spec:
                         {"field": "best", "title": "best so far", "format": ".4~g"},
                     ],
                 },
-                "params": [_ZOOM_ALL],
+                "params": [ZOOM_ALL],
             },
             {
                 "data": {"name": "history"},
@@ -387,13 +353,13 @@ def distribution(data: ChartData) -> Spec:
         {"field": "y", "title": title, "format": ".4~g"},
         {"field": "share", "title": "runs at least as good", "format": ".1%"},
     ]
-    return _chart(
+    return chart(
         data={"name": "edf"},
         layer=[
             {
                 "mark": {"type": "line", "interpolate": "step-after", "color": _MARK, "strokeWidth": 2},
                 "encoding": encoding,
-                "params": [_ZOOM_ALL],
+                "params": [ZOOM_ALL],
             },
             {
                 "mark": {"type": "point", "size": 80, "filled": True, "opacity": 0},
@@ -413,18 +379,18 @@ def tradeoff(quality: Column, cost: str, middle: str) -> Spec:
         {"field": "cost", "title": cost, "format": ".4~g"},
         {"field": "n", "title": "runs"},
     ]
-    return _chart(
+    return chart(
         # The name stands above and not beside its point, where it would lie over others, or be cut.
         title={"text": f"orange: {middle}", "fontSize": 12, "fontWeight": "normal", "anchor": "start"},
         data={"name": "cells"},
         layer=[
             {
-                "mark": {"type": "rule", "color": _FAINT},
+                "mark": {"type": "rule", "color": FAINT},
                 "encoding": {"x": x, "y": {**y, "field": "bottom"}, "y2": {"field": "top"}},
             },
             {
                 "transform": [{"filter": "datum.front"}],
-                "mark": {"type": "line", "color": _FAINT, "strokeDash": [4, 3]},
+                "mark": {"type": "line", "color": FAINT, "strokeDash": [4, 3]},
                 "encoding": {"x": x, "y": y, "order": {"field": "cost"}},
             },
             {
@@ -435,87 +401,7 @@ def tradeoff(quality: Column, cost: str, middle: str) -> Spec:
                     "color": {"condition": {"test": "datum.middle", "value": CATEGORIES[1]}, "value": _MARK},
                     "tooltip": hover,
                 },
-                "params": [_ZOOM_ALL],
+                "params": [ZOOM_ALL],
             },
         ],
     )
-
-
-_BRUSH = {"name": "brush", "select": {"type": "interval", "clear": "dblclick"}}
-_CELL = {
-    "name": "cell",
-    "select": {"type": "point", "encodings": ["x", "y"], "toggle": False, "clear": "dblclick"},
-}
-_ZOOM = {
-    "name": "zoom",
-    "select": {"type": "interval", "translate": False, "zoom": "wheel![event.shiftKey]", "clear": False},
-    "bind": "scales",
-}
-_ZOOM_ALL = {
-    "name": "zoom",
-    "select": {"type": "interval", "zoom": "wheel![event.shiftKey]", "clear": "dblclick"},
-    "bind": "scales",
-}
-_ZOOM_X = {
-    "name": "zoom",
-    "select": {"type": "interval", "encodings": ["x"], "zoom": "wheel![event.shiftKey]", "clear": "dblclick"},
-    "bind": "scales",
-}
-_STATES: dict[str, str] = {
-    State.FINISHED: CATEGORIES[0],
-    State.PRUNED: CATEGORIES[5],
-    State.RUNNING: CATEGORIES[2],
-    State.INTERRUPTED: _FAINT,
-    State.FAILED: CATEGORIES[1],
-    State.OUT_OF_MEMORY: CATEGORIES[3],
-    State.TIMEOUT: CATEGORIES[4],
-    **dict.fromkeys(sorted(UNSUCCESSFUL - {State.FAILED, State.OUT_OF_MEMORY, State.TIMEOUT}), CATEGORIES[6]),
-}
-"""Colours by state, those that are met most often first."""
-
-
-def _metric(data: ChartData, name: str | None) -> Column:
-    found = data.metrics[name] if name is not None else data.objective
-    if found is None:
-        raise KeyError("there is no objective; name a metric")
-    return found
-
-
-def _color(column: Column) -> Spec:
-    if column.kind == "category":
-        return {**channel(column), "scale": {"range": CATEGORIES}}
-    scale = {"type": "log"} if column.is_log else {}
-    return {
-        "field": column.key,
-        "type": "quantitative",
-        "title": column.title,
-        "scale": {"scheme": SEQUENTIAL, **scale},
-    }
-
-
-def _positions(rows: Sequence[Mapping[str, Any]], column: Column) -> list[float | None]:
-    """Return where each row lies on an axis of length 1; None where it has no value."""
-    import math
-
-    values = [row.get(column.key) for row in rows]
-    if column.kind == "category":
-        levels = sorted({value for value in values if value is not None})
-        places = {level: (i + 0.5) / len(levels) for i, level in enumerate(levels)}
-        return [None if value is None else places[value] for value in values]
-    scaled = [None if value is None else math.log(value) if column.is_log else value for value in values]
-    there = [value for value in scaled if value is not None]
-    low, high = min(there, default=0.0), max(there, default=1.0)
-    return [None if value is None else (value - low) / (high - low or 1.0) for value in scaled]
-
-
-def _rows(n: int, *, step: int = _STEP, n_named: int = 0, **parts: Any) -> Spec:
-    """Return a chart of rows that is as high as their number asks for.
-
-    What draws it elsewhere is told how many these are, and how many names a legend above them has.
-    """
-    return _chart(height=n * step + _AROUND_STEPS, usermeta={"rows": n, "named": n_named}, **parts)
-
-
-def _chart(**parts: Any) -> Spec:
-    sizes = {"width": "container", "height": 280, "autosize": {"type": "fit", "contains": "padding"}}
-    return {"$schema": SCHEMA, **sizes, **parts}

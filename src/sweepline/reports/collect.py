@@ -17,8 +17,10 @@ from sweepline.analysis.differences import differing
 from sweepline.analysis.effects import NoEffect, find_no_effects
 from sweepline.analysis.importance import Importance, find_importance
 from sweepline.analysis.ranking import RankedConfig, rank_configs, without_seed
+from sweepline.analysis.tradeoff import DURATION, GoldenMiddle, find_golden_middle
 from sweepline.contract.metrics import MetricPoint
 from sweepline.contract.text import display_path
+from sweepline.contract.values import is_number
 from sweepline.engine.recorded import RecordedSweep, open_recorded, read_points
 from sweepline.engine.session import SweepResult
 from sweepline.errors import ConfigError, RecordError, did_you_mean
@@ -27,6 +29,7 @@ from sweepline.recording.columns import FIXED_COLUMNS
 from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective, RunOutcome, State
 
+_MAX_VALUES_OF_A_MIDDLE = 64
 _METRIC_NAME = re.compile(
     r"loss|acc|err|score|reward|return|auc|f1|perplexity|ppl|bleu|mse|rmse|mae|nll|metric|(?:^|[._/])(?:val|valid|test|train|eval)"
     r"(?:[._/]|$)",
@@ -84,6 +87,26 @@ class ReportedSweep:
             return None
         idle = {effect.parameter for effect in self.no_effects}
         return find_importance(self.records, self.objective, self.differing, idle=idle)
+
+    @functools.cached_property
+    def middle(self) -> GoldenMiddle | None:
+        """The golden middle by quality alone; None where other parameters differ than one or two numeric ones."""
+        return self._find_middle(None)
+
+    @functools.cached_property
+    def middle_by_duration(self) -> GoldenMiddle | None:
+        """The golden middle of quality and duration; None where there is no :attr:`middle`."""
+        return self._find_middle(DURATION)
+
+    def _find_middle(self, cost: str | None) -> GoldenMiddle | None:
+        names = self.differing
+        if self.objective is None or not 1 <= len(names) <= 2:
+            return None
+        if not all(is_number(record.params.get(name)) for name in names for record in self.records):
+            return None
+        if any(len({r.params[name] for r in self.records}) > _MAX_VALUES_OF_A_MIDDLE for name in names):
+            return None
+        return find_golden_middle(self.records, self.objective, names, cost=cost)
 
 
 def collect(
@@ -208,7 +231,7 @@ def _metric_columns(
 ) -> list[str]:
     if plan.get("parameters"):
         return [name for name in names if name not in plan["parameters"] and name != "seed"]
-    numeric = [name for name in names if all(v is None or _is_number(v) for v in values[name]) and name != "seed"]
+    numeric = [name for name in names if all(v is None or is_number(v) for v in values[name]) and name != "seed"]
     missing = [
         name for name in numeric
         if any(v is None and not ok for v, ok in zip(values[name], is_result, strict=True))
@@ -216,10 +239,6 @@ def _metric_columns(
     ]  # fmt: skip
     named = [name for name in numeric if _METRIC_NAME.search(name)]
     return [name for name in names if name in {*missing, *named}] or numeric[-1:]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _record_of(
@@ -232,7 +251,7 @@ def _record_of(
         state=State(state) if state in set(State) else State.FINISHED,
         reason=told.get("reason", ""),
         duration_s=_float(told.get("duration_s", "")) or 0.0,
-        metrics={name: float(values[name][i]) for name in metrics if _is_number(values[name][i])},
+        metrics={name: float(values[name][i]) for name in metrics if is_number(values[name][i])},
         host=told.get("host", ""),
     )
     seed = read_cell(told["seed"]) if told.get("seed") else None

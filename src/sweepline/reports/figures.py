@@ -6,18 +6,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweepline.analysis.tradeoff import DURATION
 from sweepline.contract.files import write_whole
 from sweepline.contract.text import printable
 from sweepline.errors import ConfigError, did_you_mean, record_error
 from sweepline.reports import charts, vega
+from sweepline.reports.channels import Spec, with_data
 from sweepline.reports.chartdata import ChartData, result_of
-from sweepline.reports.charts import Spec, with_data
 from sweepline.reports.collect import ReportedSweep
 from sweepline.reports.histories import curve_lines
 from sweepline.reports.pagedata import TEMPERATURE, chart_data, tradeoff_cells
 from sweepline.reports.summaries import best_so_far, means_by_pair, means_by_parameter, shares, stretches
-from sweepline.reports.words import middle_of
 
 _WIDTH, _HEIGHT = 250, 165  # points: a column of a paper in two columns
 _STEP = 14  # of a row of a chart of rows
@@ -91,7 +89,7 @@ def build_figures(sweeps: Sequence[ReportedSweep]) -> Iterator[tuple[str, Callab
     yield "best", lambda: _paper(with_data(charts.best_so_far(data), history=history))
     edf = shares(data.rows, objective, data.goal)
     yield "edf", lambda: _paper(with_data(charts.distribution(data), edf=edf))
-    middle = middle_of(sweeps[0], cost=DURATION)
+    middle = sweeps[0].middle_by_duration
     if middle is not None and len(middle.cells) > 2:
         cells = tradeoff_cells(middle, objective)
         yield (

@@ -25,9 +25,13 @@ def format_with_spread(value: float, spread: float) -> str:
 
 def format_interval(interval: Interval) -> str:
     """Return ``0.842 ± 0.013``, half of the 95 % interval behind the sign; the mean alone where there is none."""
-    half = interval.half_width
-    mean = format_with_spread(interval.mean, half)
-    return f"{mean} ± {half:.2g}" if math.isfinite(half) else mean
+    return format_plus_minus(interval.mean, interval.half_width)
+
+
+def format_plus_minus(value: float, spread: float) -> str:
+    """Return ``0.842 ± 0.013``; the value alone where there is no spread."""
+    text = format_with_spread(value, spread)
+    return f"{text} ± {spread:.2g}" if math.isfinite(spread) else text
 
 
 def format_count(n: int, noun: str) -> str:

@@ -14,12 +14,13 @@ from typing import Any
 from sweepline import __version__
 from sweepline.analysis.differences import differing
 from sweepline.analysis.ranking import config_key, without_seed
-from sweepline.analysis.tradeoff import DURATION, GoldenMiddle, describe_setting
+from sweepline.analysis.tradeoff import GoldenMiddle, describe_setting
 from sweepline.contract.files import open_plain
 from sweepline.contract.runfolder import COMMAND, START_MARK, STDERR, STDOUT
 from sweepline.contract.text import display_path, printable
 from sweepline.recording.events import RunRecord, names_in
 from sweepline.reports import charts
+from sweepline.reports.channels import channel, step_channel
 from sweepline.reports.chartdata import ChartData, Column, chart_values, make_column, result_of, shown
 from sweepline.reports.collect import ReportedSweep, started_s
 from sweepline.reports.histories import collect_curves
@@ -28,7 +29,6 @@ from sweepline.reports.summaries import assign_slots, best_so_far, describe_inte
 from sweepline.reports.words import (
     describe_sweep,
     format_parameter_value,
-    middle_of,
 )
 from sweepline.runs import UNSUCCESSFUL, State, canonical_json
 
@@ -188,9 +188,9 @@ def _columns(data: ChartData) -> list[dict[str, Any]]:
                 "kind": column.kind,
             }
             entry |= {"isLog": column.is_log, "isFew": bool(column.levels)}
-            entry["x"], entry["y"] = charts.channel(column), charts.channel(column, is_y=True)
+            entry["x"], entry["y"] = channel(column), channel(column, is_y=True)
             if role == "parameter":
-                entry["stepX"], entry["stepY"] = charts.step_channel(column), charts.step_channel(column, is_y=True)
+                entry["stepX"], entry["stepY"] = step_channel(column), step_channel(column, is_y=True)
             found.append(entry)
     return found
 
@@ -247,7 +247,7 @@ def _result_pictures(first: ReportedSweep, data: ChartData, objective: Column) -
         found["slice"] = {kind: {"spec": charts.metric_by_parameter(data, name)} for kind, name in kinds.items()}
     if len(ordered) > 1:
         found["heat"] = {"spec": charts.heat_map(data, ordered[0], ordered[1])}
-    middle = middle_of(first, cost=DURATION)
+    middle = first.middle_by_duration
     if middle is not None and len(middle.cells) > 2 and middle.middle.cost is not None:
         spec = charts.tradeoff(objective, "mean duration, s", printable(middle.name))
         found["tradeoff"] = {"spec": spec, "data": {"cells": tradeoff_cells(middle, objective)}, "note": str(middle)}

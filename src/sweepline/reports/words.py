@@ -11,7 +11,6 @@ from typing import Any
 
 from sweepline.analysis.differences import differing
 from sweepline.analysis.significance import judge_best, without_twins
-from sweepline.analysis.tradeoff import DURATION, GoldenMiddle, find_golden_middle
 from sweepline.display.formats import format_seconds
 from sweepline.recording.events import RunRecord
 from sweepline.reports.collect import ReportedSweep, started_s
@@ -20,7 +19,6 @@ from sweepline.runs import UNSUCCESSFUL
 
 _MAX_REASONS = 4
 _SURE = 0.5  # of the resamples that name one middle
-_MAX_VALUES_OF_A_MIDDLE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +36,6 @@ def describe_sweep(sweep: ReportedSweep) -> list[Sentence]:
     found += [Sentence("effect", text) for text in _describe_effects(sweep)]
     found += [Sentence("failure", text) for text in _describe_failures(sweep)]
     return [*found, *(Sentence("remark", text) for text in sweep.remarks)]
-
-
-def middle_of(sweep: ReportedSweep, *, cost: str | None = None) -> GoldenMiddle | None:
-    """Return the golden middle over the one or two numeric parameters that differ; None where there are others."""
-    names = sweep.differing
-    if sweep.objective is None or not 1 <= len(names) <= 2:
-        return None
-    if not all(_is_number(record.params.get(name)) for name in names for record in sweep.records):
-        return None
-    if any(len({r.params[name] for r in sweep.records}) > _MAX_VALUES_OF_A_MIDDLE for name in names):
-        return None
-    return find_golden_middle(sweep.records, sweep.objective, names, cost=cost)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _describe_course(sweep: ReportedSweep) -> Iterator[str]:
@@ -101,8 +83,7 @@ def _describe_best(sweep: ReportedSweep) -> Iterator[Sentence]:
     yield Sentence("best", f"best {objective.name} {interval} ({how}): {shown}")
     yield Sentence("doubt" if standing.n_tied != 1 and standing.n_compared > 1 else "best", str(standing))
     met = set()
-    for cost in (None, DURATION):
-        middle = middle_of(sweep, cost=cost)
+    for middle in (sweep.middle, sweep.middle_by_duration):
         if middle is not None and len(middle.cells) > 2 and middle.middle.setting not in met:
             met.add(middle.middle.setting)
             is_sure = not middle.is_at_edge and (middle.support is None or middle.support >= _SURE)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweepline.contract.values import flatten, format_value
+from sweepline.contract.values import flatten, format_value, is_number
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.reporting.console import say
 from sweepline.training.reporting.exitcodes import EXIT_STOPPED
@@ -88,7 +88,4 @@ def _numbers_and_text(config: TrainConfig) -> dict[str, float | str]:
     The whole of it, as any key may be swept: those that differ between runs come first in the view.
     """
     values = {name: value for name, value in flatten(config.model_dump(mode="json")).items() if value is not None}
-    return {
-        name: value if isinstance(value, (int, float)) and not isinstance(value, bool) else format_value(value)
-        for name, value in values.items()
-    }
+    return {name: value if is_number(value) else format_value(value) for name, value in values.items()}
