@@ -120,6 +120,20 @@ def test_out_of_memory_is_recognised_by_its_text(tmp_path: Path, last: str) -> N
 @pytest.mark.parametrize(
     "last",
     [
+        "RuntimeError: cuDNN error: CUDNN_STATUS_INTERNAL_ERROR",
+        "RuntimeError: cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
+        "RuntimeError: CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "RuntimeError: cusolver error: CUSOLVER_STATUS_NOT_INITIALIZED, when calling `cusolverDnCreate(handle)`",
+    ],
+)
+def test_what_may_mean_out_of_memory_is_told_as_such(tmp_path: Path, last: str) -> None:
+    outcome = outcome_of(tmp_path, ended(1), err=TRACEBACK.format(last=last))
+    assert (outcome.state, outcome.reason) == (State.FAILED, f"{last} (said where the GPU's memory is full, too)")
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
         "RuntimeError: CUDA error: unspecified launch failure",
         "torch.AcceleratorError: CUDA error: uncorrectable ECC error encountered",
         "RuntimeError: CUDA error: CUDA-capable device(s) is/are busy or unavailable",

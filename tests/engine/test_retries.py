@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 import yaml
 
+from sweepline.engine.outcome import OUT_OF_MEMORY_IN_DOUBT
 from sweepline.engine.retries import MAX_FREE, MAX_SMALLER, Retry, RetryPolicy
 from sweepline.runs import SETTLED, UNSUCCESSFUL, Run, RunOutcome, State
 from tests.conftest import Project
@@ -36,6 +37,14 @@ def test_a_run_that_failed_goes_again_as_often_as_asked(state: State) -> None:
     policy = RetryPolicy(2)
     decisions = [decide(policy, RunOutcome(state=state)) for _ in range(4)]
     assert decisions == [Retry(RUN), Retry(RUN), None, None]
+
+
+def test_a_failure_that_may_be_one_of_memory_goes_again_alone_where_the_gpu_was_shared() -> None:
+    doubtful = RunOutcome(state=State.FAILED, reason=f"RuntimeError: cuDNN error {OUT_OF_MEMORY_IN_DOUBT}")
+    policy = RetryPolicy(0)
+    assert decide(policy, doubtful) is None
+    assert decide(policy, doubtful, shared=True) == Retry(RUN, is_alone=True)
+    assert decide(policy, doubtful, shared=True) is None
 
 
 @pytest.mark.parametrize("state", sorted(SETTLED | {State.INTERRUPTED}))

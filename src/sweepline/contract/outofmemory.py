@@ -9,6 +9,9 @@ _ALLOCATION_FAILED = (
     r"|CU(?:BLAS|DNN|SOLVER|SPARSE|FFT)_(?:STATUS_)?ALLOC_FAILED"
 )
 
+IN_DOUBT = re.compile(r"CUDNN_STATUS_INTERNAL_ERROR|CU(?:DNN|BLAS|SOLVER|SPARSE|FFT)_(?:STATUS_)?NOT_INITIALIZED")
+"""What CUDA's libraries say when they cannot be set up: most often for want of memory, which they do not tell."""
+
 IN_ERROR = re.compile(_ALLOCATION_FAILED, re.IGNORECASE)
 """What the text of a RuntimeError of torch says, whose kind alone does not tell it."""
 

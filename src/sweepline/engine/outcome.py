@@ -40,6 +40,7 @@ from sweepline.programs.wandb import is_wandb_form
 from sweepline.runs import UNSUCCESSFUL, Objective, RunOutcome, State
 
 OVERRIDE_NOT_APPLIED = "override not applied"
+OUT_OF_MEMORY_IN_DOUBT = "(said where the GPU's memory is full, too)"
 _FOLDER_SPOILED = "the run has replaced its own folder, or shut it: what it printed is lost"
 _LOG_LOST = "the run's log vanished while it ran: what it printed is lost"
 _SEARCH, _FOUND = "batch_size_config.optimize_batch_size", "batch_size_config.tuned_batch_size"
@@ -233,6 +234,8 @@ def _state_by_log(ended: Exit, error: LoggedError) -> tuple[State, str]:
         return State.OUT_OF_MEMORY, one_line(_naming_line(error, outofmemory.IN_LOG))
     if GPU_LOST.search(error.block):
         return State.GPU_LOST, one_line(_naming_line(error, GPU_LOST))
+    if outofmemory.IN_DOUBT.search(error.block) and ended.signal is None:
+        return State.FAILED, f"{one_line(_naming_line(error, outofmemory.IN_DOUBT))} {OUT_OF_MEMORY_IN_DOUBT}"
     if ended.signal is not None:
         name = signal.Signals(ended.signal).name if ended.signal in set(signal.Signals) else str(ended.signal)
         hint = " (out-of-memory kill possible)" if ended.signal == signal.SIGKILL else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from sweepline.engine.outcome import OVERRIDE_NOT_APPLIED
+from sweepline.engine.outcome import OUT_OF_MEMORY_IN_DOUBT, OVERRIDE_NOT_APPLIED
 from sweepline.recording.events import RunRecord
 from sweepline.runs import UNSUCCESSFUL, Run, RunOutcome, State
 
@@ -46,7 +46,8 @@ class RetryPolicy:
             return Retry(run, avoid) if self._n_free[run.run_id] <= MAX_FREE else None
         if outcome.state not in UNSUCCESSFUL or outcome.reason.startswith(OVERRIDE_NOT_APPLIED):
             return None
-        if outcome.state == State.OUT_OF_MEMORY and was_shared and run.run_id not in self._went_alone:
+        may_lack_memory = outcome.state == State.OUT_OF_MEMORY or OUT_OF_MEMORY_IN_DOUBT in outcome.reason
+        if may_lack_memory and was_shared and run.run_id not in self._went_alone:
             self._went_alone.add(run.run_id)
             return Retry(run, is_alone=True)
         size = outcome.metrics.get(RECOMMENDED_SIZE, 0)

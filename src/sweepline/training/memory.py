@@ -18,6 +18,7 @@ GIB = 1 << 30
 _UNMAPPED = re.compile(r"cannot map zero-fill pages|failed to map segment")  # a library that finds no room
 _NO_PRIMITIVE = "could not create a primitive"
 _UNSUPPORTED = re.compile(r"CUDNN_STATUS_NOT_SUPPORTED|CUDNN_STATUS_EXECUTION_FAILED|could not create a primitive")
+_FULL_GPU_BYTES = 256 << 20  # what a library of CUDA's may need to be set up, its workspace with it
 _SHARE_OF_FREE = 0.9  # a margin for what others begin to use meanwhile
 _CGROUPS = Path("/sys/fs/cgroup")
 # Below it: the folder, the files of limits and the file of what is used.
@@ -45,7 +46,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def is_unsupported(error: BaseException) -> bool:
     """Whether a library could not do its work at this size, as happens for want of memory too."""
-    return any(_UNSUPPORTED.search(str(link)) for link in _chain(error))
+    return any(_UNSUPPORTED.search(str(link)) or outofmemory.IN_DOUBT.search(str(link)) for link in _chain(error))
 
 
 def is_refused_by_limit(error: BaseException) -> bool:
@@ -64,9 +65,24 @@ def _is_failed_allocation(error: BaseException) -> bool:
     if isinstance(error, ImportError) and _UNMAPPED.search(str(error)):
         return True
     names = {kind.__name__ for kind in type(error).__mro__}  # by name: nothing here need import torch
-    return "OutOfMemoryError" in names or (
-        isinstance(error, RuntimeError) and bool(outofmemory.IN_ERROR.search(str(error)))
-    )
+    if "OutOfMemoryError" in names:
+        return True
+    if not isinstance(error, RuntimeError):
+        return False
+    if outofmemory.IN_DOUBT.search(str(error)):
+        return _is_gpu_full()
+    return bool(outofmemory.IN_ERROR.search(str(error)))
+
+
+def _is_gpu_full() -> bool:
+    """Whether hardly anything is free on the current GPU."""
+    import torch
+
+    try:
+        is_in_use: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+        return is_in_use and torch.cuda.mem_get_info()[0] < _FULL_GPU_BYTES
+    except RuntimeError:  # a GPU that is asked in vain tells nothing
+        return False
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -167,6 +167,9 @@ def test_a_chain_that_bites_its_tail_ends() -> None:
 def test_errors_of_want_of_support_are_known() -> None:
     assert is_unsupported(RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED"))
     assert not is_unsupported(RuntimeError("cuDNN error: CUDNN_STATUS_BAD_PARAM"))
+    in_doubt = RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR")
+    assert is_unsupported(in_doubt)
+    assert not is_out_of_memory(in_doubt)  # no GPU is full here
     assert tells_out_of_memory("terminate called after throwing an instance of 'std::bad_alloc'")
 
 
