@@ -22,6 +22,16 @@ from benchmarks.measure import Figure, run
 
 EXPERIMENT = Path(__file__).resolve().parents[1] / "experiments" / "hyperparameters_sweep"
 N_RUNS = 8
+EPOCHS = (
+    (),
+    ("deterministic=true",),
+    ("precision=bf16-mixed",),
+    ("precision=16-mixed",),
+    ("batch_size=1024",),
+    ("batch_size=1024", "deterministic=true"),
+    ("batch_size=1024", "precision=bf16-mixed"),
+    ("batch_size=1024", "precision=16-mixed"),
+)
 TOUCH = "import torch\ntorch.zeros(1, device='cuda')\nprint('METRIC loss=1')\n"
 SWEEP = """
 program: {program}
@@ -112,16 +122,17 @@ def figures(n: int) -> Iterator[Figure]:
         yield Figure("a sweep on a GPU", note="not measured: no NVIDIA GPU")
         return
     yield Figure("GPU", note=_smi("name,driver_version,memory.total,memory.used"))
+    yield from _tuner()
     for start in ("cold", "warm"):
-        walls = [_sweep_s(TOUCH, n_runs=16, slots=1, start=start)[0] / 16 for _ in range(n)]
-        yield Figure(f"a run that touches the GPU once, {start} start, 16 runs on one slot", walls)
+        walls = [_sweep_s(TOUCH, n_runs=N_RUNS, slots=1, start=start)[0] / N_RUNS for _ in range(n)]
+        yield Figure(f"a run that touches the GPU once, {start} start, {N_RUNS} runs on one slot", walls)
     for start, slots in (("cold", 1), ("warm", 1), ("warm", 2), ("warm", 4), ("warm", 8)):
         wall_s, use = _sweep_s(None, n_runs=N_RUNS, slots=slots, start=start)
         title = f"{N_RUNS} MNIST runs of an epoch, {start}, {slots} on the GPU at a time"
         yield Figure(title, [wall_s], note=f"{wall_s:.1f} s, {wall_s / N_RUNS:.2f} s a run, GPU in use {use}")
     wall_s, _ = _sweep_s(None, n_runs=N_RUNS, slots=8, start="warm", devices="cpu")
     yield Figure(f"{N_RUNS} MNIST runs of an epoch, 8 at a time on the CPU", [wall_s])
-    for words in ((), ("deterministic=true",), ("batch_size=512",)):
+    for words in EPOCHS:
         found = [_json(EPOCH, *words) for _ in range(n)]
         yield Figure(f"one MNIST epoch {' '.join(words)}", [result["wall_s"] for result in found])
         accuracies = " ".join(f"{result['epoch_accuracy']:.4f}" for result in found)
@@ -130,7 +141,6 @@ def figures(n: int) -> Iterator[Figure]:
         result = _json(FUSED, str(k))
         note = f"{result['per_s']:.2f} run-epochs/s ({result['peak'] / 2**20:.0f} MiB)"
         yield Figure(f"{k} networks fused in one process", note=note)
-    yield from _tuner()
 
 
 def _tuner() -> Iterator[Figure]:

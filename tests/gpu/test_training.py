@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from sweepline.training.config.loading import load_config
+from sweepline.training.optim.optimization import Optimization
 from tests.conftest import Project
 from tests.training.runs import TRAINER
 
@@ -25,6 +27,16 @@ ARGUMENTS = (
     "checkpoint.interval_s=0.05",
     "seed=3",
 )
+
+
+LEARNERS = {
+    "sgd": ("learner.opt=sgd", "learner.momentum=0.9"),
+    "adam": ("learner.opt=adam", "learner.step_size=0.001"),
+    "16-mixed within warm restarts": (
+        *("learner.opt=adam", "learner.step_size=0.001", "precision=16-mixed", "gradient_clip=1.0"),
+        *("schedule.name=cosine_warm_restarts", "schedule.T_0=50", "schedule.unit=step"),
+    ),
+}
 
 
 def _start(project: Project, run_dir: Path, *overrides: str) -> subprocess.Popen[str]:
@@ -58,20 +70,20 @@ def _weights(run_dir: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.usefixtures("gpu")
-@pytest.mark.parametrize("learner", ["sgd", "adam"])
+@pytest.mark.parametrize("learner", LEARNERS)
 def test_a_deterministic_run_goes_on_exactly_after_kills(project: Project, learner: str) -> None:
     whole = project.path / "whole"
-    process = _start(project, whole, f"learner.opt={learner}")
+    process = _start(project, whole, *LEARNERS[learner])
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 0, out
     killed = project.path / "killed"
     n_kills = 0
-    process = _start(project, killed, f"learner.opt={learner}")
+    process = _start(project, killed, *LEARNERS[learner])
     while n_kills < 3 and _wait_for_checkpoint(process, killed):
         process.kill()
         process.communicate()
         n_kills += 1
-        process = _start(project, killed, f"learner.opt={learner}")
+        process = _start(project, killed, *LEARNERS[learner])
     text, _ = process.communicate(timeout=120)
     assert process.returncode == 0, text
     assert n_kills, "it was never killed"
@@ -100,3 +112,40 @@ def test_the_tuner_finds_what_fits_within_a_budget(project: Project) -> None:
     assert largest, out
     assert "out of memory" in out
     assert 0 < int(largest[1]) < 1797
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("precision", ["16-mixed", "bf16-mixed"])
+def test_mixed_precision_trains_within_the_noise_of_single(project: Project, precision: str) -> None:
+    losses = {}
+    for name in (precision, "32"):
+        words = (f"precision={name}", "epochs=5", "gradient_clip=1.0", "learner.momentum=0.9")
+        process = _start(project, project.path / name, *words)
+        out, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, out
+        losses[name] = [float(found) for found in re.findall(r"epoch=\d+ .*test_loss=(\S+)", out)]
+    assert len(losses["32"]) == 5
+    assert losses[precision] != losses["32"]
+    assert losses[precision] == pytest.approx(losses["32"], rel=0.1, abs=0.03)
+
+
+def _scaled_step(gradient: float, clip: float | None) -> tuple[bool, float]:
+    """Return whether a step of SGD with rate 1 from a gradient of this size was done, and how far it went."""
+    config = load_config(None, ["precision=16-mixed", "schedule.name=cosine", "schedule.unit=step"])
+    config = config.model_copy(update={"gradient_clip": clip})
+    model = torch.nn.Linear(1, 1, bias=False).cuda()
+    before = model.weight.item()
+    optimization = Optimization(torch.optim.SGD(model.parameters(), lr=1.0), config)
+    optimization.backward((model.weight * gradient).sum())
+    return optimization.apply(model), before - model.weight.item()
+
+
+@pytest.mark.usefixtures("gpu")
+def test_gradients_are_clipped_as_they_are_not_as_they_are_scaled() -> None:
+    assert _scaled_step(0.25, 1.0) == (True, pytest.approx(0.25, rel=1e-3))
+    assert _scaled_step(8.0, 1.0) == (True, pytest.approx(1.0, rel=1e-3))
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_step_that_the_scaler_leaves_out_is_told() -> None:
+    assert _scaled_step(float("inf"), None) == (False, 0.0)

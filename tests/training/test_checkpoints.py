@@ -17,7 +17,9 @@ import torch
 
 from sweepline.training.checkpoints import Checkpoints
 from sweepline.training.config.loading import load_config
+from sweepline.training.config.schema import TrainConfig
 from sweepline.training.loop import EpochResult, LoopState
+from sweepline.training.optim.optimization import Optimization
 from sweepline.training.run import run
 from tests.conftest import DEADLINE_S, EXPERIMENT, wait_until
 from tests.forked import run_forked
@@ -83,14 +85,16 @@ SAVER = """
 import itertools, json, os, signal, sys, time, torch
 from pathlib import Path
 from sweepline.training.checkpoints import Checkpoints
+from sweepline.training.config.schema import TrainConfig
 from sweepline.training.loop import LoopState
+from sweepline.training.optim.optimization import Optimization
 
 def save_without_end(run_dir, told):
     model = torch.nn.Linear(300, 300)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     kept = Checkpoints(run_dir, config_hash="x", keep=2, interval_s=0.0, say=lambda text: None)
     for step in itertools.count(1):
-        kept.save(model, optimizer, LoopState(step=step), [])
+        kept.save(model, Optimization(optimizer, TrainConfig()), LoopState(step=step), [])
         os.write(told, b"%d " % step)
 
 torch.optim.SGD([torch.zeros(1)])  # imports seconds' worth of modules, here instead of in every child
@@ -125,22 +129,26 @@ def restored_step(run_dir: Path) -> int:
     return found.step if found else 0
 
 
+def optimization_of(model: torch.nn.Module) -> Optimization:
+    return Optimization(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5), TrainConfig())
+
+
 def restore(run_dir: Path, model: torch.nn.Module, config_hash: str, said: list[str] | None = None) -> LoopState | None:
     said = [] if said is None else said
     kept = Checkpoints(run_dir, config_hash=config_hash, keep=2, interval_s=0.0, say=said.append)
-    found = kept.restore(model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5))
+    found = kept.restore(model, optimization_of(model))
     return found[0] if found else None
 
 
 def save_steps(run_dir: Path, *steps: int) -> torch.nn.Module:
     """Save a checkpoint per step, each with other weights; return the model as it was last."""
     model = torch.nn.Linear(8, 4)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5)
+    optimization = optimization_of(model)
     kept = Checkpoints(run_dir, config_hash="x", keep=2, interval_s=0.0, say=print)
     for step in steps:
         model(torch.randn(2, 8)).sum().backward()
-        optimizer.step()
-        kept.save(model, optimizer, LoopState(step=step), [EpochResult(1, step, 2 * step, {"loss": 0.1})])
+        optimization.apply(model)
+        kept.save(model, optimization, LoopState(step=step), [EpochResult(1, step, 2 * step, {"loss": 0.1})])
     return model
 
 
@@ -230,8 +238,8 @@ def test_a_checkpoint_of_a_later_epoch_than_the_last_is_passed_over(run_dir: Pat
     save_steps(run_dir, 1)
     model = torch.nn.Linear(8, 4)
     kept = Checkpoints(run_dir, config_hash="x", keep=2, interval_s=0.0, say=print)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5)
-    kept.save(model, optimizer, LoopState(epoch=4, step=9), [])
-    found = kept.restore(model, optimizer, n_epochs=3)
+    optimization = optimization_of(model)
+    kept.save(model, optimization, LoopState(epoch=4, step=9), [])
+    found = kept.restore(model, optimization, n_epochs=3)
     assert found is not None
     assert found[0].step == 1

@@ -16,6 +16,7 @@ from sweepline.training.config.schema import EvaluateConfig, TrainConfig
 from sweepline.training.datasets.examples import Examples
 from sweepline.training.datasets.splits import load_data
 from sweepline.training.loop import EpochResult, evaluate, train
+from sweepline.training.optim.optimization import Optimization
 from sweepline.training.optim.optimizers import build_optimizer
 from sweepline.training.seeding import epoch_order, seed_everything
 from sweepline.training.tasks.classify import Classify
@@ -55,12 +56,13 @@ class Training:
         seed_everything(self.config.seed)
         self.model = build_model(self.config.model, image_size=(8, 8), n_classes=10)
         self.optimizer, _ = build_optimizer(self.config.learner, self.model.parameters())
+        self.optimization = Optimization(self.optimizer, self.config)
 
     def epochs(self) -> Iterator[EpochResult]:
         """Train, epoch by epoch."""
         held_out = self.test if self.config.evaluate.every else None
         task = Classify(self.model, self.examples, held_out, seed=self.config.seed)
-        return train(task, self.optimizer, self.config)
+        return train(task, self.optimization, self.config)
 
     def evaluate(self, examples: Examples) -> tuple[float, float]:
         """Return loss and accuracy over some examples."""

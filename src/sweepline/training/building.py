@@ -10,18 +10,21 @@ from torch import nn
 from sweepline.training import memory
 from sweepline.training.config.schema import LearnerConfig, ModelConfig, TrainConfig
 from sweepline.training.datasets.examples import Examples
+from sweepline.training.optim.optimization import Optimization
 from sweepline.training.optim.optimizers import build_optimizer
 from sweepline.training.registry import MODELS, TASKS
 from sweepline.training.seeding import seed_everything
 from sweepline.training.tasks.base import Task
+from sweepline.training.tasks.mixed_precision import MixedPrecision
 
+_HALF = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 _SHARE_OF_GPU = 0.9  # of its memory for all runs that share it; the rest is what each process needs beside tensors
 
 
 def build_training(
     config: TrainConfig, training: Examples, learner: LearnerConfig | None = None
-) -> tuple[nn.Module, torch.optim.Optimizer, list[str]]:
-    """Return the model on its device, its optimizer, and the fields that the optimizer ignores.
+) -> tuple[nn.Module, Optimization, list[str]]:
+    """Return the model on its device, what optimizes it, and the fields of ``learner`` that the optimizer ignores.
 
     All is drawn from the config's seed; ``learner`` takes the place of the config's own.
 
@@ -33,7 +36,7 @@ def build_training(
     height, width = training.images.shape[1:]
     model = build_model(config.model, image_size=(height, width), n_classes=training.n_classes).to(config.device)
     optimizer, ignored = build_optimizer(learner or config.learner, model.parameters())
-    return model, optimizer, ignored
+    return model, Optimization(optimizer, config), ignored
 
 
 def build_model(config: ModelConfig, *, image_size: tuple[int, int], n_classes: int) -> nn.Module:
@@ -51,7 +54,8 @@ def build_task(config: TrainConfig, model: nn.Module, training: Examples, held_o
     device = torch.device(config.device)
     on_device = held_out.to(device) if held_out is not None else None
     build: Callable[..., Task] = TASKS.load(config.training.mode)
-    return build(model, training.to(device), on_device, seed=config.seed)
+    task = build(model, training.to(device), on_device, seed=config.seed)
+    return MixedPrecision(task, _HALF[config.precision]) if config.precision in _HALF else task
 
 
 def device_share(config: TrainConfig) -> float | None:

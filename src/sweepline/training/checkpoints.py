@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from sweepline.training.loop import EpochResult, LoopState
+from sweepline.training.optim.optimization import Optimization
 from sweepline.training.tasks.base import Task
 
 VERSION = 1  # of what a file holds; another is passed over
@@ -54,7 +55,7 @@ class Checkpoints:
     def save(
         self,
         model: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimization: Optimization,
         state: LoopState,
         history: list[EpochResult],
         *,
@@ -69,7 +70,7 @@ class Checkpoints:
             "config_hash": self.config_hash,
             "torch": str(torch.__version__),  # its own type is nothing that weights_only reads
             "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
+            **optimization.state_dict(),
             "state": state.to_dict(),
             "history": [[r.epoch, r.step, r.samples, dict(r.metrics)] for r in history],
             "random": _random_states(),
@@ -92,7 +93,7 @@ class Checkpoints:
     def restore(
         self,
         model: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimization: Optimization,
         *,
         task: Task | None = None,
         n_epochs: int | None = None,
@@ -109,7 +110,7 @@ class Checkpoints:
                 self.say(f"{path.name} is of a later epoch than {n_epochs}: passed over")
                 continue
             model.load_state_dict(content["model"])
-            optimizer.load_state_dict(content["optimizer"])
+            optimization.load_state_dict(content)
             if task is not None and "task" in content:
                 task.load_state_dict(content["task"])
             history = [

@@ -10,6 +10,8 @@ from sweepline.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
+    from sweepline.training.config.schema import TrainConfig
+
 
 def resolve_device(wanted: str) -> torch.device:
     """Return the torch device, ``auto`` being a GPU where there is one.
@@ -27,6 +29,16 @@ def resolve_device(wanted: str) -> torch.device:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
         raise ConfigError(f"device {wanted}: no such GPU (CUDA_VISIBLE_DEVICES: {visible or 'none'}); use device=cpu")
     return device
+
+
+def check_precision(config: TrainConfig) -> None:
+    """Refuse half precision where it would need a GPU that is not used.
+
+    Raises:
+        ConfigError: 16-mixed anywhere else: its gradients vanish without a scaler, and torch has one for CUDA.
+    """
+    if config.precision == "16-mixed" and not config.device.startswith("cuda"):
+        raise ConfigError(f"precision 16-mixed needs a GPU, the device is {config.device}; use bf16-mixed, or 32")
 
 
 def device_name(device: torch.device) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import torch
@@ -11,7 +11,9 @@ import torch
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.config.sizes import examples_per_step
 from sweepline.training.memory import BatchTooLargeError
+from sweepline.training.optim.optimization import Optimization
 from sweepline.training.stepping import n_at_once, take_step, why_out_of_memory
+from sweepline.training.stopping import BestSoFar, monitor_of
 from sweepline.training.tasks.base import Task
 
 
@@ -30,7 +32,8 @@ class LoopState:
     """Where training stands between two optimizer steps: in ``epoch``, before its step ``batch`` (from 0).
 
     ``sums`` are the task's over the epoch so far, scalars on the device. ``n_splits`` is 2 once memory has run out and
-    batches go through the network in halves. ``noise`` holds what the noise scale is made of.
+    batches go through the network in halves; ``n_skipped`` counts steps that mixed precision has left out. ``noise``
+    holds what the noise scale is made of, ``best`` which epoch was the best.
     """
 
     epoch: int = 1
@@ -38,21 +41,24 @@ class LoopState:
     step: int = 0
     samples: int = 0
     n_splits: int = 1
+    n_skipped: int = 0
     noise: list[list[float]] = field(default_factory=list)
+    best: BestSoFar = field(default_factory=BestSoFar)
     sums: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a checkpoint; the sums stand among them, each under its own name."""
         values = dict(vars(self))
-        sums = values.pop("sums")
-        return {**values, **sums}
+        sums, best = values.pop("sums"), values.pop("best")
+        return {**values, "best": asdict(best), **sums}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> LoopState:
         """Undo :meth:`to_dict`."""
         own = {item.name for item in fields(cls)} - {"sums"}
         sums = {name: value for name, value in values.items() if name not in own}
-        return cls(**{name: value for name, value in values.items() if name in own}, sums=sums)
+        best = BestSoFar(**values.get("best", {}))
+        return cls(**{name: value for name, value in values.items() if name in own} | {"sums": sums, "best": best})
 
 
 class TrainingStoppedError(Exception):
@@ -70,7 +76,7 @@ class Watcher:
 
 def train(
     task: Task,
-    optimizer: torch.optim.Optimizer,
+    optimization: Optimization,
     config: TrainConfig,
     *,
     state: LoopState | None = None,
@@ -78,8 +84,8 @@ def train(
 ) -> Iterator[EpochResult]:
     """Train and yield each epoch's result: means over examples of the training metrics as they ran.
 
-    What the task holds out is evaluated every ``evaluate.every`` epochs. ``state`` is where to go on from; it is kept
-    up to date, so that at any yield and at a stop it is where to go on.
+    What the task holds out is evaluated every ``evaluate.every`` epochs, and early stopping may end the training.
+    ``state`` is where to go on from; it is kept up to date, so that at any yield and at a stop it is where to go on.
 
     Raises:
         TrainingStoppedError: ``watcher.should_stop`` said so.
@@ -88,26 +94,36 @@ def train(
     state, watcher = state or LoopState(), watcher or Watcher()
     state.sums = task.zero_sums() | {name: value.to(task.device) for name, value in state.sums.items()}
     n_per_step, n_evaluated_at_once = examples_per_step(config), config.evaluate.batch_size
-    while state.epoch <= config.epochs:
+    monitor = monitor_of(config)
+    while state.epoch <= config.epochs and not state.best.is_over:
         order = task.order(state.epoch).to(task.device)
         if config.drop_last:  # what would be a smaller batch than the others
             order = order[: len(order) // n_per_step * n_per_step]
         task.model.train()
-        for index in torch.split(order, n_per_step)[state.batch :]:
+        batches = torch.split(order, n_per_step)
+        for index in batches[state.batch :]:
             if watcher.should_stop():
                 raise TrainingStoppedError
-            optimizer.zero_grad(set_to_none=True)  # nothing that is looked at now shall find less memory for it
+            optimization.zero_grad()  # nothing that is looked at now shall find less memory for it
             # Between two steps: a checkpoint and the noise scale see the weights and the state that go on from here.
             watcher.before_step(state.step, index, n_at_once(config, state.n_splits))
-            sums, state.n_splits = take_step(task, optimizer, config, index, n_splits=state.n_splits, say=watcher.say)
+            optimization.set_step_size(epoch=state.epoch - 1, step=state.step - state.n_skipped, n_steps=len(batches))
+            sums, state.n_splits, is_done = take_step(
+                task, optimization, config, index, n_splits=state.n_splits, say=watcher.say
+            )
+            state.n_skipped += not is_done
             for name, value in sums.items():  # on the device: reading them here would wait for it at every step
                 state.sums[name] += value
             state.batch, state.step, state.samples = state.batch + 1, state.step + 1, state.samples + len(index)
         sums_of_epoch = {name: value.item() for name, value in state.sums.items()}
         metrics = _named("epoch", task.metrics(sums_of_epoch, len(order)))
         if task.n_held_out and config.evaluate.every and state.epoch % config.evaluate.every == 0:
-            found, n_evaluated_at_once = _evaluate_that_fits(task, n_evaluated_at_once, watcher.say)
+            found, n_evaluated_at_once = evaluate_that_fits(task, n_evaluated_at_once, watcher.say)
             metrics |= _named(config.evaluate.split, found)
+        if config.schedule.is_used:
+            metrics["step_size"] = optimization.step_size
+        if monitor is not None and (why := monitor.look(state.best, metrics, state.epoch)):
+            watcher.say(why)
         result = EpochResult(state.epoch, state.step, state.samples, metrics)
         # Before the epoch is handed out, so that whoever saves a checkpoint then saves the begin of the next one.
         state.epoch, state.batch, state.sums = state.epoch + 1, 0, task.zero_sums()
@@ -118,7 +134,7 @@ def _named(portion: str, metrics: Mapping[str, float]) -> dict[str, float]:
     return {f"{portion}_{name}": value for name, value in metrics.items()}
 
 
-def _evaluate_that_fits(task: Task, n_together: int, say: Callable[[str], None]) -> tuple[dict[str, float], int]:
+def evaluate_that_fits(task: Task, n_together: int, say: Callable[[str], None]) -> tuple[dict[str, float], int]:
     """Evaluate, in smaller parts where memory runs out; return how many examples fit together too."""
     while True:
         try:

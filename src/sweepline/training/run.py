@@ -15,7 +15,7 @@ from sweepline.training.config.identity import trained_sizes
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.config.sizes import examples_per_step, with_decided_size, within_bound
 from sweepline.training.datasets.splits import Splits, load_data
-from sweepline.training.device import device_name, resolve_device
+from sweepline.training.device import check_precision, device_name, resolve_device
 from sweepline.training.folder import is_in_sweep, make_run_dir, write_effective_config, write_environment
 from sweepline.training.reporting.console import keep_log, print_line, print_part, say
 
@@ -40,6 +40,7 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
     memory.runs_per_device()  # what it cannot use is said before a number is taken
     set_up_process(config)
     config = search_once_in_sweep(config.model_copy(update={"device": str(resolve_device(config.device))}))
+    check_precision(config)
     run_dir = make_run_dir(config, outputs)
     keep_log(None if is_in_sweep() else run_dir / "log.txt")  # a sweep keeps its own
     if not is_in_sweep():

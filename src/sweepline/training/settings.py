@@ -41,17 +41,20 @@ def key(
     affects: Affects = "result",
     through: Through | None = None,
     memory: Memory | None = None,
+    omit_default: bool = False,
     choices: tuple[str, ...] | None = None,
     **bounds: Any,
 ) -> Any:
     """Return a key's default with what it says of itself; ``bounds`` are those of :func:`pydantic.Field`.
 
+    With ``omit_default`` its default is as if there were no such key, so that older checkpoints and sizes stay known.
     ``choices`` are the names that it takes, where its type does not say so.
     """
     marks: dict[str, Any] = {
         "affects": affects,
         "through": through,
         "memory": memory,
+        "omit_default": omit_default or None,
         "enum": choices and list(choices),
     }
     extra = {name: value for name, value in marks.items() if value is not None}
@@ -68,7 +71,12 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Fie
             yield f"{prefix}{name}", field
 
 
-def mark_of(field: FieldInfo, mark: Literal["affects", "through", "memory"]) -> Any:
+def counts(field: FieldInfo, value: Any) -> bool:
+    """Whether a key's value, as it is in JSON, is part of what configs are compared by."""
+    return mark_of(field, "omit_default") is None or value != field.default
+
+
+def mark_of(field: FieldInfo, mark: Literal["affects", "through", "memory", "omit_default"]) -> Any:
     """Return what a key says of itself, None where it says nothing."""
     extra = field.json_schema_extra
     return extra.get(mark) if isinstance(extra, dict) else None

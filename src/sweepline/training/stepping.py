@@ -1,15 +1,15 @@
-"""One optimizer step: gradients in parts, in halves where memory runs out, clipped, applied. Not of which examples."""
+"""One optimizer step: gradients in parts, in halves where memory runs out, then applied. Not of which examples."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import torch
-from torch import nn
 
 from sweepline.training import memory
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.memory import BatchTooLargeError
+from sweepline.training.optim.optimization import Optimization
 from sweepline.training.tasks.base import Sums, Task
 
 
@@ -20,32 +20,34 @@ def n_at_once(config: TrainConfig, n_splits: int) -> int:
 
 def take_step(
     task: Task,
-    optimizer: torch.optim.Optimizer,
+    optimization: Optimization,
     config: TrainConfig,
     index: torch.Tensor,
     *,
     n_splits: int,
     say: Callable[[str], None],
-) -> tuple[Sums, int]:
-    """Do one optimizer step on these examples; return their sums, and in how many parts batches go through from now on.
+) -> tuple[Sums, int, bool]:
+    """Do one optimizer step on these examples.
+
+    Return their sums, in how many parts batches go through from now on, and whether the step was done, not skipped.
 
     Raises:
         BatchTooLargeError: memory ran out, also after splitting where that is allowed.
     """
-    sums, n_splits = _gradients_that_fit(task, optimizer, config, index, n_splits=n_splits, say=say)
+    sums, n_splits = _gradients_that_fit(task, optimization, config, index, n_splits=n_splits, say=say)
     try:
-        apply_gradients(task.model, optimizer, config.gradient_clip)
+        is_done = optimization.apply(task.model)
     except (RuntimeError, MemoryError) as error:
         why = why_out_of_memory(error)
     else:
-        return sums, n_splits
+        return sums, n_splits, is_done
     # Raised out here: while an error is handled its traceback holds the step's tensors.
     raise BatchTooLargeError(n_at_once(config, n_splits), why)
 
 
 def _gradients_that_fit(
     task: Task,
-    optimizer: torch.optim.Optimizer,
+    optimization: Optimization,
     config: TrainConfig,
     index: torch.Tensor,
     *,
@@ -55,12 +57,12 @@ def _gradients_that_fit(
     """Compute a step's gradients; where ``accumulate`` may grow and memory runs out, once more in halves."""
     while True:
         n_together = n_at_once(config, n_splits)
-        optimizer.zero_grad(set_to_none=True)
+        optimization.zero_grad()
         try:
-            return add_gradients(task, index, n_together=n_together), n_splits
+            return add_gradients(task, optimization, index, n_together=n_together), n_splits
         except (RuntimeError, MemoryError) as error:
             why = why_out_of_memory(error)
-        optimizer.zero_grad(set_to_none=True)  # out here nothing holds the failed step's memory any more
+        optimization.zero_grad()  # out here nothing holds the failed step's memory any more
         if index.device.type == "cuda":
             torch.cuda.empty_cache()
         if config.accumulate != "auto" or n_splits > 1 or n_together == 1:
@@ -69,7 +71,7 @@ def _gradients_that_fit(
         say(f"out of memory with {n_together} examples at once ({why}): going on with {n_at_once(config, n_splits)}")
 
 
-def add_gradients(task: Task, index: torch.Tensor, *, n_together: int) -> Sums:
+def add_gradients(task: Task, optimization: Optimization, index: torch.Tensor, *, n_together: int) -> Sums:
     """Add the gradients of the mean loss over ``index`` to those that are there; return the sums over the examples.
 
     ``n_together`` examples go through the network together; each part counts by its size, also an uneven last one.
@@ -78,18 +80,11 @@ def add_gradients(task: Task, index: torch.Tensor, *, n_together: int) -> Sums:
     for part in torch.split(index, n_together):
         outcome = task.loss(part)
         share = outcome.loss if outcome.n == len(index) else outcome.loss * (outcome.n / len(index))
-        share.backward()  # type: ignore[no-untyped-call]
+        optimization.backward(share)
         parts.append(outcome.sums)
     if len(parts) == 1:
         return parts[0]
     return {name: torch.stack([sums[name] for sums in parts]).sum() for name in parts[0]}
-
-
-def apply_gradients(model: nn.Module, optimizer: torch.optim.Optimizer, clip: float | None) -> None:
-    """Do the step itself; ``clip`` is the largest norm that the gradient of all parameters together may have."""
-    if clip is not None:
-        nn.utils.clip_grad_norm_(model.parameters(), clip)
-    optimizer.step()
 
 
 def why_out_of_memory(error: BaseException) -> str:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from sweepline.training import memory
+from sweepline.training.bestweights import BestWeights, keeps_best
 from sweepline.training.building import budget_bytes, build_task, build_training
 from sweepline.training.checkpoints import Checkpoints
 from sweepline.training.config.identity import report_sizes, result_identity, trained_sizes
@@ -20,7 +21,8 @@ from sweepline.training.config.schema import TrainConfig
 from sweepline.training.config.sizes import effective_step_size, examples_per_step
 from sweepline.training.datasets.examples import Examples
 from sweepline.training.datasets.splits import Splits, pick_held_out
-from sweepline.training.loop import LoopState, TrainingStoppedError, Watcher, train
+from sweepline.training.loop import LoopState, TrainingStoppedError, Watcher, evaluate_that_fits, train
+from sweepline.training.optim.optimization import Optimization
 from sweepline.training.reporting.console import say
 from sweepline.training.reporting.exitcodes import EXIT_STOPPED
 from sweepline.training.reporting.metrics import Reporter
@@ -50,12 +52,12 @@ def train_run(
     if limit is not None:
         memory.trim_heap()  # else the model would be made of memory that counts already, and its own not be seen
     held_before = memory.data_bytes()
-    model, optimizer = _build(config, data[0])
+    model, optimization = _build(config, data[0])
     held_by_model = memory.data_bytes() - held_before
     with Reporter(config, run_dir, beside=trained_sizes(config, config, len(data[0]))) as reporter:
         checkpoints = _open_checkpoints(config, run_dir, n_examples=len(data[0]))
         task = build_task(config, model, data[0], pick_held_out(config, data))
-        found = checkpoints.restore(model, optimizer, task=task, n_epochs=config.epochs) if checkpoints else None
+        found = checkpoints.restore(model, optimization, task=task, n_epochs=config.epochs) if checkpoints else None
         state, history = found or (LoopState(), [])
         for result in history:
             reporter.epoch(result)
@@ -63,12 +65,15 @@ def train_run(
         if limit is not None and task.device.type == "cpu":  # from here on, so that no import is refused memory
             memory.limit_data(limit - held_by_model)
 
-        saver = _Saver(checkpoints, lambda kept: kept.save(model, optimizer, state, history, task=task))
+        best = BestWeights(run_dir, say=say) if keeps_best(config) else None
+        saver = _Saver(checkpoints, lambda kept: kept.save(model, optimization, state, history, task=task))
         watcher = _watch(state, model, meter, numbered=numbered, save_if_due=saver.save_between_steps)
         try:
-            for result in train(task, optimizer, config, state=state, watcher=watcher):
+            for result in train(task, optimization, config, state=state, watcher=watcher):
                 reporter.epoch(result)
                 history.append(result)
+                if best is not None and state.best.epoch == result.epoch:
+                    best.save(model, result)
                 if state.epoch <= config.epochs:
                     saver.save_after_epoch()
         except TrainingStoppedError:
@@ -80,11 +85,25 @@ def train_run(
             return None
         _tell_if_diverged(model)
         metrics = {name: value for result in history for name, value in result.metrics.items()}
+        metrics |= _test(config, task, data[2], best)
         metrics |= (meter.report(say) if meter else {}) | report_sizes(config, len(data[0]), n_splits=state.n_splits)
         reporter.finish(metrics)
         if numbered:
-            numbered.succeed(model, n_splits=state.n_splits)
+            numbered.succeed(model, n_splits=state.n_splits, best=best.path if best is not None else None)
         return metrics
+
+
+def _test(config: TrainConfig, task: Task, test: Examples, best: BestWeights | None) -> dict[str, float]:
+    """Return the metrics of the test portion where the config wants them; the model keeps the weights that it has."""
+    if config.evaluate.final_test == "never":
+        return {}
+    last = {name: value.clone() for name, value in task.model.state_dict().items()}
+    if config.evaluate.final_test == "best" and best is not None:
+        best.restore(task.model)
+    tested = build_task(config, task.model, task.training, test)
+    found, _ = evaluate_that_fits(tested, config.evaluate.batch_size, say)
+    task.model.load_state_dict(last)
+    return {f"test_{name}": value for name, value in found.items()}
 
 
 @dataclass
@@ -134,8 +153,8 @@ def _open_checkpoints(config: TrainConfig, run_dir: Path, *, n_examples: int) ->
     )
 
 
-def _build(config: TrainConfig, training: Examples) -> tuple[nn.Module, torch.optim.Optimizer]:
-    """Return the model and its optimizer, drawn from the config's seed, with the step size that ``lr_rule`` makes."""
+def _build(config: TrainConfig, training: Examples) -> tuple[nn.Module, Optimization]:
+    """Return the model and what optimizes it, drawn from the config's seed; ``lr_rule`` makes its step size."""
     rate = effective_step_size(config, len(training))
     if rate != config.learner.step_size:
         sizes, n_per_step = config.batch_size_config, min(examples_per_step(config), len(training))
@@ -143,10 +162,14 @@ def _build(config: TrainConfig, training: Examples) -> tuple[nn.Module, torch.op
             f"step size {config.learner.step_size} becomes {rate:.6g}: lr_rule {sizes.lr_rule}, "
             f"{sizes.reference_batch_size} -> {n_per_step} examples a step"
         )
-    model, optimizer, ignored = build_training(config, training, config.learner.model_copy(update={"step_size": rate}))
+    model, optimization, ignored = build_training(
+        config, training, config.learner.model_copy(update={"step_size": rate})
+    )
     if ignored:
         say(f"{config.learner.opt} ignores {', '.join(ignored)}")
-    return model, optimizer
+    if unused := config.schedule.ignored:
+        say(f"schedule {config.schedule.name} ignores {', '.join(unused)}")
+    return model, optimization
 
 
 def _watch(

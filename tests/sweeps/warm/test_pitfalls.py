@@ -440,7 +440,7 @@ def test_what_an_import_makes_outlives_all_runs_and_all_else_it_registers_is_don
     assert seen["cold"][0] == ["mine is gone: True", "finished", "released", "the buffer is written"]
 
 
-def test_edits_between_runs_count(project: Project) -> None:
+def test_edits_between_runs_count_where_the_code_is_live(project: Project) -> None:
     """The program and its own modules are read anew for each run; only installed libraries are shared."""
     write_library(project, "calm", "SEEN = 1")
     project.write("mine.py", "import calm\nVERSION = 1")
@@ -456,7 +456,8 @@ def test_edits_between_runs_count(project: Project) -> None:
         n_runs=4,
         max_concurrent="1",
     )
-    project.write("sweep.yaml", (project.path / "sweep.yaml").read_text().replace("max_concurrent: 2\n", ""))
+    text = (project.path / "sweep.yaml").read_text().replace("max_concurrent: 2\n", "")
+    project.write("sweep.yaml", text + "\ncode: live\n")
     said = run(project)
     assert "warm starts: calm imported once" in said  # found through the program's own module
     assert sorted(logs(project)) == ["1 first text\n", "2 other text\n", "3 other text\n", "4 other text\n"]

@@ -12,8 +12,10 @@ from torch import nn
 from torch.nn import functional
 
 from sweepline.training.checkpoints import Checkpoints
+from sweepline.training.config.schema import TrainConfig
 from sweepline.training.datasets.examples import Examples
 from sweepline.training.loop import LoopState
+from sweepline.training.optim.optimization import Optimization
 from sweepline.training.seeding import epoch_order
 from sweepline.training.tasks.classify import Classify
 
@@ -78,19 +80,19 @@ def test_a_checkpoint_holds_what_the_task_keeps_and_nothing_where_it_keeps_nothi
     task = classify(Counting)
     assert isinstance(task, Counting)
     task.n_seen = 7
-    optimizer = torch.optim.SGD(task.model.parameters(), lr=0.1)
+    optimization = Optimization(torch.optim.SGD(task.model.parameters(), lr=0.1), TrainConfig())
     kept = Checkpoints(tmp_path, config_hash="x", keep=2, interval_s=0.0, say=lambda _: None)
-    kept.save(task.model, optimizer, LoopState(step=1), [], task=task)
+    kept.save(task.model, optimization, LoopState(step=1), [], task=task)
     again = classify(Counting)
     assert isinstance(again, Counting)
-    assert kept.restore(again.model, optimizer, task=again) is not None
+    assert kept.restore(again.model, optimization, task=again) is not None
     assert again.n_seen == 7
-    kept.save(task.model, optimizer, LoopState(step=2), [], task=classify())
+    kept.save(task.model, optimization, LoopState(step=2), [], task=classify())
     assert "task" not in torch.load(tmp_path / "ckpt" / "ckpt_000002.pt", weights_only=True)
 
 
 def test_a_state_is_written_flat_as_it_always_was() -> None:
     state = LoopState(epoch=2, batch=1, step=5, samples=9, sums=classify().zero_sums())
-    names = {"epoch", "batch", "step", "samples", "n_splits", "noise", "loss_sum", "n_right"}
+    names = {"epoch", "batch", "step", "samples", "n_splits", "n_skipped", "noise", "best", "loss_sum", "n_right"}
     assert set(state.to_dict()) == names
     assert LoopState.from_dict(state.to_dict()).to_dict() == state.to_dict()

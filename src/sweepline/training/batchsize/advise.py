@@ -136,7 +136,7 @@ def describe_rule(config: TrainConfig, advice: Advice) -> str:
 
 def measure_noise(config: TrainConfig, training: Examples, *, batch_size: int, n_steps: int) -> Course:
     """Train for some steps and return the noise scale of them, of the first and of the last."""
-    model, optimizer, _ = build_training(config, training)
+    model, optimization, _ = build_training(config, training)
     task = build_task(config, model, training, None)
     meter = NoiseMeter(task, every=max(1, n_steps // N_MEASUREMENTS))
     n_epochs = -(-n_steps * batch_size // len(training))
@@ -156,6 +156,6 @@ def measure_noise(config: TrainConfig, training: Examples, *, batch_size: int, n
 
     watcher = Watcher(should_stop=is_enough, before_step=lambda step, index, n: meter.measure(step, index, n_at_once=n))
     with suppress(TrainingStoppedError):
-        for _ in train(task, optimizer, short, watcher=watcher):
+        for _ in train(task, optimization, short, watcher=watcher):
             pass
     return summarize(meter.measurements)

@@ -12,7 +12,7 @@ from sweepline.contract.values import flatten
 from sweepline.training import memory
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.config.sizes import accumulates, default_size
-from sweepline.training.settings import keys_of, mark_of
+from sweepline.training.settings import counts, keys_of, mark_of
 
 _FIRST_NAMES = {"learner.momentum": "has_momentum", "gradient_clip": "clips", "noise_every": "measures_noise"}
 FEW_STEPS = 20  # an epoch should have as many, or it trains little
@@ -99,7 +99,7 @@ def tuning_key(config: TrainConfig, device_name: str) -> str:
 def memory_needs(config: TrainConfig) -> dict[str, Any]:
     """Return of each key that is marked with ``memory`` its value, or whether it is set, by dotted name."""
     values = flatten(config.model_dump(mode="json"))
-    marks = {name: mark_of(field, "memory") for name, field in keys_of(TrainConfig)}
+    marks = {name: mark_of(field, "memory") for name, field in keys_of(TrainConfig) if counts(field, values[name])}
     return {
         name: values[name] if mark == "value" else bool(values[name])
         for name, mark in marks.items()

@@ -13,7 +13,7 @@ from sweepline.training.config.sizes import accumulates
 from sweepline.training.datasets.examples import Examples
 from sweepline.training.datasets.splits import Splits, load_data, pick_held_out
 from sweepline.training.seeding import set_up_process
-from sweepline.training.stepping import add_gradients, apply_gradients
+from sweepline.training.stepping import add_gradients
 
 
 class TrainerSetup:
@@ -21,7 +21,7 @@ class TrainerSetup:
 
     def __init__(self, config: TrainConfig, training: Examples, held_out: Examples | None) -> None:
         self.config, self.device = config, torch.device(config.device)
-        model, self.optimizer, _ = build_training(config, training)
+        model, self.optimization, _ = build_training(config, training)
         self.task = build_task(config, model, training, held_out)
         self.meter = NoiseMeter(self.task, every=min(1, config.noise_every))
         self.n_examples, self.n_evaluated = self.task.n_examples, self.task.n_held_out
@@ -30,10 +30,10 @@ class TrainerSetup:
         """Do one optimizer step on these examples, all of them at once."""
         self.task.model.train()
         if not accumulates(self.config):  # else a batch finds the gradients of the one before it
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimization.zero_grad()
         self.meter.measure(0, index, n_at_once=len(index))
-        add_gradients(self.task, index, n_together=len(index))
-        apply_gradients(self.task.model, self.optimizer, self.config.gradient_clip)
+        add_gradients(self.task, self.optimization, index, n_together=len(index))
+        self.optimization.apply(self.task.model)
 
     @torch.no_grad()
     def evaluate(self, index: torch.Tensor) -> None:

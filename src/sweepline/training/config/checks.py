@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sweepline.contract.values import flatten
 from sweepline.errors import did_you_mean
 from sweepline.training.registry import TASKS
+from sweepline.training.stopping import is_low_better, monitor_of
 
 if TYPE_CHECKING:
     from sweepline.training.config.schema import TrainConfig
@@ -114,13 +115,68 @@ def check_together(config: TrainConfig, label: str, origin: Mapping[str, str]) -
         faults.append(
             f"{where('accumulate')}: accumulate follows from batch_size_config.target_batch_size; set only one of them"
         )
-    is_known = config.training.mode in TASKS
-    if not is_known or config.training.use_knowledge_distillation:
-        key = "use_knowledge_distillation" if is_known else "mode"
+    faults += [
+        f"{where(key)}: {fault}"
+        for key, fault in _mode_faults(config) + _schedule_faults(config) + _monitor_faults(config)
+    ]
+    if config.noise_every and config.precision == "16-mixed":
         faults.append(
-            f"{where(f'training.{key}')}: training.{key} {getattr(config.training, key)} cannot be trained yet; "
-            f"there is training.mode {' or '.join(TASKS.names)}"
+            f"{where('noise_every')}: noise_every measures gradients, which 16-mixed scales; use bf16-mixed or 32"
         )
     if (config.learner.beta1 is None) != (config.learner.beta2 is None):
         faults.append(f"{where('learner.beta1')}: learner.beta1 and learner.beta2 come together; set both or neither")
+    return faults
+
+
+def _mode_faults(config: TrainConfig) -> list[tuple[str, str]]:
+    """Return what cannot be trained, or measured while it is: the key, and the sentence."""
+    faults: list[tuple[str, str]] = []
+    is_known = config.training.mode in TASKS
+    if not is_known or config.training.use_knowledge_distillation:
+        key = f"training.{'use_knowledge_distillation' if is_known else 'mode'}"
+        value = getattr(config.training, key.partition(".")[2])
+        there_is = f"there is training.mode {' or '.join(TASKS.names)}"
+        faults.append((key, f"{key} {value} cannot be trained yet; {there_is}"))
+    if config.noise_every and config.precision == "16-mixed":
+        faults.append(("noise_every", "noise_every measures gradients, which 16-mixed scales; use bf16-mixed or 32"))
+    return faults
+
+
+def _schedule_faults(config: TrainConfig) -> list[tuple[str, str]]:
+    """Return what a schedule lacks: the key, and the sentence."""
+    schedule = config.schedule
+    needed = {"step": "every", "cosine_warm_restarts": "T_0"}.get(schedule.name)
+    if needed is None or getattr(schedule, needed) is not None:
+        return []
+    return [("schedule.name", f"schedule.name {schedule.name} needs schedule.{needed}, a number of {schedule.unit}s")]
+
+
+def _monitor_faults(config: TrainConfig) -> list[tuple[str, str]]:
+    """Return what is wrong with which epoch counts as the best: the key, and the sentence."""
+    stopping, evaluate, key = config.early_stopping, config.evaluate, "early_stopping.monitor"
+    faults: list[tuple[str, str]] = []
+    portion, _, _ = (stopping.monitor or "").partition("_")
+    measured = "epoch" if not evaluate.every else f"epoch or {evaluate.split}"
+    if portion == "test":
+        faults.append((key, f"{key} {stopping.monitor} makes the test examples a part of training; use valid_loss"))
+    elif stopping.monitor is not None and portion not in measured.split(" or "):
+        hint = " (set evaluate.every, evaluate.split: valid and data.valid_fraction)" if portion == "valid" else ""
+        faults.append((key, f"{key} {stopping.monitor} is not measured: there is {measured}_loss{hint}"))
+    elif stopping.monitor is not None and stopping.mode == "auto" and is_low_better(stopping.monitor) is None:
+        faults.append((key, f"whether {stopping.monitor} is better low or high is not known; set early_stopping.mode"))
+    if evaluate.final_test != "never" and evaluate.every and evaluate.split == "test":
+        faults.append(
+            (
+                "evaluate.final_test",
+                "evaluate.final_test: the test examples are evaluated in training already; set evaluate.split: valid",
+            )
+        )
+    elif evaluate.final_test == "best" and monitor_of(config) is None:
+        faults.append(
+            (
+                "evaluate.final_test",
+                "evaluate.final_test best: nothing says which epoch is the best; set "
+                "early_stopping.monitor, or evaluate.every with evaluate.split: valid",
+            )
+        )
     return faults

@@ -11,14 +11,13 @@ from sweepline.contract.values import flatten
 from sweepline.training.config.files import RUN_SIZE, STEP_SIZE
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.config.sizes import effective_step_size
-from sweepline.training.settings import keys_of, mark_of
+from sweepline.training.settings import counts, keys_of, mark_of
 
 
 def asked_identity(config: TrainConfig) -> str:
     """Return what configs have in common that ask for the same run, perhaps for more epochs of it."""
-    return _digest(
-        _keys(config, {name for name, field in keys_of(TrainConfig) if mark_of(field, "affects") != "nothing"})
-    )
+    names = {name for name, field in keys_of(TrainConfig) if mark_of(field, "affects") != "nothing"}
+    return _digest(_keys(config, names) | _schedule_length(config))
 
 
 def result_identity(config: TrainConfig, n_examples: int) -> str:
@@ -35,7 +34,7 @@ def result_identity(config: TrainConfig, n_examples: int) -> str:
         "target": config.batch_size_config.target_batch_size,
         "step_size": effective_step_size(config, n_examples),
     }
-    return _digest({**_keys(config, names), **through})
+    return _digest({**_keys(config, names), **through, **_schedule_length(config)})
 
 
 def trained_sizes(written: TrainConfig, used: TrainConfig, n_examples: int) -> dict[str, Any]:
@@ -63,7 +62,13 @@ def report_sizes(config: TrainConfig, n_examples: int, *, n_splits: int) -> dict
 def _keys(config: TrainConfig, names: Collection[str]) -> dict[str, Any]:
     """Return keys of these names; of a device its kind, for which of several GPUs a run gets decides nothing."""
     keys = flatten(config.model_dump(mode="json")) | {"device": config.device.partition(":")[0]}
-    return {name: value for name, value in keys.items() if name in names}
+    omitted = {name for name, field in keys_of(TrainConfig) if not counts(field, keys[name])}
+    return {name: value for name, value in keys.items() if name in names and name not in omitted}
+
+
+def _schedule_length(config: TrainConfig) -> dict[str, Any]:
+    """Return the epochs where the schedule ends with them: more of them are another training then."""
+    return {"schedule_epochs": config.epochs} if config.schedule.follows_epochs else {}
 
 
 def _digest(keys: dict[str, Any]) -> str:

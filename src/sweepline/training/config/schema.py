@@ -82,6 +82,66 @@ class LearnerConfig(Settings):
     eps: Annotated[float, Field(gt=0.0)] | None = key(None, "Added to the denominator of adaptive optimizers; above 0.")
 
 
+class ScheduleConfig(Settings):
+    """How the step size changes while training goes on; names as in torch.optim.lr_scheduler."""
+
+    name: Literal["constant", "step", "cosine", "cosine_warm_restarts"] = key(
+        "constant", "constant, step, cosine or cosine_warm_restarts.", omit_default=True
+    )
+    unit: Literal["epoch", "step"] = key(
+        "epoch", "What T_max, T_0 and every count: epochs, or optimizer steps.", omit_default=True
+    )
+    every: Positive | None = key(None, "step: multiply by gamma after so many units.", omit_default=True)
+    gamma: Factor = key(0.1, "step: the factor, above 0 and at most 1.", omit_default=True)
+    T_max: Positive | None = key(
+        None, "cosine: units until eta_min, where it stays; null: all epochs.", omit_default=True
+    )
+    T_0: Positive | None = key(None, "cosine_warm_restarts: units until the first restart.", omit_default=True)
+    T_mult: Positive = key(1, "cosine_warm_restarts: factor by which each period is longer.", omit_default=True)
+    eta_min: float = key(
+        0.0, "cosine, cosine_warm_restarts: the lowest step size, at least 0.", omit_default=True, ge=0
+    )
+    warmup_steps: int = key(
+        0,
+        "Optimizer steps in which the step size grows linearly from near 0, with any schedule.",
+        omit_default=True,
+        ge=0,
+    )
+
+    @property
+    def is_used(self) -> bool:
+        """Whether the step size ever changes."""
+        return self.name != "constant" or self.warmup_steps > 0
+
+    @property
+    def ignored(self) -> list[str]:
+        """The keys that are set and mean nothing to this schedule."""
+        taken = {"step": ("every", "gamma"), "cosine": ("T_max", "eta_min"), "constant": ()}
+        own = taken.get(self.name, ("T_0", "T_mult", "eta_min"))
+        others = ("every", "gamma", "T_max", "T_0", "T_mult", "eta_min")
+        return [key for key in others if key not in own and getattr(self, key) != type(self).model_fields[key].default]
+
+    @property
+    def follows_epochs(self) -> bool:
+        """Whether how many epochs there are decides the step sizes."""
+        return self.name == "cosine" and self.T_max is None
+
+
+class EarlyStoppingConfig(Settings):
+    """Ending a run that no longer gets better."""
+
+    monitor: str | None = key(
+        None, "The metric that is watched, as valid_loss; null: nothing is stopped.", omit_default=True
+    )
+    mode: Literal["auto", "min", "max"] = key(
+        "auto", "Whether less or more of it is better; auto: a loss is better low, an accuracy high.", omit_default=True
+    )
+    patience: Positive = key(
+        5, "End after so many measurements in a row that were no better than the best.", omit_default=True
+    )
+    min_delta: float = key(0.0, "By how much, at least 0, a better one must be better.", omit_default=True, ge=0)
+
+
 class EvaluateConfig(Settings):
     """Evaluation while training goes on."""
 
@@ -91,6 +151,11 @@ class EvaluateConfig(Settings):
     )
     batch_size: Positive = key(
         1000, "Examples at once in evaluation; that of training does not change it.", memory="value"
+    )
+    final_test: Literal["never", "last", "best"] = key(
+        "never",
+        "Evaluate the test portion once, when training has ended: with the last weights, or with the best.",
+        omit_default=True,
     )
 
 
@@ -102,6 +167,11 @@ class CheckpointConfig(Settings):
         30.0, "Seconds between two checkpoints, at least; 0: one after every epoch.", affects="nothing", ge=0
     )
     keep: int = key(2, "How many of the last are kept; at least 2, should one be damaged.", affects="nothing", ge=2)
+    best: bool = key(
+        True,
+        "Keep the weights of the best epoch too, by early_stopping.monitor, else by valid_loss where that is measured.",
+        affects="nothing",
+    )
 
 
 class WandbConfig(Settings):
@@ -227,6 +297,12 @@ class TrainConfig(Settings):
     deterministic: bool = key(
         False, "Use only what gives the same bits each time, also on a GPU; slower.", memory="value"
     )
+    precision: Literal[32, "16-mixed", "bf16-mixed"] = key(
+        32,
+        "32, or mixed: layers compute in half precision, weights stay in single; 16-mixed needs a GPU.",
+        memory="value",
+        omit_default=True,
+    )
     epochs: Positive = key(
         1, "Passes over the training examples; more of them continue the same run.", affects="nothing"
     )
@@ -252,6 +328,8 @@ class TrainConfig(Settings):
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     learner: LearnerConfig = LearnerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     training: ModeConfig = ModeConfig()
     batch_size_config: BatchSizeConfig = BatchSizeConfig()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -83,8 +84,8 @@ class NumberedRun:
                 f"the first batch has {len(inputs)} examples, the record of run {self.number} says {recorded}"
             )
 
-    def succeed(self, model: nn.Module, *, n_splits: int) -> None:
-        """Keep the weights, the end of the record, and what the next run should use.
+    def succeed(self, model: nn.Module, *, n_splits: int, best: Path | None = None) -> None:
+        """Keep the weights, with those of the best epoch, the end of the record, and what the next run should use.
 
         Raises:
             SweeplineError: the weights or the record cannot be written.
@@ -93,13 +94,13 @@ class NumberedRun:
             halves = -(-self.record.run_batch_size // n_splits)
             remark = f"{self.record.run_batch_size} did not fit in training, went on with {halves} at once"
             self.record = replace(self.record, run_batch_size=halves, notes=join_notes(self.record.notes, remark))
-        self._keep_weights(model)
+        self._keep_weights(model, best)
         self.record = finish_record(self.experiment_dir, self.record)
         self.keep_state(SUCCEEDED)
         if self.given.batch_size_config.is_used:
             self._propose(self.record.recommended_batch_size, is_tuned=True)
 
-    def _keep_weights(self, model: nn.Module) -> None:
+    def _keep_weights(self, model: nn.Module, best: Path | None) -> None:
         import torch
 
         path = weights_path(self.experiment_dir, self.config, self.number)
@@ -108,6 +109,9 @@ class NumberedRun:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.save(model.state_dict(), temporary)
             temporary.replace(path)
+            if best is not None and best.is_file():
+                shutil.copyfile(best, temporary)
+                temporary.replace(path.with_name(f"{path.stem}_best.pth"))
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
             with suppress(OSError):
                 temporary.unlink()

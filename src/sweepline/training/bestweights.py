@@ -1,0 +1,50 @@
+"""The weights of a run's best epoch, beside the checkpoints: those are for going on, these for using."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sweepline.training.config.schema import TrainConfig
+from sweepline.training.loop import EpochResult
+from sweepline.training.stopping import monitor_of
+
+BEST_FILE = "best.pt"
+
+
+def keeps_best(config: TrainConfig) -> bool:
+    """Whether a run has a best epoch whose weights are kept."""
+    is_asked = config.checkpoint.enabled and config.checkpoint.best
+    return monitor_of(config) is not None and (is_asked or config.evaluate.final_test == "best")
+
+
+class BestWeights:
+    """One file, ``best.pt``: a state dict, which a better epoch replaces. ``say`` takes sentences for the user.
+
+    A run that goes on after a kill does the epochs since its checkpoint again, and so comes to the same file.
+    """
+
+    def __init__(self, run_dir: Path, *, say: Callable[[str], None]) -> None:
+        self.path, self._say = run_dir / BEST_FILE, say
+
+    def save(self, model: nn.Module, result: EpochResult) -> None:
+        """Keep the weights as they are now; one that the disk does not take is said and left out."""
+        temporary = self.path.with_suffix(".tmp")
+        try:
+            torch.save(model.state_dict(), temporary)
+            temporary.replace(self.path)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+            with suppress(OSError):
+                temporary.unlink()
+            self._say(f"the weights of epoch {result.epoch}, the best so far, could not be kept: {error}")
+
+    def restore(self, model: nn.Module) -> None:
+        """Put the best weights into the model; where they cannot be read that is said, and the model stays as it is."""
+        try:
+            model.load_state_dict(torch.load(self.path, map_location="cpu", weights_only=True))
+        except Exception as error:  # whatever a damaged file makes of the reader
+            self._say(f"{self.path.name} cannot be used, the last weights are: {error}")
