@@ -7,7 +7,7 @@ ARGS ?=
 FAST := $(addprefix tests/,analysis config contract display engine executors/local programs recording reports space test_runs.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sweep study test test-fast test-browser soak lint bench clean
+.PHONY: help setup demo sweep study test test-fast test-browser test-gpu soak lint bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -41,6 +41,9 @@ test-fast: setup ## the inner loop, in under a minute: no linters, no real sweep
 
 test-browser: setup ## the report in a real browser (needs chromium)
 	$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
+
+test-gpu: setup ## what only a GPU can show (needs an NVIDIA GPU)
+	$(BIN)/python -m pytest -m gpu -n 0 tests/gpu $(ARGS)
 
 soak: setup ## the whole of the reliability tests, by hand: kills, full disks, fuzzing, 20,000 runs (about half an hour)
 	SWEEPLINE_SOAK=1 $(BIN)/python -m pytest tests/reliability tests/training/test_checkpoints.py --timeout 3600 $(ARGS)

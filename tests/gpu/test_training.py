@@ -18,10 +18,10 @@ from tests.training.runs import TRAINER
 
 ARGUMENTS = (
     "data.name=digits",
-    "batch_size=16",
     "epochs=3",
     "wandb.mode=disabled",
     "device=cuda",
+    "run_numbers=always",
     "deterministic=true",
     "evaluate.every=1",
     "checkpoint.interval_s=0.05",
@@ -30,10 +30,11 @@ ARGUMENTS = (
 
 
 LEARNERS = {
-    "sgd": ("learner.opt=sgd", "learner.momentum=0.9"),
-    "adam": ("learner.opt=adam", "learner.step_size=0.001"),
+    "sgd": ("batch_size=16", "learner.opt=sgd", "learner.momentum=0.9"),
+    "adam": ("batch_size=16", "learner.opt=adam", "learner.step_size=0.001"),
     "16-mixed within warm restarts": (
-        *("learner.opt=adam", "learner.step_size=0.001", "precision=16-mixed", "gradient_clip=1.0"),
+        *("batch_size=16", "learner.opt=adam", "learner.step_size=0.001"),
+        *("precision=16-mixed", "gradient_clip=1.0"),
         *("schedule.name=cosine_warm_restarts", "schedule.T_0=50", "schedule.unit=step"),
     ),
 }
@@ -41,7 +42,7 @@ LEARNERS = {
 
 def _start(project: Project, run_dir: Path, *overrides: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, str(TRAINER), "--", *ARGUMENTS, *overrides],
+        [sys.executable, str(TRAINER), "--", *ARGUMENTS, f"output_dir={run_dir}.outputs", *overrides],
         cwd=project.path,
         env=project.environment({"SWEEPLINE_RUN_DIR": str(run_dir)}),
         stdout=subprocess.PIPE,
@@ -64,9 +65,10 @@ def _metrics(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith("METRIC")]
 
 
-def _weights(run_dir: Path) -> dict[str, torch.Tensor]:
-    newest = max(run_dir.glob("ckpt/ckpt_*.pt"), key=lambda path: int(path.stem[5:]))
-    return dict(torch.load(newest, weights_only=True, map_location="cpu")["model"])
+def _weights(outputs: Path) -> dict[str, torch.Tensor]:
+    """Return the weights that a run has ended with."""
+    found: dict[str, torch.Tensor] = torch.load(next(outputs.rglob("*_run_001.pth")), weights_only=True)
+    return found
 
 
 @pytest.mark.usefixtures("gpu")
@@ -89,7 +91,7 @@ def test_a_deterministic_run_goes_on_exactly_after_kills(project: Project, learn
     assert n_kills, "it was never killed"
     assert "goes on from" in text
     assert _metrics(text) == _metrics(out)
-    one, other = _weights(whole), _weights(killed)
+    one, other = (_weights(Path(f"{folder}.outputs")) for folder in (whole, killed))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
@@ -119,7 +121,7 @@ def test_the_tuner_finds_what_fits_within_a_budget(project: Project) -> None:
 def test_mixed_precision_trains_within_the_noise_of_single(project: Project, precision: str) -> None:
     losses = {}
     for name in (precision, "32"):
-        words = (f"precision={name}", "epochs=5", "gradient_clip=1.0", "learner.momentum=0.9")
+        words = (f"precision={name}", "batch_size=16", "epochs=5", "gradient_clip=1.0", "learner.momentum=0.9")
         process = _start(project, project.path / name, *words)
         out, _ = process.communicate(timeout=120)
         assert process.returncode == 0, out
