@@ -128,3 +128,38 @@ def test_a_newest_checkpoint_that_is_cut_falls_back_to_the_one_before(tmp_path: 
     ended = attempt(killed, (*EACH_STEP, *ADAM))
     assert f"{newest.name} is unreadable: passed over" in ended.stderr
     assert results(killed, ended) == expected
+
+
+def resume(folder: Path, *words: str) -> CompletedProcess[str]:
+    """Run ``train_single.py --resume`` on the run in a folder."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("SWEEPLINE_")}
+    argv = [str(PROGRAM), "--resume", str(folder / "run"), "--", *words]
+    return run_forked(argv, cwd=folder, environ={**environ, "CUDA_VISIBLE_DEVICES": ""})
+
+
+def test_a_folder_of_a_run_is_gone_on_with_by_hand(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for folder in (whole, killed):
+        folder.mkdir()
+    expected = results(whole, attempt(whole, EACH_STEP))
+    assert attempt(killed, EACH_STEP, "step:17").returncode == -9
+    ended = resume(killed)
+    assert "goes on from ckpt_000016.pt" in ended.stderr
+    assert results(killed, ended) == expected
+    longer = resume(killed, "epochs=5")
+    assert longer.returncode == 0, longer.stderr
+    assert len((killed / "run" / "metrics.csv").read_text().splitlines()) == 6
+
+
+def test_what_is_no_folder_of_a_run_is_said(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    ended = resume(tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "no folder of a run: it needs config.yaml and config.sha256" in ended.stderr
+
+
+def test_a_run_without_a_checkpoint_begins_anew_and_says_so(tmp_path: Path) -> None:
+    assert attempt(tmp_path, EACH_EPOCH, "step:2").returncode == -9
+    ended = resume(tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "holds no checkpoint: the run begins anew" in ended.stderr

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from sweepline.contract.runfolder import BEST_WEIGHTS, CHECKPOINTS
+
 Count = Annotated[int, Field(strict=True, ge=1)]
 
 
@@ -112,6 +114,15 @@ class LocalLoggingModel(_Strict):
     metrics: tuple[str, ...] = ()
 
 
+class KeepModel(_Strict):
+    """Which files of runs that have finished stay."""
+
+    best: Count = Field(description="of so many of the best runs, by the metric")
+    files: tuple[str, ...] = Field(
+        (CHECKPOINTS, BEST_WEIGHTS), description="what of the others is deleted: names or patterns in a run's folder"
+    )
+
+
 class WandbModel(_Strict):
     """Weights & Biases settings of every run."""
 
@@ -191,6 +202,7 @@ class OwnKeys(BaseModel):
     code: Literal["frozen", "live"] = Field(
         "frozen", description="whether runs execute the program as it was when the sweep was started, or as it is"
     )
+    keep: KeepModel | None = Field(None, description="delete the checkpoints of runs that are not among the best")
     report: Literal["end", "live", "never"] = Field(
         "end", description="when report.html is written: at the end of every start, while it runs too, or never"
     )

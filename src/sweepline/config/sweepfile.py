@@ -7,14 +7,15 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from sweepline.config.commandfile import CommandReader, is_native, spread
 from sweepline.config.faults import Faults
 from sweepline.config.naming import find_experiment_dir, name_sweep
 from sweepline.config.parameters import NamedParameter, parameter_names, read_parameters
-from sweepline.config.schema import SweepModel, WandbModel
+from sweepline.config.schema import KeepModel, SweepModel, WandbModel
 from sweepline.config.validation import validate
+from sweepline.contract.runfolder import RECORDED
 from sweepline.contract.text import display_path
 from sweepline.contract.values import parse_override
 from sweepline.contract.yamlfile import KeyPath, parse_yaml, read_yaml
@@ -67,6 +68,7 @@ class SweepSettings:
     grace_s: float
     gpu_free_mib: int | None
     code: str
+    keep: KeepModel | None
     report: str
     warnings: Sequence[str] = field(default=())
 
@@ -174,6 +176,7 @@ class _Reader:
             pin=model.pin,
             start=model.start,
             code=model.code,
+            keep=self._keep(),
             report=model.report,
             preload=model.preload,
             retry=model.retry,
@@ -186,6 +189,20 @@ class _Reader:
         self._notes()
         self.faults.raise_if_any()
         return replace(settings, warnings=tuple(dict.fromkeys(self.faults.warnings)))
+
+    def _keep(self) -> KeepModel | None:
+        keep = self.model.keep
+        if keep is None:
+            return None
+        if self.model.metric is None:
+            self.faults.error(("keep", "best"), "needs metric, which says what is best")
+        for name in keep.files:
+            path = PurePosixPath(name)
+            if not name.strip("/.") or path.is_absolute() or ".." in path.parts or path.parts[0] in RECORDED:
+                self.faults.error(
+                    ("keep", "files"), f"{name!r} must be a file or folder in a run's folder, not its records"
+                )
+        return keep
 
     def _resolve(self, path: str) -> Path:
         return (self.experiment_dir / path).resolve()

@@ -7,10 +7,18 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from sweepline.config.faults import Faults
-from sweepline.config.schema import WANDB_ONLY_KEYS, ArgumentsModel, LoggingModel, OwnKeys, SweepModel, WandbModel
+from sweepline.config.schema import (
+    WANDB_ONLY_KEYS,
+    ArgumentsModel,
+    KeepModel,
+    LoggingModel,
+    OwnKeys,
+    SweepModel,
+    WandbModel,
+)
 from sweepline.contract.yamlfile import KeyPath
 from sweepline.errors import did_you_mean
 from sweepline.programs.arguments import format_python
@@ -90,8 +98,8 @@ def _sentence(detail: Any) -> str:
     if kind == "missing":
         return f"needs the key {loc[-1]!r}"
     if kind == "extra_forbidden":
-        model = WandbModel if "wandb" in loc else ArgumentsModel if "arguments" in loc else LoggingModel
-        fields = model.model_fields
+        models: dict[str, type[BaseModel]] = {"wandb": WandbModel, "arguments": ArgumentsModel, "keep": KeepModel}
+        fields = next((model for name, model in models.items() if name in loc), LoggingModel).model_fields
         known = ("csv_path", "metrics") if "local" in loc else tuple(fields)
         return f"unknown key{did_you_mean(str(loc[-1]), known) or '; there are ' + ', '.join(known)}"
     if kind in ("model_type", "dict_type"):

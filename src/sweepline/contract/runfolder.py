@@ -29,10 +29,14 @@ ATTEMPTS = "attempts"
 """Where the files of earlier attempts are, a folder each."""
 
 CHECKPOINTS = "ckpt"
+BEST_WEIGHTS = "best.pt"
 BATCH_SIZE_STATE = "batch_size.json"
 """With which size a run of our trainer goes on after a stop."""
 
-KEPT_ACROSS_ATTEMPTS = (CHECKPOINTS, ATTEMPTS, BATCH_SIZE_STATE)
+KEPT_ACROSS_ATTEMPTS = (CHECKPOINTS, BEST_WEIGHTS, ATTEMPTS, BATCH_SIZE_STATE)
+
+RECORDED = (STDOUT, STDERR, EXIT_FILE, COMMAND, OVERRIDES, ENVIRONMENT, EFFECTIVE_CONFIG, CONFIG_HASH, METRICS)
+"""What tells how a run went and what it found."""
 
 START_MARK = "# run "
 

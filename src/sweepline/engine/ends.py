@@ -12,6 +12,7 @@ from sweepline.engine.state import SweepState
 from sweepline.errors import DiskFullError
 from sweepline.executors.base import Exit, RunHandle
 from sweepline.programs.usage import find_hint
+from sweepline.recording.events import RunRecord
 from sweepline.runs import Run, RunOutcome
 
 
@@ -127,8 +128,7 @@ class Ends:
             sweep.plan.tell(end.record.params, end.outcome)
             sweep.progress.add(end.record, goes_again=goes_again)
             sweep.observer.run_ended(end.record, end.outcome)
-            note = sweep.code.look_at_end() if end.record.has_result else None
-            if note is not None:
+            for note in self._look_after(end.record):
                 sweep.say(note)
             if retry is not None and goes_again:
                 sweep.backlog.put(retry)
@@ -136,6 +136,18 @@ class Ends:
             sweep.say(note)
         if sweep.book.table.fault is not None:
             sweep.pause_or_raise(sweep.book.table.fault)
+
+    def _look_after(self, record: RunRecord) -> Iterator[str]:
+        """Look at the code that a run has executed and at the files that it leaves; yield what is worth saying."""
+        sweep = self._sweep
+        note = sweep.code.look_at_end() if record.has_result else None
+        if note is not None:
+            yield note
+        if sweep.best_files is not None:
+            sweep.best_files.note_end(record)
+            fault = sweep.best_files.take_fault()
+            if fault:
+                yield fault
 
     def settle(self) -> None:
         """Try a last time to write down what the disk did not take."""

@@ -20,6 +20,7 @@ from sweepline.engine.bestfile import write_best
 from sweepline.engine.diskpause import DiskPause
 from sweepline.engine.failureguard import FailureGuard
 from sweepline.engine.freezing import choose_code
+from sweepline.engine.keeping import BestRunFiles
 from sweepline.engine.loop import Loop
 from sweepline.engine.outcome import reader_of
 from sweepline.engine.planfile import build_plan_record
@@ -236,6 +237,9 @@ def _compose(
         pause=DiskPause(folder.path),
         executor=executor,
         admission=admission,
+        best_files=(
+            BestRunFiles(settings.keep, settings.objective, folder) if settings.keep and settings.objective else None
+        ),
         planned=planned,
         whole=planned if prepared.whole is plan else _ids_of(prepared.whole),
     )
@@ -321,6 +325,8 @@ def _begin(state: SweepState) -> None:
     """Write down that this start begins, and count what earlier ones did."""
     state.progress.load(state.started_records, retry_failed=state.options.retry_failed)
     state.progress.walk_plan()
+    if state.best_files is not None:
+        state.best_files.load(state.book.records.values())
     for record in state.book.records.values():
         if record.outcome is not None:
             state.plan.tell(record.params, record.outcome)

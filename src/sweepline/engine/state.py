@@ -10,6 +10,7 @@ from sweepline.engine.backlog import Backlog
 from sweepline.engine.diskpause import DiskPause
 from sweepline.engine.failureguard import FailureGuard
 from sweepline.engine.freezing import Code
+from sweepline.engine.keeping import BestRunFiles
 from sweepline.engine.outcome import OutcomeReader
 from sweepline.engine.progress import ActiveRun, Observer, Progress
 from sweepline.engine.retries import RetryPolicy
@@ -73,6 +74,7 @@ class SweepState:
     pause: DiskPause
     executor: Executor
     admission: GpuAdmission | None = None
+    best_files: BestRunFiles | None = None
     planned: Set[str] | None = None
     whole: Set[str] | None = None
     active: list[ActiveRun] = field(default_factory=list)

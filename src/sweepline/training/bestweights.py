@@ -9,11 +9,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from sweepline.contract.runfolder import BEST_WEIGHTS
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.loop import EpochResult
 from sweepline.training.stopping import monitor_of
-
-BEST_FILE = "best.pt"
 
 
 def keeps_best(config: TrainConfig) -> bool:
@@ -29,7 +28,7 @@ class BestWeights:
     """
 
     def __init__(self, run_dir: Path, *, say: Callable[[str], None]) -> None:
-        self.path, self._say = run_dir / BEST_FILE, say
+        self.path, self._say = run_dir / BEST_WEIGHTS, say
 
     def save(self, model: nn.Module, result: EpochResult) -> None:
         """Keep the weights as they are now; one that the disk does not take is said and left out."""

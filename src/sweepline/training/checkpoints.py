@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from sweepline.contract.runfolder import CHECKPOINTS
 from sweepline.training.loop import EpochResult, LoopState
 from sweepline.training.optim.optimization import Optimization
 from sweepline.training.tasks.base import Task
 
 VERSION = 1  # of what a file holds; another is passed over
-FOLDER = "ckpt"
 _NAME = re.compile(r"ckpt_(\d+)\.pt")
 
 
@@ -40,7 +40,7 @@ class Checkpoints:
         say: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.folder = run_dir / FOLDER
+        self.folder = run_dir / CHECKPOINTS
         self.config_hash, self.keep, self.interval_s, self.say = config_hash, keep, interval_s, say
         self._clock = clock
         self._saved_at = clock()

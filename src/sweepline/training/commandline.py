@@ -30,6 +30,9 @@ def main(argv: Sequence[str] | None = None, *, default_config: Path | None = Non
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--config", type=Path, default=default_config, help=f"config file (default: {default_config})")
     source.add_argument("--frozen-config", type=Path, metavar="F", help="repeat a run: a config that a run has frozen")
+    source.add_argument(
+        "--resume", type=Path, metavar="FOLDER", help="go on with the run of a folder, from its checkpoint"
+    )
     parser.add_argument(
         "--prepare",
         action="store_true",
@@ -54,7 +57,14 @@ def main(argv: Sequence[str] | None = None, *, default_config: Path | None = Non
         from sweepline.training.run import run
 
         remarks: list[str] = []
-        if args.frozen_config is not None:
+        outputs, run_dir = experiment_dir(args.config) / "outputs", None
+        if args.resume is not None:
+            from sweepline.training.resuming import load_resumed, outputs_of
+
+            run_dir = args.resume
+            config = load_resumed(run_dir, overrides, remarks=remarks)
+            outputs = outputs_of(run_dir) or experiment_dir(default_config) / "outputs"
+        elif args.frozen_config is not None:
             from sweepline.training.experiment.frozen import load_frozen
 
             config = load_frozen(args.frozen_config, overrides, remarks=remarks)
@@ -62,7 +72,7 @@ def main(argv: Sequence[str] | None = None, *, default_config: Path | None = Non
             config = load_config(args.config, overrides, remarks=remarks)
         for remark in remarks:
             say(remark)
-        return EXIT_STOPPED if run(config, outputs=experiment_dir(args.config) / "outputs") is None else 0
+        return EXIT_STOPPED if run(config, outputs=outputs, run_dir=run_dir) is None else 0
     except SweeplineError as error:
         say(str(error))
         return exit_code_of(error)

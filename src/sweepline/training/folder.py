@@ -30,6 +30,7 @@ from sweepline.training.config.schema import TrainConfig
 
 _PACKAGES = ("sweepline", "torch", "numpy")
 ENVIRONMENT_FILE = "env.json"
+SINGLE_RUNS = "single"
 # Variables whose values may change a run's numbers, and are no secret.
 _RECORDED = {
     "CUDA_VISIBLE_DEVICES",
@@ -53,7 +54,7 @@ def make_run_dir(config: TrainConfig, outputs: Path) -> Path:
         path = Path(given)
         path.mkdir(parents=True, exist_ok=True)
         return path
-    parent = (Path(config.output_dir) if config.output_dir else outputs) / "single"
+    parent = (Path(config.output_dir) if config.output_dir else outputs) / SINGLE_RUNS
     stamp = datetime.now().strftime("%Y%m%d_%H%M%S")
     parent.mkdir(parents=True, exist_ok=True)
     for suffix in ("", *(f"_{i}" for i in range(1, 1000))):

@@ -23,13 +23,16 @@ if TYPE_CHECKING:
     from sweepline.training.experiment.numbered import NumberedRun
 
 
-def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, float] | None:
+def run(
+    config: TrainConfig, *, outputs: Path = Path("outputs"), run_dir: Path | None = None
+) -> dict[str, float] | None:
     """Train one run in its folder and return the metrics of its last epoch; None when SIGTERM ended it.
 
     A run whose folder holds a checkpoint goes on from there, and reports what came before it again: output and files
     are those of a run that was never stopped.
 
-    ``outputs`` is where the run's folder is made unless ``output_dir`` or ``$SWEEPLINE_RUN_DIR`` says otherwise.
+    ``outputs`` is where the run's folder is made unless ``output_dir`` or ``$SWEEPLINE_RUN_DIR`` says otherwise;
+    ``run_dir`` is one that is there.
 
     Raises:
         ConfigError: the device or the data cannot be had.
@@ -41,7 +44,7 @@ def run(config: TrainConfig, *, outputs: Path = Path("outputs")) -> dict[str, fl
     set_up_process(config)
     config = search_once_in_sweep(config.model_copy(update={"device": str(resolve_device(config.device))}))
     check_precision(config)
-    run_dir = make_run_dir(config, outputs)
+    run_dir = run_dir or make_run_dir(config, outputs)
     keep_log(None if is_in_sweep() else run_dir / "log.txt")  # a sweep keeps its own
     if not is_in_sweep():
         write_environment(run_dir)

@@ -8,12 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sweepline.contract.runfolder import BATCH_SIZE_STATE
 from sweepline.training.config.identity import asked_identity
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.experiment.folder import write_whole
 from sweepline.training.experiment.records import OUT_OF_MEMORY, TuningRecord, find_record
 
-STATE_FILE = "batch_size.json"
 RUNNING, SUCCEEDED, FAILED = "running", "succeeded", "failed"
 Settled = tuple[int, str]  # a batch size, and how an earlier attempt came to it
 
@@ -29,7 +29,7 @@ def write_state(run_dir: Path, how: str, *, config: TrainConfig, experiment_dir:
         "evaluation_batch_size": record.evaluation_batch_size,
         "recommended_batch_size": record.recommended_batch_size,
     }
-    write_whole(run_dir / STATE_FILE, json.dumps(state, indent=2) + "\n")
+    write_whole(run_dir / BATCH_SIZE_STATE, json.dumps(state, indent=2) + "\n")
 
 
 def read_state(run_dir: Path | None) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def read_state(run_dir: Path | None) -> dict[str, Any]:
     if run_dir is None:
         return {}
     with suppress(OSError, ValueError):
-        state = json.loads((run_dir / STATE_FILE).read_text(encoding="utf-8"))
+        state = json.loads((run_dir / BATCH_SIZE_STATE).read_text(encoding="utf-8"))
         return state if isinstance(state, dict) else {}
     return {}
 
