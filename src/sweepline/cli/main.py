@@ -32,6 +32,7 @@ _COMMANDS = (
     "best",
     "importance",
     "diff",
+    "rerun",
     "compare",
     "extract",
     "report",

@@ -70,6 +70,8 @@ class SweepSettings:
     code: str
     keep: KeepModel | None
     report: str
+    records_dir: Path | None = None
+    """Where everything is written; None: below the experiment's outputs, under the sweep's name."""
     warnings: Sequence[str] = field(default=())
 
     @property
@@ -92,7 +94,7 @@ class SweepSettings:
     @property
     def sweep_dir(self) -> Path:
         """The folder of everything this sweep writes."""
-        return self.experiment_dir / "outputs" / self.name
+        return self.records_dir or self.experiment_dir / "outputs" / self.name
 
 
 def load_sweep(

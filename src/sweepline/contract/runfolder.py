@@ -39,6 +39,8 @@ RECORDED = (STDOUT, STDERR, EXIT_FILE, COMMAND, OVERRIDES, ENVIRONMENT, EFFECTIV
 """What tells how a run went and what it found."""
 
 START_MARK = "# run "
+PROVENANCE = "provenance"
+"""The key of a start that names the file which tells where the run comes from."""
 
 
 def format_start(fields: Mapping[str, Any]) -> str:

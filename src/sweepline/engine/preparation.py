@@ -10,6 +10,7 @@ from typing import Any
 
 from sweepline.config.naming import check_owner
 from sweepline.config.sweepfile import SweepSettings
+from sweepline.engine.freezing import Code
 from sweepline.engine.state import SweepOptions
 from sweepline.engine.tasks import TaskBuilder
 from sweepline.errors import ExecutorUnavailableError, RecordError
@@ -41,6 +42,8 @@ class PreparedSweep:
     tasks: TaskBuilder
     records: Mapping[str, RunRecord]
     notes: Sequence[str]
+    code: Code | None = None
+    """What runs execute; None: what the sweep file and the options say."""
 
 
 def prepare_sweep(

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.analysis.differences import differing
-from sweepline.contract.runfolder import COMMAND
+from sweepline.contract.runfolder import COMMAND, PROVENANCE, read_start_line
 from sweepline.contract.text import display_path
 from sweepline.engine.codestore import CodeStore
+from sweepline.engine.provenance import flat_provenance, read_provenance
 from sweepline.engine.recorded import RecordedSweep, open_recorded
 from sweepline.errors import ConfigError, RecordError, did_you_mean
 from sweepline.programs.sourcecode import changed_files
@@ -92,9 +93,15 @@ def _parameters_of(run: FoundRun) -> dict[str, Any]:
 def _environment_of(run: FoundRun) -> dict[str, Any]:
     """Return where a run was started and with which variables, as far as its folder and its journal tell."""
     record, plan = run.record, run.sweep.plan
-    told = {name: plan.get(name) for name in ("python", "platform", "git_commit") if plan.get(name)}
+    told = provenance_of(run) or {name: plan[name] for name in ("python", "platform", "git_commit") if plan.get(name)}
     own = {"device": record.device, "host": record.outcome.host if record.outcome else ""}
     return {**{name: value for name, value in own.items() if value}, **told, **_variables_of(run)}
+
+
+def provenance_of(run: FoundRun) -> dict[str, Any]:
+    """Return where a run comes from, by dotted name; empty where an older version has started it."""
+    started = read_start_line(run.sweep.folder.run_dir(run.record.run_id)) or {}
+    return flat_provenance(read_provenance(run.sweep.folder.path, str(started.get(PROVENANCE) or "")))
 
 
 def _variables_of(run: FoundRun) -> dict[str, str]:

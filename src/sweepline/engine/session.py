@@ -6,6 +6,7 @@ import functools
 import math
 import resource
 import secrets
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from sweepline.engine.preflight import check_with_trainer
 from sweepline.engine.preloading import RUNS_WORTH_WARMING, plan_warm_start
 from sweepline.engine.preparation import PreparedSweep
 from sweepline.engine.progress import Observer, Progress
+from sweepline.engine.provenance import Provenance
 from sweepline.engine.recovery import Survivor, read_again, recover
 from sweepline.engine.resuming import describe_code, describe_edit, describe_resume
 from sweepline.engine.retries import RetryPolicy
@@ -39,6 +41,7 @@ from sweepline.executors.base import Executor
 from sweepline.executors.local.admission import GpuAdmission, build_admission
 from sweepline.executors.local.executor import LocalExecutor, check_available
 from sweepline.executors.local.slots import Slots
+from sweepline.programs.interpreter import find_python
 from sweepline.programs.location import missing_program
 from sweepline.recording.book import RecordBook
 from sweepline.recording.events import RunRecord
@@ -141,6 +144,7 @@ def run_sweep(
         resources.callback(executor.close)
         state = _compose(prepared, tasks, observer=observer, requests=requests, admission=admission, executor=executor)
         resources.callback(state.book.close, is_sound=False)
+        resources.callback(state.provenance.close)
         loop = Loop(state)
         for survivor in _take_stock(state, prepared.whole, old_plan):
             loop.starts.adopt(survivor)
@@ -213,18 +217,34 @@ def _compose(
         metrics=settings.logged_metrics,
         reserved=settings.reserved_metrics,
     )
-    code, notes = choose_code(
-        source_of(settings), book, mode=settings.code, which=options.code, config_files=settings.command.config_files
+    code, notes = (
+        (prepared.code, [])
+        if prepared.code is not None
+        else choose_code(
+            source_of(settings),
+            book,
+            mode=settings.code,
+            which=options.code,
+            config_files=settings.command.config_files,
+        )
     )
     for note in notes:
         observer.note(note)
+    provenance = Provenance(
+        folder.path,
+        program_dir=settings.command.working_dir,
+        python=[sys.executable, find_python(tasks.inherited)[0]],
+        environment=tasks.describe_environment(prepared.slots.all),
+        gpus=prepared.gpus,
+    )
     return SweepState(
         settings=settings,
         options=options,
         plan=plan,
         folder=folder,
         slots=prepared.slots,
-        tasks=replace(tasks, code=code.manifest),
+        tasks=replace(tasks, code=code.manifest, provenance=provenance.name),
+        provenance=provenance,
         book=book,
         reader=reader_of(settings),
         code=code,

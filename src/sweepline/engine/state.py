@@ -13,6 +13,7 @@ from sweepline.engine.freezing import Code
 from sweepline.engine.keeping import BestRunFiles
 from sweepline.engine.outcome import OutcomeReader
 from sweepline.engine.progress import ActiveRun, Observer, Progress
+from sweepline.engine.provenance import Provenance
 from sweepline.engine.retries import RetryPolicy
 from sweepline.engine.signals import StopRequests
 from sweepline.engine.tasks import TaskBuilder
@@ -73,6 +74,7 @@ class SweepState:
     backlog: Backlog
     pause: DiskPause
     executor: Executor
+    provenance: Provenance
     admission: GpuAdmission | None = None
     best_files: BestRunFiles | None = None
     planned: Set[str] | None = None

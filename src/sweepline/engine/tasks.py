@@ -12,7 +12,7 @@ from typing import Any
 
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract import variables as names
-from sweepline.contract.runfolder import COMMAND, OUTPUT_FOLDER, OVERRIDES, format_start
+from sweepline.contract.runfolder import COMMAND, OUTPUT_FOLDER, OVERRIDES, PROVENANCE, format_start
 from sweepline.engine.wandbfallback import OfflineFallback
 from sweepline.executors.base import Task
 from sweepline.executors.local.keeper import startup
@@ -101,6 +101,8 @@ class TaskBuilder:
     n_slots: int = 1
     code: Path | None = None
     """The manifest of the code that runs are served with; None where they read the program's files themselves."""
+    provenance: str = ""
+    """The name of the file that tells where the runs of this start come from."""
     inherited: Mapping[str, str] = field(default_factory=inherited_environment, repr=False)
     ports: Ports = field(default_factory=Ports, repr=False, compare=False)
     wandb_fallback: OfflineFallback = field(default_factory=OfflineFallback, repr=False, compare=False)
@@ -240,7 +242,8 @@ class TaskBuilder:
             write_wandb_params(run_dir, command.arguments(run.params, run.seed))
         command.write_inputs(run_dir, run.params, run.seed, slot.device_arg)
         shown = self._format(self._argv(run, slot, variables, reveal=False), variables)
-        _write(run_dir / COMMAND, f"{shown}\n{format_start({**start, RUN_ID: variables[RUN_ID]})}")
+        told = {**start, RUN_ID: variables[RUN_ID], PROVENANCE: self.provenance}
+        _write(run_dir / COMMAND, f"{shown}\n{format_start(told)}")
         argv = self._argv(run, slot, variables, reveal=True)
         return Task(
             run_id=run.run_id,

@@ -201,6 +201,28 @@ class Plan:
         return 1 if "seed" in self.space.parameters else len(self.space.seeds)
 
 
+class SingleRunPlan(Plan):
+    """One run that was made before, under the id and the name that it had."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(SearchSpace(parameters={k: Constant(v) for k, v in run.params.items()}, seeds=(run.seed,)))
+        self._run = run
+
+    def ids(self) -> Sequence[str]:
+        """See :meth:`Plan.ids`."""
+        return [self._run.run_id]
+
+    def _runs_of(
+        self,
+        params: Params,
+        index: Iterator[int],
+        ids: Iterator[str] | None,
+        is_wanted: Callable[[str], bool] | None,
+    ) -> Iterator[Run]:
+        if is_wanted is None or is_wanted(self._run.run_id):
+            yield self._run
+
+
 def count_all(plan: Plan) -> Tally:
     """Walk the whole plan.
 
