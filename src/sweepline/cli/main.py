@@ -33,6 +33,7 @@ _COMMANDS = (
     "importance",
     "diff",
     "rerun",
+    "align",
     "compare",
     "extract",
     "report",

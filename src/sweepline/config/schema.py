@@ -114,6 +114,14 @@ class LocalLoggingModel(_Strict):
     metrics: tuple[str, ...] = ()
 
 
+class AlignModel(_Strict):
+    """A champion whose training all runs have to repeat, but for what is excepted."""
+
+    champion: str = Field(description="a config, a frozen config, a run's folder, or the name of a preset")
+    excepted: tuple[str, ...] = Field((), alias="except", description="keys that may differ, as those that are swept")
+    waivers: str | None = Field(None, description="a file with waive: {key: reason} and names: {its key: ours}")
+
+
 class KeepModel(_Strict):
     """Which files of runs that have finished stay."""
 
@@ -202,6 +210,7 @@ class OwnKeys(BaseModel):
     code: Literal["frozen", "live"] = Field(
         "frozen", description="whether runs execute the program as it was when the sweep was started, or as it is"
     )
+    align: AlignModel | None = Field(None, description="start only if runs are trained as a champion was")
     keep: KeepModel | None = Field(None, description="delete the checkpoints of runs that are not among the best")
     report: Literal["end", "live", "never"] = Field(
         "end", description="when report.html is written: at the end of every start, while it runs too, or never"

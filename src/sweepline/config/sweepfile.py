@@ -13,7 +13,7 @@ from sweepline.config.commandfile import CommandReader, is_native, spread
 from sweepline.config.faults import Faults
 from sweepline.config.naming import find_experiment_dir, name_sweep
 from sweepline.config.parameters import NamedParameter, parameter_names, read_parameters
-from sweepline.config.schema import KeepModel, SweepModel, WandbModel
+from sweepline.config.schema import AlignModel, KeepModel, SweepModel, WandbModel
 from sweepline.config.validation import validate
 from sweepline.contract.runfolder import RECORDED
 from sweepline.contract.text import display_path
@@ -68,6 +68,7 @@ class SweepSettings:
     grace_s: float
     gpu_free_mib: int | None
     code: str
+    align: AlignModel | None
     keep: KeepModel | None
     report: str
     records_dir: Path | None = None
@@ -178,6 +179,7 @@ class _Reader:
             pin=model.pin,
             start=model.start,
             code=model.code,
+            align=self._align(command),
             keep=self._keep(),
             report=model.report,
             preload=model.preload,
@@ -191,6 +193,12 @@ class _Reader:
         self._notes()
         self.faults.raise_if_any()
         return replace(settings, warnings=tuple(dict.fromkeys(self.faults.warnings)))
+
+    def _align(self, command: Command) -> AlignModel | None:
+        wanted = self.model.align
+        if wanted is not None and not isinstance(command, NativeCommand):
+            self.faults.error(("align",), f"needs {NATIVE_PROGRAM}, which tells what a config comes to")
+        return wanted
 
     def _keep(self) -> KeepModel | None:
         keep = self.model.keep

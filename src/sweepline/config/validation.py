@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from sweepline.config.faults import Faults
 from sweepline.config.schema import (
     WANDB_ONLY_KEYS,
+    AlignModel,
     ArgumentsModel,
     KeepModel,
     LoggingModel,
@@ -98,7 +99,12 @@ def _sentence(detail: Any) -> str:
     if kind == "missing":
         return f"needs the key {loc[-1]!r}"
     if kind == "extra_forbidden":
-        models: dict[str, type[BaseModel]] = {"wandb": WandbModel, "arguments": ArgumentsModel, "keep": KeepModel}
+        models: dict[str, type[BaseModel]] = {
+            "wandb": WandbModel,
+            "arguments": ArgumentsModel,
+            "align": AlignModel,
+            "keep": KeepModel,
+        }
         fields = next((model for name, model in models.items() if name in loc), LoggingModel).model_fields
         known = ("csv_path", "metrics") if "local" in loc else tuple(fields)
         return f"unknown key{did_you_mean(str(loc[-1]), known) or '; there are ' + ', '.join(known)}"

@@ -87,7 +87,7 @@ def prepare_rerun(found: FoundRun, *, start: str | None = None, devices: str | N
     record, recorded = found.record, found.sweep
     if not record.is_ended:
         raise ConfigError(f"{record.name} ({record.run_id}) has not ended; there is nothing to compare with")
-    settings = _settings_of(recorded)
+    settings = settings_of(recorded)
     notes: list[str] = []
     params, run_id = dict(record.params), record.run_id
     plan = SingleRunPlan(
@@ -120,7 +120,7 @@ def prepare_rerun(found: FoundRun, *, start: str | None = None, devices: str | N
     return PreparedRerun(found=found, sweep=sweep, code=code, notes=notes)
 
 
-def _settings_of(recorded: RecordedSweep) -> SweepSettings:
+def settings_of(recorded: RecordedSweep) -> SweepSettings:
     """Return the sweep file as it was when the sweep was started last, with paths relative to where that stands."""
     told = recorded.plan.get("sweep_file")
     frozen = recorded.folder.path / FROZEN

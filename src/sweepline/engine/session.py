@@ -128,6 +128,10 @@ def run_sweep(
         folder.keeper_lock.take(token, say=observer.note)
         folder.keeper_lock.write(token, grace_s=settings.grace_s)
         check_with_trainer(settings, prepared.plan, prepared.tasks.inherited)
+        if settings.align is not None:
+            from sweepline.engine.aligning import check_alignment
+
+            check_alignment(settings)
         observer.begin()
         for note in [*([doubt] if doubt else []), *prepared.notes]:
             observer.note(note)

@@ -240,7 +240,7 @@ def _load_run(path: Path, context: _Context) -> RunHistory:
         return read_run_folder(path) if record is None else _read_recorded(found, record)
     if find_event_files(path):
         return read_log_folder(path)
-    files = _wandb_files(path)
+    files = wandb_files_in(path)
     if files:
         runs = sorted({file.stem for file in files})
         if len(runs) > 1:
@@ -259,7 +259,7 @@ def _load_run(path: Path, context: _Context) -> RunHistory:
     )
 
 
-def _wandb_files(path: Path) -> list[Path]:
+def wandb_files_in(path: Path) -> list[Path]:
     """Return the files of the W&B runs in a folder, in the order in which they were begun."""
     if path.is_file():
         return [path] if path.suffix == ".wandb" else []

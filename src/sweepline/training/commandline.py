@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None, *, default_config: Path | None = Non
         action="store_true",
         help="check the config, fetch the data, and end; variations come as JSON lists on standard input",
     )
+    parser.add_argument("--describe", choices=["keys", "built"], help="print as JSON what the config comes to, and end")
     parser.add_argument("--seed", metavar="N", help="the same as seed=N")
     parser.add_argument(
         "--tune", action="store_true", help="search the batch size (again): batch_size_config.optimize_batch_size=true"
@@ -54,8 +55,6 @@ def main(argv: Sequence[str] | None = None, *, default_config: Path | None = Non
         if args.prepare:
             prepare(args.config, overrides)
             return 0
-        from sweepline.training.run import run
-
         remarks: list[str] = []
         outputs, run_dir = experiment_dir(args.config) / "outputs", None
         if args.resume is not None:
@@ -70,6 +69,13 @@ def main(argv: Sequence[str] | None = None, *, default_config: Path | None = Non
             config = load_frozen(args.frozen_config, overrides, remarks=remarks)
         else:
             config = load_config(args.config, overrides, remarks=remarks)
+        if args.describe:
+            from sweepline.training.describe import describe
+
+            print(json.dumps(describe(config, is_built=args.describe == "built")))
+            return 0
+        from sweepline.training.run import run
+
         for remark in remarks:
             say(remark)
         return EXIT_STOPPED if run(config, outputs=outputs, run_dir=run_dir) is None else 0
