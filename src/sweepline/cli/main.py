@@ -34,6 +34,7 @@ _COMMANDS = (
     "diff",
     "rerun",
     "align",
+    "smoke",
     "compare",
     "extract",
     "report",

@@ -16,3 +16,9 @@ class SimpleCNNSettings(ModelSettings):
     def size_word(self) -> str:
         """See :attr:`ModelSettings.size_word`."""
         return f"width_{self.width}"
+
+    def n_parameters(self, image_size: tuple[int, int], n_classes: int) -> int:
+        """Return how many weights and biases the network has, for images of (H, W) pixels."""
+        width, (height, wide) = self.width, image_size
+        convolutions = (9 + 1) * width + (9 * width + 1) * 2 * width
+        return convolutions + (2 * width * (height // 4) * (wide // 4) + 1) * 128 + (128 + 1) * n_classes

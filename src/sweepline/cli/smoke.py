@@ -1,0 +1,93 @@
+"""``sweepline smoke``: whether what is trained is sound; our models and tasks, or any program from outside."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sweepline.cli.asjson import add_json, print_json
+from sweepline.config.sweepfile import load_sweep
+from sweepline.contract.text import printable
+from sweepline.contract.values import parse_value
+from sweepline.display.lines import LineDisplay
+from sweepline.engine.smoke import Check, smoke, subject_of_command, subject_of_sweep
+from sweepline.errors import ConfigError
+
+HELP = "whether models and tasks are sound, in seconds; with -- python train.py ...: any program, from outside"
+_WORDS = {True: "ok    ", False: "FAILED", None: "-     "}
+
+
+def run_with_words(argv: Sequence[str]) -> int:
+    """Look at the program after ``--``, at that of ``--sweep``, or at what our trainer has; return the exit code.
+
+    Raises:
+        SweeplineError: nothing could start.
+    """
+    at = argv.index("--") if "--" in argv else len(argv)
+    words = list(argv[at + 1 :])
+    args = _parser().parse_args(list(argv[:at]))
+    if at < len(argv) and not words:
+        raise ConfigError("smoke: name the program after --, as in sweepline smoke -- python train.py")
+    if args.sweep is None and not words:
+        options = ["--json"] if args.json else []
+        return subprocess.run([sys.executable, "-m", "sweepline.training.smoke", *options], check=False).returncode
+    if words and args.sweep is not None:
+        raise ConfigError("smoke: either --sweep FILE or a program after --")
+    if args.sweep is not None:
+        subject = subject_of_sweep(load_sweep(args.sweep))
+    else:
+        vary = dict(_read_vary(text) for text in args.vary)
+        subject = subject_of_command(words, vary, seed_name=args.seed_flag, folder=Path.cwd())
+    write: Callable[[str], None] = _to_stderr
+    return _report(smoke(subject, LineDisplay(write), timeout_s=args.timeout), is_json=args.json)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sweepline smoke",
+        usage="sweepline smoke [--json] | --sweep FILE | [--vary NAME=A,B ...] [--seed-flag NAME] -- PROGRAM ...",
+        description=HELP,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--sweep", type=Path, metavar="FILE", help="the program of a sweep file, and what it searches")
+    parser.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        metavar="NAME=A,B",
+        help="an option that should matter: two of its values",
+    )
+    parser.add_argument("--seed-flag", metavar="NAME", help="the option by which the program takes a seed")
+    parser.add_argument(
+        "--timeout", type=float, default=600.0, metavar="S", help="longest time of a run (default: 600)"
+    )
+    add_json(parser)
+    return parser
+
+
+def _read_vary(text: str) -> tuple[str, list[Any]]:
+    name, equals, values = text.partition("=")
+    if not equals or not name:
+        raise ConfigError(f"--vary {text}: write NAME=A,B")
+    return name.lstrip("-"), [parse_value(value) for value in values.split(",")]
+
+
+def _to_stderr(text: str) -> None:
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def _report(checks: Iterator[Check], *, is_json: bool) -> int:
+    found: list[Mapping[str, Any]] = []
+    is_ok = True
+    for check in checks:
+        is_ok = is_ok and check.is_ok is not False
+        found.append({"name": check.name, "is_ok": check.is_ok, "found": check.found})
+        if not is_json:
+            print(printable(f"{_WORDS[check.is_ok]}  {check.name}: {check.found}"), flush=True)
+    if is_json:
+        print_json({"is_ok": is_ok, "checks": found})
+    return 0 if is_ok else 1
