@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sweepline.analysis.effects import find_no_effects, primary_metric
+from sweepline.analysis.effects import EffectWatch, find_no_effects, primary_metric
 from sweepline.recording.events import RunRecord
 from sweepline.runs import RunOutcome, State
 from tests.fakes import recorded
@@ -150,3 +150,62 @@ def test_a_parameter_that_lets_runs_diverge_has_an_effect() -> None:
 def test_where_all_runs_diverged_nothing_is_said() -> None:
     runs = [recorded(str(x), params={"x": x}, metrics={"loss": math.inf if x else math.nan}) for x in (0, 1, 2)]
     assert find_no_effects(runs, "loss") == []
+
+
+def ended(name: str, metrics: dict[str, float], *, seed: int | None = 0, **params: Any) -> RunRecord:
+    outcome = RunOutcome(state=State.FINISHED, metrics=metrics)
+    return RunRecord(name, name=name, params=params, seed=seed, outcome=outcome)
+
+
+def watched(*records: RunRecord, names: tuple[str, ...] = ("lr", "width")) -> list[str]:
+    watch = EffectWatch(names)
+    return [sentence for record in records for sentence in watch.note_end(record)]
+
+
+def test_the_first_pair_that_differs_in_nothing_but_an_ignored_parameter_is_told() -> None:
+    said = watched(
+        ended("a", {"loss": 0.5, "acc": 0.9}, lr=0.1, width=1),
+        ended("b", {"loss": 0.4, "acc": 0.9}, lr=0.2, width=1),
+        ended("c", {"loss": 0.5, "acc": 0.9}, lr=0.1, width=2),
+        ended("d", {"loss": 0.4, "acc": 0.9}, lr=0.2, width=2),
+    )
+    assert said == [
+        "width may have no effect: a and c differ in it alone, and all 2 metrics of both are the same to the last "
+        "digit; does the program take it?"
+    ]
+
+
+def test_an_effect_that_shows_later_is_told_as_well() -> None:
+    said = watched(
+        ended("a", {"loss": 0.5}, lr=0.1, width=1),
+        ended("b", {"loss": 0.5}, lr=0.1, width=2),
+        ended("c", {"loss": 0.6}, lr=0.1, width=3),
+    )
+    assert said[1:] == ["width has an effect after all (a, c)"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ended("b", {"loss": 0.5}, lr=0.1, width=2, seed=1),  # another seed
+        ended("b", {"loss": 0.5}, lr=0.2, width=2),  # another rate too
+        ended("b", {"loss": 0.5}, lr=0.1, width=1),  # no other width
+        ended("b", {"loss": 0.5000001}, lr=0.1, width=2),
+        ended("b", {"loss": math.nan}, lr=0.1, width=2),
+    ],
+)
+def test_what_is_no_such_pair_is_not_told(other: RunRecord) -> None:
+    assert watched(ended("a", {"loss": 0.5}, lr=0.1, width=1), other) == []
+
+
+def test_times_do_not_hide_that_nothing_changed() -> None:
+    one, other = {"loss": 0.5, "train_time": 1.0, "samples_per_sec": 9.0}, {"loss": 0.5, "train_time": 2.0}
+    said = watched(ended("a", one, lr=0.1, width=1), ended("b", other, lr=0.1, width=2))
+    assert len(said) == 1
+    assert "and loss of both" in said[0]
+
+
+def test_a_run_that_failed_tells_nothing() -> None:
+    failed = ended("b", {"loss": 0.5}, lr=0.1, width=2)
+    failed.outcome = RunOutcome(state=State.FAILED, metrics={"loss": 0.5})
+    assert watched(ended("a", {"loss": 0.5}, lr=0.1, width=1), failed) == []

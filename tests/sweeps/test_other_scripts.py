@@ -139,3 +139,36 @@ def test_a_parser_that_refuses_null_is_told_of_once_and_satisfied_with_its_style
         ("finished", 3),
         ("finished", 4),
     ], taken.stdout
+
+
+def test_an_option_that_is_ignored_is_told_after_the_first_pair_of_runs(project: Project) -> None:
+    project.write(
+        "train.py",
+        """
+        import argparse
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--lr", type=float)
+        args, _ = parser.parse_known_args()  # --width is swallowed
+        print(f"METRIC loss={args.lr * 2 + 0.123}")
+        """,
+    )
+    project.write(
+        "sweep.yaml",
+        """
+        program: train.py
+        name: small
+        method: grid
+        metric: {name: loss}
+        parameters: {lr: [0.1, 0.2, 0.3], width: [1, 2]}
+        devices: cpu
+        max_concurrent: 1
+        report: never
+        """,
+    )
+    lines = project.run().stdout.splitlines()
+    (told,) = [n for n, line in enumerate(lines) if line.startswith("width may have no effect: ")]
+    assert "lr0.1-width1 and lr0.1-width2 differ in it alone" in lines[told]
+    assert sum("finished lr" in line for line in lines[:told]) == 2
+    assert not any(line.startswith("lr may have no effect") for line in lines)
+    project.write("train.py", (project.path / "train.py").read_text() + "# edited\n")
+    assert "may have no effect" not in project.run("--fresh", "--set", "width=1").stdout

@@ -120,7 +120,10 @@ def test_the_program_of_a_sweep_file_is_looked_at_with_what_it_searches(project:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--vary", "lr=0.1", "--", sys.executable, "train.py"), "--vary lr: give two values to compare, as lr=0.1,0.01"),
+        (
+            ("--vary", "lr=0.1", "--", sys.executable, "train.py"),
+            "--vary lr: give two values to compare, as lr=0.1,0.01",
+        ),
         (("--vary", "lr", "--", sys.executable, "train.py"), "--vary lr: write NAME=A,B"),
         (("--",), "smoke: name the program after --"),
         (("--sweep", "sweep.yaml", "--", "python"), "either --sweep FILE or a program after --"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,11 @@ from sweepline.analysis.differences import comparable
 from sweepline.recording.events import RunRecord
 
 MAX_RUNS_COMPARED = 20_000
+MAX_RUNS_WATCHED = 2_000
+_MEASURES_SPEED = re.compile(
+    r"(?:^|[^a-z])(?:time|s|sec|seconds|ms|duration|elapsed|speed|throughput|fps|it_s|memory|mem|rss|mib|gib)(?:$|[^a-z])",
+    re.IGNORECASE,
+)
 _DIVERGED = "diverged"
 _ABSENT = comparable(None)  # a parameter that a run lacks counts as one that is null
 
@@ -78,3 +84,53 @@ def primary_metric(records: Sequence[RunRecord], wanted: Sequence[str]) -> str |
     """Return the first of ``wanted`` that some run recorded, else the first metric that any run recorded."""
     found = (name for name in wanted if any(name in record.metrics for record in records))
     return next(found, next((name for record in records for name in record.metrics), None))
+
+
+class EffectWatch:
+    """Looks, as runs end, for the first pair that differs in one parameter alone and in no METRIC value.
+
+    What ignores an argument shows so after minutes, not at the end of the night. A parameter that has had an effect is
+    not looked at again; times and speeds, which always differ, are not compared.
+    """
+
+    def __init__(self, parameters: Sequence[str]) -> None:
+        self._unknown = list(parameters)
+        self._told: set[str] = set()
+        self._seen: dict[str, dict[tuple[Any, ...], tuple[Any, str, tuple[tuple[str, str], ...]]]] = {}
+        self._n_runs = 0
+
+    def note_end(self, record: RunRecord) -> list[str]:
+        """Take a run that has ended into account; return a sentence for each parameter that seems to do nothing."""
+        if not self._unknown or not record.has_result or self._n_runs >= MAX_RUNS_WATCHED:
+            return []
+        results = {k: v for k, v in record.metrics.items() if not _MEASURES_SPEED.search(k)}
+        if not results or not all(map(math.isfinite, results.values())):
+            return []
+        self._n_runs += 1
+        values = tuple((name, repr(value)) for name, value in sorted(results.items()))
+        setting = {name: comparable(value) for name, value in [*record.params.items(), ("seed", record.seed)]}
+        found = [self._look_at(name, setting, record, values) for name in list(self._unknown)]
+        return [sentence for sentence in found if sentence]
+
+    def _look_at(
+        self, name: str, setting: dict[str, Any], record: RunRecord, values: tuple[tuple[str, str], ...]
+    ) -> str:
+        """Compare a run with one that differs in this parameter alone, where there is one."""
+        rest = tuple(sorted((key, repr(value)) for key, value in setting.items() if key != name))
+        own = setting.get(name, _ABSENT)
+        other, other_name, other_values = self._seen.setdefault(name, {}).setdefault(rest, (own, record.name, values))
+        if other == own:
+            return ""
+        if other_values != values:
+            self._unknown.remove(name)
+            del self._seen[name]
+            return f"{name} has an effect after all ({other_name}, {record.name})" if name in self._told else ""
+        if name in self._told:
+            return ""
+        self._told.add(name)
+        n = len(values)
+        same = f"all {n} metrics" if n > 1 else values[0][0]
+        return (
+            f"{name} may have no effect: {other_name} and {record.name} differ in it alone, and {same} of both are the "
+            "same to the last digit; does the program take it?"
+        )

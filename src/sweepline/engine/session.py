@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import resource
 import secrets
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sweepline.analysis.effects import MAX_RUNS_WATCHED, EffectWatch
 from sweepline.analysis.ranking import RankedConfig, rank_configs
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract.text import display_path
@@ -261,6 +263,7 @@ def _compose(
         pause=DiskPause(folder.path),
         executor=executor,
         admission=admission,
+        effects=None if settings.command.proves_overrides else EffectWatch(settings.space.swept),
         best_files=(
             BestRunFiles(settings.keep, settings.objective, folder) if settings.keep and settings.objective else None
         ),
@@ -349,6 +352,9 @@ def _begin(state: SweepState) -> None:
     """Write down that this start begins, and count what earlier ones did."""
     state.progress.load(state.started_records, retry_failed=state.options.retry_failed)
     state.progress.walk_plan()
+    if state.effects is not None:
+        for record in itertools.islice(state.book.records.values(), MAX_RUNS_WATCHED):
+            state.effects.note_end(record)  # what earlier starts were told
     if state.best_files is not None:
         state.best_files.load(state.book.records.values())
     for record in state.book.records.values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass, field
 
+from sweepline.analysis.effects import EffectWatch
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.engine.backlog import Backlog
 from sweepline.engine.diskpause import DiskPause
@@ -77,6 +78,7 @@ class SweepState:
     provenance: Provenance
     admission: GpuAdmission | None = None
     best_files: BestRunFiles | None = None
+    effects: EffectWatch | None = None
     planned: Set[str] | None = None
     whole: Set[str] | None = None
     active: list[ActiveRun] = field(default_factory=list)
