@@ -10,7 +10,20 @@ import platform
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import coldstart, epoch, gpu, noop, planning, refill, report, report_page, resume, startup, tracking
+from benchmarks import (
+    coldstart,
+    epoch,
+    gpu,
+    noop,
+    planning,
+    refill,
+    report,
+    report_page,
+    resume,
+    startup,
+    tracking,
+    trust,
+)
 from benchmarks.measure import Figure
 from benchmarks.peers.compare import TOOLS, WORKLOADS, compare
 
@@ -25,6 +38,7 @@ OURS = {
     "epoch": epoch,
     "reportpage": report_page,
     "gpu": gpu,
+    "trust": trust,
 }
 SLOW = ("ray-reuse", "ray", "guild", "syne-quick", "syne")  # minutes for what others do in seconds: one round
 N_SLOW_NOOP = 40

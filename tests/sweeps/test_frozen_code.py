@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 
+import pandas as pd
 import pytest
 
 from tests.conftest import Project
@@ -223,3 +225,56 @@ def test_a_run_that_is_not_there_is_one_sentence(toys: Project, word: str, said:
     result = toys.command("diff", "x1", word)
     assert result.returncode == 2
     assert said in result.stderr
+
+
+def test_a_package_that_is_installed_to_be_edited_is_kept_too(project: Project) -> None:
+    """It lies outside the program's folder, and its own files are read through the same door."""
+    elsewhere = project.path / "elsewhere"
+    project.write("elsewhere/mylib/__init__.py", "from mylib.size import SIZE\n")
+    project.write("elsewhere/mylib/size.py", "SIZE = 1\n")
+    python = project.path / "env" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(python.parents[1])], check=True)
+    site = next((project.path / "env").glob("lib/python3*/site-packages"))
+    (site / "_mylib.pth").write_text(f"{elsewhere}\n")
+    project.write(
+        "work/train.py",
+        """
+        import pathlib
+        import mylib
+        print(f"METRIC loss={mylib.SIZE}")
+        size = pathlib.Path(mylib.__file__).with_name("size.py")
+        size.write_text("SIZE = 100\\n")
+        """,
+    )
+    project.write(
+        "work/sweep.yaml",
+        f"""
+        program: train.py
+        command: [{python}, "${{program}}"]
+        name: demo
+        method: grid
+        metric: {{name: loss}}
+        parameters: {{x: [1, 2, 3]}}
+        devices: cpu
+        max_concurrent: 1
+        report: never
+        """,
+    )
+    done = project.command("run", "work")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = pd.read_csv(project.path / "work" / "outputs" / "demo" / "runs.csv")
+    assert list(rows.loss) == [1, 1, 1]
+    assert "size.py: edited while the sweep runs" in done.stdout
+
+
+def test_code_that_is_set_aside_cannot_be_kept(project: Project) -> None:
+    project.write("train.py", "print('METRIC loss=1')\n")
+    project.write(
+        "sweep.yaml",
+        "program: train.py\nname: demo\nmethod: grid\nmetric: {name: loss}\nparameters: {x: [1]}\ndevices: cpu\n",
+    )
+    project.run()
+    done = project.run("--fresh", "--code", "kept")
+    assert done.returncode == 2
+    assert "leave out one of --fresh, --code kept" in done.stderr
+    assert len(project.rows()) == 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import fields
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 HELP = "run a sweep file, or go on with it"
 EXIT_INCOMPLETE, EXIT_SIGNAL_BASE = 1, 128
+_NEEDED_AT_END = ("sweepline.cli.summary", "sweepline.reports.page")
+_IMPORT_AFTER_S = 1.0  # when the first runs have been started
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None = None) -> None:
@@ -96,6 +100,9 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         print_dry_run(prepared)
         return 0
+    importing = threading.Timer(_IMPORT_AFTER_S, _import_for_the_end)
+    importing.daemon = True
+    importing.start()
     with Terminal(sys.stdout) as terminal:
         log = LogFile(settings.experiment_dir / "outputs" / f"sweep_{datetime.now():%Y%m%d_%H%M%S}.log")
         with _live_report(settings), _observers(args, settings, prepared.slots, log, terminal) as observer:
@@ -107,6 +114,12 @@ def run(args: argparse.Namespace) -> int:
     if result.signal is not None:
         return EXIT_SIGNAL_BASE + result.signal
     return 0 if result.is_complete else EXIT_INCOMPLETE
+
+
+def _import_for_the_end() -> None:
+    """Import what the end of a sweep needs while runs are under way: by then sweepline may have been upgraded."""
+    for name in _NEEDED_AT_END:
+        importlib.import_module(name)
 
 
 def _options_of(args: argparse.Namespace) -> SweepOptions:

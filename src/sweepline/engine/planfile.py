@@ -68,6 +68,7 @@ def build_plan_record(
         "logged_metrics": list(settings.logged_metrics),
         "reserved_metrics": settings.reserved_metrics,
         "table_label": settings.table_label,
+        "align": None if settings.align is None else settings.align.model_dump(by_alias=True),
         "csv": os.path.relpath(settings.csv_path or settings.sweep_dir / "runs.csv", settings.sweep_dir),
         "starts": [*((old or {}).get("starts") or []), start],
     }

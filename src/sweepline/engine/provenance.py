@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +21,7 @@ from typing import Any
 from sweepline import __version__
 from sweepline.contract.files import write_whole
 from sweepline.executors.local.gpus import Gpu
+from sweepline.programs.interpreter import site_folders
 
 FOLDER = "provenance"
 MAX_DIFF_BYTES, MAX_UNTRACKED = 4 << 20, 200
@@ -129,19 +129,13 @@ def installed_packages(python: str) -> dict[str, str]:
     Told by the folders that installers leave; where an interpreter finds packages elsewhere too, those are not seen.
     """
     found: dict[str, str] = {}
-    for site in _site_folders(python):
+    for site in site_folders(python):
         for info in sorted(site.glob("*.dist-info")):
             name, _, version = info.name.removesuffix(".dist-info").rpartition("-")
             with suppress(OSError):
                 digest = hashlib.sha256((info / "RECORD").read_bytes()).hexdigest()[:8]
                 found[name] = f"{version} ({'editable' if _is_editable(info) else digest})"
     return found
-
-
-def _site_folders(python: str) -> list[Path]:
-    if python == sys.executable:
-        return [path for entry in sys.path if (path := Path(entry)).name in ("site-packages", "dist-packages")]
-    return sorted(Path(python).parent.parent.glob("lib/python3*/site-packages"))
 
 
 def _is_editable(info: Path) -> bool:

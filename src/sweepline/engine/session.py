@@ -22,7 +22,7 @@ from sweepline.engine.backlog import Backlog
 from sweepline.engine.bestfile import write_best
 from sweepline.engine.diskpause import DiskPause
 from sweepline.engine.failureguard import FailureGuard
-from sweepline.engine.freezing import choose_code
+from sweepline.engine.freezing import KEPT, choose_code
 from sweepline.engine.keeping import BestRunFiles
 from sweepline.engine.loop import Loop
 from sweepline.engine.outcome import reader_of
@@ -372,6 +372,10 @@ def _ids_of(plan: Plan) -> set[str] | None:
 def _check_startable(prepared: PreparedSweep) -> None:
     """Say before anything starts that the program is not there, or that there is nothing to run, or no end to it."""
     settings, plan = prepared.settings, prepared.plan
+    if prepared.options.fresh and prepared.options.code == KEPT:
+        raise ConfigError(
+            "--fresh sets the code that was kept aside with the records; leave out one of --fresh, --code kept"
+        )
     problem = missing_program(settings.command)
     if problem:
         own, here = settings.experiment_dir, Path.cwd()

@@ -18,7 +18,7 @@ from sweepline.executors.base import Task
 from sweepline.executors.local.keeper import startup
 from sweepline.executors.local.ports import Ports
 from sweepline.executors.local.slots import THREAD_VARIABLES, Slot, device_environment, slot_cpus
-from sweepline.programs.interpreter import find_interpreter
+from sweepline.programs.interpreter import editable_roots, find_interpreter
 from sweepline.programs.macros import ENVVAR, expand_run_macros, names_run_dir
 from sweepline.programs.sourcecode import SourceCode
 from sweepline.programs.wandb import (
@@ -87,6 +87,8 @@ def source_of(settings: SweepSettings) -> SourceCode:
     programs = [*([command.program_path] if command.program_path else []), *filter(Path.is_file, named)]
     programs = [path / "__main__.py" if path.is_dir() else path for path in programs]
     roots = [*(path.parent for path in programs[:1]), command.working_dir, command.working_dir / "src"]
+    if found:
+        roots += editable_roots(argv[found[0]])
     return SourceCode(programs, roots=roots, module=words[1] if words[:1] == ["-m"] and len(words) > 1 else None)
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import os
 import re
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 _PYTHON = re.compile(r"python(\d+(\.\d+)*)?")
@@ -53,3 +57,49 @@ def find_python(environ: Mapping[str, str]) -> tuple[str, str | None]:
         if python.is_file() and os.access(python, os.X_OK):
             return str(python), variable
     return sys.executable, None
+
+
+@functools.cache
+def editable_roots(python: str) -> tuple[Path, ...]:
+    """Return the folders outside an interpreter's own from which it imports what is installed there to be edited.
+
+    They stand in ``.pth`` files, or in the import hooks that setuptools writes. Ours is not among them.
+    """
+    found: dict[Path, None] = {}
+    for site in site_folders(python):
+        for path in sorted(site.glob("*.pth")):
+            found |= dict.fromkeys(_folders_in(path))
+        for path in sorted(site.glob("__editable___*_finder.py")):
+            found |= dict.fromkeys(_mapped_in(path))
+    own = Path(__file__).resolve().parents[2]
+    return tuple(folder for folder in found if folder.is_dir() and folder.resolve() != own)
+
+
+def site_folders(python: str) -> list[Path]:
+    """Return where an interpreter's packages are, as far as its own path tells."""
+    if python == sys.executable:
+        return [path for entry in sys.path if (path := Path(entry)).name in ("site-packages", "dist-packages")]
+    return sorted(Path(shutil.which(python) or python).absolute().parent.parent.glob("lib/python3*/site-packages"))
+
+
+def _folders_in(path: Path) -> list[Path]:
+    with suppress(OSError, ValueError):
+        lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+        return [Path(line) for line in lines if line.startswith(os.sep)]
+    return []
+
+
+def _mapped_in(path: Path) -> list[Path]:
+    """Return the folders above the packages that a hook of setuptools maps."""
+    with suppress(OSError, ValueError, SyntaxError):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            target = node.target if isinstance(node, ast.AnnAssign) else None
+            if (
+                isinstance(target, ast.Name)
+                and target.id == "MAPPING"
+                and isinstance(node, ast.AnnAssign)
+                and node.value
+            ):
+                mapping: dict[str, str] = ast.literal_eval(node.value)
+                return [Path(folder).parent for folder in mapping.values()]
+    return []

@@ -164,7 +164,19 @@ def _place_in_time(rows: Sequence[dict[str, Any]]) -> None:
 
 def _sweep(sweep: ReportedSweep) -> dict[str, Any]:
     plan = sweep.plan
-    told = ("sweepline", "python", "platform", "host", "git_commit", "method", "seeds", "code", "constraints", "starts")
+    told = (
+        "sweepline",
+        "python",
+        "platform",
+        "host",
+        "git_commit",
+        "align",
+        "method",
+        "seeds",
+        "code",
+        "constraints",
+        "starts",
+    )
     return {
         "name": printable(sweep.name),
         "path": display_path(sweep.path),
