@@ -1,4 +1,4 @@
-"""What it costs that runs can be trusted: frozen code, checkpoints, deterministic bits; and what the default CNN reaches.
+"""What it costs that runs can be trusted: frozen code, checkpoints after every epoch, deterministic bits.
 
 The training needs the real MNIST ($SWEEPLINE_DATA).
 """
