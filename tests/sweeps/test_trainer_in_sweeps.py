@@ -300,3 +300,41 @@ def test_smaller_batches_are_for_our_trainer(project: Project) -> None:
         "sweep.yaml:4: on_oom: retry_smaller needs train_single.py, which knows smaller batches; use retry"
         in result.stderr
     )
+
+
+LONG = """
+    program: train_single.py
+    config: config.yaml
+    name: NAME
+    method: grid
+    metric: {name: valid_loss}
+    parameters:
+      epochs: 50
+      data.valid_fraction: 0.2
+      evaluate: {parameters: {every: {value: 1}, split: {value: valid}, final_test: {value: best}}}
+      early_stopping: {parameters: {monitor: {value: valid_loss}, min_delta: {value: 100}, patience: {value: 1000}}}
+      checkpoint.interval_s: 0
+    seeds: [0]
+    devices: cpu
+    report: never
+"""
+
+
+def test_a_run_of_a_sweep_that_was_killed_goes_on_to_the_same_bits(trainer: Project) -> None:
+    """The best weights, which are those of the first epoch here, outlast the attempt that has written them."""
+    trainer.write("whole.yaml", LONG.replace("NAME", "whole"))
+    trainer.write("killed.yaml", LONG.replace("NAME", "killed"))
+    assert trainer.run("whole.yaml").returncode == 0
+    process = trainer.start("run", "killed.yaml")
+    runs = trainer.path / "outputs" / "killed" / "runs"
+    wait_until(lambda: any(b"epoch=10 " in log.read_bytes() for log in runs.glob("*/stdout.log")), "it trains")
+    process.kill()
+    process.communicate()
+    wait_until(lambda: not trainer.survivors(), "its run is gone too")
+    done = trainer.run("killed.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (one,) = (trainer.path / "outputs" / "whole" / "runs").iterdir()
+    (other,) = runs.iterdir()
+    assert "goes on from" in (other / "stderr.log").read_text()
+    for name in ("metrics.csv", "best.pt", "stdout.log"):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
