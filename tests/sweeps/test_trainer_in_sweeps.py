@@ -309,11 +309,11 @@ LONG = """
     method: grid
     metric: {name: valid_loss}
     parameters:
-      epochs: 50
+      epochs: 30
       data.valid_fraction: 0.2
       evaluate: {parameters: {every: {value: 1}, split: {value: valid}, final_test: {value: best}}}
       early_stopping: {parameters: {monitor: {value: valid_loss}, min_delta: {value: 100}, patience: {value: 1000}}}
-      checkpoint.interval_s: 0
+      checkpoint.interval_s: 0.1
     seeds: [0]
     devices: cpu
     report: never
@@ -327,7 +327,7 @@ def test_a_run_of_a_sweep_that_was_killed_goes_on_to_the_same_bits(trainer: Proj
     assert trainer.run("whole.yaml").returncode == 0
     process = trainer.start("run", "killed.yaml")
     runs = trainer.path / "outputs" / "killed" / "runs"
-    wait_until(lambda: any(b"epoch=10 " in log.read_bytes() for log in runs.glob("*/stdout.log")), "it trains")
+    wait_until(lambda: any(b"epoch=6 " in log.read_bytes() for log in runs.glob("*/stdout.log")), "it trains")
     process.kill()
     process.communicate()
     wait_until(lambda: not trainer.survivors(), "its run is gone too")
