@@ -15,7 +15,7 @@ PLACES = {
     "evaluated": (loop, "evaluate_that_fits"),
     "told": (metrics.Reporter, "epoch"),
     "saved": (checkpoints.Checkpoints, "save"),
-    "saving": (checkpoints, "_write_durably"),
+    "saving": (checkpoints, "write_durably"),
     "best": (trainer.BestWeights, "save"),
 }
 

@@ -42,7 +42,7 @@ def align(project: Project, *args: str) -> tuple[int, dict[str, dict[str, Any]]]
     done = project.command("align", *args, "--json")
     assert done.stdout, done.stderr
     told = json.loads(done.stdout)
-    return done.returncode, {key["key"]: key for key in next(iter(told["configs"].values()))}
+    return done.returncode, {key["key"]: key for key in told["configs"][0]["keys"]}
 
 
 def states(keys: dict[str, dict[str, Any]], *, but: str = "match") -> dict[str, str]:
@@ -102,6 +102,18 @@ def test_differences_are_waived_with_a_reason(lab: Project) -> None:
     }
 
 
+def test_what_follows_from_a_waived_key_is_waived_with_it(lab: Project) -> None:
+    code, keys = align(lab, "champion.yaml", "config.yaml", "--except", "learner,batch_size")
+    assert (code, states(keys, but="match")) == (0, dict.fromkeys(states(keys), "waived"))
+    assert "built.optimizer.betas" in states(keys)
+
+
+def test_two_sides_of_one_name_are_told_one_by_one(lab: Project) -> None:
+    done = lab.command("align", "champion.yaml", "config.yaml", "config.yaml", "--no-build")
+    assert done.stdout.count("config.yaml: ") == 2
+    assert done.stderr == ""
+
+
 def test_a_waiver_without_a_reason_is_refused(lab: Project) -> None:
     lab.write("waivers.yaml", "waive: {learner: }\n")
     done = lab.command("align", "champion.yaml", "config.yaml", "--waivers", "waivers.yaml")
@@ -153,6 +165,14 @@ def test_frozen_configs_and_runs_are_champions(lab: Project) -> None:
         (("nowhere", "config.yaml"), "nowhere: neither a config file nor a run's folder, nor a preset"),
         (("champion.yaml", "broken.yaml"), "learner.step_size should be"),
         (("champion.yaml", "list.yaml"), "a configuration is a mapping of keys, got list"),
+        (("champion.yaml", "config.yaml", "--write", "config.yaml"), "it is there already; name a file that is not"),
+        (
+            ("champion.yaml", "config.yaml", "--except", "lerner"),
+            "lerner: no such key may differ; did you mean 'learner'",
+        ),
+        (("champion.yaml", "config.yaml", "--waivers", "list.yaml"), "waivers are 'waive:' with a reason"),
+        (("champion.yaml", "config.yaml", "--waivers", "odd.yaml"), "a list or a word where a mapping belongs"),
+        (("champion.yaml", "config.yaml", "--greedy"), "--greedy is of --ablate"),
         (("champion.yaml", "config.yaml", "config.yaml", "--ablate"), "name one configuration to begin at"),
         (("config.yaml", "config.yaml", "--ablate"), "differ in nothing that could be changed"),
         (("champion.yaml", "config.yaml", "--ablate", "--metric", "thing"), "say so with --goal"),
@@ -163,6 +183,7 @@ def test_frozen_configs_and_runs_are_champions(lab: Project) -> None:
 def test_what_cannot_be_compared_is_said(lab: Project, words: tuple[str, ...], sentence: str) -> None:
     lab.write("broken.yaml", "base: config.yaml\nlearner: {step_size: -1}\n")
     lab.write("list.yaml", "[1, 2]\n")
+    lab.write("odd.yaml", "waive: [a]\n")
     done = lab.command("align", *words)
     assert done.returncode == 2
     assert sentence in done.stderr
@@ -264,3 +285,24 @@ def test_a_greedy_way_takes_what_gives_most_first_and_tells_its_price(others: Pr
     ways = [line.split()[1] for line in done.stdout.splitlines() if " -> " in line]
     assert ways == ["a", "b", "c"]
     assert others.command("verify").returncode == 0
+
+
+def test_a_metric_that_no_run_has_ends_the_way_at_its_beginning(others: Project) -> None:
+    done = others.command("align", "a1-b1-c1-s0", "a0-b0-c0-s0", "--ablate", "--metric", "los", "--goal", "minimize")
+    assert done.returncode == 2
+    assert "--metric los: no run has it; did you mean 'loss'?" in done.stderr
+
+
+def test_the_way_between_runs_is_trained_with_the_code_that_they_executed(others: Project) -> None:
+    text = (others.path / "script.py").read_text()
+    (others.path / "script.py").write_text(text.replace("100 -", "5000 -"))
+    words = ("a1-b0-c0-s0", "a0-b0-c0-s0", "--ablate", "--seeds", "0,1", "--json")
+    told = json.loads(others.command("align", *words).stdout)
+    assert told["metric"] == "loss"  # the sweep's own
+    assert [step["value"]["mean"] for step in told["steps"]] == [100.5, 90.5]
+
+
+def test_one_seed_tells_nothing_for_sure(others: Project) -> None:
+    done = others.command("align", "a1-b1-c1-s0", "a0-b0-c0-s0", "--ablate", "--seeds", "0")
+    assert "one seed each: what a change gave cannot be told from chance" in done.stdout
+    assert "most:" not in done.stdout

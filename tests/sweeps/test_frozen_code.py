@@ -278,3 +278,103 @@ def test_code_that_is_set_aside_cannot_be_kept(project: Project) -> None:
     assert done.returncode == 2
     assert "leave out one of --fresh, --code kept" in done.stderr
     assert len(project.rows()) == 1
+
+
+BY_NAME = """
+import argparse, importlib, json, pathlib
+parser = argparse.ArgumentParser()
+parser.add_argument("--x", type=int)
+parser.add_argument("--config")
+args = parser.parse_args()
+net = importlib.import_module("nets." + "net_" + "a")
+settings = json.load(open(args.config)) if args.config else {"k": 1}
+print(f"METRIC loss={net.SCALE * settings['k'] * args.x}")
+"""
+ONE_BY_ONE = """
+program: train.py
+name: demo
+method: grid
+metric: {name: loss}
+parameters: {x: [1, 2, 3, 4]}
+devices: cpu
+max_concurrent: 1
+report: never
+"""
+
+
+def test_a_module_that_is_imported_by_a_computed_name_makes_other_code(project: Project) -> None:
+    project.write("train.py", BY_NAME)
+    project.write("nets/net_a.py", "SCALE = 1\n")
+    project.write("sweep.yaml", ONE_BY_ONE)
+    for words in (["init", "-q"], ["add", "train.py", "nets"]):
+        subprocess.run(["git", *words], cwd=project.path, check=True, capture_output=True)
+    project.run("--count", "2")
+    project.write("nets/net_a.py", "SCALE = 100\n")
+    done = project.run()
+    rows = project.rows().set_index("x")
+    assert list(rows.loss.sort_index()) == [1, 2, 300, 400]
+    assert rows.code[1] == rows.code[2] != rows.code[3] == rows.code[4]
+    assert "nets/net_a.py: changed since 2 of 2 runs ended" in done.stdout
+    for name in ("x1", "x3"):
+        assert project.command("rerun", name).returncode == 0, name
+    assert "SCALE = 100" in project.command("diff", "x1", "x3").stdout
+
+
+def test_a_config_that_the_command_names_is_what_it_was_to_those_who_open_it(project: Project) -> None:
+    project.write("train.py", BY_NAME.replace("print(f", "pathlib.Path('c.json').write_text('{\"k\": 7}'); print(f"))
+    project.write("nets/net_a.py", "SCALE = 1\n")
+    project.write("settings.yaml", '{"k": 1}\n')
+    text = BY_NAME.replace("print(f", "pathlib.Path('settings.yaml').write_text('{\"k\": 7}')\nprint(f")
+    project.write("train.py", text)
+    command = 'command: ["${interpreter}", "${program}", "--config", settings.yaml, "${args}"]\n'
+    project.write("sweep.yaml", ONE_BY_ONE + command)
+    done = project.run()
+    assert list(project.rows().loss) == [1, 2, 3, 4]
+    assert "settings.yaml: edited while the sweep runs; this start goes on with what it was" in done.stdout
+
+
+def test_source_that_a_library_inspects_is_what_is_executed(project: Project) -> None:
+    project.write("ops.py", "def scale(x):\n    return x * 1\n")
+    project.write(
+        "train.py",
+        """
+        import argparse, inspect, pathlib
+        import ops
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--x", type=int)
+        args = parser.parse_args()
+        names = {}
+        exec(inspect.getsource(ops.scale), names)
+        pathlib.Path("ops.py").write_text("def scale(x):\\n    return x * 500\\n")
+        print(f"METRIC loss={names['scale'](args.x)}")
+        """,
+    )
+    project.write("sweep.yaml", ONE_BY_ONE)
+    assert project.run().returncode == 0
+    assert list(project.rows().loss) == [1, 2, 3, 4]
+
+
+def test_where_nobody_is_served_later_edits_are_told_as_what_is_executed(project: Project) -> None:
+    project.write("helper.py", "SCALE = 1\n")
+    project.write(
+        "train.py",
+        """
+        import argparse, pathlib, sys
+        sys.path.insert(0, str(pathlib.Path(__file__).parent))
+        import helper
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--x", type=int)
+        args = parser.parse_args()
+        pathlib.Path(__file__).with_name("helper.py").write_text(f"SCALE = {helper.SCALE + 1}  # {'x' * args.x}\\n")
+        print(f"METRIC loss={helper.SCALE}")
+        """,
+    )
+    command = 'command: ["${interpreter}", "-E", "${program}", "${args}"]\nstart: cold\n'
+    project.write("sweep.yaml", ONE_BY_ONE + command)
+    done = project.run()
+    assert list(project.rows().loss) == [1, 2, 3, 4]
+    assert "code: live: the Python of the runs does not take part" in done.stdout
+    said = done.stdout.partition("does not take part")[2]
+    assert "goes on with what it was" not in said
+    assert "runs from here on execute what it is now" in said
+    assert project.rows().code.nunique() >= 3

@@ -97,6 +97,7 @@ def test_what_a_link_leads_to_is_not_touched(sweep: Project) -> None:
         ("{best: 2, files: [stdout.log]}", "must be a file or folder in a run's folder, not its records"),
         ("{best: 2, files: [/etc]}", "must be a file or folder in a run's folder"),
         ("{bests: 2}", "did you mean 'best'?"),
+        ("{best: 2, files: ['**.pt']}", "write the folders, as files/*/*.pt"),
     ],
 )
 def test_what_cannot_be_kept_is_said(sweep: Project, keep: str, sentence: str) -> None:
@@ -111,3 +112,29 @@ def test_without_a_metric_nothing_is_the_best(sweep: Project) -> None:
     text = (sweep.path / "sweep.yaml").read_text()
     (sweep.path / "sweep.yaml").write_text(text.replace("metric: {name: loss}\n", ""))
     assert "keep.best: needs metric" in sweep.run("-n").stderr
+
+
+@pytest.mark.parametrize("pattern", ["*", "*.log", "std*", "*.json", "exit*", "*/*"])
+def test_records_are_never_deleted_whatever_the_pattern(sweep: Project, pattern: str) -> None:
+    text = (sweep.path / "sweep.yaml").read_text()
+    (sweep.path / "sweep.yaml").write_text(text.replace("{best: 2}", f"{{best: 1, files: ['{pattern}']}}"))
+    sweep.run("--keep-going")
+    assert having(sweep, "stdout.log") == having(sweep, "exit.json") == having(sweep, "command.txt")
+    assert len(having(sweep, "stdout.log")) == 7
+    assert sweep.command("verify").returncode == 0
+
+
+def test_a_mistyped_metric_costs_no_weights(sweep: Project) -> None:
+    text = (sweep.path / "sweep.yaml").read_text()
+    (sweep.path / "sweep.yaml").write_text(text.replace("{name: loss}", "{name: los}"))
+    done = sweep.run("--keep-going")
+    assert len(having(sweep, "ckpt")) == 7
+    assert done.stdout.count("by which the best are kept: its files stay") == 1
+
+
+def test_runs_that_the_file_has_dropped_do_not_take_the_place_of_others(sweep: Project) -> None:
+    sweep.run("--keep-going")
+    text = (sweep.path / "sweep.yaml").read_text()
+    (sweep.path / "sweep.yaml").write_text(text.replace("[5, 1, 9, 4, 2, 7, 3]", "[11, 12, 13]"))
+    sweep.run()
+    assert having(sweep, "ckpt") == [1, 2, 9, 11, 12]

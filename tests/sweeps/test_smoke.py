@@ -63,6 +63,7 @@ def test_an_option_that_changes_nothing_is_caught(project: Project) -> None:
     ("planted", "name", "said"),
     [
         ({"setup": "random.seed()"}, "two runs are identical", "train_loss at epoch=1 is"),
+        ({"accuracy": "100"}, "results are not too good", "val_acc is 100 at its first point"),
         ({"accuracy": "1.0"}, "results are not too good", "val_acc is 1 at its first point: are labels in the inputs"),
         ({"held_out": "loss"}, "results are not too good", "val_loss equals train_loss at every point"),
         ({"held_out": "1e-5"}, "results are not too good", "val_loss is 1e-05 at its first point"),  # copied targets
@@ -133,3 +134,22 @@ def test_what_cannot_be_looked_at_is_said(project: Project, words: tuple[str, ..
     done = project.command("smoke", *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert sentence in done.stderr
+
+
+def test_times_hide_nothing_and_are_no_fault(project: Project) -> None:
+    timed = "print(f'METRIC epoch_seconds={time.time()}')"
+    code, checks, _ = smoke(project, "--vary", "width=1,2", "--seed-flag", "seed", setup=f"random.seed(7); {timed}")
+    assert (code, failed(checks)) == (1, ["the seed matters", "width matters (1 or 2)"])
+
+
+def test_of_a_program_that_does_not_repeat_itself_nothing_more_is_told(project: Project) -> None:
+    _, checks, found = smoke(project, "--vary", "lr=0.1,0.2", "--seed-flag", "seed", setup="random.seed()")
+    assert checks["seed and options matter"] is None
+    assert "lr matters (0.1 or 0.2)" not in checks
+    assert "two equal runs differ already" in found
+
+
+def test_what_was_not_looked_at_is_said(project: Project) -> None:
+    code, checks, found = smoke(project)
+    assert (code, checks["seed and options matter"]) == (0, None)
+    assert "name them with --seed-flag and --vary" in found

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import random
@@ -163,3 +164,31 @@ def test_a_run_without_a_checkpoint_begins_anew_and_says_so(tmp_path: Path) -> N
     ended = resume(tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert "holds no checkpoint: the run begins anew" in ended.stderr
+
+
+def test_another_run_is_not_made_of_a_folder(tmp_path: Path) -> None:
+    expected = results(tmp_path, attempt(tmp_path, EACH_STEP))
+    ended = resume(tmp_path, "learner.step_size=0.5")
+    assert ended.returncode == 2
+    assert "learner.step_size=0.5 would make another run of it" in ended.stderr
+    assert (tmp_path / "run" / "metrics.csv").read_bytes() == expected[1]
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    assert attempt(tmp_path, EACH_STEP, "step:17").returncode == -9
+    fd = os.open(tmp_path / "run", os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    ended = resume(tmp_path)
+    os.close(fd)
+    assert ended.returncode == 2
+    assert "another process is training in this folder" in ended.stderr
+    assert resume(tmp_path).returncode == 0
+
+
+def test_best_weights_of_another_run_are_not_tested_as_its_own(tmp_path: Path) -> None:
+    words = (*VALID, "evaluate.final_test=best")
+    attempt(tmp_path, words)
+    diverged = attempt(tmp_path, (*words, "learner.step_size=1e30"))
+    assert diverged.returncode == 0, diverged.stderr
+    assert not (tmp_path / "run" / "best.pt").exists()
+    assert "METRIC test_loss=nan" in diverged.stdout

@@ -17,16 +17,17 @@ ROOT = Path(sweepline.training.__file__).parent
 PACKAGE = "sweepline.training"
 # From the bottom up. Rooms of one layer do not know each other; imports within functions and for types count too.
 LAYERS = (
-    ("memory", "settings"),
+    ("memory", "settings", "stopping"),
     ("models",),
     ("registry",),
     ("config",),
     ("device", "folder", "optim", "seeding"),
     ("datasets",),
-    ("tasks",),
+    ("tasks", "resuming"),
     ("building", "stepping"),
     ("loop",),
     ("checkpoints", "reporting"),
+    ("bestweights", "describe", "smoke"),
     ("experiment",),
     ("batchsize",),
     ("trainer",),

@@ -63,6 +63,10 @@ def test_bf16_mixed_trains_within_the_noise_of_single_precision(tmp_path: Path) 
             ("evaluate.final_test=last", "evaluate.every=1"),
             "the test examples are evaluated in training already; set evaluate.split: valid",
         ),
+        (
+            ("early_stopping.monitor=epoch_acc", "early_stopping.mode=max"),
+            "early_stopping.monitor epoch_acc is not measured; did you mean 'epoch_accuracy'",
+        ),
         (("precision=16",), "precision should be 32, '16-mixed' or 'bf16-mixed', got 16"),
         (("schedule.name=cosin",), "schedule.name should be"),
     ],

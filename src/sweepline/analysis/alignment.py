@@ -72,6 +72,15 @@ def _align_key(
     return AlignedKey(key=name, **values, state=state, note=note)
 
 
+def waiver_of(name: str, waived: Mapping[str, str]) -> str | None:
+    """Return why a difference in a key does not matter, by its own name or its section's; None where it does."""
+    for key, reason in waived.items():
+        section = key.rstrip(".")
+        if name == section or name.startswith((f"{section}.", f"{section} ")):
+            return reason
+    return None
+
+
 def _state_of(name: str, champion: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[Alignment, str]:
     if name not in here:
         return (Alignment.MATCH, "") if champion[name] is None else (Alignment.MISSING_HERE, "")

@@ -15,11 +15,17 @@ from sweepline.recording.events import RunRecord
 MAX_RUNS_COMPARED = 20_000
 MAX_RUNS_WATCHED = 2_000
 _MEASURES_SPEED = re.compile(
-    r"(?:^|[^a-z])(?:time|s|sec|seconds|ms|duration|elapsed|speed|throughput|fps|it_s|memory|mem|rss|mib|gib)(?:$|[^a-z])",
+    r"(?:^|[^a-z])(?:time|runtime|wall|s|sec|seconds?|minutes|ms|duration|elapsed|latency|clock|speed|throughput|fps|memory"
+    r"|mem|rss|mib|gib)(?:$|[^a-z])",
     re.IGNORECASE,
 )
 _DIVERGED = "diverged"
 _ABSENT = comparable(None)  # a parameter that a run lacks counts as one that is null
+
+
+def measures_speed(metric: str) -> bool:
+    """Whether a metric tells, by its name, of times, speeds or memory, which are never twice the same."""
+    return bool(_MEASURES_SPEED.search(metric))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +109,7 @@ class EffectWatch:
         """Take a run that has ended into account; return a sentence for each parameter that seems to do nothing."""
         if not self._unknown or not record.has_result or self._n_runs >= MAX_RUNS_WATCHED:
             return []
-        results = {k: v for k, v in record.metrics.items() if not _MEASURES_SPEED.search(k)}
+        results = {k: v for k, v in record.metrics.items() if not measures_speed(k)}
         if not results or not all(map(math.isfinite, results.values())):
             return []
         self._n_runs += 1
@@ -116,7 +122,8 @@ class EffectWatch:
         self, name: str, setting: dict[str, Any], record: RunRecord, values: tuple[tuple[str, str], ...]
     ) -> str:
         """Compare a run with one that differs in this parameter alone, where there is one."""
-        rest = tuple(sorted((key, repr(value)) for key, value in setting.items() if key != name))
+        others = sorted((key, repr(value)) for key, value in setting.items() if key != name)
+        rest = (record.code, *others)
         own = setting.get(name, _ABSENT)
         other, other_name, other_values = self._seen.setdefault(name, {}).setdefault(rest, (own, record.name, values))
         if other == own:

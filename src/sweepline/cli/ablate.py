@@ -17,7 +17,7 @@ from sweepline.display.formats import align_columns, format_number
 from sweepline.display.lines import LineDisplay
 from sweepline.engine.ablation import Ablation, Step, plan_ablation
 from sweepline.engine.ablation import run_ablation as train_way
-from sweepline.engine.aligning import AlignSide, load_waivers
+from sweepline.engine.aligning import AlignSide, Waivers
 from sweepline.engine.preparation import PreparedSweep
 from sweepline.engine.session import run_sweep
 from sweepline.engine.signals import StopSignals
@@ -28,7 +28,7 @@ from sweepline.recording.events import RunRecord
 EXIT_STOPPED = 130
 
 
-def run_ablation(champion: AlignSide, others: Sequence[AlignSide], args: argparse.Namespace) -> int:
+def run_ablation(champion: AlignSide, others: Sequence[AlignSide], args: argparse.Namespace, waivers: Waivers) -> int:
     """Train the way and print what each step gave; return 0, or 130 when it was stopped: it goes on when called again.
 
     Raises:
@@ -45,7 +45,7 @@ def run_ablation(champion: AlignSide, others: Sequence[AlignSide], args: argpars
         seeds=_read_seeds(args.seeds),
         order=[group.split(",") for group in args.order],
         fixed=dict(map(parse_override, args.fixed)),
-        waivers=load_waivers(args.waivers, args.excepted),
+        waivers=waivers,
         is_greedy=args.greedy,
         folder=folder.parent if folder.suffix else folder,
     )
@@ -55,6 +55,8 @@ def run_ablation(champion: AlignSide, others: Sequence[AlignSide], args: argpars
         for i, change in enumerate(ablation.changes, 1):
             write(f"  {i}. {_describe(change.before, change.after)}")
         return 0
+    for note in ablation.notes:
+        write(note)
     steps = train_way(ablation, SweepOptions(), lambda prepared: _run_stage(prepared, write))
     if steps is None:
         return EXIT_STOPPED
@@ -103,6 +105,9 @@ def _lines(ablation: Ablation, steps: Sequence[Step]) -> Iterator[str]:
         rows.append([str(i), _describe(change.before, change.after), _format_interval(value), told])
     yield from align_columns(rows)
     sure = [(change, gain) for change, gain, _ in changes if _is_sure(gain)]
+    if len(ablation.seeds) < 2:
+        yield "one seed each: what a change gave cannot be told from chance; --seeds 0,1,2 gives intervals"
+        return
     if not sure:
         yield "no single change gave more than chance could; more seeds would tell more"
         return
@@ -127,4 +132,6 @@ def _format_interval(interval: Interval, *, is_signed: bool = False) -> str:
     middle = f"{interval.mean:+.4g}" if is_signed else format_number(interval.mean)
     if not math.isfinite(interval.low):
         return f"{middle} (of {interval.n})"
+    if interval.low == interval.high:
+        return f"{middle} (with every seed)"
     return f"{middle} ({interval.low:.4g} .. {interval.high:.4g})"

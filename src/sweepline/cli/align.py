@@ -31,14 +31,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("champion", metavar="CHAMPION", help=f"what is the measure: {sides}")
     parser.add_argument("others", nargs="*", metavar="CONFIG|RUN", help="what is measured (default: config.yaml)")
     parser.add_argument("--sweep", type=Path, default=Path("sweep.yaml"), help="where names of runs are looked for")
-    parser.add_argument("--except", dest="excepted", action="append", default=[], metavar="KEY", help="it may differ")
+    parser.add_argument(
+        "--except", dest="excepted", action="append", default=[], metavar="KEY,KEY", help="they may differ"
+    )
     parser.add_argument("--waivers", type=Path, metavar="FILE", help="waive: {key: reason}; names: {its key: ours}")
     parser.add_argument("--all", action="store_true", help="show keys that match too")
     parser.add_argument("--no-build", action="store_true", help="compare keys alone: no optimizer is built, in 0.5 s")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write a config that matches the champion")
     parser.add_argument("--ablate", action="store_true", help="train the way from here to the champion, key by key")
     group = parser.add_argument_group("with --ablate")
-    group.add_argument("--metric", default="valid_loss", help="what is compared (default: valid_loss)")
+    group.add_argument("--metric", help="what is compared (default: that of the sweep, else valid_loss)")
     group.add_argument("--goal", choices=["minimize", "maximize"], help="default: as the metric's name tells")
     group.add_argument("--seeds", default="0,1,2", metavar="N,N", help="runs of each configuration (default: 0,1,2)")
     group.add_argument(
@@ -56,9 +58,12 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         SweeplineError: something cannot be read.
     """
+    if args.greedy and not args.ablate:
+        raise ConfigError("--greedy is of --ablate, which trains the way; give both")
+    excepted = [key for text in args.excepted for key in text.split(",") if key]
     words = args.others or [_default_config(args.sweep)]
     folders = dict.fromkeys(path / "presets" for path in _config_folders(args.sweep))
-    with ThreadPoolExecutor() as pool:  # each may be a process of its own that builds what its config says
+    with ThreadPoolExecutor(2) as pool:  # each may be a process of its own that builds what its config says
         find = functools.partial(
             find_side, sweep=args.sweep, presets=[*folders], is_built=not (args.no_build or args.ablate)
         )
@@ -66,18 +71,19 @@ def run(args: argparse.Namespace) -> int:
     if args.ablate:
         from sweepline.cli.ablate import run_ablation
 
-        return run_ablation(champion, others, args)
-    waivers = load_waivers(args.waivers, args.excepted)
-    found = {side.label: align_sides(champion, side, waivers) for side in others}
-    is_aligned = all(key.state in ALIGNED for keys in found.values() for key in keys)
+        return run_ablation(champion, others, args, load_waivers(args.waivers, excepted))
+    waivers = load_waivers(args.waivers, excepted)
+    found = [(side, align_sides(champion, side, waivers)) for side in others]
+    is_aligned = all(key.state in ALIGNED for _, keys in found for key in keys)
     if args.json:
-        print_json({"champion": champion.label, "is_aligned": is_aligned, "configs": found})
+        told = [{"label": side.label, "keys": keys} for side, keys in found]
+        print_json({"champion": champion.label, "is_aligned": is_aligned, "configs": told})
     else:
-        for side, keys in zip(others, found.values(), strict=True):
+        for side, keys in found:
             for line in _lines(champion, side, keys, shows_all=args.all):
                 print(printable(line))
     if args.write is not None:
-        _write(args.write, others[0], found[others[0].label])
+        _write(args.write, *found[0])
     return 0 if is_aligned else 1
 
 
@@ -114,6 +120,8 @@ def _values(key: AlignedKey) -> list[str]:
 
 def _write(path: Path, side: AlignSide, keys: Sequence[AlignedKey]) -> None:
     """Write a config that inherits from a side and has the champion's values, every digit of them."""
+    if path.exists():
+        raise ConfigError(f"--write {display_path(path)}: it is there already; name a file that is not")
     if side.path is None:
         raise ConfigError(f"--write: {side.label} is no config of train_single.py, which alone can inherit")
     wanted = {

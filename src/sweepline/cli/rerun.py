@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     ended = run_sweep(prepared.sweep, LineDisplay(write), requests=StopSignals(is_final=True), owns_process=True)
     if ended.signal is not None:
         return EXIT_SIGNAL_BASE + ended.signal
-    result = compare_rerun(prepared, ignored=args.ignore)
+    result = compare_rerun(prepared, is_ignored=set(args.ignore).__contains__)
     if args.json:
         print_json({"run": found.record.run_id, "is_identical": result.is_identical, "result": result})
     else:

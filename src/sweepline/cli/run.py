@@ -7,7 +7,7 @@ import importlib
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -99,10 +99,15 @@ def run(args: argparse.Namespace) -> int:
     prepared = prepare_sweep(settings, _options_of(args), is_dry=args.dry_run)
     if args.dry_run:
         print_dry_run(prepared)
+        if settings.align is not None:
+            from sweepline.engine.aligning import check_alignment
+
+            check_alignment(settings)
         return 0
     importing = threading.Timer(_IMPORT_AFTER_S, _import_for_the_end)
     importing.daemon = True
-    importing.start()
+    with suppress(RuntimeError):  # no further thread is allowed
+        importing.start()
     with Terminal(sys.stdout) as terminal:
         log = LogFile(settings.experiment_dir / "outputs" / f"sweep_{datetime.now():%Y%m%d_%H%M%S}.log")
         with _live_report(settings), _observers(args, settings, prepared.slots, log, terminal) as observer:

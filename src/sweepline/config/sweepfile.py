@@ -208,7 +208,9 @@ class _Reader:
             self.faults.error(("keep", "best"), "needs metric, which says what is best")
         for name in keep.files:
             path = PurePosixPath(name)
-            if not name.strip("/.") or path.is_absolute() or ".." in path.parts or path.parts[0] in RECORDED:
+            if "**" in name:
+                self.faults.error(("keep", "files"), f"{name!r}: write the folders, as files/*/*.pt; ** is not taken")
+            elif not name.strip("/.") or path.is_absolute() or ".." in path.parts or path.parts[0] in RECORDED:
                 self.faults.error(
                     ("keep", "files"), f"{name!r} must be a file or folder in a run's folder, not its records"
                 )

@@ -106,7 +106,8 @@ def _sentence(detail: Any) -> str:
             "keep": KeepModel,
         }
         fields = next((model for name, model in models.items() if name in loc), LoggingModel).model_fields
-        known = ("csv_path", "metrics") if "local" in loc else tuple(fields)
+        names = tuple(field.alias or name for name, field in fields.items())
+        known = ("csv_path", "metrics") if "local" in loc else names
         return f"unknown key{did_you_mean(str(loc[-1]), known) or '; there are ' + ', '.join(known)}"
     if kind in ("model_type", "dict_type"):
         return f"must be a mapping, got {value!r}"

@@ -21,10 +21,12 @@ from sweepline.analysis.statistics import Interval, mean_interval
 from sweepline.config.sweepfile import SweepSettings, load_sweep
 from sweepline.contract.configfile import experiment_dir
 from sweepline.engine.aligning import AlignSide, Waivers, align_sides, trainer_accepts
+from sweepline.engine.freezing import Code
 from sweepline.engine.preparation import PreparedSweep, prepare_sweep
-from sweepline.engine.rerun import settings_of
+from sweepline.engine.rerun import code_of, settings_of
+from sweepline.engine.rundiff import FoundRun
 from sweepline.engine.state import SweepOptions
-from sweepline.errors import ConfigError
+from sweepline.errors import ConfigError, did_you_mean
 from sweepline.programs.native import NATIVE_PROGRAM
 from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective, canonical_json
@@ -75,6 +77,8 @@ class Ablation:
     objective: Objective
     seeds: Sequence[int | None]
     is_greedy: bool = False
+    code: Code | None = None
+    notes: Sequence[str] = ()
 
     @property
     def n_configurations(self) -> int:
@@ -92,7 +96,7 @@ def plan_ablation(
     champion: AlignSide,
     here: AlignSide,
     *,
-    metric: str,
+    metric: str | None,
     goal: str | None,
     seeds: Sequence[int],
     order: Sequence[Sequence[str]],
@@ -106,7 +110,7 @@ def plan_ablation(
     Args:
         champion: where it leads.
         here: where it begins.
-        metric: what is compared.
+        metric: what is compared; None: the metric of the run's sweep, else ``valid_loss``.
         goal: ``minimize`` or ``maximize``; None: as the metric's name tells.
         seeds: of each configuration.
         order: groups of keys that change together, first; other keys follow one by one.
@@ -118,6 +122,10 @@ def plan_ablation(
     Raises:
         SweeplineError: they differ in nothing, or one of them cannot be trained.
     """
+    objective = None if here.run is None else _objective_of(here.run)
+    metric = metric or (objective.name if objective else "valid_loss")
+    if objective is not None and objective.name == metric:
+        goal = goal or objective.goal
     guessed = {"min": "minimize", "max": "maximize"}.get(guess_goal(metric) or "", "")
     if not (goal or guessed):
         raise ConfigError(f"--metric {metric}: whether less or more of it is better is not known; say so with --goal")
@@ -131,6 +139,13 @@ def plan_ablation(
     }
     if not differing:
         raise ConfigError(f"{here.label} and {champion.label} differ in nothing that could be changed")
+    absent = {key.key for key in aligned if key.state in (Alignment.MISSING_HERE, Alignment.MISSING_IN_CHAMPION)}
+    lacking = [name for name in differing if name in absent]
+    if lacking and here.path is None:
+        raise ConfigError(
+            f"{', '.join(lacking)}: only one of the two runs has it, so that it cannot be changed from one value to "
+            f"another; leave it with --except {','.join(lacking)}"
+        )
     changes = _group(differing, order)
     title = f"{_word(here)}_to_{_word(champion)}"
     settings = _settings(here, objective, {**dict.fromkeys(differing), **fixed}, title=title, folder=folder)
@@ -144,7 +159,21 @@ def plan_ablation(
         named_by=names,
     )
     settings = replace(settings, space=space, whole=space, objective=objective)
-    return Ablation(settings=settings, changes=changes, objective=objective, seeds=tuple(seeds), is_greedy=is_greedy)
+    code, why = (None, "") if here.run is None or here.path is not None else code_of(settings, here.run)
+    return Ablation(
+        settings=settings,
+        changes=changes,
+        objective=objective,
+        seeds=tuple(seeds),
+        is_greedy=is_greedy,
+        code=code,
+        notes=[why] if why else [],
+    )
+
+
+def _objective_of(run: FoundRun) -> Objective | None:
+    told = run.sweep.plan.get("objective") or {}
+    return Objective(name=told["name"], goal=told.get("goal", "minimize")) if "name" in told else None
 
 
 def _group(differing: Mapping[str, tuple[Any, Any]], order: Sequence[Sequence[str]]) -> list[Change]:
@@ -169,17 +198,28 @@ def _settings(
 
     A run is trained again by its own sweep's program, a config by ``train_single.py``.
     """
-    own = None if here.run is None else settings_of(here.run.sweep)
-    if here.run is not None and own is not None and (here.path is None or own.command.proves_overrides):
+    if here.run is not None and here.path is None:
+        own = settings_of(here.run.sweep)
         parameters = {name: Constant(value) for name, value in {**here.run.record.params, **values}.items()}
         space = replace(own.space, parameters=parameters)
         target = here.run.sweep.folder.path / FOLDER / title
         return replace(
-            own, space=space, whole=space, records_dir=target, csv_path=None, keep=None, warnings=(), report="never"
+            own,
+            space=space,
+            whole=space,
+            records_dir=target,
+            csv_path=None,
+            keep=None,
+            align=None,
+            warnings=(),
+            report="never",
         )
     if here.path is None:
         raise ConfigError(f"{here.label}: only a config of {NATIVE_PROGRAM} or a run of a sweep can be trained again")
-    place = _find_trainer([folder, experiment_dir(here.path), Path.cwd()])
+    own_place = (
+        here.path.resolve().parents[4:5] if here.run is not None else []
+    )  # outputs/<sweep>/runs/<id>/config.yaml
+    place = _find_trainer([folder, experiment_dir(here.path), Path.cwd(), *own_place])
     sweep = {
         "name": f"ablation_{title}",
         "program": NATIVE_PROGRAM,
@@ -267,7 +307,17 @@ def _train(
 ) -> Sequence[RunRecord] | None:
     space = replace(ablation.settings.space, limit=len(combinations))
     settings = replace(ablation.settings, space=space, whole=space)
-    return run_stage(prepare_sweep(settings, options, sampler=ListedSampler(combinations)))
+    prepared = prepare_sweep(settings, options, sampler=ListedSampler(combinations))
+    records = run_stage(replace(prepared, code=ablation.code))
+    if records is None:
+        return None
+    wanted = {canonical_json(dict(params)) for params in combinations}
+    own = [record for record in records if canonical_json(dict(record.params)) in wanted]
+    name = ablation.objective.name
+    found = list(dict.fromkeys(metric for record in own for metric in record.metrics))
+    if found and name not in found:
+        raise ConfigError(f"--metric {name}: no run has it{did_you_mean(name, found)}; there are {', '.join(found)}")
+    return own
 
 
 def _values(ablation: Ablation, records: Sequence[RunRecord], changed: Sequence[Change]) -> dict[int | None, float]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sweepline.analysis.alignment import ALIGNED, AlignedKey, align
+from sweepline.analysis.alignment import ALIGNED, AlignedKey, align, waiver_of
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract.configfile import read_chain
 from sweepline.contract.runfolder import EFFECTIVE_CONFIG
@@ -20,7 +20,7 @@ from sweepline.contract.yamlfile import read_yaml
 from sweepline.engine.histories import read_wandb_files
 from sweepline.engine.rundiff import FoundRun, find_run, provenance_of
 from sweepline.engine.sides import wandb_files_in
-from sweepline.errors import ConfigError
+from sweepline.errors import ConfigError, did_you_mean
 from sweepline.space.parameters import Constant
 
 PRESETS = "presets"
@@ -76,6 +76,9 @@ def find_side(word: str, *, sweep: Path, presets: Sequence[Path], is_built: bool
         preset = folder / f"{word}.yaml"
         if preset.is_file():
             return _of_file(preset, label=word, is_built=is_built)
+    for folder in (path.parent, *(preset.parent for preset in presets)):  # beside the presets, as config.yaml in cfg
+        if (folder / path.name).is_file() and path.suffix in _SUFFIXES and folder != path.parent:
+            return _of_file(folder / path.name, label=display_path(folder / path.name), is_built=is_built)
     if path.exists() and not (path.parent.name == "runs" and path.is_dir()):
         return _of_wandb(path) or _of_folder(path, is_built=is_built)
     try:
@@ -84,7 +87,7 @@ def find_side(word: str, *, sweep: Path, presets: Sequence[Path], is_built: bool
         known = sorted({preset.stem for folder in presets for preset in folder.glob("*.yaml")})
         raise ConfigError(
             f"{word}: neither a config file nor a run's folder, nor a preset ({', '.join(known) or 'there are none'}), "
-            f"nor a run: {error}"
+            f"nor a run{did_you_mean(word, known) or f': {error}'}"
         ) from None
     return _of_run(found, is_built=is_built)
 
@@ -201,7 +204,9 @@ def load_waivers(path: Path | None, excepted: Sequence[str] = ()) -> Waivers:
     """
     value: Any = {} if path is None else read_yaml(path).value
     unknown = sorted(set(value) - {"waive", "names"}) if isinstance(value, Mapping) else ["?"]
-    if unknown:
+    parts = [value.get(name) or {} for name in ("waive", "names")] if not unknown else []
+    if unknown or not all(isinstance(part, Mapping) for part in parts):
+        unknown = unknown or ["a list or a word where a mapping belongs"]
         raise ConfigError(f"{path}: waivers are 'waive:' with a reason for each key, and 'names:'; got {unknown[0]}")
     waived = flatten(value.get("waive") or {})
     blank = next((key for key, reason in waived.items() if not isinstance(reason, str) or not reason.strip()), None)
@@ -211,8 +216,19 @@ def load_waivers(path: Path | None, excepted: Sequence[str] = ()) -> Waivers:
 
 
 def align_sides(champion: AlignSide, here: AlignSide, waivers: Waivers) -> list[AlignedKey]:
-    """Return how a configuration stands to the champion: keys, what is built of them, environment."""
+    """Return how a configuration stands to the champion: keys, what is built of them, environment.
+
+    Raises:
+        ConfigError: a waiver names no key.
+    """
     keys = {waivers.names.get(name, name): value for name, value in champion.keys.items()}
+    known = [*keys, *here.keys, *(f"built.{name}" for name in {**champion.built, **here.built})]
+    known += [f"environment.{name}" for name in {**champion.environment, **here.environment}]
+    sections = {name.rpartition(".")[0] for name in known}
+    for name in waivers.waived:
+        if name.rstrip(".") not in {*known, *sections, "built", "environment"}:
+            raise ConfigError(f"{name}: no such key may differ{did_you_mean(name, [*known, *sections])}")
+    waived = {**_derived(waivers.waived), **waivers.waived}
     found = align(keys, here.keys, waived=waivers.waived, is_partial=champion.is_partial)
     for name, one, other in (
         ("built", champion.built, here.built),
@@ -221,7 +237,21 @@ def align_sides(champion: AlignSide, here: AlignSide, waivers: Waivers) -> list[
         if one and other:
             sides = [{f"{name}.{key}": value for key, value in side.items()} for side in (one, other)]
             shared = {key: value for key, value in sides[1].items() if name == "built" or key in sides[0]}
-            found += align(sides[0], shared, waived=waivers.waived, is_partial=True)
+            found += align(sides[0], shared, waived=waived, is_partial=True)
+    return found
+
+
+def _derived(waived: Mapping[str, str]) -> dict[str, str]:
+    """Return what is waived with a key because it follows from it: the optimizer that is built, and its rates."""
+    found: dict[str, str] = {}
+    for key, reason in waived.items():
+        section = key.partition(".")[0]
+        if section in ("learner", "schedule", "epochs", "batch_size", "batch_size_config"):
+            found["built.step_size of epoch"] = reason
+        if section == "learner":
+            found["built.optimizer"] = reason
+        if section in ("data", "model"):
+            found |= {"built.parameters": reason, "built.examples": reason}
     return found
 
 
@@ -247,8 +277,9 @@ def check_alignment(settings: SweepSettings) -> None:
     if here is None:
         raise ConfigError(f"{display_path(config)}: align: it is no config of the trainer")
     path = settings.path.parent / wanted.waivers if wanted.waivers else None
-    found = align_sides(champion, here, load_waivers(path, wanted.excepted))
-    swept = [name for name in settings.space.swept if name not in wanted.excepted]
+    waivers = load_waivers(path, wanted.excepted)
+    found = align_sides(champion, here, waivers)
+    swept = [name for name in settings.space.swept if waiver_of(name, waivers.waived) is None]
     faults = [
         f"align: {key.key} is {format_value(key.here)}, the champion's is {format_value(key.champion)}; use that, or "
         f"except {key.key}"

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweepline.contract.files import write_whole
 from sweepline.errors import RecordError, record_error
 
 FOLDER, FILES = "code", "files"
@@ -24,10 +25,14 @@ _GIT_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class KeptState:
-    """What was kept of a state of the program; ``left_out`` are files that are too large, or cannot be read."""
+    """What was kept of a state of the program: its name, its manifest, and a short hash of each file by its path.
 
+    ``left_out`` are files that are too large, or cannot be read.
+    """
+
+    state: str
     manifest: Path
-    n_files: int
+    files: dict[str, str]
     left_out: tuple[Path, ...] = ()
 
 
@@ -38,7 +43,11 @@ class CodeStore:
         self._folder = sweep_dir / FOLDER
 
     def manifest(self, state: str) -> Path | None:
-        """Return the manifest of a state that was kept whole; None where it was not, or is gone."""
+        """Return the manifest of a state that was kept whole; None where it was not, or is gone.
+
+        What stands behind a ``+`` are files that are never served.
+        """
+        state = state.partition("+")[0]
         path = self._folder / state
         try:
             entries = list(_read_manifest(path))
@@ -47,13 +56,17 @@ class CodeStore:
         is_whole = all(_hash_of(self._folder / FILES / key) == key for key, _ in entries)
         return path if state and entries and is_whole else None
 
-    def keep(self, state: str, files: Iterable[Path]) -> KeptState:
+    def keep(self, digest: str, files: Iterable[Path], *, base: Path) -> KeptState:
         """Keep files as they are now, as a state of the program.
+
+        The state is called by the digest of the program's own files. Where others have changed beside them, such as
+        modules that are imported by computed names, it is that and a hash of all: a manifest is never overwritten by
+        another content, for runs go by it.
 
         Raises:
             RecordError: they cannot be written.
         """
-        entries, left_out, n_bytes = [], [], 0
+        entries, hashes, left_out, n_bytes = [], {}, [], 0
         try:
             (self._folder / FILES).mkdir(parents=True, exist_ok=True)
             for path in files:
@@ -65,12 +78,27 @@ class CodeStore:
                 n_bytes += len(content)
                 key = hashlib.sha256(content).hexdigest()
                 self._put(self._folder / FILES / key, content)
-                entries.append(b"\t".join([key.encode(), ",".join(map(str, stamp)).encode(), os.fsencode(path)]))
+                entries.append((key.encode(), ",".join(map(str, stamp)).encode(), os.fsencode(path)))
+                hashes[os.path.relpath(path, base)] = key[:10]
+            state = self._name_of(digest, [(key, path) for key, _, path in entries])
             (self._folder / f"{state}{SERVED}").unlink(missing_ok=True)  # of an earlier start
-            self._put(self._folder / state, b"".join(entry + b"\0\n" for entry in entries))
+            text = b"".join(b"\t".join(entry) + b"\0\n" for entry in entries)
+            write_whole(self._folder / state, text, is_durable=False)  # runs that outlived a start may be reading it
         except OSError as error:
             raise record_error(self._folder, "cannot be written", error) from None
-        return KeptState(self._folder / state, len(entries), tuple(left_out))
+        return KeptState(state, self._folder / state, hashes, tuple(left_out))
+
+    def _name_of(self, digest: str, contents: list[tuple[bytes, bytes]]) -> str:
+        """Return the name of a state: free, or that of the same contents."""
+        whole = hashlib.sha256(b"\n".join(b"\t".join(pair) for pair in sorted(contents))).hexdigest()
+        for name in (digest, *(f"{digest}.{whole[:n]}" for n in (6, 16, 64))):
+            try:
+                known = [(key.encode(), os.fsencode(path)) for key, path in _read_manifest(self._folder / name)]
+            except (OSError, ValueError):  # none, or one that a power cut has torn
+                return name
+            if sorted(known) == sorted(contents):
+                return name
+        return f"{digest}.{whole}"
 
     @staticmethod
     def _put(path: Path, content: bytes) -> None:
@@ -85,7 +113,7 @@ class CodeStore:
             RecordError: it was not kept, or is gone.
         """
         try:
-            entries = list(_read_manifest(self._folder / state))
+            entries = list(_read_manifest(self._folder / state.partition("+")[0]))
             return {path: (self._folder / FILES / key).read_bytes() for key, path in entries}
         except (OSError, ValueError) as error:
             raise RecordError(f"{self._folder / state}: cannot be read: {error}") from None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from sweepline.contract.text import display_path
-from sweepline.engine.codestore import SERVED, CodeStore, tracked_files
+from sweepline.engine.codestore import MAX_TRACKED, SERVED, CodeStore, tracked_files
 from sweepline.errors import ConfigError
 from sweepline.programs.sourcecode import SourceCode, changed_files
 from sweepline.recording.book import RecordBook
@@ -15,6 +15,8 @@ from sweepline.recording.book import RecordBook
 FROZEN, LIVE = "frozen", "live"
 NEW, KEPT = "new", "kept"
 _MAX_NAMES = 3
+# What no Python process reads: their interpreters open them as they are.
+_NEVER_SERVED = (".sh", ".bash", ".jl", ".R", ".pl", ".rb", ".js", ".lua")
 
 
 class Code(ABC):
@@ -55,30 +57,35 @@ class LiveCode(Code):
 
 
 class FrozenCode(Code):
-    """Code that is executed as it was kept."""
+    """Code that is executed as it was kept, but for what no Python process reads, such as shell scripts."""
 
     def __init__(self, source: SourceCode, *, state: str, files: Mapping[str, str], manifest: Path) -> None:
         super().__init__(source, state=state, files=files, manifest=manifest)
         self._seen = source.digest()
-        self._is_served_known = False
+        self._seen_files = dict(source.files)
+        self._is_served: bool | None = None  # not known before a run has ended
 
     def look(self) -> str | None:
         """Look at the files again; see :class:`Code`."""
         seen = self._source.digest()
         if seen == self._seen:
             return None
-        self._seen = seen
-        if seen == self.state:
-            return None
-        names = _name(changed_files(self.files, self._source.files))
-        return f"{names}: edited while the sweep runs; this start goes on with what it was (code: {FROZEN})"
+        changed = changed_files(self._seen_files, self._source.files)
+        self._seen, self._seen_files = seen, dict(self._source.files)
+        live = [name for name in changed if self._is_served is False or name.endswith(_NEVER_SERVED)]
+        if live:
+            self.state, self.files = f"{self.state.partition('+')[0]}+{seen[:6]}", {**self.files, **self._seen_files}
+            return f"{_name(live)}: edited while the sweep runs; runs from here on execute what it is now"
+        if all(self.files.get(name) == self._seen_files.get(name) for name in changed):
+            return None  # as it was again
+        return f"{_name(changed)}: edited while the sweep runs; this start goes on with what it was (code: {FROZEN})"
 
     def look_at_end(self) -> str | None:
         """Look whether runs are served; see :class:`Code`."""
-        if self._is_served_known or self.manifest is None:
+        if self._is_served is not None or self.manifest is None:
             return None
-        self._is_served_known = True
-        if self.manifest.with_name(f"{self.manifest.name}{SERVED}").exists():
+        self._is_served = self.manifest.with_name(f"{self.manifest.name}{SERVED}").exists()
+        if self._is_served:
             return None
         return (
             "code: live: the Python of the runs does not take part (python -I or -E, a container, another machine, a "
@@ -110,14 +117,18 @@ def choose_code(
     why = _why_live(source)
     if why:
         return LiveCode(source), [f"code: live: {why}"]
-    state = source.digest()
-    files = dict.fromkeys([*source.paths, *tracked_files(source.folder), *config_files])
-    kept = store.keep(state, files)
+    tracked = tracked_files(source.folder)
+    kept = store.keep(source.digest(), dict.fromkeys([*source.paths, *tracked, *config_files]), base=source.folder)
     notes = []
     if kept.left_out:
         shown = _name([display_path(path) for path in kept.left_out])
         notes.append(f"{shown}: too large to be kept, or not readable: runs read it as it is then")
-    return FrozenCode(source, state=state, files=source.files, manifest=kept.manifest), notes
+    if len(tracked) == MAX_TRACKED:
+        notes.append(
+            f"git tracks more than {MAX_TRACKED:,} Python files here: of those that are not imported by name "
+            "the first are kept, others are read as they are then"
+        )
+    return FrozenCode(source, state=kept.state, files=kept.files | dict(source.files), manifest=kept.manifest), notes
 
 
 def _kept_code(source: SourceCode, book: RecordBook, store: CodeStore) -> FrozenCode:

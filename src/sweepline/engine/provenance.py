@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +26,7 @@ from sweepline.programs.interpreter import site_folders
 
 FOLDER = "provenance"
 MAX_DIFF_BYTES, MAX_UNTRACKED = 4 << 20, 200
+_SECRET_FILES = (".env*", "*.env", "*secret*", "*credential*", "*token*", "*.pem", "*.key", ".netrc", "id_rsa*")
 _GIT_TIMEOUT_S = 10.0
 _DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -40,8 +42,9 @@ class Provenance:
         python: Sequence[str],
         environment: Mapping[str, Any],
         gpus: Sequence[Gpu] | None,
+        start: Mapping[str, Any],
     ) -> None:
-        """Begin to gather.
+        """Begin to gather; where no thread can be had nothing is, and the sweep goes on.
 
         Args:
             sweep_dir: the sweep's folder.
@@ -49,28 +52,35 @@ class Provenance:
             python: the interpreters that runs may use: ours, and that of the command.
             environment: the variables that are set, with values, and the names of those inherited.
             gpus: the GPUs of this machine, where they are told.
+            start: what else a run of this start is repeated by: its sweep file, threads, slots.
         """
         self._folder = sweep_dir / FOLDER
         self.name = f"{datetime.now():%Y%m%d_%H%M%S_%f}.json"
         own = {
             "at": datetime.now().astimezone().isoformat(timespec="seconds"),
             "sweepline": __version__,
-            "python": platform.python_version(),
+            "python": _python_version(python[0]),
+            "interpreter": python[0],
             "platform": platform.platform(),
             "host": platform.node(),
             "n_cores": len(os.sched_getaffinity(0)),
             "environment": environment,
             "gpus": [{"name": gpu.name, "uuid": gpu.uuid} for gpu in gpus or ()],
             "driver": _driver(),
+            "start": start,
         }
         self._thread = threading.Thread(
             target=self._write, args=(own, program_dir, list(dict.fromkeys(python))), daemon=True
         )
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # no further thread is allowed; what a sweep needs says so itself
+            self.name = ""
 
     def close(self) -> None:
         """Wait until it is written."""
-        self._thread.join(2 * _GIT_TIMEOUT_S)
+        if self._thread.ident is not None:
+            self._thread.join(2 * _GIT_TIMEOUT_S)
 
     def _write(self, own: dict[str, Any], program_dir: Path, python: Sequence[str]) -> None:
         packages = {
@@ -94,13 +104,14 @@ class Provenance:
         names = [os.fsdecode(name) for name in untracked if name]
         if names:
             found["untracked"] = names[:MAX_UNTRACKED]
-        changes = _git(folder, "diff", "HEAD", "--binary")
+        changes = _read_changes(folder)
         if changes:
             if len(changes) > MAX_DIFF_BYTES:
-                found["changes"] = f"{len(changes):,} bytes, too many to be kept"
+                found["changes"] = f"more than {MAX_DIFF_BYTES:,} bytes, too many to be kept"
             else:
                 name = f"{hashlib.sha256(changes).hexdigest()[:12]}.diff"
                 write_whole(self._folder / name, changes, is_durable=False)
+                (self._folder / name).chmod(0o600)
                 found["changes"] = name
         return found
 
@@ -150,6 +161,36 @@ def _driver() -> str:
         return _DRIVER.read_text().splitlines()[0].removeprefix("NVRM version: ")
     except (OSError, IndexError):
         return ""
+
+
+def _python_version(python: str) -> str:
+    """Return the version of an interpreter; of another than ours as far as its folders tell."""
+    if python == sys.executable:
+        return platform.python_version()
+    names = [site.parent.name.removeprefix("python") for site in site_folders(python)]
+    return names[0] if len(names) == 1 else ""
+
+
+def _read_changes(folder: Path) -> bytes:
+    """Return what is not committed, a little more than is kept at most; without files whose names speak of secrets."""
+    pathspecs = ["--", ":/", *(f":(exclude,top,icase,glob)**/{pattern}" for pattern in _SECRET_FILES)]
+    words = ["--no-optional-locks", "diff", "--no-ext-diff", "--no-textconv", "--binary", "HEAD", *pathspecs]
+    try:
+        with subprocess.Popen(
+            ["git", "-C", str(folder), *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+        ) as process:
+            assert process.stdout is not None
+            killer = threading.Timer(_GIT_TIMEOUT_S, process.kill)
+            killer.start()
+            changes = process.stdout.read(MAX_DIFF_BYTES + 1)
+            process.kill()  # it has ended, or has more to say than is kept
+            killer.cancel()
+            return changes
+    except (OSError, RuntimeError):
+        return b""
 
 
 def _git(folder: Path, *words: str) -> bytes | None:

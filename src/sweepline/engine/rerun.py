@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from typing import Any
 from sweepline.analysis.differences import differing
 from sweepline.config.sweepfile import SweepSettings, load_sweep
 from sweepline.contract.metrics import MetricPoint
-from sweepline.contract.runfolder import ATTEMPTS, RECORDED, STDERR, STDOUT
+from sweepline.contract.runfolder import ATTEMPTS, PROVENANCE, RECORDED, STDERR, STDOUT, read_start_line
 from sweepline.engine.codestore import CodeStore
 from sweepline.engine.freezing import Code, FrozenCode, LiveCode
 from sweepline.engine.preparation import PreparedSweep, prepare_sweep
+from sweepline.engine.provenance import read_provenance
 from sweepline.engine.recorded import RecordedSweep, open_recorded, read_points
 from sweepline.engine.rundiff import FoundRun, provenance_of
 from sweepline.engine.state import SweepOptions
@@ -28,6 +30,7 @@ from sweepline.space.plan import SingleRunPlan
 
 RERUNS = "reruns"
 MAX_LINES = 20
+_PLACE = (("threads", "threads"), ("n_slots", "max_concurrent"))  # as a start and as plan.json call it
 _CHUNK = 1 << 20
 
 
@@ -87,8 +90,11 @@ def prepare_rerun(found: FoundRun, *, start: str | None = None, devices: str | N
     record, recorded = found.record, found.sweep
     if not record.is_ended:
         raise ConfigError(f"{record.name} ({record.run_id}) has not ended; there is nothing to compare with")
-    settings = settings_of(recorded)
+    started = _start_of(found)
+    settings = settings_of(recorded, started.get("sweep"))
     notes: list[str] = []
+    if not started and SingleRunPlan.identity_of(settings.space) != record.identity:
+        notes.append("the sweep file or its config has changed since: the command is made of what they are now")
     params, run_id = dict(record.params), record.run_id
     plan = SingleRunPlan(
         Run(run_id=run_id, name=record.name, params=params, seed=record.seed, index=0, identity=record.identity)
@@ -100,6 +106,7 @@ def prepare_rerun(found: FoundRun, *, start: str | None = None, devices: str | N
         records_dir=_unused(recorded.folder.path / RERUNS, run_id),
         csv_path=None,
         keep=None,
+        align=None,
         retry=0,
         on_oom="fail",
         report="never",
@@ -110,22 +117,29 @@ def prepare_rerun(found: FoundRun, *, start: str | None = None, devices: str | N
     where = devices or record.device or "cpu"
     prepared = prepare_sweep(own, SweepOptions(devices=where, max_concurrent=1, start=start))
     tasks = prepared.tasks
-    threads, n_slots = (recorded.plan.get(name) for name in ("threads", "max_concurrent"))
+    threads, n_slots = (started.get(name) or recorded.plan.get(other) for name, other in _PLACE)
     tasks = replace(tasks, threads=threads or tasks.threads, n_slots=n_slots or tasks.n_slots)
     if settings.wandb is None:
         tasks = replace(tasks, inherited={**tasks.inherited, "WANDB_MODE": "offline"})
-    code, why = _code_of(own, found)
+    code, why = code_of(own, found)
     notes += [why] if why else []
     sweep = replace(prepared, plan=plan, whole=plan, tasks=tasks, code=code)
     return PreparedRerun(found=found, sweep=sweep, code=code, notes=notes)
 
 
-def settings_of(recorded: RecordedSweep) -> SweepSettings:
-    """Return the sweep file as it was when the sweep was started last, with paths relative to where that stands."""
+def _start_of(found: FoundRun) -> dict[str, Any]:
+    """Return what the run's own start was: its sweep file, threads and slots; empty where that is not known."""
+    started = read_start_line(found.sweep.folder.run_dir(found.record.run_id)) or {}
+    told = read_provenance(found.sweep.folder.path, str(started.get(PROVENANCE) or "")).get("start")
+    return told if isinstance(told, dict) else {}
+
+
+def settings_of(recorded: RecordedSweep, text: str | None = None) -> SweepSettings:
+    """Return the sweep file of a start, else of the last one, with paths relative to where it stands."""
     told = recorded.plan.get("sweep_file")
     frozen = recorded.folder.path / FROZEN
     try:
-        text = frozen.read_text(encoding="utf-8")
+        text = text or frozen.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise ConfigError(f"{frozen}: the sweep file that was kept cannot be read: {error}") from None
     path = (recorded.folder.path / str(told)).resolve() if told else recorded.folder.path.parent.parent / FROZEN
@@ -139,7 +153,7 @@ def _unused(folder: Path, run_id: str) -> Path:
     return folder / f"{run_id}_{n}"
 
 
-def _code_of(settings: SweepSettings, found: FoundRun) -> tuple[Code, str]:
+def code_of(settings: SweepSettings, found: FoundRun) -> tuple[Code, str]:
     """Return the code that the run executed, where it was kept, else the program as it is, with a sentence."""
     source, state = source_of(settings), found.record.code
     manifest = CodeStore(found.sweep.folder.path).manifest(state) if state else None
@@ -154,10 +168,10 @@ def _code_of(settings: SweepSettings, found: FoundRun) -> tuple[Code, str]:
     return live, "code: live: its files were not kept, and have changed since: this runs what they are now"
 
 
-def compare_rerun(prepared: PreparedRerun, *, ignored: Sequence[str] = ()) -> RerunResult:
-    """Compare a run with its repetition, which has ended; metrics in ``ignored`` may differ."""
+def compare_rerun(prepared: PreparedRerun, *, is_ignored: Callable[[str], bool] = lambda _metric: False) -> RerunResult:
+    """Compare a run with its repetition, which has ended; metrics that are ``is_ignored`` may differ."""
     before, after = prepared.found, _repeated(prepared)
-    values, others = (_values(read_points(run.sweep, run.record), ignored) for run in (before, after))
+    values, others = (_values(read_points(run.sweep, run.record), is_ignored) for run in (before, after))
     pairs = list(_pair(values, others))
     different = [difference for difference in pairs if difference is not None]
     folders = [run.sweep.folder.run_dir(run.record.run_id) for run in (before, after)]
@@ -191,13 +205,13 @@ def _repeated(prepared: PreparedRerun) -> FoundRun:
     return FoundRun(found, next(iter(found.records.values())))
 
 
-def _values(points: Sequence[MetricPoint], ignored: Sequence[str]) -> list[tuple[str, str, float]]:
+def _values(points: Sequence[MetricPoint], is_ignored: Callable[[str], bool]) -> list[tuple[str, str, float]]:
     """Return name, place and value of everything measured, in its order."""
     return [
         (name, " ".join(f"{key}={at}" for key, at in point.place.items()), value)
         for point in points
         for name, value in point.values.items()
-        if name not in ignored
+        if not is_ignored(name)
     ]
 
 
@@ -205,12 +219,12 @@ def _pair(
     before: Sequence[tuple[str, str, float]], after: Sequence[tuple[str, str, float]]
 ) -> Iterator[Difference | None]:
     """Yield of each value whether both runs have it; values of a metric are paired in their order."""
-    rest: dict[str, list[tuple[str, float]]] = {}
+    rest: dict[str, deque[tuple[str, float]]] = {}
     for name, place, value in after:
-        rest.setdefault(name, []).append((place, value))
+        rest.setdefault(name, deque()).append((place, value))
     for name, place, value in before:
         others = rest.get(name)
-        other = others.pop(0) if others else None
+        other = others.popleft() if others else None
         is_same = other is not None and other[0] == place and repr(other[1]) == repr(value)
         yield None if is_same else Difference(metric=name, place=place, before=value, after=other and other[1])
     for name, left in rest.items():

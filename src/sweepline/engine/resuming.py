@@ -44,4 +44,14 @@ def describe_code(records: Sequence[RunRecord], codes: Mapping[str, Mapping[str,
     other = [record for record in ended if record.code and record.code != now]
     if other and now:  # else the program is not found from here
         files = {name for state in {r.code for r in other} for name in changed_files(codes.get(state, {}), code.files)}
-        yield describe_change(sorted(files), n_runs=len(other), n_ended=len(ended))
+        if all(_program_of(record.code) == _program_of(now) for record in other):
+            shown = ", ".join(sorted(files)[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+            n = f"{len(other)} of {len(ended)}"
+            yield f"{shown}: changed since {n} runs ended; the program imports nothing of it by a plain name"
+        else:
+            yield describe_change(sorted(files), n_runs=len(other), n_ended=len(ended))
+
+
+def _program_of(state: str) -> str:
+    """Return what of a state of the code stands for the program and what it imports by name."""
+    return state.partition("+")[0].partition(".")[0]

@@ -37,13 +37,12 @@ from sweepline.engine.resuming import describe_code, describe_edit, describe_res
 from sweepline.engine.retries import RetryPolicy
 from sweepline.engine.signals import StopRequests
 from sweepline.engine.state import SweepState
-from sweepline.engine.tasks import TaskBuilder, source_of
+from sweepline.engine.tasks import TaskBuilder, interpreter_of, source_of
 from sweepline.errors import ConfigError, ExecutorUnavailableError
 from sweepline.executors.base import Executor
 from sweepline.executors.local.admission import GpuAdmission, build_admission
 from sweepline.executors.local.executor import LocalExecutor, check_available
 from sweepline.executors.local.slots import Slots
-from sweepline.programs.interpreter import find_python
 from sweepline.programs.location import missing_program
 from sweepline.recording.book import RecordBook
 from sweepline.recording.events import RunRecord
@@ -239,9 +238,14 @@ def _compose(
     provenance = Provenance(
         folder.path,
         program_dir=settings.command.working_dir,
-        python=[sys.executable, find_python(tasks.inherited)[0]],
+        python=[interpreter_of(settings), sys.executable],
         environment=tasks.describe_environment(prepared.slots.all),
         gpus=prepared.gpus,
+        start={
+            "sweep": settings.source.decode("utf-8", "replace"),
+            "threads": tasks.threads,
+            "n_slots": tasks.n_slots,
+        },
     )
     return SweepState(
         settings=settings,

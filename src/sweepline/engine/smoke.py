@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from sweepline.analysis.effects import measures_speed
 from sweepline.config.sweepfile import SweepSettings, load_sweep
 from sweepline.contract.metrics import MetricPoint
 from sweepline.contract.runfolder import STDERR, STDOUT
@@ -38,7 +39,7 @@ GRACE_S = 10.0
 SEEDS = (0, 1)
 PERFECT = 0.9995
 _WAIT_FOR_OUTPUT_S = 60.0
-_IS_SCORE = ("acc", "auc", "f1")
+_SCORES = {"acc", "acc1", "accuracy", "auc", "auroc", "f1", "top1"}
 _HELD_OUT = ("val", "valid", "validation", "test", "eval", "dev")
 
 
@@ -143,7 +144,15 @@ def _compare_runs(subject: Subject, folder: Path, observer: Observer, timeout_s:
         "METRIC lines come", bool(points), f"{len(points)} points of {', '.join(names[:5])}" if points else "none"
     )
     yield from _suspicions(points)
-    yield _check_repeats(first, observer)
+    repeats = _check_repeats(first, observer)
+    yield repeats
+    if repeats.is_ok is False and (len(subject.seeds) > 1 or varied):
+        yield Check(
+            "seed and options matter", None, "two equal runs differ already, so that nothing can be told of them"
+        )
+        return
+    if len(subject.seeds) < 2 and not varied:
+        yield Check("seed and options matter", None, "not looked at: name them with --seed-flag and --vary")
     if len(subject.seeds) > 1:
         other = runs[canonical_json(dict(subject.base)), subject.seeds[1]]
         yield _check_change("the seed matters", first, other)
@@ -194,7 +203,7 @@ def _points(run: FoundRun) -> list[MetricPoint]:
 def _check_repeats(first: FoundRun, observer: Observer) -> Check:
     again = prepare_rerun(first)
     _run(again.sweep, observer)
-    result = compare_rerun(again)
+    result = compare_rerun(again, is_ignored=measures_speed)
     name = "two runs are identical"
     if not result.n_values:
         return Check(name, None, "there are no METRIC values to compare")
@@ -208,13 +217,19 @@ def _check_repeats(first: FoundRun, observer: Observer) -> Check:
 def _check_change(name: str, first: FoundRun, other: FoundRun) -> Check:
     if not other.record.has_result:
         return Check(name, None, f"its run ended as {other.record.state.value}: {other.record.reason}")
-    values = [[(dict(p.place), dict(p.values)) for p in _points(run)] for run in (first, other)]
+    values = [_comparable(_points(run)) for run in (first, other)]
     if values[0] != values[1]:
         return Check(name, True, "METRIC values differ")
     texts = [_output(run) for run in (first, other)]
     if texts[0] != texts[1] and not values[0]:
         return Check(name, True, "what is printed differs")
     return Check(name, False, "no METRIC value differs: does the program take it?")
+
+
+def _comparable(points: Sequence[MetricPoint]) -> list[tuple[dict[str, int], dict[str, float]]]:
+    """Return what is measured, without times and speeds: they differ from run to run whatever is varied."""
+    found = [({**p.place}, {k: v for k, v in p.values.items() if not measures_speed(k)}) for p in points]
+    return [(place, values) for place, values in found if values]
 
 
 def _output(run: FoundRun) -> list[str]:
@@ -257,8 +272,8 @@ def _base(name: str) -> frozenset[str]:
 
 def _is_perfect(name: str, value: float) -> bool:
     words = _words(name)
-    if any(word.startswith(_IS_SCORE) for word in words):
-        return value >= PERFECT and value <= 1.0
+    if words & _SCORES:
+        return PERFECT <= value <= 1.0 or 100 * PERFECT <= value <= 100.0
     return bool(words & {"loss", "error", "perplexity", "ppl"}) and math.isfinite(value) and value < 1 - PERFECT
 
 

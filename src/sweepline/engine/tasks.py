@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import shlex
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -90,6 +92,14 @@ def source_of(settings: SweepSettings) -> SourceCode:
     if found:
         roots += editable_roots(argv[found[0]])
     return SourceCode(programs, roots=roots, module=words[1] if words[:1] == ["-m"] and len(words) > 1 else None)
+
+
+def interpreter_of(settings: SweepSettings) -> str:
+    """Return the Python that runs use, ours where the program is not run by one."""
+    command = settings.command
+    argv = command.build({}, None, device="cpu", run_dir=settings.sweep_dir, reveal=False)
+    found = find_interpreter(argv, working_dir=command.working_dir)
+    return (shutil.which(argv[found[0]]) or argv[found[0]]) if found else sys.executable
 
 
 @dataclass(frozen=True, kw_only=True)

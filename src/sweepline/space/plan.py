@@ -173,7 +173,12 @@ class Plan:
 
     @functools.cached_property
     def _identity(self) -> str:
-        return hashlib.sha256(self.space.identity.encode()).hexdigest()[:8]
+        return self.identity_of(self.space)
+
+    @staticmethod
+    def identity_of(space: SearchSpace) -> str:
+        """Return how runs of a space tell of the program and its config."""
+        return hashlib.sha256(space.identity.encode()).hexdigest()[:8]
 
     def count(self) -> Iterator[Tally]:
         """Walk the combinations without making runs, yielding the tally as it grows; its last value is final.

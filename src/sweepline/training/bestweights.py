@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from sweepline.contract.runfolder import BEST_WEIGHTS
+from sweepline.training.checkpoints import write_durably
+from sweepline.training.config.monitor import monitor_of
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.loop import EpochResult
-from sweepline.training.stopping import monitor_of
 
 
 def keeps_best(config: TrainConfig) -> bool:
@@ -32,18 +33,22 @@ class BestWeights:
 
     def save(self, model: nn.Module, result: EpochResult) -> None:
         """Keep the weights as they are now; one that the disk does not take is said and left out."""
-        temporary = self.path.with_suffix(".tmp")
         try:
-            torch.save(model.state_dict(), temporary)
-            temporary.replace(self.path)
+            write_durably(self.path, model.state_dict())
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
             with suppress(OSError):
-                temporary.unlink()
+                self.path.with_suffix(".tmp").unlink()
             self._say(f"the weights of epoch {result.epoch}, the best so far, could not be kept: {error}")
+
+    def discard(self) -> None:
+        """Remove what another run has left: this one begins, and has no best epoch yet."""
+        self.path.unlink(missing_ok=True)
 
     def restore(self, model: nn.Module) -> None:
         """Put the best weights into the model; where they cannot be read that is said, and the model stays as it is."""
+        own = {name: value.clone() for name, value in model.state_dict().items()}
         try:
             model.load_state_dict(torch.load(self.path, map_location="cpu", weights_only=True))
         except Exception as error:  # whatever a damaged file makes of the reader
+            model.load_state_dict(own)
             self._say(f"{self.path.name} cannot be used, the last weights are: {error}")

@@ -81,7 +81,7 @@ class Checkpoints:
         self._saved_at = self._clock()
         try:
             self.folder.mkdir(exist_ok=True)
-            _write_durably(path, content)
+            write_durably(path, content)
         except (OSError, RuntimeError, MemoryError) as error:  # torch reports a full disk as a RuntimeError
             with suppress(OSError):
                 path.with_suffix(".tmp").unlink()
@@ -174,7 +174,8 @@ def _set_random_states(states: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(states["cuda"])
 
 
-def _write_durably(path: Path, content: dict[str, Any]) -> None:
+def write_durably(path: Path, content: Any) -> None:
+    """Save with torch, on the disk and whole when this returns."""
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
         torch.save(content, file)

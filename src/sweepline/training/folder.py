@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import hashlib
 import importlib.metadata
@@ -65,6 +66,21 @@ def make_run_dir(config: TrainConfig, outputs: Path) -> Path:
             continue
         return path
     raise ConfigError(f"{parent}: cannot make a folder for this run")
+
+
+def hold_run_dir(run_dir: Path) -> None:
+    """Keep other processes from training in a run's folder until this one ends.
+
+    Raises:
+        ConfigError: another one does.
+    """
+    try:
+        fd = os.open(run_dir, os.O_RDONLY | os.O_CLOEXEC)  # stays open, and with it the lock
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ConfigError(f"{run_dir}: another process is training in this folder; wait for it, or stop it") from None
+    except OSError:  # a file system without locks
+        return
 
 
 def write_effective_config(config: TrainConfig, run_dir: Path, trained: Mapping[str, Any] | None = None) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
+from sweepline.training.config.monitor import monitor_of
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.config.sizes import examples_per_step
 from sweepline.training.memory import BatchTooLargeError
 from sweepline.training.optim.optimization import Optimization
 from sweepline.training.stepping import n_at_once, take_step, why_out_of_memory
-from sweepline.training.stopping import BestSoFar, monitor_of
+from sweepline.training.stopping import BestSoFar
 from sweepline.training.tasks.base import Task
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sweepline.contract.runfolder import BATCH_SIZE_STATE, CHECKPOINTS, CONFIG_HASH, EFFECTIVE_CONFIG
 from sweepline.errors import ConfigError
+from sweepline.training.config.identity import asked_identity
 from sweepline.training.config.loading import load_config
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.folder import SINGLE_RUNS
@@ -16,11 +17,17 @@ def load_resumed(run_dir: Path, overrides: Sequence[str], *, remarks: list[str])
     """Return the config of the run in a folder, with overrides on top, such as more epochs.
 
     Raises:
-        ConfigError: it is no run's folder, or its config is not whole; and the faults of the overrides.
+        ConfigError: it is no run's folder, or its config is not whole; an override would make another run of it.
     """
     if not (run_dir / CONFIG_HASH).is_file():
         raise ConfigError(f"--resume {run_dir}: no folder of a run: it needs {EFFECTIVE_CONFIG} and {CONFIG_HASH}")
+    before = load_config(run_dir / EFFECTIVE_CONFIG)
     config = load_config(run_dir / EFFECTIVE_CONFIG, overrides, remarks=remarks)
+    if asked_identity(config) != asked_identity(before):
+        raise ConfigError(
+            f"--resume {run_dir}: {', '.join(overrides)} would make another run of it; leave out all that changes "
+            "results (epochs may grow), or start a new run with --config"
+        )
     if not any((run_dir / CHECKPOINTS).glob("ckpt_*.pt")):
         remarks.append(f"{run_dir} holds no checkpoint: the run begins anew")
     if config.run_numbers == "auto" and not (run_dir / BATCH_SIZE_STATE).exists():

@@ -9,6 +9,7 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweepline.contract.text import display_path
 from sweepline.errors import ConfigError
 from sweepline.training import memory
 from sweepline.training.config.identity import trained_sizes
@@ -16,7 +17,7 @@ from sweepline.training.config.schema import TrainConfig
 from sweepline.training.config.sizes import examples_per_step, with_decided_size, within_bound
 from sweepline.training.datasets.splits import Splits, load_data
 from sweepline.training.device import check_precision, device_name, resolve_device
-from sweepline.training.folder import is_in_sweep, make_run_dir, write_effective_config, write_environment
+from sweepline.training.folder import hold_run_dir, is_in_sweep, make_run_dir, write_effective_config, write_environment
 from sweepline.training.reporting.console import keep_log, print_line, print_part, say
 
 if TYPE_CHECKING:
@@ -45,8 +46,10 @@ def run(
     config = search_once_in_sweep(config.model_copy(update={"device": str(resolve_device(config.device))}))
     check_precision(config)
     run_dir = run_dir or make_run_dir(config, outputs)
+    hold_run_dir(run_dir)
     keep_log(None if is_in_sweep() else run_dir / "log.txt")  # a sweep keeps its own
     if not is_in_sweep():
+        say(f"folder {display_path(run_dir)}")
         write_environment(run_dir)
     if not config.batch_size_config.is_deciding:  # the size stays as asked for, its bounds beside it
         _write_config(config, config, run_dir, n_examples=None)

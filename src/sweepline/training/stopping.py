@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sweepline.training.config.schema import TrainConfig
-
 
 @dataclass
 class BestSoFar:
@@ -55,20 +53,3 @@ class Monitor:
 
     def _gain(self, value: float, than: float) -> float:
         return than - value if self.is_low_better else value - than
-
-
-def monitor_of(config: TrainConfig) -> Monitor | None:
-    """Return what decides which epoch is the best: what early stopping watches, else the loss on held-out examples."""
-    stopping = config.early_stopping
-    if stopping.monitor is not None:
-        is_low = is_low_better(stopping.monitor) if stopping.mode == "auto" else stopping.mode == "min"
-        return Monitor(stopping.monitor, bool(is_low), stopping.min_delta, stopping.patience)
-    if config.evaluate.every and config.evaluate.split == "valid":
-        return Monitor("valid_loss", is_low_better=True)
-    return None
-
-
-def is_low_better(metric: str) -> bool | None:
-    """Return which way a metric of ours is better, by its name; None where the name does not tell."""
-    name = metric.rpartition("_")[2]
-    return {"loss": True, "accuracy": False}.get(name)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from sweepline.errors import ConfigError, did_you_mean
 from sweepline.training import memory
 from sweepline.training.bestweights import BestWeights, keeps_best
 from sweepline.training.building import budget_bytes, build_task, build_training
@@ -65,7 +66,8 @@ def train_run(
         if limit is not None and task.device.type == "cpu":  # from here on, so that no import is refused memory
             memory.limit_data(limit - held_by_model)
 
-        best = BestWeights(run_dir, say=say) if keeps_best(config) else None
+        best = _open_best(config, run_dir, state)
+        _check_monitor(config, task)
         saver = _Saver(checkpoints, lambda kept: kept.save(model, optimization, state, history, task=task))
         watcher = _watch(state, model, meter, numbered=numbered, save_if_due=saver.save_between_steps)
         try:
@@ -85,21 +87,54 @@ def train_run(
             return None
         _tell_if_diverged(model)
         metrics = {name: value for result in history for name, value in result.metrics.items()}
-        metrics |= _test(config, task, data[2], best)
+        metrics |= _test(config, task, data[2], best, epoch=state.best.epoch)
         metrics |= (meter.report(say) if meter else {}) | report_sizes(config, len(data[0]), n_splits=state.n_splits)
         reporter.finish(metrics)
         if numbered:
-            numbered.succeed(model, n_splits=state.n_splits, best=best.path if best is not None else None)
+            numbered.succeed(model, n_splits=state.n_splits, best=best.path if best and state.best.epoch else None)
         return metrics
 
 
-def _test(config: TrainConfig, task: Task, test: Examples, best: BestWeights | None) -> dict[str, float]:
-    """Return the metrics of the test portion where the config wants them; the model keeps the weights that it has."""
+def _open_best(config: TrainConfig, run_dir: Path, state: LoopState) -> BestWeights | None:
+    """Return what keeps the best weights, without what another run has left; None where none are kept."""
+    if not keeps_best(config):
+        return None
+    best = BestWeights(run_dir, say=say)
+    if state.best.value is None:
+        best.discard()
+    return best
+
+
+def _check_monitor(config: TrainConfig, task: Task) -> None:
+    """Refuse to wait for a metric that is never measured.
+
+    Raises:
+        ConfigError: the task has none of that name.
+    """
+    names = task.metrics(dict.fromkeys(task.zero_sums(), 0.0), 1)
+    portions = ["epoch", *([config.evaluate.split] if config.evaluate.every else [])]
+    measured = [f"{portion}_{name}" for portion in portions for name in names]
+    monitor = config.early_stopping.monitor
+    if monitor is not None and monitor not in measured:
+        raise ConfigError(
+            f"early_stopping.monitor {monitor} is not measured{did_you_mean(monitor, measured)}; there are "
+            f"{', '.join(measured)}"
+        )
+
+
+def _test(config: TrainConfig, task: Task, test: Examples, best: BestWeights | None, *, epoch: int) -> dict[str, float]:
+    """Return the metrics of the test portion where the config wants them; the model keeps the weights that it has.
+
+    ``epoch`` is the best one, 0 where there is none.
+    """
     if config.evaluate.final_test == "never":
         return {}
     last = {name: value.clone() for name, value in task.model.state_dict().items()}
     if config.evaluate.final_test == "best" and best is not None:
-        best.restore(task.model)
+        if epoch:
+            best.restore(task.model)
+        which = f"epoch {epoch}, the best" if epoch else "the last epoch"
+        say(f"the test portion is evaluated with the weights of {which}")
     tested = build_task(config, task.model, task.training, test)
     found, _ = evaluate_that_fits(tested, config.evaluate.batch_size, say)
     task.model.load_state_dict(last)

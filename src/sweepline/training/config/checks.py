@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from sweepline.contract.values import flatten
 from sweepline.errors import did_you_mean
+from sweepline.training.config.monitor import is_low_better, monitor_of
 from sweepline.training.registry import TASKS
-from sweepline.training.stopping import is_low_better, monitor_of
 
 if TYPE_CHECKING:
     from sweepline.training.config.schema import TrainConfig

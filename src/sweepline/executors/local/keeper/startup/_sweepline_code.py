@@ -51,9 +51,13 @@ class Served:
             return False
         return (seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns) == self.files[path][1]
 
+    def kept(self, path):
+        """Return where the content of a file is kept."""
+        return os.path.join(self.kept_in, self.files[path][0])
+
     def read(self, path):
         """Return the content of a file as it was."""
-        with open(os.path.join(self.kept_in, self.files[path][0]), "rb") as file:
+        with open(self.kept(path), "rb") as file:
             return file.read()
 
 
@@ -147,6 +151,26 @@ def _serve_scripts(served):
     io.open_code = open_code
 
 
+def _serve_files(served):
+    """Let files of the manifest that a program reads be as they were: configs, and source that is inspected."""
+    import builtins
+    import io
+
+    own_open = io.open
+    suffixes = tuple({os.path.splitext(path)[1] or path for path in served.files})
+
+    def open_as_it_was(file, mode="r", *args, **options):
+        if isinstance(mode, str) and not set(mode) & set("wax+") and not isinstance(file, int):
+            path = os.fsdecode(file)
+            if path.endswith(suffixes):
+                found = served.find(path)
+                if found is not None and not served.is_as_it_was(found):
+                    file = served.kept(found)
+        return own_open(file, mode, *args, **options)
+
+    io.open = builtins.open = open_as_it_was
+
+
 def _serve_main(served):
     """Let the script that this process is started with be run as it was.
 
@@ -219,4 +243,5 @@ def install():
         return
     _serve_imports(served)
     _serve_scripts(served)
+    _serve_files(served)
     _serve_main(served)
