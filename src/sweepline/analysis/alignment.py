@@ -64,9 +64,7 @@ def _align_key(
     values: dict[str, Any] = {"champion": champion.get(name), "here": here.get(name)}
     state, note = _state_of(name, champion, here)
     if state != Alignment.MATCH:
-        reason = next(
-            (why for key, why in waived.items() if name == key or name.startswith(f"{key.rstrip('.')}.")), None
-        )
+        reason = waiver_of(name, waived)
         if reason is not None:
             state, note = Alignment.WAIVED, reason
     return AlignedKey(key=name, **values, state=state, note=note)
