@@ -44,7 +44,7 @@ class Provenance:
         gpus: Sequence[Gpu] | None,
         start: Mapping[str, Any],
     ) -> None:
-        """Begin to gather; where no thread can be had nothing is, and the sweep goes on.
+        """Note down what is known at once.
 
         Args:
             sweep_dir: the sweep's folder.
@@ -54,7 +54,7 @@ class Provenance:
             gpus: the GPUs of this machine, where they are told.
             start: what else a run of this start is repeated by: its sweep file, threads, slots.
         """
-        self._folder = sweep_dir / FOLDER
+        self._folder, self._is_begun = sweep_dir / FOLDER, False
         self.name = f"{datetime.now():%Y%m%d_%H%M%S_%f}.json"
         own = {
             "at": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -72,10 +72,14 @@ class Provenance:
         self._thread = threading.Thread(
             target=self._write, args=(own, program_dir, list(dict.fromkeys(python))), daemon=True
         )
-        try:
+
+    def begin(self) -> None:
+        """Begin to gather, once: when the first run has been started, so that nothing is taken from what it needs."""
+        if self._is_begun:
+            return
+        self._is_begun = True
+        with suppress(RuntimeError):  # no further thread is allowed
             self._thread.start()
-        except RuntimeError:  # no further thread is allowed; what a sweep needs says so itself
-            self.name = ""
 
     def close(self) -> None:
         """Wait until it is written."""

@@ -102,6 +102,7 @@ class Starts:
             sweep.book.end(run.run_id, attempt, end)
             sweep.slots.give_back(slot)
             raise
+        sweep.provenance.begin()
         active = ActiveRun(
             run=run,
             attempt=attempt,
