@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -26,11 +25,39 @@ from sweepline.executors.local.slots import Slots
 
 if TYPE_CHECKING:
     from sweepline.display.lines import Observers
+    from sweepline.engine.progress import ActiveRun, Progress
+    from sweepline.recording.events import RunRecord
+    from sweepline.runs import RunOutcome
 
 HELP = "run a sweep file, or go on with it"
 EXIT_INCOMPLETE, EXIT_SIGNAL_BASE = 1, 128
 _NEEDED_AT_END = ("sweepline.cli.summary", "sweepline.reports.page")
-_IMPORT_AFTER_S = 1.0  # when the first runs have been started
+
+
+class ImportsForTheEnd:
+    """Imports what the end of a sweep needs while runs are under way: by then sweepline may have been upgraded."""
+
+    refresh_s = 1.0
+
+    def __init__(self) -> None:
+        self._left = list(_NEEDED_AT_END)
+
+    def begin(self) -> None:
+        """Nothing yet: runs shall start first."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+    def run_started(self, active: ActiveRun) -> None:
+        """Nothing."""
+
+    def run_ended(self, record: RunRecord, outcome: RunOutcome) -> None:
+        """Nothing."""
+
+    def refresh(self, progress: Progress) -> None:
+        """Import one module, in a moment in which the loop has nothing else to do."""
+        if self._left and progress.active and progress.n_session:
+            importlib.import_module(self._left.pop(0))
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None = None) -> None:
@@ -104,10 +131,6 @@ def run(args: argparse.Namespace) -> int:
 
             check_alignment(settings)
         return 0
-    importing = threading.Timer(_IMPORT_AFTER_S, _import_for_the_end)
-    importing.daemon = True
-    with suppress(RuntimeError):  # no further thread is allowed
-        importing.start()
     with Terminal(sys.stdout) as terminal:
         log = LogFile(settings.experiment_dir / "outputs" / f"sweep_{datetime.now():%Y%m%d_%H%M%S}.log")
         with _live_report(settings), _observers(args, settings, prepared.slots, log, terminal) as observer:
@@ -119,12 +142,6 @@ def run(args: argparse.Namespace) -> int:
     if result.signal is not None:
         return EXIT_SIGNAL_BASE + result.signal
     return 0 if result.is_complete else EXIT_INCOMPLETE
-
-
-def _import_for_the_end() -> None:
-    """Import what the end of a sweep needs while runs are under way: by then sweepline may have been upgraded."""
-    for name in _NEEDED_AT_END:
-        importlib.import_module(name)
 
 
 def _options_of(args: argparse.Namespace) -> SweepOptions:
@@ -158,8 +175,8 @@ def _observers(
             with LiveDisplay(
                 Console(file=cast(IO[str], terminal)), title=title, n_slots=slots.n_max, objective=settings.objective
             ) as live:
-                yield Observers([live, to_log])
+                yield Observers([live, to_log, ImportsForTheEnd()])
         else:
-            yield Observers([LineDisplay(terminal.write_line, flush=terminal.flush), to_log])
+            yield Observers([LineDisplay(terminal.write_line, flush=terminal.flush), to_log, ImportsForTheEnd()])
     finally:
         log.close()
