@@ -378,3 +378,25 @@ def test_where_nobody_is_served_later_edits_are_told_as_what_is_executed(project
     assert "goes on with what it was" not in said
     assert "runs from here on execute what it is now" in said
     assert project.rows().code.nunique() >= 3
+
+
+def test_a_tracked_config_that_the_program_opens_by_itself_is_told_when_it_changes(project: Project) -> None:
+    project.write("c.json", '{"k": 1}\n')
+    project.write(
+        "train.py",
+        """
+        import argparse, json, pathlib, time
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--x", type=int)
+        args = parser.parse_args()
+        print(f"METRIC loss={json.loads(pathlib.Path('c' + '.json').read_text())['k'] * args.x}")
+        time.sleep(0.7)
+        pathlib.Path("c" + ".json").write_text('{"k": 3}')
+        """,
+    )
+    project.write("sweep.yaml", ONE_BY_ONE)
+    for words in (["init", "-q"], ["add", "train.py", "c.json"]):
+        subprocess.run(["git", *words], cwd=project.path, check=True, capture_output=True)
+    done = project.run()
+    assert list(project.rows().loss) == [1, 6, 9, 12]
+    assert "c.json: changed while the sweep runs; what a program opens by itself is not kept" in done.stdout

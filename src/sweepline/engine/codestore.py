@@ -119,11 +119,14 @@ class CodeStore:
             raise RecordError(f"{self._folder / state}: cannot be read: {error}") from None
 
 
-def tracked_files(folder: Path) -> list[Path]:
-    """Return the Python files below a folder that git tracks, a few thousand at most; none where there is no git."""
+def tracked_files(folder: Path, *patterns: str) -> list[Path]:
+    """Return the files below a folder that git tracks, a few thousand at most; none where there is no git.
+
+    They are Python's, unless ``patterns`` of names say which.
+    """
     try:
         found = subprocess.run(
-            ["git", "-C", str(folder), "ls-files", "-z", "--", "*.py"],
+            ["git", "-C", str(folder), "ls-files", "-z", "--", *(patterns or ("*.py",))],
             capture_output=True,
             timeout=_GIT_TIMEOUT_S,
             check=True,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from sweepline.contract.text import display_path
@@ -15,6 +16,8 @@ from sweepline.recording.book import RecordBook
 FROZEN, LIVE = "frozen", "live"
 NEW, KEPT = "new", "kept"
 _MAX_NAMES = 3
+_CONFIGS = ("*.yaml", "*.yml", "*.toml", "*.json", "*.ini", "*.cfg")
+_MAX_WATCHED = 500
 # What no Python process reads: their interpreters open them as they are.
 _NEVER_SERVED = (".sh", ".bash", ".jl", ".R", ".pl", ".rb", ".js", ".lua")
 
@@ -39,6 +42,38 @@ class Code(ABC):
         return None
 
 
+class ConfigWatch:
+    """Configs that git tracks beside the program and that are not kept: a checkout changes them under later runs."""
+
+    def __init__(self, folder: Path, kept: Collection[Path]) -> None:
+        files = [path for path in tracked_files(folder, *_CONFIGS)[:_MAX_WATCHED] if path not in kept]
+        self._seen = {path: _stamp(path) for path in files}
+        self._looked_at = time.monotonic()
+
+    def look(self) -> str | None:
+        """Return a sentence where some have changed since the last look, which is at least a second ago."""
+        if time.monotonic() - self._looked_at < 1.0:
+            return None
+        self._looked_at = time.monotonic()
+        changed = [path for path, stamp in self._seen.items() if _stamp(path) != stamp]
+        self._seen |= {path: _stamp(path) for path in changed}
+        if not changed:
+            return None
+        names = _name([display_path(path) for path in changed])
+        return (
+            f"{names}: changed while the sweep runs; what a program opens by itself is not kept: runs from here on see "
+            "what it is now"
+        )
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        seen = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return seen.st_ino, seen.st_size, seen.st_mtime_ns
+
+
 class LiveCode(Code):
     """Code that is executed as it is when a run starts."""
 
@@ -59,8 +94,17 @@ class LiveCode(Code):
 class FrozenCode(Code):
     """Code that is executed as it was kept, but for what no Python process reads, such as shell scripts."""
 
-    def __init__(self, source: SourceCode, *, state: str, files: Mapping[str, str], manifest: Path) -> None:
+    def __init__(
+        self,
+        source: SourceCode,
+        *,
+        state: str,
+        files: Mapping[str, str],
+        manifest: Path,
+        configs: ConfigWatch | None = None,
+    ) -> None:
         super().__init__(source, state=state, files=files, manifest=manifest)
+        self._configs = configs
         self._seen = source.digest()
         self._seen_files = dict(source.files)
         self._is_served: bool | None = None  # not known before a run has ended
@@ -69,7 +113,7 @@ class FrozenCode(Code):
         """Look at the files again; see :class:`Code`."""
         seen = self._source.digest()
         if seen == self._seen:
-            return None
+            return self._configs.look() if self._configs is not None else None
         changed = changed_files(self._seen_files, self._source.files)
         self._seen, self._seen_files = seen, dict(self._source.files)
         live = [name for name in changed if self._is_served is False or name.endswith(_NEVER_SERVED)]
@@ -128,7 +172,9 @@ def choose_code(
             f"git tracks more than {MAX_TRACKED:,} Python files here: of those that are not imported by name "
             "the first are kept, others are read as they are then"
         )
-    return FrozenCode(source, state=kept.state, files=kept.files | dict(source.files), manifest=kept.manifest), notes
+    files = kept.files | dict(source.files)
+    configs = ConfigWatch(source.folder, {*source.paths, *config_files})
+    return FrozenCode(source, state=kept.state, files=files, manifest=kept.manifest, configs=configs), notes
 
 
 def _kept_code(source: SourceCode, book: RecordBook, store: CodeStore) -> FrozenCode:
