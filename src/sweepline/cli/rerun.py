@@ -81,7 +81,7 @@ def _verdict(result: RerunResult) -> str:
     if result.state != "finished":
         return f"not repeated: the run ended as {result.state} ({result.reason})"
     if not result.n_values:
-        return "nothing to compare: neither run has METRIC values" if result.first is None else "not identical"
+        return "nothing to compare: no METRIC values are left" if result.first is None else "not identical"
     counted = f"{result.n_values} values of {result.n_metrics} metric{'' if result.n_metrics == 1 else 's'}"
     return f"identical: {counted}, bit for bit" if result.first is None else f"not identical: of {counted}"
 

@@ -111,6 +111,8 @@ def _sentence(detail: Any) -> str:
         return f"unknown key{did_you_mean(str(loc[-1]), known) or '; there are ' + ', '.join(known)}"
     if kind in ("model_type", "dict_type"):
         return f"must be a mapping, got {value!r}"
+    if kind == "tuple_type" and loc[-1] == "seeds" and isinstance(value, int):
+        return f"is a list, as [0, 1]; repeats: {value} gives each combination so many seeds of its own choice"
     if kind == "tuple_type":
         return f"should be a valid list, got {value!r}"
     if kind == "value_error":

@@ -155,7 +155,10 @@ def choose_code(
     """
     store = CodeStore(book.folder.path)
     if which == KEPT:
-        return _kept_code(source, book, store), []
+        code = _kept_code(source, book, store)
+        changed = changed_files({name: code.files.get(name, "") for name in source.files}, source.files)
+        differ = f"; {_name(changed)} as of now would be other code" if changed else ""
+        return code, [f"--code kept: runs execute the code of the latest run ({code.state}){differ}"]
     if mode == LIVE:
         return LiveCode(source), []
     why = _why_live(source)
