@@ -109,7 +109,8 @@ def test_a_later_start_takes_the_code_as_it_is_or_goes_on_with_what_was_kept(toy
     toys.run("--count", "1")
     new = toys.run("--count", "1", "--code", "kept")
     assert results(toys) == [(1, 3), (2, 3)]
-    assert "helper.py" not in new.stdout
+    assert "helper.py, train.py as of now would be other code" in new.stdout
+    assert "edited while the sweep runs" not in new.stdout
     write(toys)
     toys.write("helper.py", "OLD = 7\n")
     last = toys.run()

@@ -56,8 +56,9 @@ class Standing:
             return "one seed each: no interval, the first may be the luckiest"
         if self.n_tied == 1:
             return f"the first is better than the next {self.n_compared - 1} (95 %, {how}, Holm)"
+        seeds = "seed" if self.n_more_seeds == 1 else "seeds"
         more = (
-            f"about {self.n_more_seeds} more seed{'' if self.n_more_seeds == 1 else 's'} each would tell the first from the second"
+            f"about {self.n_more_seeds} more {seeds} each would tell the first from the second"
             if self.n_more_seeds is not None
             else "more seeds would hardly tell the first from the second"
         )
