@@ -19,6 +19,7 @@ class Served:
         self.kept_in = os.path.join(os.path.dirname(manifest), "files")
         self.files = {}
         self.names = set()  # of modules, and of folders that hold some
+        self.last_names = set()  # of files
         self.folders = set()
         self._resolved = {}
         with open(manifest, "rb") as file:
@@ -31,13 +32,21 @@ class Served:
         self.files[path] = (key, stamp)
         folder, name = os.path.split(path)
         self.names.add(name[:-3])
+        self.last_names.add(name)
         while folder not in self.folders and len(folder) > 1:
             self.folders.add(folder)
             folder, name = os.path.split(folder)
             self.names.add(name)
 
     def find(self, path):
-        """Return the resolved path of a file of the manifest; None for any other."""
+        """Return the resolved path of a file of the manifest; None for any other.
+
+        Asked several times for every module that is imported, and nearly always by a path that needs no resolving.
+        """
+        if path in self.files:
+            return path
+        if path[-4:] == ".pyc" or (path[path.rfind("/") + 1 :] not in self.last_names and not os.path.islink(path)):
+            return None
         found = self._resolved.get(path)
         if found is None:
             found = self._resolved[path] = os.path.realpath(path)
@@ -104,7 +113,8 @@ class _Finder:
             return None
         entries = list(sys.path if path is None else path)
         for i, entry in enumerate(entries):
-            base = os.path.join(os.path.abspath(entry or os.getcwd()), tail)
+            folder = entry if entry[:1] == "/" else os.path.abspath(entry or os.getcwd())
+            base = folder.rstrip("/") + "/" + tail
             place = self._place(base)
             if place is not None:
                 return None if self._is_found_by_others(place, base) else self._spec(fullname, place, base, entries[:i])
@@ -116,7 +126,7 @@ class _Finder:
 
     def _place(self, base):
         """Return the file of a package or a module of the manifest."""
-        for place in (os.path.join(base, "__init__.py"), base + ".py"):
+        for place in (base + "/__init__.py", base + ".py"):
             if self.served.find(place) is not None:
                 return place
         return None
