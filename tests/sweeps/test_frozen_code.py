@@ -401,3 +401,29 @@ def test_a_tracked_config_that_the_program_opens_by_itself_is_told_when_it_chang
     done = project.run()
     assert list(project.rows().loss) == [1, 6, 9, 12]
     assert "c.json: changed while the sweep runs; what a program opens by itself is not kept" in done.stdout
+
+
+@pytest.mark.parametrize("link", ["folder", "module"])
+def test_modules_behind_links_are_what_they_were(project: Project, link: str) -> None:
+    """The link stands where the module is looked for; what is kept is the file that it leads to."""
+    project.write("elsewhere/common_utils.py", "SCALE = 1\n")
+    project.write(
+        "work/train.py",
+        f"""
+        import argparse, pathlib
+        import {"shared.common_utils as utils" if link == "folder" else "utils"}
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--x", type=int)
+        args = parser.parse_args()
+        pathlib.Path("../elsewhere/common_utils.py").write_text("SCALE = 100\\n")
+        print(f"METRIC loss={{utils.SCALE * args.x}}")
+        """,
+    )
+    if link == "folder":
+        (project.path / "work" / "shared").symlink_to("../elsewhere")
+    else:
+        (project.path / "work" / "utils.py").symlink_to("../elsewhere/common_utils.py")
+    project.write("work/sweep.yaml", ONE_BY_ONE)
+    assert project.command("run", "work").returncode == 0
+    rows = pd.read_csv(project.path / "work" / "outputs" / "demo" / "runs.csv")
+    assert list(rows.loss) == [1, 2, 3, 4]

@@ -17,25 +17,26 @@ class Served:
 
     def __init__(self, manifest):
         self.kept_in = os.path.join(os.path.dirname(manifest), "files")
-        self.files = {}
+        self.files = {}  # by path: the name of the content, and how the file looked, as text until it is asked for
         self.names = set()  # of modules, and of folders that hold some
         self.last_names = set()  # of files
         self.folders = set()
         self._resolved = {}
         with open(manifest, "rb") as file:
-            for entry in file.read().split(b"\0\n"):
-                if entry:
-                    key, stamp, path = entry.split(b"\t", 2)
-                    self._add(os.fsdecode(path), key.decode(), tuple(map(int, stamp.split(b","))))
+            text = file.read()
+        for entry in text.split(b"\0\n"):
+            if entry:
+                key, stamp, path = entry.split(b"\t", 2)
+                self._add(os.fsdecode(path), key, stamp)
 
     def _add(self, path, key, stamp):
         self.files[path] = (key, stamp)
-        folder, name = os.path.split(path)
+        folder, _, name = path.rpartition("/")
         self.names.add(name[:-3])
         self.last_names.add(name)
-        while folder not in self.folders and len(folder) > 1:
+        while folder and folder not in self.folders:
             self.folders.add(folder)
-            folder, name = os.path.split(folder)
+            folder, _, name = folder.rpartition("/")
             self.names.add(name)
 
     def find(self, path):
@@ -52,17 +53,28 @@ class Served:
             found = self._resolved[path] = os.path.realpath(path)
         return found if found in self.files else None
 
+    def resolve(self, folder):
+        """Return the resolved path of an absolute folder in which modules are looked for."""
+        found = self._resolved.get(folder)
+        if found is None:
+            found = self._resolved[folder] = os.path.realpath(folder)
+        return found
+
     def is_as_it_was(self, path):
         """Whether the file in its own place is the one that was kept."""
         try:
             seen = os.stat(path)
         except OSError:
             return False
-        return (seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns) == self.files[path][1]
+        key, stamp = self.files[path]
+        if isinstance(stamp, bytes):
+            stamp = tuple(map(int, stamp.split(b",")))
+            self.files[path] = (key, stamp)
+        return (seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns) == stamp
 
     def kept(self, path):
         """Return where the content of a file is kept."""
-        return os.path.join(self.kept_in, self.files[path][0])
+        return os.path.join(self.kept_in, self.files[path][0].decode())
 
     def read(self, path):
         """Return the content of a file as it was."""
@@ -111,11 +123,11 @@ class _Finder:
         tail = fullname.rpartition(".")[2]
         if tail not in self.served.names:
             return None
-        entries = list(sys.path if path is None else path)
+        entries = sys.path if path is None else path
         for i, entry in enumerate(entries):
             folder = entry if entry[:1] == "/" else os.path.abspath(entry or os.getcwd())
             base = folder.rstrip("/") + "/" + tail
-            place = self._place(base)
+            place = self._place(base, self.served.resolve(folder).rstrip("/") + "/" + tail)
             if place is not None:
                 return None if self._is_found_by_others(place, base) else self._spec(fullname, place, base, entries[:i])
             if os.path.realpath(base) in self.served.folders and not os.path.isdir(base):
@@ -124,12 +136,12 @@ class _Finder:
                 return spec
         return None
 
-    def _place(self, base):
-        """Return the file of a package or a module of the manifest."""
-        for place in (base + "/__init__.py", base + ".py"):
-            if self.served.find(place) is not None:
-                return place
-        return None
+    def _place(self, base, resolved):
+        """Return the file of a package or a module of the manifest; ``resolved`` is ``base`` without links above it."""
+        if resolved in self.served.folders and self.served.find(base + "/__init__.py") is not None:
+            return base + "/__init__.py"
+        place = base + ".py"
+        return place if resolved + ".py" in self.served.files or self.served.find(place) is not None else None
 
     def _is_found_by_others(self, place, base):
         """Whether it is still there, and no package that is new stands before it."""
