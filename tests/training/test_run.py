@@ -139,7 +139,9 @@ def test_a_run_without_a_given_folder_writes_below_the_experiments_outputs(alone
 
 
 def test_a_field_that_the_optimizer_ignores_is_said_once(alone: Alone) -> None:
-    assert alone.ended.stderr == "train_single: adam ignores momentum\n"
+    folder, said = alone.ended.stderr.splitlines()
+    assert said == "train_single: adam ignores momentum"
+    assert folder == f"train_single: the run's folder is {alone.run_dir}"
 
 
 def test_a_metric_that_comes_later_widens_the_metric_file(alone: Alone) -> None:

@@ -83,7 +83,7 @@ class CodeStore:
             state = self._name_of(digest, [(key, path) for key, _, path in entries])
             (self._folder / f"{state}{SERVED}").unlink(missing_ok=True)  # of an earlier start
             text = b"".join(b"\t".join(entry) + b"\0\n" for entry in entries)
-            write_whole(self._folder / state, text, is_durable=False)  # runs that outlived a start may be reading it
+            write_whole(self._folder / state, text)  # by rename: runs that outlived a start may be reading it
         except OSError as error:
             raise record_error(self._folder, "cannot be written", error) from None
         return KeptState(state, self._folder / state, hashes, tuple(left_out))

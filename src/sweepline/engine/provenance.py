@@ -93,7 +93,7 @@ class Provenance:
         with suppress(OSError):  # a full disk: the runs themselves say so
             self._folder.mkdir(exist_ok=True)
             content = {**own, "git": self._describe_git(program_dir), "packages": packages}
-            write_whole(self._folder / self.name, (json.dumps(content, indent=1) + "\n").encode(), is_durable=False)
+            write_whole(self._folder / self.name, (json.dumps(content, indent=1) + "\n").encode())
 
     def _describe_git(self, folder: Path) -> dict[str, Any]:
         """Return commit, branch and what is not committed; the changes themselves go into a file of their own."""
@@ -114,7 +114,7 @@ class Provenance:
                 found["changes"] = f"more than {MAX_DIFF_BYTES:,} bytes, too many to be kept"
             else:
                 name = f"{hashlib.sha256(changes).hexdigest()[:12]}.diff"
-                write_whole(self._folder / name, changes, is_durable=False)
+                write_whole(self._folder / name, changes)
                 (self._folder / name).chmod(0o600)
                 found["changes"] = name
         return found

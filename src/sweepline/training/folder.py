@@ -32,6 +32,8 @@ from sweepline.training.config.schema import TrainConfig
 _PACKAGES = ("sweepline", "torch", "numpy")
 ENVIRONMENT_FILE = "env.json"
 SINGLE_RUNS = "single"
+_held: dict[Path, int] = {}
+"""The folders that this process trains in, with the open descriptor that locks each."""
 # Variables whose values may change a run's numbers, and are no secret.
 _RECORDED = {
     "CUDA_VISIBLE_DEVICES",
@@ -69,15 +71,20 @@ def make_run_dir(config: TrainConfig, outputs: Path) -> Path:
 
 
 def hold_run_dir(run_dir: Path) -> None:
-    """Keep other processes from training in a run's folder until this one ends.
+    """Keep other processes from training in a run's folder until this one ends; this one may train there again.
 
     Raises:
         ConfigError: another one does.
     """
+    path = run_dir.resolve()
+    if path in _held:
+        return
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    _held[path] = fd  # stays open, and with it the lock
     try:
-        fd = os.open(run_dir, os.O_RDONLY | os.O_CLOEXEC)  # stays open, and with it the lock
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        os.close(_held.pop(path))
         raise ConfigError(f"{run_dir}: another process is training in this folder; wait for it, or stop it") from None
     except OSError:  # a file system without locks
         return

@@ -49,7 +49,6 @@ def run(
     hold_run_dir(run_dir)
     keep_log(None if is_in_sweep() else run_dir / "log.txt")  # a sweep keeps its own
     if not is_in_sweep():
-        say(f"folder {display_path(run_dir)}")
         write_environment(run_dir)
     if not config.batch_size_config.is_deciding:  # the size stays as asked for, its bounds beside it
         _write_config(config, config, run_dir, n_examples=None)
@@ -61,6 +60,8 @@ def run(
         _import_for_want_of_memory()
     try:
         check_batch_size(used, len(data[0]))
+        if not is_in_sweep():
+            say(f"the run's folder is {display_path(run_dir)}")
         metrics = train_run(used, data, run_dir=run_dir, numbered=numbered)
         if metrics is not None and not numbered and _is_learning(config):
             _keep_size(config, outputs, used.batch_size)
