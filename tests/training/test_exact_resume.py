@@ -89,13 +89,14 @@ def results(folder: Path, ended: CompletedProcess[str]) -> tuple[str, bytes, dic
     return lines, (folder / "run" / "metrics.csv").read_bytes(), digests
 
 
-def whole_and_killed(tmp_path: Path, words: tuple[str, ...], kills: list[str]) -> None:
+def whole_and_killed(tmp_path: Path, words: tuple[str, ...], kills: list[str], *, are_all_reached: bool = True) -> None:
     folders = tmp_path / "whole", tmp_path / "killed"
     for folder in folders:
         folder.mkdir()
     whole = results(folders[0], attempt(folders[0], words))
-    for kill_at in kills:
-        assert attempt(folders[1], words, kill_at).returncode == -9, kill_at
+    codes = [attempt(folders[1], words, kill_at).returncode for kill_at in kills]
+    assert codes[0] == -9
+    assert set(codes) == {-9} or not are_all_reached, codes  # one drawn at random may lie behind the end of the run
     ended = attempt(folders[1], words)
     assert len(whole[2]) >= 1
     assert results(folders[1], ended) == whole, ended.stderr
@@ -115,7 +116,7 @@ def test_a_run_goes_on_exactly_after_kills_at_random_moments(tmp_path: Path, num
     place = rng.choice([*n_of])
     n = n_of[place] // 2 if "accumulate=2" in words else n_of[place]
     kills = [f"{place}:{rng.randint(1, max(1, n // 2))}" for _ in range(rng.randint(1, 2))]
-    whole_and_killed(tmp_path, words, kills)
+    whole_and_killed(tmp_path, words, kills, are_all_reached=False)
 
 
 def test_a_newest_checkpoint_that_is_cut_falls_back_to_the_one_before(tmp_path: Path) -> None:
