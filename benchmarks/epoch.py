@@ -5,14 +5,12 @@ Both are timed inside a process of their own, without start-up. Needs the real M
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.measure import Figure, run
+from benchmarks.measure import Figure, run_json
 
 CLASSIC = """
 import json, sys, time
@@ -52,28 +50,25 @@ print(json.dumps({"wall_s": time.perf_counter() - begin, "loss": total / 60000, 
 OURS = """
 import json, sys, time
 import torch
-from sweepline.training.building import build_model
+from sweepline.training.building import build_training
 from sweepline.training.config.loading import load_config
 from sweepline.training.datasets.splits import load_data
 from sweepline.training.loop import train
-from sweepline.training.optim.optimizers import build_optimizer
-from sweepline.training.seeding import seed_everything, set_up_process
+from sweepline.training.seeding import set_up_process
 from sweepline.training.tasks.classify import Classify
 
 config = load_config(None, [f"seed={sys.argv[1]}", f"data.root={sys.argv[2]}", "learner.momentum=0.9", "device=cpu"])
 set_up_process(config)
 examples, _, _ = load_data(config)
-seed_everything(config.seed)
-model = build_model(config.model, image_size=(28, 28), n_classes=examples.n_classes)
-optimizer, _ = build_optimizer(config.learner, model.parameters())
+model, optimization, _ = build_training(config, examples)
 begin = time.perf_counter()
-(result,) = train(Classify(model, examples, None, seed=config.seed), optimizer, config)
+(result,) = train(Classify(model, examples, None, seed=config.seed), optimization, config)
 metrics = result.metrics
 print(json.dumps({"wall_s": time.perf_counter() - begin, "loss": metrics["epoch_loss"],
                   "accuracy": metrics["epoch_accuracy"]}))
 """
 FLOOR = OURS.replace(
-    "(result,) = train(Classify(model, examples, None, seed=config.seed), optimizer, config)\n"
+    "(result,) = train(Classify(model, examples, None, seed=config.seed), optimization, config)\n"
     "metrics = result.metrics\n",
     """
 from torch.nn import functional as F
@@ -94,8 +89,7 @@ def figures(n: int) -> Iterator[Figure]:
     results: dict[str, list[dict[str, float]]] = {"classic": [], "ours": [], "floor": []}
     for seed in range(n):
         for name, script in (("classic", CLASSIC), ("ours", OURS), ("floor", FLOOR)):
-            cost = run([sys.executable, "-c", script, str(seed), str(Path(root).resolve())], cwd=Path.cwd())
-            results[name].append(json.loads(cost.output.splitlines()[-1]))
+            results[name].append(run_json(script, str(seed), str(Path(root).resolve())))
     walls = {name: [result["wall_s"] for result in found] for name, found in results.items()}
     yield Figure("one MNIST epoch, classic DataLoader loop", walls["classic"])
     yield Figure("the same network in our loop", walls["ours"], key="epoch_ours")

@@ -5,7 +5,6 @@ Needs a GPU and the real MNIST ($SWEEPLINE_DATA).
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -18,7 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.measure import Figure, run
+from benchmarks.measure import Figure, run, run_json
 
 EXPERIMENT = Path(__file__).resolve().parents[1] / "experiments" / "hyperparameters_sweep"
 N_RUNS = 8
@@ -133,12 +132,12 @@ def figures(n: int) -> Iterator[Figure]:
     wall_s, _ = _sweep_s(None, n_runs=N_RUNS, slots=8, start="warm", devices="cpu")
     yield Figure(f"{N_RUNS} MNIST runs of an epoch, 8 at a time on the CPU", [wall_s])
     for words in EPOCHS:
-        found = [_json(EPOCH, *words) for _ in range(n)]
+        found = [run_json(EPOCH, *words) for _ in range(n)]
         yield Figure(f"one MNIST epoch {' '.join(words)}", [result["wall_s"] for result in found])
         accuracies = " ".join(f"{result['epoch_accuracy']:.4f}" for result in found)
         yield Figure("  its accuracy in the third epoch", note=accuracies)
     for k in (1, 4, 16, 64):
-        result = _json(FUSED, str(k))
+        result = run_json(FUSED, str(k))
         note = f"{result['per_s']:.2f} run-epochs/s ({result['peak'] / 2**20:.0f} MiB)"
         yield Figure(f"{k} networks fused in one process", note=note)
 
@@ -175,12 +174,6 @@ def _train(words: list[str]) -> str:
         argv = [sys.executable, str(EXPERIMENT / "train_single.py"), "--", *words, f"output_dir={folder}"]
         done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=200)
         return done.stdout + done.stderr
-
-
-def _json(script: str, *words: str) -> dict[str, float]:
-    cost = run([sys.executable, "-c", script, *words], cwd=Path.cwd())
-    result: dict[str, float] = json.loads(cost.output.splitlines()[-1])
-    return result
 
 
 def _sweep_s(script: str | None, *, n_runs: int, slots: int, start: str, devices: str = "auto") -> tuple[float, str]:

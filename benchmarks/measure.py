@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +48,13 @@ def run(argv: Sequence[str], *, cwd: Path, environ: Mapping[str, str] | None = N
     if process.returncode != 0:
         raise SystemExit(f"{' '.join(argv)} ended with {process.returncode}:\n{output}")
     return Cost(wall_s, usage.ru_maxrss / 1024, output)
+
+
+def run_json(script: str, *words: str, cwd: Path | None = None) -> dict[str, float]:
+    """Run a Python script to its end and return the JSON of its last line."""
+    cost = run([sys.executable, "-c", script, *words], cwd=cwd or Path.cwd())
+    result: dict[str, float] = json.loads(cost.output.splitlines()[-1])
+    return result
 
 
 def in_turn(first: Callable[[], float], second: Callable[[], float], n: int) -> tuple[list[float], list[float]]:

@@ -5,7 +5,6 @@ The training needs the real MNIST ($SWEEPLINE_DATA).
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import sys
@@ -14,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.measure import Figure, in_turn, run
+from benchmarks.measure import Figure, in_turn, run, run_json
 
 N_FILES, N_RUNS = 200, 40
 SWEEP = """
@@ -82,20 +81,16 @@ def figures(n: int) -> Iterator[Figure]:
         return
     shares = []
     for _ in range(n):
-        found = _json(EPOCHS, "saves")
+        found = run_json(EPOCHS, "saves")
         shares.append(100 * found["saving_s"] / (found["wall_s"] - found["saving_s"]))
     yield Figure("a checkpoint after every MNIST epoch, share of the training", shares, "%", key="checkpoint")
     plain, exact = in_turn(
-        lambda: _json(EPOCHS, "plain")["wall_s"], lambda: _json(EPOCHS, "plain", "deterministic=true")["wall_s"], n
+        lambda: run_json(EPOCHS, "plain")["wall_s"],
+        lambda: run_json(EPOCHS, "plain", "deterministic=true")["wall_s"],
+        n,
     )
     ratios = [100 * (b / a - 1) for a, b in zip(plain, exact, strict=True)]
     yield Figure("deterministic: true, two MNIST epochs on a CPU, more time", ratios, "%", key="deterministic")
-
-
-def _json(script: str, *words: str, cwd: Path | None = None) -> dict[str, float]:
-    cost = run([sys.executable, "-c", script, *words], cwd=cwd or Path.cwd())
-    result: dict[str, float] = json.loads(cost.output.splitlines()[-1])
-    return result
 
 
 def _frozen(n: int) -> Iterator[Figure]:
@@ -107,7 +102,7 @@ def _frozen(n: int) -> Iterator[Figure]:
         imports = "\n".join(f"import module_{i}" for i in range(N_FILES - 1))
         (folder / "train.py").write_text(f"{imports}\nprint('METRIC loss=1')\n")
         run([sys.executable, "train.py"], cwd=folder)  # compiles them
-        found = [_json(KEEP, cwd=folder) for _ in range(n)]
+        found = [run_json(KEEP, cwd=folder) for _ in range(n)]
         files = f"{found[0]['n']:.0f} files"
         yield Figure(f"keeping {files} at a start, reading them included", [1000 * f["all_s"] for f in found], "ms")
         more = [1000 * (f["all_s"] - f["digest_s"]) for f in found]
