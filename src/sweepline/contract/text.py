@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
@@ -23,6 +24,11 @@ def one_line(text: str, limit: int = 300) -> str:
     """Return printable text on one line, cut with a mark."""
     line = printable(" ".join(strip_escapes(text).split()))
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def name_some(names: Sequence[str], n: int = 3) -> str:
+    """Return the first names in a row, and how many more there are."""
+    return ", ".join(names[:n]) + (f" and {len(names) - n} more" if len(names) > n else "")
 
 
 def display_path(path: Path) -> str:

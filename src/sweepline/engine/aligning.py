@@ -41,7 +41,6 @@ class AlignSide:
     keys: Mapping[str, Any]
     path: Path | None = None
     is_frozen: bool = False
-    overrides: tuple[str, ...] = ()
     built: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     is_partial: bool = False
@@ -139,7 +138,6 @@ def _of_trainer(
         keys=told["keys"],
         path=path,
         is_frozen=is_frozen,
-        overrides=tuple(overrides),
         built=told.get("built", {}),
         environment=told.get("environment", {}),
         fault=told.get("fault", ""),

@@ -120,13 +120,10 @@ class CodeStore:
 
 
 def tracked_files(folder: Path, *patterns: str) -> list[Path]:
-    """Return the files below a folder that git tracks, a few thousand at most; none where there is no git.
-
-    They are Python's, unless ``patterns`` of names say which.
-    """
+    """Return the files below a folder that git tracks, with names like ``patterns``; none where there is no git."""
     try:
         found = subprocess.run(
-            ["git", "-C", str(folder), "ls-files", "-z", "--", *(patterns or ("*.py",))],
+            ["git", "-C", str(folder), "ls-files", "-z", "--", *patterns],
             capture_output=True,
             timeout=_GIT_TIMEOUT_S,
             check=True,
@@ -135,7 +132,7 @@ def tracked_files(folder: Path, *patterns: str) -> list[Path]:
     except (OSError, subprocess.SubprocessError):
         return []
     names = [os.fsdecode(name) for name in found.split(b"\0") if name]
-    return [(folder / name).resolve() for name in names[:MAX_TRACKED]]
+    return [(folder / name).resolve() for name in names]
 
 
 def _read(path: Path) -> tuple[tuple[int, int, int, int], bytes] | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from sweepline.contract.text import display_path
+from sweepline.contract.text import display_path, name_some
 from sweepline.engine.codestore import MAX_TRACKED, SERVED, CodeStore, tracked_files
 from sweepline.errors import ConfigError
 from sweepline.programs.sourcecode import SourceCode, changed_files
@@ -15,7 +15,6 @@ from sweepline.recording.book import RecordBook
 
 FROZEN, LIVE = "frozen", "live"
 NEW, KEPT = "new", "kept"
-_MAX_NAMES = 3
 _CONFIGS = ("*.yaml", "*.yml", "*.toml", "*.json", "*.ini", "*.cfg")
 _MAX_WATCHED = 500
 # What no Python process reads: their interpreters open them as they are.
@@ -45,9 +44,8 @@ class Code(ABC):
 class ConfigWatch:
     """Configs that git tracks beside the program and that are not kept: a checkout changes them under later runs."""
 
-    def __init__(self, folder: Path, kept: Collection[Path]) -> None:
-        files = [path for path in tracked_files(folder, *_CONFIGS)[:_MAX_WATCHED] if path not in kept]
-        self._seen = {path: _stamp(path) for path in files}
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._seen = {path: _stamp(path) for path in files[:_MAX_WATCHED]}
         self._looked_at = time.monotonic()
 
     def look(self) -> str | None:
@@ -59,7 +57,7 @@ class ConfigWatch:
         self._seen |= {path: _stamp(path) for path in changed}
         if not changed:
             return None
-        names = _name([display_path(path) for path in changed])
+        names = name_some([display_path(path) for path in changed])
         return (
             f"{names}: changed while the sweep runs; what a program opens by itself is not kept: runs from here on see "
             "what it is now"
@@ -87,7 +85,7 @@ class LiveCode(Code):
         if state == self.state:
             return None
         self.state, self.files = state, dict(self._source.files)
-        names = _name(changed_files(before, self.files))
+        names = name_some(changed_files(before, self.files))
         return f"{names}: edited while the sweep runs; runs from here on execute what it is now"
 
 
@@ -119,10 +117,12 @@ class FrozenCode(Code):
         live = [name for name in changed if self._is_served is False or name.endswith(_NEVER_SERVED)]
         if live:
             self.state, self.files = f"{self.state.partition('+')[0]}+{seen[:6]}", {**self.files, **self._seen_files}
-            return f"{_name(live)}: edited while the sweep runs; runs from here on execute what it is now"
+            return f"{name_some(live)}: edited while the sweep runs; runs from here on execute what it is now"
         if all(self.files.get(name) == self._seen_files.get(name) for name in changed):
             return None  # as it was again
-        return f"{_name(changed)}: edited while the sweep runs; this start goes on with what it was (code: {FROZEN})"
+        return (
+            f"{name_some(changed)}: edited while the sweep runs; this start goes on with what it was (code: {FROZEN})"
+        )
 
     def look_at_end(self) -> str | None:
         """Look whether runs are served; see :class:`Code`."""
@@ -157,18 +157,19 @@ def choose_code(
     if which == KEPT:
         code = _kept_code(source, book, store)
         changed = changed_files({name: code.files.get(name, "") for name in source.files}, source.files)
-        differ = f"; {_name(changed)} as of now would be other code" if changed else ""
+        differ = f"; {name_some(changed)} as of now would be other code" if changed else ""
         return code, [f"--code kept: runs execute the code of the latest run ({code.state}){differ}"]
     if mode == LIVE:
         return LiveCode(source), []
     why = _why_live(source)
     if why:
         return LiveCode(source), [f"code: live: {why}"]
-    tracked = tracked_files(source.folder)
+    found = tracked_files(source.folder, "*.py", *_CONFIGS)
+    tracked = [path for path in found if path.suffix == ".py"][:MAX_TRACKED]
     kept = store.keep(source.digest(), dict.fromkeys([*source.paths, *tracked, *config_files]), base=source.folder)
     notes = []
     if kept.left_out:
-        shown = _name([display_path(path) for path in kept.left_out])
+        shown = name_some([display_path(path) for path in kept.left_out])
         notes.append(f"{shown}: too large to be kept, or not readable: runs read it as it is then")
     if len(tracked) == MAX_TRACKED:
         notes.append(
@@ -176,7 +177,8 @@ def choose_code(
             "the first are kept, others are read as they are then"
         )
     files = kept.files | dict(source.files)
-    configs = ConfigWatch(source.folder, {*source.paths, *config_files})
+    known = {*source.paths, *config_files}
+    configs = ConfigWatch([path for path in found if path.suffix != ".py" and path not in known])
     return FrozenCode(source, state=kept.state, files=files, manifest=kept.manifest, configs=configs), notes
 
 
@@ -194,8 +196,3 @@ def _why_live(source: SourceCode) -> str | None:
     if not any(path.suffix == ".py" for path in source.paths):
         return "the program is no Python file, and runs as it is when each starts"
     return None
-
-
-def _name(names: list[str]) -> str:
-    more = len(names) - _MAX_NAMES
-    return ", ".join(names[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 
+from sweepline.contract.text import name_some
 from sweepline.engine.freezing import Code
 from sweepline.programs.sourcecode import changed_files, describe_change
 from sweepline.recording.events import RunRecord
@@ -45,8 +46,7 @@ def describe_code(records: Sequence[RunRecord], codes: Mapping[str, Mapping[str,
     if other and now:  # else the program is not found from here
         files = {name for state in {r.code for r in other} for name in changed_files(codes.get(state, {}), code.files)}
         if all(_program_of(record.code) == _program_of(now) for record in other):
-            shown = ", ".join(sorted(files)[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
-            n = f"{len(other)} of {len(ended)}"
+            n, shown = f"{len(other)} of {len(ended)}", name_some(sorted(files))
             yield f"{shown}: changed since {n} runs ended; the program imports nothing of it by a plain name"
         else:
             yield describe_change(sorted(files), n_runs=len(other), n_ended=len(ended))

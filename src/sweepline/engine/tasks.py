@@ -79,11 +79,17 @@ def inherited_environment() -> dict[str, str]:
     return environ
 
 
+def _command_of(settings: SweepSettings) -> tuple[list[str], tuple[int, int] | None]:
+    """Return the command without parameters, and where in it an interpreter with its options begins and ends."""
+    command = settings.command
+    argv = command.build({}, None, device="cpu", run_dir=settings.sweep_dir, reveal=False)
+    return argv, find_interpreter(argv, working_dir=command.working_dir)
+
+
 def source_of(settings: SweepSettings) -> SourceCode:
     """Return the code that the runs of a sweep execute, as far as it is the user's own."""
     command = settings.command
-    argv = command.build({}, None, device="cpu", run_dir=settings.sweep_dir, reveal=False)
-    found = find_interpreter(argv, working_dir=command.working_dir)
+    argv, found = _command_of(settings)
     words = argv[found[1] :] if found else argv
     named = [command.working_dir / word for word in argv if Path(word).suffix in _SOURCE_SUFFIXES]
     programs = [*([command.program_path] if command.program_path else []), *filter(Path.is_file, named)]
@@ -96,9 +102,7 @@ def source_of(settings: SweepSettings) -> SourceCode:
 
 def interpreter_of(settings: SweepSettings) -> str:
     """Return the Python that runs use, ours where the program is not run by one."""
-    command = settings.command
-    argv = command.build({}, None, device="cpu", run_dir=settings.sweep_dir, reveal=False)
-    found = find_interpreter(argv, working_dir=command.working_dir)
+    argv, found = _command_of(settings)
     return (shutil.which(argv[found[0]]) or argv[found[0]]) if found else sys.executable
 
 

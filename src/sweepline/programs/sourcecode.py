@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from sweepline.contract.text import name_some
+
 MAX_FILES, MAX_FILE_BYTES = 500, 2**20
 _CONFIG_SUFFIXES = frozenset({".yaml", ".yml", ".toml", ".ini", ".cfg"})
 _SCRIPT_NAME = re.compile(r"[\w./-]+\.(?:py|sh|bash|R|jl|pl|rb)\b")
@@ -182,8 +184,7 @@ def _hash(content: bytes) -> str:
 def describe_change(files: Iterable[str], *, n_runs: int, n_ended: int) -> str:
     """Return the sentence that tells of runs which ended before the program was changed."""
     names = list(files)
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    what = shown or "the program"
+    what = name_some(names) or "the program"
     verb = "have" if len(names) > 1 else "has"
     return (
         f"{what} {verb} changed since {n_runs} of {n_ended} runs ended: their results are kept; --fresh runs all again"
