@@ -179,7 +179,9 @@ def run_name_of(params: Params, swept: Sequence[str], seed: int | None, *, limit
     """Name a run by its swept values and seed, as in ``adam-lr0.001-bs64-s0``; a label, never a path."""
     parts = []
     for name in swept:
-        value = params.get(name)
+        if name not in params:
+            continue
+        value = params[name]
         text = value if isinstance(value, str) else _short_value(value)
         parts.append(text if isinstance(value, str) else f"{short_name(name)}{text}")
     if seed is not None:

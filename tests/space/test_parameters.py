@@ -241,7 +241,7 @@ REFUSALS: list[tuple[Any, str]] = [
     ([], "values is empty"),
     ({"values": []}, "values is empty"),
     ({"values": "a"}, "values must be a list"),
-    ({"values": {"a": 1}}, "values must be a list"),
+    ({"values": {"a": 1}}, "values is a list, or a mapping"),
     ({"distribution": "categorical"}, "values must be a list"),
     ({"distribution": "constant"}, "constant needs value"),
     ({"distribution": "unifrm", "min": 0, "max": 1}, "did you mean 'uniform'?"),

@@ -53,7 +53,7 @@ def print_dry_run(prepared: PreparedSweep) -> None:
 
 def describe_plan(plan: Plan) -> str:
     """Return the counts in words: ``72 combinations, 54 after merging (36 sgd, 18 adam), 1 seed: 54 runs``."""
-    tally, is_grid = count_all(plan), plan.grid is not None
+    tally, is_grid = count_all(plan), plan.n_combinations is not None
     parts = [f"{tally.n_walked:,} combinations" if is_grid else f"{tally.n_kept:,} draws"]
     if tally.n_skipped and is_grid:
         parts.append(f"{tally.n_skipped:,} skipped")

@@ -43,6 +43,7 @@ from sweepline.programs.outputs import HYDRA_SENTENCE, find_shared_output, gives
 from sweepline.programs.programtext import find_own_output
 from sweepline.runs import canonical_json
 from sweepline.space.constraints import Constraint
+from sweepline.space.dependent import Conditional
 from sweepline.space.parameters import Categorical, Constant, WeightedCategorical
 
 _ARGUMENTS_OF_OTHERS = ("args", "args_no_hyphens", "args_append_hydra", "args_override_hydra")
@@ -232,11 +233,12 @@ def _values(
     """Yield every value that the file lists, with the key where it stands and the path of its parameter."""
     paths = {parameter.name: parameter.path for parameter in parameters}
     for named in parameters:
-        parameter, key = named.parameter, spread(named.path)
-        if isinstance(parameter, Constant):
-            yield key, named.path, parameter.value
-        elif isinstance(parameter, (Categorical, WeightedCategorical)):
-            yield from ((key, named.path, value) for value in parameter.values)
+        key, own = spread(named.path), named.parameter
+        for parameter in [a.parameter for a in own.alternatives] if isinstance(own, Conditional) else [own]:
+            if isinstance(parameter, Constant):
+                yield key, named.path, parameter.value
+            elif isinstance(parameter, (Categorical, WeightedCategorical)):
+                yield from ((key, named.path, value) for value in parameter.values)
     for i, constraint in enumerate(constraints):
         yield from ((("constraints", i), paths.get(name, (name,)), value) for name, value in constraint.assign.items())
 

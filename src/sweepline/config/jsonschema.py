@@ -17,7 +17,7 @@ class ParameterModel(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     value: Any = None
-    values: list[Any] | None = None
+    values: list[Any] | dict[str, Any] | None = None
     probabilities: list[float] | None = None
     distribution: Literal[DISTRIBUTIONS] | None = None  # type: ignore[valid-type]
     min: float | None = None
@@ -28,6 +28,8 @@ class ParameterModel(BaseModel):
     a: float | None = None
     b: float | None = None
     parameters: dict[str, Any] | None = None
+    when: dict[str, Any] | str | None = None
+    expr: str | None = None
 
 
 def json_schema() -> dict[str, Any]:
@@ -38,6 +40,7 @@ def json_schema() -> dict[str, Any]:
     )
     schema = definitions["$defs"].pop("SweepModel")
     schema["properties"]["x-sweepline"] = {"$ref": "#/$defs/OwnKeys"}
+    schema["anyOf"] = [{"required": ["parameters"]}, {"required": ["runs"]}, {"required": ["x-sweepline"]}]
     schema["properties"]["parameters"] |= {"type": "object", "additionalProperties": _PARAMETER}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, **definitions}
 

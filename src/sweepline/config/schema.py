@@ -180,6 +180,8 @@ class OwnKeys(BaseModel):
         ArgumentsModel(), description="how ${args} writes null, lists and booleans: argparse, click, typer, ..."
     )
     constraints: list[Any] = []
+    zip: list[Any] = Field([], description="parameters that go through their values together: [a, b], or several lists")
+    runs: list[dict[str, Any]] = Field([], description="combinations that are run as they stand here, before others")
     samples: Count | None = Field(None, description="random: how many combinations")
     repeats: Count = Field(1, description="runs per combination, each with its own seed")
     seeds: tuple[Annotated[int, Field(strict=True)], ...] | None = None
@@ -225,7 +227,7 @@ class SweepModel(OwnKeys):
     program: str | None = None
     command: list[Scalar] | None = None
     metric: MetricModel | None = None
-    parameters: dict[Any, Any]
+    parameters: dict[Any, Any] = {}
     name: str | None = None
     project: str | None = None
     entity: str | None = None

@@ -4,32 +4,26 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from sweepline.config.commandfile import CommandReader, is_native, spread
+from sweepline.config.commandfile import CommandReader
 from sweepline.config.faults import Faults
 from sweepline.config.naming import find_experiment_dir, name_sweep
-from sweepline.config.parameters import NamedParameter, parameter_names, read_parameters
+from sweepline.config.parameters import read_parameters
 from sweepline.config.schema import AlignModel, KeepModel, SweepModel, WandbModel
+from sweepline.config.searchspace import SpaceReader
 from sweepline.config.validation import validate
 from sweepline.contract.runfolder import RECORDED
 from sweepline.contract.text import display_path
-from sweepline.contract.values import parse_override
-from sweepline.contract.yamlfile import KeyPath, parse_yaml, read_yaml
-from sweepline.errors import ConfigError, did_you_mean
-from sweepline.programs.arguments import format_python
+from sweepline.contract.yamlfile import parse_yaml, read_yaml
+from sweepline.errors import ConfigError
 from sweepline.programs.base import Command
 from sweepline.programs.native import NATIVE_PROGRAM, NativeCommand
 from sweepline.programs.wandb import WandbSettings
 from sweepline.runs import Objective
-from sweepline.space.constraints import Constraint, parse_constraint
-from sweepline.space.parameters import Constant
 from sweepline.space.plan import SearchSpace
-from sweepline.space.samplers.grid import Grid
-from sweepline.space.samplers.random import draw_seeds
 
 MAX_VALUES_COMPARED = 1000
 
@@ -78,7 +72,7 @@ class SweepSettings:
     @property
     def needs_limit(self) -> bool:
         """Whether the search never ends by itself and the file does not bound it."""
-        return self.space.method != "grid" and self.space.limit is None
+        return self.space.method != "grid" and self.space.limit is None and self.space.has_product
 
     @property
     def reserved_metrics(self) -> list[str]:
@@ -142,15 +136,12 @@ class _Reader:
         self.experiment_dir = find_experiment_dir(path, model.program or NATIVE_PROGRAM, items)
 
     def read(self) -> SweepSettings:
-        of_file = self._parameters()
-        parameters = self._fix(of_file)
+        searched = SpaceReader(self.model, self.faults, self.fixed)
         reader = CommandReader(self.path, self.experiment_dir, self.model, self.faults)
-        command, identity = reader.read(parameters)
-        constraints = self._constraints(parameters)
-        reader.check(command, parameters, constraints)
-        space = self._space(parameters, constraints, command, identity)
-        whole = self._whole(of_file, space)
-        space = replace(self._pick_seed(space, command), named_by=self._naming(whole, space))
+        command, identity = reader.read(searched.parameters)
+        constraints = searched.constraints()
+        reader.check(command, searched.parameters, constraints)
+        whole, space = searched.read(constraints, command, identity)
         model, local = self.model, self.model.logging.local
         if local.csv_path and (not local.csv_path.endswith(".csv") or "\0" in local.csv_path):
             self.faults.error(("logging", "local", "csv_path"), f"must name a .csv file, got {local.csv_path!r}")
@@ -218,162 +209,6 @@ class _Reader:
 
     def _resolve(self, path: str) -> Path:
         return (self.experiment_dir / path).resolve()
-
-    def _parameters(self) -> list[NamedParameter]:
-        faults = self.faults
-        for key, _, word in faults.document.word_booleans:
-            if key[:1] == ("parameters",):
-                faults.warn(key, f"{word} is read as a boolean; quote it if the word is meant")
-        odd: dict[KeyPath, list[str]] = {}
-        for key, text, value in faults.document.odd_numbers:
-            odd.setdefault(key[:2], []).append(f"{text} is read as {value}")
-        for key, texts in odd.items():
-            faults.warn(key, f"{', '.join(texts)}; quote what is meant as text")
-        found = read_parameters(self.model.parameters, faults, ("parameters",))
-        counts = Counter(parameter.name for parameter in found)
-        for name in (name for name, n in counts.items() if n > 1):
-            faults.error(("parameters",), f"{name} stands both nested and dotted; keep one")
-        return found
-
-    def _fix(self, of_file: Sequence[NamedParameter]) -> list[NamedParameter]:
-        """Return the parameters with those fixed that ``--set`` names; a seed that the file repeats is no parameter."""
-        found, faults = list(of_file), self.faults
-        for text in self.fixed:
-            name, value = parse_override(text)
-            replaced = [i for i, parameter in enumerate(found) if parameter.name == name]
-            if replaced:
-                found[replaced[0]] = NamedParameter(found[replaced[0]].path, Constant(value))
-            elif name != "seed" or not self._repeats_seeds:
-                if found and not is_native(self.model):
-                    hint = did_you_mean(name, [parameter.name for parameter in found])
-                    faults.note((), f"--set {text}: no such parameter in the file; it is added{hint}")
-                found.append(NamedParameter((name,), Constant(value)))
-        if not found and not faults.errors:
-            faults.error(("parameters",), "is empty; name at least one parameter")
-        return found
-
-    def _whole(self, of_file: Sequence[NamedParameter], space: SearchSpace) -> SearchSpace:
-        """Return the space that the file describes by itself; ``space`` where only ``--set`` makes one of it."""
-        names = [parameter.name for parameter in of_file]
-        is_open = self.model.method == "grid" and any(p.parameter.grid is None for p in of_file)
-        if (
-            not self.fixed
-            or not of_file
-            or is_open
-            or any(set(constraint.names) - set(names) for constraint in space.constraints)
-        ):
-            return space
-        parameters = {parameter.name: parameter.parameter for parameter in of_file}
-        return replace(space, parameters=parameters, grid_order=[n for n in space.grid_order if n in parameters])
-
-    @property
-    def _repeats_seeds(self) -> bool:
-        """Whether runs get their seeds beside the parameters."""
-        return self.model.seeds is not None or self.model.repeats > 1 or is_native(self.model)
-
-    def _pick_seed(self, space: SearchSpace, command: Command) -> SearchSpace:
-        """Return the space with the one seed that ``--set seed=N`` picks where seeds are no parameter."""
-        picked = [value for name, value in map(parse_override, self.fixed) if name == "seed"]
-        if not picked or "seed" in space.parameters:
-            return space
-        if isinstance(picked[-1], bool) or not isinstance(picked[-1], int):
-            self.faults.error((), f"--set seed={format_python(picked[-1])}: a seed is a whole number")
-            return space
-        return replace(space, seeds=(picked[-1],))
-
-    def _naming(self, whole: SearchSpace, space: SearchSpace) -> tuple[str, ...]:
-        """Return the parameters that name runs: those which vary in the file, and those set to what it does not say."""
-        own = whole.parameters
-        beside = [
-            name
-            for name, parameter in space.parameters.items()
-            if isinstance(parameter, Constant) and (name not in own or isinstance(own[name], Constant))
-        ]
-        return (*whole.swept, *(name for name in beside if own.get(name) != space.parameters[name]))
-
-    def _constraints(self, parameters: Sequence[NamedParameter]) -> list[Constraint]:
-        known = [*(parameter.name for parameter in parameters), *parameter_names(self.model.parameters)]
-        constraints: list[Constraint] = []
-        for i, raw in enumerate(self.model.constraints):
-            key: KeyPath = ("constraints", i)
-            with self.faults.at(key):
-                constraint = parse_constraint(raw, known)
-                unknown = [name for name in constraint.names if name not in known]
-                if unknown:
-                    hint = did_you_mean(unknown[0], known) or f"; there are {', '.join(dict.fromkeys(known))}"
-                    raise ConfigError(f"constraint on unknown parameter {unknown[0]!r}{hint}")
-                self._check_occurs(constraint, constraints, parameters, key)
-                constraints.append(constraint)
-        return constraints
-
-    def _check_occurs(
-        self, constraint: Constraint, earlier: Sequence[Constraint], parameters: Sequence[NamedParameter], key: KeyPath
-    ) -> None:
-        """Warn of a condition on a value that its parameter never takes."""
-        for condition in constraint.when:
-            values = next((p.parameter.grid for p in parameters if p.name == condition.name), None)
-            if values is None or len(values) > MAX_VALUES_COMPARED:
-                continue
-            occurring = [*values, *(r.assign[condition.name] for r in earlier if condition.name in r.assign)]
-            if not any(condition.holds(value) for value in occurring):
-                hint = did_you_mean(str(condition.wanted), map(str, occurring))
-                self.faults.warn(key, f"never applies: {condition.name} takes no such value{hint}")
-
-    def _space(
-        self, parameters: Sequence[NamedParameter], constraints: Sequence[Constraint], command: Command, identity: str
-    ) -> SearchSpace:
-        model = self.model
-        limits = [limit for limit in (model.samples, model.run_cap) if limit is not None]
-        space = SearchSpace(
-            parameters={parameter.name: parameter.parameter for parameter in parameters},
-            constraints=tuple(constraints),
-            method="grid" if model.method == "grid" else "random",
-            sampler_seed=model.seed,
-            limit=min(limits, default=None),
-            seeds=self._seeds(command),
-            identity=identity,
-            grid_order=[p.name for p in sorted(parameters, key=lambda p: [part.encode() for part in p.path])],
-        )
-        if model.method == "grid":
-            self._check_grid(parameters, space)
-        return space
-
-    def _check_grid(self, parameters: Sequence[NamedParameter], space: SearchSpace) -> None:
-        for parameter in parameters:
-            with self.faults.at(spread(parameter.path)):
-                if parameter.parameter.grid is None:
-                    raise ConfigError(
-                        "a grid needs a list, this is a distribution; use values or q_uniform, or method: random"
-                    )
-        if self.faults.errors:
-            return
-        n_combinations = Grid(space.parameters, ()).n_combinations
-        n_planned = n_combinations if space.limit is None else min(n_combinations, space.limit)
-        if n_planned > self.model.grid_limit:
-            self.faults.error(
-                ("method",),
-                f"the grid has {n_combinations:,} combinations (limit {self.model.grid_limit:,}); "
-                "use method: random with samples, set run_cap, or raise grid_limit",
-            )
-
-    def _seeds(self, command: Command) -> tuple[int | None, ...]:
-        model = self.model
-        if "seed" in model.parameters and (model.seeds is not None or model.repeats > 1):
-            self.faults.error(("parameters", "seed"), "is a parameter here: leave out seeds and repeats")
-        if model.seeds is not None:
-            if not model.seeds:
-                self.faults.error(("seeds",), "is empty; list at least one seed, or leave the key out")
-            if model.repeats not in (1, len(model.seeds)):
-                self.faults.error(
-                    ("repeats",), f"is {model.repeats}, but seeds lists {len(model.seeds)}; keep one of them"
-                )
-            return tuple(dict.fromkeys(model.seeds))
-        if model.repeats > MAX_REPEATS:
-            self.faults.error(("repeats",), f"{model.repeats:,} are more than {MAX_REPEATS:,}; lower it")
-            return (None,)
-        if model.repeats > 1 or isinstance(command, NativeCommand):
-            return draw_seeds(model.seed, model.repeats)
-        return (None,)
 
     def _objective(self) -> Objective | None:
         metric = self.model.metric

@@ -84,6 +84,8 @@ def search_hash(settings: SweepSettings) -> str:
     """Return a hash of all that decides which runs there are, whatever the layout and comments of the files."""
     space = settings.whole
     text = repr((space.parameters, space.constraints, space.method, space.sampler_seed, space.limit, space.seeds))
+    if space.zipped or space.listed:
+        text += repr((space.zipped, space.listed))
     text = text.replace("Constraint(text=", "Rule(text=")  # as it was called when sweeps on disk were hashed
     return _sha256(f"{text}\n{space.identity}".encode())
 

@@ -30,6 +30,7 @@ from sweepline.recording.events import RunRecord
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.journal import unused_path
 from sweepline.runs import canonical_json
+from sweepline.space.dependent import Dependencies
 from sweepline.space.parameters import Constant, Parameter
 from sweepline.space.plan import SearchSpace
 from sweepline.space.samplers.listed import ListedSampler
@@ -54,26 +55,46 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A program with what is varied: by parameter the value that all runs have, and another one."""
+    """A program with what is varied: ``base`` is what runs have, ``others`` by parameter a run that differs in it.
+
+    What follows from a parameter differs with it.
+    """
 
     settings: SweepSettings
     base: Mapping[str, Any]
-    others: Mapping[str, Any]
+    others: Mapping[str, Mapping[str, Any]]
     seeds: Sequence[int | None]
 
 
 def subject_of_sweep(settings: SweepSettings) -> Subject:
     """Return the program of a sweep, with two values of each parameter that it searches."""
-    parameters = settings.space.parameters
-    others = {name: parameter.at(1.0 - 1e-9) for name, parameter in parameters.items() if name in settings.space.swept}
-    base = {name: parameter.at(0.0) for name, parameter in parameters.items()}
-    others = {name: value for name, value in others.items() if canonical_json(value) != canonical_json(base[name])}
+    space = settings.space
+    parameters = space.parameters
+    base = _pick(space, None)
+    others = {name: _pick(space, name) for name in space.swept if name in base}
+    others = {
+        name: params
+        for name, params in others.items()
+        if name in params and canonical_json(params[name]) != canonical_json(base[name])
+    }
     seeds = tuple(settings.space.seeds)
     if "seed" in parameters:
         seeds = (None,)
     elif seeds == (None,) or len(seeds) < len(SEEDS):
         seeds = SEEDS if settings.command.proves_overrides or seeds != (None,) else (None,)
     return Subject(settings=settings, base=base, others=others, seeds=seeds[: len(SEEDS)])
+
+
+def _pick(space: SearchSpace, varied: str | None) -> dict[str, Any]:
+    """Return a combination: the first, with another value of a parameter."""
+    dependencies = Dependencies(space.parameters)
+    if not space.has_product:
+        listed = dict(space.listed[0])
+        values = [other[varied] for other in space.listed if varied is not None and varied in other]
+        own = canonical_json(listed.get(varied)) if varied is not None else ""
+        listed |= {str(varied): value for value in values if canonical_json(value) != own}
+        return dependencies.complete_listed(listed)
+    return dependencies.complete(lambda name, parameter: parameter.at(1.0 - 1e-9 if name == varied else 0.0))
 
 
 def subject_of_command(
@@ -126,7 +147,7 @@ def smoke(subject: Subject, observer: Observer, *, timeout_s: float) -> Iterator
 
 
 def _compare_runs(subject: Subject, folder: Path, observer: Observer, timeout_s: float) -> Iterator[Check]:
-    varied = [{**subject.base, name: value} for name, value in subject.others.items()]
+    varied = [dict(params) for params in subject.others.values()]
     prepared = _prepare(subject, folder / "runs_compared", [dict(subject.base), *varied], timeout_s=timeout_s)
     _run(prepared, observer)
     found = open_recorded(prepared.folder.path)
@@ -156,16 +177,17 @@ def _compare_runs(subject: Subject, folder: Path, observer: Observer, timeout_s:
     if len(subject.seeds) > 1:
         other = runs[canonical_json(dict(subject.base)), subject.seeds[1]]
         yield _check_change("the seed matters", first, other)
-    for (name, value), params in zip(subject.others.items(), varied, strict=True):
-        other = runs[canonical_json(params), subject.seeds[0]]
-        yield _check_change(f"{name} matters ({subject.base[name]!r} or {value!r})", first, other)
+    for name, params in subject.others.items():
+        other = runs[canonical_json(dict(params)), subject.seeds[0]]
+        yield _check_change(f"{name} matters ({subject.base[name]!r} or {params[name]!r})", first, other)
 
 
 def _prepare(
     subject: Subject, folder: Path, combinations: Sequence[Mapping[str, Any]], *, timeout_s: float, n_seeds: int = 2
 ) -> PreparedSweep:
     settings = subject.settings
-    parameters: dict[str, Parameter] = {name: Constant(value) for name, value in subject.base.items()}
+    names = {name: None for params in combinations for name in params}
+    parameters: dict[str, Parameter] = {name: Constant(subject.base.get(name)) for name in names}
     space = SearchSpace(
         parameters=parameters,
         seeds=tuple(subject.seeds[:n_seeds]),

@@ -44,6 +44,10 @@ class Condition:
         except TypeError:
             return False
 
+    def holds_in(self, params: Mapping[str, Any]) -> bool:
+        """Whether a combination meets the condition; one without the parameter does not."""
+        return self.name in params and self.holds(params[self.name])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constraint:
@@ -65,10 +69,10 @@ class Constraint:
         """Change ``params`` in place; return False when the constraint drops them."""
         if self.exclude is not None:
             return not self.exclude(params)
-        if all(condition.holds(params[condition.name]) for condition in self.when):
+        if all(condition.holds_in(params) for condition in self.when):
             if self.skip:
                 return False
-            params.update(self.assign)
+            params.update((name, value) for name, value in self.assign.items() if name in params)
         return True
 
 
@@ -95,8 +99,13 @@ def parse_constraint(raw: Any, names: Sequence[str] = ()) -> Constraint:
     skip, values = raw.get("skip", False), _assigned(raw)
     if skip not in (True, False) or bool(skip) == bool(values):
         raise ConfigError("a constraint with when needs either set: {parameter: value} (or unset) or skip: true")
-    conditions = tuple(_condition(str(name), value) for name, value in when.items())
+    conditions = parse_conditions(when)
     return Constraint(text=_describe(conditions, values), when=conditions, assign=values, skip=bool(skip))
+
+
+def parse_conditions(when: Mapping[Any, Any]) -> tuple[Condition, ...]:
+    """Read a mapping from parameters to what they must be: a value, a list of values, or a text such as ``>= 3``."""
+    return tuple(_condition(str(name), value) for name, value in when.items())
 
 
 def _assigned(raw: Mapping[Any, Any]) -> dict[str, Any]:

@@ -1,17 +1,56 @@
-"""Safe expressions over parameters, for ``exclude``: comparisons, and/or/not, arithmetic on numbers. Never ``eval``."""
+"""Safe expressions over parameters: comparisons, and/or/not, arithmetic, a few functions. Never ``eval``.
+
+Both what drops combinations (``exclude``) and what computes a parameter of others (``expr``) is one.
+"""
 
 from __future__ import annotations
 
 import ast
 import keyword
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from sweepline.errors import ConfigError
 
+
+class _Absent:
+    """The value of a parameter that a combination does not have."""
+
+    def __repr__(self) -> str:
+        return "absent"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+class _NeedsAbsentError(Exception):
+    """Something was to be computed of a parameter that is absent."""
+
+
+ABSENT: Final = _Absent()
+
+
+def _divide(left: float, right: float) -> float:
+    """Divide; whole numbers that divide evenly stay whole, as programs that want such would refuse 64.0."""
+    if isinstance(left, int) and isinstance(right, int) and right != 0 and left % right == 0:
+        return left // right
+    return left / right
+
+
+def _power(base: float, exponent: float) -> float:
+    if isinstance(base, int) and isinstance(exponent, int) and abs(exponent) * abs(base).bit_length() > 1000:
+        raise OverflowError("number too large")
+    result: float | complex = base**exponent
+    if isinstance(result, complex):
+        raise TypeError("a root of a negative number")
+    return result
+
+
+_ORDER = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 _COMPARE: dict[type, Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
@@ -28,10 +67,27 @@ _ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
+    ast.Div: _divide,
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
+    ast.Pow: _power,
 }
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "abs": abs,
+    "min": min,
+    "max": max,
+    "round": round,
+    "int": int,
+    "float": float,
+    "floor": math.floor,
+    "ceil": math.ceil,
+    "sqrt": math.sqrt,
+    "exp": math.exp,
+    "log": math.log,
+    "log2": math.log2,
+    "log10": math.log10,
+}
+_ALLOWED = f"use comparisons, and/or/not, if/else, + - * / // % **, and {', '.join(_FUNCTIONS)}"
 _SIGN: dict[type, Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos}
 _LITERAL_NAMES = {"true": True, "false": False, "null": None, "none": None}
 _MAX_LENGTH = 2000
@@ -42,20 +98,41 @@ class Expression:
     """A checked expression; dotted names are parameters, ``params["a-b"]`` is one whose name is no identifier."""
 
     text: str
-    tree: ast.expr
+    tree: ast.expr = field(repr=False, compare=False)
     names: tuple[str, ...] = field(default=())
 
     def __call__(self, params: Mapping[str, Any]) -> bool:
         """Whether the expression holds for ``params``.
 
+        A parameter that is absent equals null, and is neither less nor more than anything.
+
         Raises:
             ConfigError: values of different kinds are compared or computed with.
         """
+        value = self._evaluate(params)
+        return value is not ABSENT and bool(value)
+
+    def value(self, params: Mapping[str, Any]) -> Any:
+        """Return what the expression comes to; :data:`ABSENT` where it needs a parameter that is absent.
+
+        Raises:
+            ConfigError: it cannot be computed, or comes to something that no parameter can be.
+        """
+        value = self._evaluate(params)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"expression {self.text!r} is {value} for {self._describe(params)}")
+        return value
+
+    def _evaluate(self, params: Mapping[str, Any]) -> Any:
         try:
-            return bool(_value(self.tree, params))
-        except (TypeError, ZeroDivisionError, OverflowError) as error:
-            used = ", ".join(f"{name}={params.get(name)!r}" for name in self.names)
-            raise ConfigError(f"expression {self.text!r} fails for {used}: {error}") from None
+            return _value(self.tree, params)
+        except _NeedsAbsentError:
+            return ABSENT
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise ConfigError(f"expression {self.text!r} fails for {self._describe(params)}: {error}") from None
+
+    def _describe(self, params: Mapping[str, Any]) -> str:
+        return ", ".join(f"{name}={params.get(name, ABSENT)!r}" for name in self.names)
 
 
 def parse_expression(text: str, names: Sequence[str] = ()) -> Expression:
@@ -98,23 +175,36 @@ def _check(node: ast.expr, text: str, names: dict[str, None]) -> None:
         if name not in _LITERAL_NAMES:
             names[name] = None
         return
-    if isinstance(node, ast.Constant) and isinstance(node.value, (str, int, float, bool, type(None))):
-        return
-    if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
-        children: list[ast.expr] = list(node.elts)
-    elif isinstance(node, ast.BoolOp):
-        children = list(node.values)
-    elif isinstance(node, ast.UnaryOp) and (isinstance(node.op, ast.Not) or type(node.op) in _SIGN):
-        children = [node.operand]
-    elif isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
-        children = [node.left, node.right]
-    elif isinstance(node, ast.Compare):
-        children = [node.left, *node.comparators]
-    else:
+    children = _operands(node)
+    if children is None:
         what = type(node.op).__name__ if isinstance(node, (ast.BinOp, ast.UnaryOp)) else type(node).__name__
-        raise ConfigError(f"expression {text!r}: {what} is not allowed; use comparisons, and/or/not, + - * / // %")
+        raise ConfigError(f"expression {text!r}: {what} is not allowed; {_ALLOWED}")
     for child in children:
         _check(child, text, names)
+
+
+def _operands(node: ast.expr) -> list[ast.expr] | None:
+    """Return what an allowed operation is made of; None for any other."""
+    if isinstance(node, ast.Constant):
+        return [] if isinstance(node.value, (str, int, float, bool, type(None))) else None
+    if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
+        return node.elts
+    if isinstance(node, ast.BoolOp):
+        return node.values
+    if isinstance(node, ast.UnaryOp):
+        return [node.operand] if isinstance(node.op, ast.Not) or type(node.op) in _SIGN else None
+    if isinstance(node, ast.BinOp):
+        return [node.left, node.right] if type(node.op) in _ARITHMETIC else None
+    if isinstance(node, ast.Compare):
+        return [node.left, *node.comparators]
+    if isinstance(node, ast.IfExp):
+        return [node.test, node.body, node.orelse]
+    is_known = isinstance(node, ast.Call) and _function_name(node) in _FUNCTIONS and not node.keywords
+    return node.args if is_known else None  # type: ignore[attr-defined]
+
+
+def _function_name(node: ast.Call) -> str:
+    return node.func.id if isinstance(node.func, ast.Name) else ""
 
 
 def _parameter_name(node: ast.expr) -> str | None:
@@ -133,7 +223,7 @@ def _parameter_name(node: ast.expr) -> str | None:
 def _value(node: ast.expr, params: Mapping[str, Any]) -> Any:
     name = _parameter_name(node)
     if name is not None:
-        return params[name] if name in params else _LITERAL_NAMES[name]
+        return params[name] if name in params else _LITERAL_NAMES.get(name, ABSENT)
     if isinstance(node, ast.Constant):
         return node.value
     if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
@@ -150,18 +240,36 @@ def _value(node: ast.expr, params: Mapping[str, Any]) -> Any:
         return not operand if isinstance(node.op, ast.Not) else _SIGN[type(node.op)](_number(operand))
     if isinstance(node, ast.BinOp):
         left, right = _value(node.left, params), _value(node.right, params)
+        if isinstance(node.op, ast.Add) and isinstance(left, str) and isinstance(right, str):
+            return left + right
         return _ARITHMETIC[type(node.op)](_number(left), _number(right))
+    if isinstance(node, ast.IfExp):
+        return _value(node.body if _value(node.test, params) else node.orelse, params)
+    if isinstance(node, ast.Call):
+        return _FUNCTIONS[_function_name(node)](*(_number(_value(argument, params)) for argument in node.args))
     assert isinstance(node, ast.Compare)
+    return _compare(node, params)
+
+
+def _compare(node: ast.Compare, params: Mapping[str, Any]) -> bool:
     left = _value(node.left, params)
     for op, comparator in zip(node.ops, node.comparators, strict=True):
         right = _value(comparator, params)
-        if not _COMPARE[type(op)](left, right):
+        if isinstance(op, _ORDER) and ABSENT in (left, right):
+            return False
+        if not _COMPARE[type(op)](_or_null(left), _or_null(right)):
             return False
         left = right
     return True
 
 
+def _or_null(value: Any) -> Any:
+    return None if value is ABSENT else value
+
+
 def _number(value: Any) -> Any:
+    if value is ABSENT:
+        raise _NeedsAbsentError
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{value!r} is not a number")
     if isinstance(value, int) and abs(value) > 10**300:

@@ -46,6 +46,11 @@ def unique_values(values: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(seen)
 
 
+def values_as_listed(parameter: Parameter) -> Sequence[Any]:
+    """Return the values of a parameter as they were written, equal ones as often; none where there is no list."""
+    return parameter.values if isinstance(parameter, Categorical) else parameter.grid or ()
+
+
 @dataclass(frozen=True, slots=True)
 class Constant:
     """One value of any type; not searched."""

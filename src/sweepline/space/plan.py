@@ -11,14 +11,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweepline.errors import ConfigError
-from sweepline.runs import Params, Run, RunOutcome, run_id_of, run_name_of
+from sweepline.runs import Params, Run, RunOutcome, canonical_json, run_id_of, run_name_of
 from sweepline.space.constraints import Constraint
+from sweepline.space.dependent import ONLY_LISTED, Computed, Dependencies
 from sweepline.space.parameters import Constant, Parameter
 from sweepline.space.samplers.base import EnumeratedSampler, Sampler, Tally
 from sweepline.space.samplers.grid import Grid, GridSampler
+from sweepline.space.samplers.listed import ListedFirst
 from sweepline.space.samplers.random import RandomSampler
 
 MAX_COUNTED_AT_ONCE = 200_000
+_MISSING = {"absent": "in a combination that is listed"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +30,8 @@ class SearchSpace:
 
     ``parameters`` are in the order of the file; ``limit`` bounds the combinations, ``seeds`` repeats each of them.
     ``identity`` stands for the program and its config in every run's id; ``named_by`` are the parameters that stand in
-    its name, by default those that vary.
+    its name, by default those that vary. Parameters of a group of ``zipped`` go through their values together.
+    ``listed`` are combinations that are written down: they come first, beside the product where there is one.
     """
 
     parameters: Mapping[str, Parameter]
@@ -39,19 +43,42 @@ class SearchSpace:
     identity: str = ""
     grid_order: Sequence[str] = field(default=())
     named_by: Sequence[str] | None = None
+    zipped: Sequence[Sequence[str]] = ()
+    listed: Sequence[Mapping[str, Any]] = ()
 
     @property
     def swept(self) -> tuple[str, ...]:
-        """Names of the parameters that vary."""
-        return tuple(name for name, p in self.parameters.items() if not isinstance(p, Constant))
+        """Names of the parameters that vary, but for those that are computed of others."""
+        return tuple(name for name, parameter in self.parameters.items() if self._varies(name, parameter))
+
+    @property
+    def has_product(self) -> bool:
+        """Whether there is more than what is listed: something varies, or nothing is listed."""
+        fixed = (Constant, Computed)
+        return not self.listed or any(
+            not isinstance(p, fixed) and p != ONLY_LISTED and len(p.grid or "..") > 1 for p in self.parameters.values()
+        )
+
+    def _varies(self, name: str, parameter: Parameter) -> bool:
+        if isinstance(parameter, Computed):
+            return False
+        here = {canonical_json(listed.get(name, _MISSING)) for listed in self.listed}
+        if isinstance(parameter, Constant):
+            return not here <= {canonical_json(parameter.value), canonical_json(_MISSING)}
+        return parameter != ONLY_LISTED or len(here) > 1 or self.has_product
 
 
 def build_sampler(space: SearchSpace) -> EnumeratedSampler:
     """Return the sampler that a space's method names."""
-    if space.method != "grid":
-        return RandomSampler(space.parameters, space.constraints, space.sampler_seed)
-    order = space.grid_order or sorted(space.parameters)
-    return GridSampler(Grid({name: space.parameters[name] for name in order}, space.constraints))
+    product: EnumeratedSampler | None = None
+    if space.has_product and space.method != "grid":
+        product = RandomSampler(space.parameters, space.constraints, space.sampler_seed, space.zipped)
+    elif space.has_product:
+        order = space.grid_order or sorted(space.parameters)
+        product = GridSampler(Grid({name: space.parameters[name] for name in order}, space.constraints, space.zipped))
+    if product is not None and not space.listed:
+        return product
+    return ListedFirst(space.listed, space.constraints, Dependencies(space.parameters), product)
 
 
 class Plan:
@@ -75,12 +102,15 @@ class Plan:
     @property
     def grid(self) -> Grid | None:
         """The product that is walked; None for any other sampler."""
-        return self.sampler.grid if isinstance(self.sampler, GridSampler) else None
+        sampler = self.sampler.others if isinstance(self.sampler, ListedFirst) else self.sampler
+        return sampler.grid if isinstance(sampler, GridSampler) else None
 
     @property
     def n_combinations(self) -> int | None:
-        """The size of the product before constraints; None for anything but a grid."""
-        return self.grid.n_combinations if self.grid is not None else None
+        """How many combinations there are before constraints, in a product or listed; None for anything else."""
+        if self.grid is None and self.space.has_product:
+            return None
+        return len(self.space.listed) + (self.grid.n_combinations if self.grid is not None else 0)
 
     def tell(self, params: Params, outcome: RunOutcome) -> None:
         """Let the sampler learn how a run ended."""
@@ -97,7 +127,7 @@ class Plan:
         else:
             proposed = iter(self._ask, None)
         for params in proposed:
-            yield {name: params[name] for name in self.space.parameters}
+            yield {name: params[name] for name in self.space.parameters if name in params}
 
     def _ask(self) -> Params | None:
         """Ask a sampler that learns, as often as the space's limit allows."""
@@ -137,7 +167,7 @@ class Plan:
         return self._ids
 
     def _seeds(self, params: Params) -> list[int | None]:
-        seeds = (params["seed"],) if "seed" in self.space.parameters else self.space.seeds
+        seeds = (params.get("seed"),) if "seed" in self.space.parameters else self.space.seeds
         return [seed if isinstance(seed, int) and not isinstance(seed, bool) else None for seed in seeds]
 
     def _runs_of(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sweepline.runs import Params, RunOutcome
+from sweepline.space.constraints import Constraint
+from sweepline.space.dependent import Dependencies
 
 
 @dataclass
@@ -22,6 +24,18 @@ class Tally:
     def n_kept(self) -> int:
         """How many remain."""
         return self.n_walked - self.n_skipped - self.n_merged
+
+
+def apply_constraints(
+    constraints: Sequence[Constraint], params: dict[str, Any], dependencies: Dependencies
+) -> str | None:
+    """Change a combination as constraints say, what is computed with it; return the text of the one that drops it."""
+    for constraint in constraints:
+        if not constraint.apply(params):
+            return constraint.text
+        if constraint.assign and dependencies.computed | dependencies.conditional:
+            dependencies.compute_again(params)
+    return None
 
 
 class Sampler(Protocol):

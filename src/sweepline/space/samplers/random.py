@@ -11,9 +11,10 @@ from typing import Any
 from sweepline.errors import ConfigError
 from sweepline.runs import canonical_json
 from sweepline.space.constraints import Constraint
+from sweepline.space.dependent import Conditional, Dependencies
 from sweepline.space.distributions import Quantized
 from sweepline.space.parameters import Parameter
-from sweepline.space.samplers.base import EnumeratedSampler, Tally
+from sweepline.space.samplers.base import EnumeratedSampler, Tally, apply_constraints
 from sweepline.space.samplers.grid import Grid
 
 MAX_REJECTED_IN_A_ROW = 10_000
@@ -28,19 +29,32 @@ class RandomSampler(EnumeratedSampler):
     going on after a stop changes no other draw.
     """
 
-    def __init__(self, parameters: Mapping[str, Parameter], constraints: Sequence[Constraint], seed: int) -> None:
+    def __init__(
+        self,
+        parameters: Mapping[str, Parameter],
+        constraints: Sequence[Constraint],
+        seed: int,
+        zipped: Sequence[Sequence[str]] = (),
+    ) -> None:
         super().__init__()
         self.parameters = parameters
         self.constraints = tuple(constraints)
         self.seed = seed
+        self.zipped = zipped
+        self._dependencies = Dependencies(parameters)
+        self._stream_of = {name: group[0] for group in zipped for name in group}
         self.is_finite = all(parameter.is_finite for parameter in parameters.values())
 
     def draw(self, index: int) -> dict[str, Any]:
         """Return draw ``index`` before constraints."""
-        return {
-            name: parameter.at(random.Random(f"{self.seed}/{name}/{index}").random())
-            for name, parameter in self.parameters.items()
-        }
+
+        def draw_one(name: str, parameter: Parameter) -> Any:
+            stream = self._stream_of.get(name, name)  # those that are zipped draw the same place of their lists
+            return parameter.at(random.Random(f"{self.seed}/{stream}/{index}").random())
+
+        if not self._dependencies:
+            return {name: draw_one(name, parameter) for name, parameter in self.parameters.items()}
+        return self._dependencies.complete(draw_one)
 
     def walk(self, tally: Tally) -> Iterator[dict[str, Any]]:
         """Yield accepted draws, counting into ``tally``; a small finite space is used up to its last combination.
@@ -58,7 +72,7 @@ class RandomSampler(EnumeratedSampler):
             index += 1
             n_in_a_row += 1
             tally.n_walked += 1
-            rejecting = next((constraint.text for constraint in self.constraints if not constraint.apply(params)), None)
+            rejecting = apply_constraints(self.constraints, params, self._dependencies)
             if rejecting is not None:
                 tally.n_skipped += 1
                 rejected_by[rejecting] += 1
@@ -78,9 +92,9 @@ class RandomSampler(EnumeratedSampler):
 
     def _enumerable(self) -> Grid | None:
         """Return the space as a grid when it is finite and small enough to walk."""
-        if any(not p.is_finite or p.grid is None or isinstance(p, Quantized) for p in self.parameters.values()):
+        if not all(map(_is_listed, self.parameters.values())):
             return None
-        grid = Grid(self.parameters, self.constraints)
+        grid = Grid(self.parameters, self.constraints, self.zipped)
         return grid if grid.n_combinations <= MAX_ENUMERATED else None
 
     def _rest(self, grid: Grid, met: set[str], tally: Tally) -> Iterator[dict[str, Any]]:
@@ -90,6 +104,13 @@ class RandomSampler(EnumeratedSampler):
         for params in rest:
             tally.n_walked += 1
             yield params
+
+
+def _is_listed(parameter: Parameter) -> bool:
+    """Whether draws come from the values that a grid walks."""
+    if isinstance(parameter, Conditional):
+        return all(_is_listed(alternative.parameter) for alternative in parameter.alternatives)
+    return parameter.is_finite and parameter.grid is not None and not isinstance(parameter, Quantized)
 
 
 def draw_seeds(seed: int, n: int) -> tuple[int, ...]:
