@@ -55,7 +55,7 @@ from sweepline.training.config.loading import load_config
 from sweepline.training.datasets.splits import load_data
 from sweepline.training.loop import train
 from sweepline.training.seeding import set_up_process
-from sweepline.training.tasks.classify import Classify
+from sweepline.training.tasks.supervised import Classify
 
 config = load_config(None, [f"seed={sys.argv[1]}", f"data.root={sys.argv[2]}", "learner.momentum=0.9", "device=cpu"])
 set_up_process(config)

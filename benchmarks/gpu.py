@@ -85,10 +85,10 @@ examples = examples.to(torch.device("cuda"))
 models = []
 for seed in range(k):
     seed_everything(seed)
-    models.append(build_model(config.model, image_size=(28, 28), n_classes=10).cuda())
+    models.append(build_model(config.model, input_shape=(1, 28, 28), n_outputs=10).cuda())
 params, _ = stack_module_state(models)
 params = {name: value.detach() for name, value in params.items()}
-base = build_model(config.model, image_size=(28, 28), n_classes=10).to("meta")
+base = build_model(config.model, input_shape=(1, 28, 28), n_outputs=10).to("meta")
 rates = torch.logspace(-3, -1, k, device="cuda") if k > 1 else torch.tensor([0.01], device="cuda")
 
 def loss_of(weights, inputs, labels):

@@ -17,7 +17,8 @@ ROOT = Path(sweepline.training.__file__).parent
 PACKAGE = "sweepline.training"
 # From the bottom up. Rooms of one layer do not know each other; imports within functions and for types count too.
 LAYERS = (
-    ("memory", "settings", "stopping"),
+    ("memory", "places", "settings", "stopping"),
+    ("plugins",),
     ("models",),
     ("registry",),
     ("config",),
@@ -30,6 +31,7 @@ LAYERS = (
     ("bestweights", "describe", "smoke"),
     ("experiment",),
     ("batchsize",),
+    ("ownloop",),
     ("trainer",),
     ("run",),
     ("commandline",),

@@ -19,7 +19,7 @@ from sweepline.training.loop import EpochResult, evaluate, train
 from sweepline.training.optim.optimization import Optimization
 from sweepline.training.optim.optimizers import build_optimizer
 from sweepline.training.seeding import epoch_order, seed_everything
-from sweepline.training.tasks.classify import Classify
+from sweepline.training.tasks.supervised import Classify
 
 SMALL = ("data.name=digits", "data.limit=48", "batch_size=32", "learner.step_size=0.05", "learner.momentum=0.9")
 STANDING_STILL = "learner.step_size=1e-30"
@@ -54,7 +54,7 @@ class Training:
         self.config: TrainConfig = load_config(None, [*SMALL, *overrides])
         self.examples, _, self.test = load_data(self.config)
         seed_everything(self.config.seed)
-        self.model = build_model(self.config.model, image_size=(8, 8), n_classes=10)
+        self.model = build_model(self.config.model, input_shape=(1, 8, 8), n_outputs=10)
         self.optimizer, _ = build_optimizer(self.config.learner, self.model.parameters())
         self.optimization = Optimization(self.optimizer, self.config)
 

@@ -22,7 +22,7 @@ from sweepline.training.models.simple_cnn import build
 from sweepline.training.optim.optimization import Optimization
 from sweepline.training.smoke import Check, Make, make_pair, smoke_pair
 from sweepline.training.tasks.base import Outcome, Task
-from sweepline.training.tasks.classify import Classify
+from sweepline.training.tasks.supervised import Classify
 
 WORDS = ("data.name=digits", "device=cpu", "epochs=1", "learner.opt=adam", "learner.step_size=0.003", "batch_size=32")
 
@@ -163,9 +163,9 @@ def test_what_was_planted_is_caught(
 def test_a_label_that_is_written_into_the_data_is_caught(config: TrainConfig, parts: tuple[Examples, Examples]) -> None:
     leaky = []
     for part in parts:
-        images = part.images.clone()
-        images[:, 3, 3] = (part.labels * 20).to(torch.uint8)
-        leaky.append(replace(part, images=images))
+        images = part.inputs.clone()
+        images[:, 3, 3] = (part.targets * 20).to(torch.uint8)
+        leaky.append(replace(part, inputs=images))
     assert failed(smoke_pair(*leaky, config)) == ["no pixel tells the label"]
 
 
@@ -175,8 +175,8 @@ def test_examples_that_are_held_out_and_trained_on_are_caught(
     training, held_out = parts
     mixed = replace(
         held_out,
-        images=torch.cat([held_out.images[:500], training.images[:100]]),
-        labels=torch.cat([held_out.labels[:500], training.labels[:100]]),
+        inputs=torch.cat([held_out.inputs[:500], training.inputs[:100]]),
+        targets=torch.cat([held_out.targets[:500], training.targets[:100]]),
     )
     assert "held-out examples are not trained on" in failed(smoke_pair(training, mixed, config))
 
@@ -207,8 +207,9 @@ def test_another_number_of_parameters_than_declared_is_caught(
 @pytest.mark.parametrize(("width", "image_size"), [(32, (28, 28)), (8, (8, 8)), (3, (13, 9))])
 def test_the_declared_number_of_parameters_is_that_of_the_network(width: int, image_size: tuple[int, int]) -> None:
     settings = SimpleCNNSettings(width=width)
-    model = build(settings, image_size=image_size, n_classes=10)
-    assert settings.n_parameters(image_size, 10) == sum(parameter.numel() for parameter in model.parameters())
+    shape = (1, *image_size)
+    model = build(settings, input_shape=shape, n_outputs=10)
+    assert settings.n_parameters(shape, 10) == sum(parameter.numel() for parameter in model.parameters())
 
 
 def test_the_command_looks_at_all_that_is_registered() -> None:
@@ -216,5 +217,12 @@ def test_the_command_looks_at_all_that_is_registered() -> None:
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     told = json.loads(done.stdout)
     assert told["is_ok"] is True
-    assert [found["name"] for found in told["found"]] == ["simple_cnn, normal"]
+    assert [found["name"] for found in told["found"]] == [
+        *(f"{model}, normal" for model in ("simple_cnn", "mlp", "encoder_decoder", "decoder_only")),
+        "conv_autoencoder, autoencoder",
+        *(f"{model}, curriculum" for model in ("simple_cnn", "mlp", "encoder_decoder", "decoder_only")),
+        "dqn, fusion",
+        "simple_cnn, normal, distillation",
+        "mlp, curriculum, distillation",
+    ]
     assert len(told["found"][0]["checks"]) == 10

@@ -17,7 +17,7 @@ from sweepline.display.lines import LineDisplay
 from sweepline.engine.smoke import Check, smoke, subject_of_command, subject_of_sweep
 from sweepline.errors import ConfigError
 
-HELP = "whether models and tasks are sound, in seconds; with -- python train.py ...: any program, from outside"
+HELP = "whether models and modes are sound, in seconds; with -- python train.py ...: any program, from outside"
 _WORDS = {True: "ok    ", False: "FAILED", None: "-     "}
 
 
@@ -32,8 +32,8 @@ def run_with_words(argv: Sequence[str]) -> int:
     args = _parser().parse_args(list(argv[:at]))
     if at < len(argv) and not words:
         raise ConfigError("smoke: name the program after --, as in sweepline smoke -- python train.py")
-    if args.sweep is None and not words:
-        options = ["--json"] if args.json else []
+    if args.config is not None or (args.sweep is None and not words):
+        options = [*(["--json"] if args.json else []), *(["--config", str(args.config)] if args.config else []), *words]
         return subprocess.run([sys.executable, "-m", "sweepline.training.smoke", *options], check=False).returncode
     if words and args.sweep is not None:
         raise ConfigError("smoke: either --sweep FILE or a program after --")
@@ -49,11 +49,13 @@ def run_with_words(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sweepline smoke",
-        usage="sweepline smoke [--json] | --sweep FILE | [--vary NAME=A,B ...] [--seed-flag NAME] -- PROGRAM ...",
+        usage="sweepline smoke [--json] | --config FILE [-- key=value ...] | --sweep FILE | "
+        "[--vary NAME=A,B ...] [--seed-flag NAME] -- PROGRAM ...",
         description=HELP,
         allow_abbrev=False,
     )
     parser.add_argument("--sweep", type=Path, metavar="FILE", help="the program of a sweep file, and what it searches")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="what a config of our trainer names, your own too")
     parser.add_argument(
         "--vary",
         action="append",

@@ -38,7 +38,7 @@ from sweepline.programs.modules import (
     read_function,
     read_source,
 )
-from sweepline.programs.native import NATIVE_PROGRAM, NativeCommand
+from sweepline.programs.native import BUILT_IN_TRAINER, NATIVE_PROGRAM, NativeCommand
 from sweepline.programs.outputs import HYDRA_SENTENCE, find_shared_output, gives_hydra_folder, options_in
 from sweepline.programs.programtext import find_own_output
 from sweepline.runs import canonical_json
@@ -113,6 +113,8 @@ class CommandReader:
         program = find_program(name, folders, is_module=is_module, interpreter=interpreter)
         if wanted and not any("${program}" in item for item in wanted):
             return program, ""
+        if program.path is None and self.is_native and self.model.program == NATIVE_PROGRAM:
+            return replace(program, path=BUILT_IN_TRAINER, working_dir=self.experiment_dir.resolve()), ""
         if program.path is None and not is_module:
             return program, explain_absence(self.model.program, folders)
         refusal = explain_function(program, wanted)

@@ -32,7 +32,7 @@ _OWN_IMPORTS = (
     "sweepline.training.optim.optimizers",
     "sweepline.training.run",
     "sweepline.training.seeding",
-    "sweepline.training.tasks.classify",
+    "sweepline.training.tasks.supervised",
     "sweepline.training.trainer",
 )
 _NOT_OWN_IMPORTS = ("torch._dynamo",)

@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ from typing import Any
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract import variables as names
 from sweepline.contract.runfolder import COMMAND, OUTPUT_FOLDER, OVERRIDES, PROVENANCE, format_start
+from sweepline.contract.yamlfile import read_yaml
 from sweepline.engine.wandbfallback import OfflineFallback
 from sweepline.executors.base import Task
 from sweepline.executors.local.keeper import startup
 from sweepline.executors.local.ports import Ports
 from sweepline.executors.local.slots import THREAD_VARIABLES, Slot, device_environment, slot_cpus
+from sweepline.programs.brought import find_brought
 from sweepline.programs.interpreter import editable_roots, find_interpreter
 from sweepline.programs.macros import ENVVAR, expand_run_macros, names_run_dir
 from sweepline.programs.sourcecode import SourceCode
@@ -30,6 +32,9 @@ from sweepline.programs.wandb import (
     write_wandb_params,
 )
 from sweepline.runs import Run
+from sweepline.space.parameters import values_as_listed
+
+_MAX_VALUES_LOOKED_AT = 1000
 
 # mallopt(3): memory freed between two training steps is kept instead of given back and faulted in again.
 _MALLOC_TUNED = {
@@ -93,11 +98,24 @@ def source_of(settings: SweepSettings) -> SourceCode:
     words = argv[found[1] :] if found else argv
     named = [command.working_dir / word for word in argv if Path(word).suffix in _SOURCE_SUFFIXES]
     programs = [*([command.program_path] if command.program_path else []), *filter(Path.is_file, named)]
+    programs += [path for path in _files_brought(settings) if path not in programs]
     programs = [path / "__main__.py" if path.is_dir() else path for path in programs]
     roots = [*(path.parent for path in programs[:1]), command.working_dir, command.working_dir / "src"]
     if found:
         roots += editable_roots(argv[found[0]])
     return SourceCode(programs, roots=roots, module=words[1] if words[:1] == ["-m"] and len(words) > 1 else None)
+
+
+def _files_brought(settings: SweepSettings) -> Iterator[Path]:
+    """Yield the files of the user's own that our trainer is told of."""
+    command = settings.command
+    if not command.proves_overrides:
+        return
+    values: list[Any] = [read_yaml(path).value for path in command.config_files]
+    for parameter in settings.space.parameters.values():
+        values += [*values_as_listed(parameter)[:_MAX_VALUES_LOOKED_AT]]
+    folders = [folder for config in command.config_files[:1] for folder in config.parents]
+    yield from find_brought([values, list(settings.space.listed)], [*folders, command.working_dir])
 
 
 def interpreter_of(settings: SweepSettings) -> str:

@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+import sweepline
 from sweepline.contract.runfolder import OVERRIDES
 from sweepline.contract.values import format_value
 from sweepline.programs.base import NOTHING, Command
 from sweepline.runs import Params
 
 NATIVE_PROGRAM = "train_single.py"
+BUILT_IN_TRAINER = Path(sweepline.__file__).parent / "training" / "__main__.py"
+"""What ``program: train_single.py`` means where no file of that name is: the installed trainer."""
 _OWN_TRAINER_MARK = b"sweepline.training"
 
 

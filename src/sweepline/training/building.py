@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
-from sweepline.training import memory
+from sweepline.errors import ConfigError
+from sweepline.training import memory, plugins
 from sweepline.training.config.schema import LearnerConfig, ModelConfig, TrainConfig
+from sweepline.training.config.trained import find_trained
 from sweepline.training.datasets.examples import Examples
 from sweepline.training.optim.optimization import Optimization
 from sweepline.training.optim.optimizers import build_optimizer
 from sweepline.training.registry import MODELS, TASKS
-from sweepline.training.seeding import seed_everything
+from sweepline.training.seeding import seed_everything, unchanged_randomness
+from sweepline.training.tasks.autoencode import Autoencode
 from sweepline.training.tasks.base import Task
+from sweepline.training.tasks.curriculum import Curriculum, difficulty_of
+from sweepline.training.tasks.distill import PROJECTION, Distilled, last_linear
 from sweepline.training.tasks.mixed_precision import MixedPrecision
+from sweepline.training.tasks.supervised import Classify
+from sweepline.training.tasks.supervised import build as build_supervised
 
 _HALF = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 _SHARE_OF_GPU = 0.9  # of its memory for all runs that share it; the rest is what each process needs beside tensors
@@ -24,38 +34,196 @@ _SHARE_OF_GPU = 0.9  # of its memory for all runs that share it; the rest is wha
 def build_training(
     config: TrainConfig, training: Examples, learner: LearnerConfig | None = None
 ) -> tuple[nn.Module, Optimization, list[str]]:
-    """Return the model on its device, what optimizes it, and the fields of ``learner`` that the optimizer ignores.
+    """Return the model on its device, what optimizes it, and the keys that model and optimizer ignore.
 
     All is drawn from the config's seed; ``learner`` takes the place of the config's own.
 
     Raises:
-        ConfigError: torch has no such optimizer, or it refuses the values.
+        ConfigError: there is no such model or optimizer, it refuses the values, or goes with no such data or mode.
     """
     _limit_gpu(config)
     seed_everything(config.seed)
-    height, width = training.images.shape[1:]
-    model = build_model(config.model, image_size=(height, width), n_classes=training.n_classes).to(config.device)
-    optimizer, ignored = build_optimizer(learner or config.learner, model.parameters())
-    return model, Optimization(optimizer, config), ignored
+    check_pair(config)
+    input_shape, n_outputs = shapes_of(config, training)
+    model = build_model(config.model, input_shape=input_shape, n_outputs=n_outputs)
+    if MODELS.is_brought(config.model.name):
+        check_brought(config, model, training, input_shape, n_outputs)
+    if distills_features(config):
+        _add_projection(config, model, training)
+    model = model.to(config.device)
+    optimizer, ignored = build_optimizer(learner or config.learner, model)
+    unused = [f"model.{name}" for name in MODELS.ignored(config.model.name, config.model)]
+    return model, Optimization(optimizer, config), [*ignored, *unused]
 
 
-def build_model(config: ModelConfig, *, image_size: tuple[int, int], n_classes: int) -> nn.Module:
-    """Return the network that the config names, drawn from torch's global generator; ``image_size`` is (H, W).
+def check_pair(config: TrainConfig) -> None:
+    """Refuse a network that cannot be trained in the config's mode.
 
     Raises:
-        ConfigError: there is no network of this name.
+        ConfigError: it cannot; with those that can.
     """
+    name, mode = config.model.name, config.training.mode
+    entry = MODELS.entry(name)
+    if entry is not None:
+        modes: Sequence[str] | None = entry.modes
+    else:
+        modes = plugins.mark_of(MODELS.load(name), "model").modes
+    if modes is not None and mode not in modes and mode in TASKS:
+        fitting = [n for n in MODELS.names if (known := MODELS.entry(n)) is not None and mode in known.modes]
+        raise ConfigError(f"training.mode {mode}: model {name} cannot be trained in it; use {' or '.join(fitting)}")
+
+
+def shapes_of(config: TrainConfig, training: Examples) -> tuple[tuple[int, ...], int]:
+    """Return the shape of what enters the config's network for an example, and how many numbers it returns."""
+    if config.training.mode == "fusion":
+        return (2 * training.n_classes,), config.training.n_weights
+    return training.input_shape, training.n_outputs
+
+
+def build_model(config: ModelConfig, *, input_shape: tuple[int, ...], n_outputs: int) -> nn.Module:
+    """Return the network that the config names, drawn from torch's global generator.
+
+    Raises:
+        ConfigError: there is no network of this name, or it cannot be made with these settings for such inputs.
+    """
+    settings = MODELS.settings_of(config.name, config)
     build: Callable[..., nn.Module] = MODELS.load(config.name)
-    return build(MODELS.settings_of(config.name, config), image_size=image_size, n_classes=n_classes)
+    if settings is not None:
+        return build(settings, input_shape=input_shape, n_outputs=n_outputs)
+    what = f"model {config.name}"
+    model = plugins.call(build, what, offer_of_shapes(input_shape, n_outputs), config.args)
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"{what}: returns a {type(model).__name__}, not a torch.nn.Module")
+    return model
+
+
+def offer_of_shapes(input_shape: tuple[int, ...], n_outputs: int) -> dict[str, Any]:
+    """Return what a network of a user's own may ask for, by the names of its arguments."""
+    offered: dict[str, Any] = {"input_shape": input_shape, "n_outputs": n_outputs, "n_classes": n_outputs}
+    if len(input_shape) == 3:
+        offered |= {"in_channels": input_shape[0], "image_size": input_shape[1:]}
+    return offered | {"n_inputs": math.prod(input_shape)}
+
+
+def check_brought(
+    config: TrainConfig, model: nn.Module, training: Examples, input_shape: tuple[int, ...], n_outputs: int
+) -> None:
+    """Try a network of a user's own on two examples; what it draws and changes meanwhile is undone.
+
+    Raises:
+        ConfigError: it has nothing to train, fails, or returns another shape than its mode needs.
+    """
+    what = f"model {config.model.name}"
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ConfigError(f"{what}: has no parameters to train")
+    index = torch.arange(min(2, len(training)))
+    inputs = training.batch(index)[0] if input_shape == training.input_shape else torch.zeros(len(index), *input_shape)
+    before = copy.deepcopy(model.state_dict())
+    was_training = model.training
+    try:
+        with unchanged_randomness(torch.device("cpu")), torch.no_grad():
+            outputs = model.eval()(inputs)
+    except Exception as error:
+        raise ConfigError(f"{what}: fails for inputs {tuple(inputs.shape)}: {plugins.blame(error)}") from error
+    finally:
+        model.load_state_dict(before)
+        model.train(was_training)
+    wanted = tuple(inputs.shape) if config.training.mode == "autoencoder" else (len(index), n_outputs)
+    if TASKS.is_brought(config.training.mode):
+        return
+    found = tuple(outputs.shape) if torch.is_tensor(outputs) else type(outputs).__name__
+    if found != wanted:
+        raise ConfigError(f"{what}: returns {found} for inputs {tuple(inputs.shape)}, not {wanted}")
+
+
+def load_trained(name: str, key: str, training: Examples, device: torch.device) -> tuple[nn.Module, TrainConfig]:
+    """Return a network that a run has trained, in evaluation mode and not to be trained, with the run's config.
+
+    Raises:
+        ConfigError: it cannot be found, or is for other data.
+    """
+    found = find_trained(name, key)
+    input_shape, n_outputs = shapes_of(found.config, training)
+    model = build_model(found.config.model, input_shape=input_shape, n_outputs=n_outputs)
+    try:
+        state = torch.load(found.weights, map_location="cpu", weights_only=True)
+        state = state.get("model", state)
+        model.load_state_dict({n: value for n, value in state.items() if not n.startswith(f"{PROJECTION}.")})
+    except Exception as error:  # whatever a damaged file, or one of another network, makes of the reader
+        raise ConfigError(f"{key} {name}: {found.weights} does not fit: {' '.join(str(error).split())[:200]}") from None
+    return model.to(device).eval().requires_grad_(requires_grad=False), found.config
+
+
+def distills_features(config: TrainConfig) -> bool:
+    """Whether a teacher's features are learned from too."""
+    return config.training.use_knowledge_distillation and config.training.feature_weight > 0
+
+
+def _add_projection(config: TrainConfig, model: nn.Module, training: Examples) -> None:
+    """Give the student a layer that makes features of the teacher's width of its own."""
+    with unchanged_randomness(torch.device("cpu")):
+        teacher, _ = load_trained(str(config.training.teacher), "training.teacher", training, torch.device("cpu"))
+        layers = [last_linear(network) for network in (model, teacher)]
+        if layers[0] is None or layers[1] is None:
+            raise ConfigError("training.feature_weight: needs networks that end in a linear layer")
+        setattr(model, PROJECTION, nn.Linear(layers[0].in_features, layers[1].in_features, bias=False))
 
 
 def build_task(config: TrainConfig, model: nn.Module, training: Examples, held_out: Examples | None) -> Task:
-    """Return what the config trains, its examples on the config's device."""
+    """Return what the config trains, its examples on the config's device.
+
+    Raises:
+        ConfigError: the mode needs a trained network that cannot be had, or does not go with the data.
+    """
     device = torch.device(config.device)
-    on_device = held_out.to(device) if held_out is not None else None
-    build: Callable[..., Task] = TASKS.load(config.training.mode)
-    task = build(model, training.to(device), on_device, seed=config.seed)
+    training = training.to(device)
+    held_out = held_out.to(device) if held_out is not None else None
+    with unchanged_randomness(device):  # so that a run draws the same whatever it is helped by
+        task = _base_task(config, model, training, held_out)
+        if config.training.use_knowledge_distillation:
+            task = _distilled(config, task, training)
+        if config.training.mode == "curriculum":
+            task = _in_order(config, task, training)
     return MixedPrecision(task, _HALF[config.precision]) if config.precision in _HALF else task
+
+
+def _base_task(config: TrainConfig, model: nn.Module, training: Examples, held_out: Examples | None) -> Task:
+    mode, own = config.training.mode, config.training
+    build: Callable[..., Task] = TASKS.load(mode)
+    if mode not in TASKS:
+        offered = {"model": model, "training": training, "held_out": held_out, "seed": config.seed}
+        task = plugins.call(build, f"training.mode {mode}", offered, own.args)
+        if not isinstance(task, Task):
+            raise ConfigError(f"training.mode {mode}: is a {type(task).__name__}, not a sweepline.training Task")
+        return task
+    if mode != "fusion":
+        return build(config, model, training, held_out)
+    if not training.n_classes or len(own.experts) != 2:
+        raise ConfigError("training.mode fusion: needs classes, and training.experts with two trained networks")
+    experts = [load_trained(name, "training.experts", training, training.targets.device)[0] for name in own.experts]
+    return build(config, model, training, held_out, experts=tuple(experts))
+
+
+def _distilled(config: TrainConfig, task: Task, training: Examples) -> Task:
+    own = config.training
+    if not isinstance(task, Classify) or own.teacher is None:
+        raise ConfigError("training.use_knowledge_distillation: needs classes, and training.teacher, a trained network")
+    teacher, _ = load_trained(own.teacher, "training.teacher", training, task.device)
+    return Distilled(task, teacher, temperature=own.temperature, alpha=own.alpha, feature_weight=own.feature_weight)
+
+
+def _in_order(config: TrainConfig, task: Task, training: Examples) -> Task:
+    own = config.training
+    if own.difficulty is None:
+        raise ConfigError("training.mode curriculum: needs training.difficulty, a network that a run has trained")
+    scorer, its_config = load_trained(own.difficulty, "training.difficulty", training, task.device)
+    kind: Task = (
+        Autoencode(scorer, training, training, seed=0)
+        if its_config.training.mode == "autoencoder"
+        else build_supervised(its_config, scorer, training, training)
+    )
+    full_epoch = own.grow_epochs or max(1, -(-config.epochs // 2))
+    return Curriculum(task, difficulty_of(kind), start_share=own.start_share, full_epoch=full_epoch)
 
 
 def device_share(config: TrainConfig) -> float | None:

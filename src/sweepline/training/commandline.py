@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from sweepline.errors import ConfigError, SweeplineError
+from sweepline.training.config.identity import stands_on_others
 from sweepline.training.config.loading import load_config
 from sweepline.training.config.schema import TrainConfig
-from sweepline.training.datasets.splits import prepare_data
+from sweepline.training.datasets.splits import load_data, prepare_data
 from sweepline.training.folder import experiment_dir
 from sweepline.training.registry import OPTIMIZERS
 from sweepline.training.reporting.console import say
@@ -117,8 +118,33 @@ def prepare(path: Path | None, overrides: Sequence[str]) -> None:
     if faults:
         raise ConfigError(*dict.fromkeys(faults))
     _check_optimizers({config.learner.opt for config in configs})
-    for config in {(config.data.name, config.data.root): config for config in configs}.values():
+    for config in {(config.data.name, config.data.root, str(config.data.args)): config for config in configs}.values():
         prepare_data(config)
+    _check_building(configs)
+
+
+def _check_building(configs: Sequence[TrainConfig]) -> None:
+    """Build once what stands on something of the user's: code of their own, or networks that they have trained."""
+    found: dict[str, TrainConfig] = {}
+    for config in configs:
+        if stands_on_others(config):
+            parts = (config.data, config.model, config.training, config.learner.opt, config.learner.args)
+            found.setdefault(str(parts), config)
+    if not found:
+        return
+    from sweepline.training.building import build_task, build_training
+
+    faults: list[str] = []
+    for config in found.values():
+        try:
+            on_cpu = config.model_copy(update={"device": "cpu", "precision": 32})
+            training, _, test = load_data(on_cpu)
+            model, _, _ = build_training(on_cpu, training)
+            build_task(on_cpu, model, training, test)
+        except ConfigError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(*dict.fromkeys(faults))
 
 
 def _check_optimizers(names: Collection[str]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweepline.contract.values import flatten
 from sweepline.errors import SweeplineError
-from sweepline.training.config.identity import trained_sizes
+from sweepline.training.config.identity import code_digests, trained_sizes
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.config.sizes import effective_step_size, examples_per_step
 from sweepline.training.datasets.splits import Splits, load_data
@@ -28,7 +28,7 @@ def describe(config: TrainConfig, *, is_built: bool) -> dict[str, Any]:
     """
     values = flatten(config.model_dump(mode="json"))
     values["learner.opt"] = config.learner.opt.lower()
-    told: dict[str, Any] = {"keys": {name: values[name] for name in deciding_keys()}, "all": values}
+    told: dict[str, Any] = {"keys": _deciding(values, code_digests(config)), "all": values}
     if is_built:
         told["environment"] = _environment(config)
         try:
@@ -37,6 +37,19 @@ def describe(config: TrainConfig, *, is_built: bool) -> dict[str, Any]:
             data, told["fault"] = None, str(error)
         told["built"] = _built(config, data)
     return told
+
+
+def _deciding(values: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
+    """Return the values that decide what is computed, arguments one by one, and which code and weights are used."""
+    names = deciding_keys()
+    own = {name: value for name, value in values.items() if name in names or _section(name) in names}
+    return {**own, **digests}
+
+
+def _section(name: str) -> str:
+    """Return the key that an argument belongs to: model.args of model.args.hidden."""
+    head, found, _ = name.partition(".args.")
+    return f"{head}.args" if found else ""
 
 
 def deciding_keys() -> list[str]:
@@ -56,7 +69,7 @@ def _built(config: TrainConfig, data: Splits | None) -> Mapping[str, Any]:
     # Half precision changes none of these objects, and its scaler cannot be made everywhere.
     config = config.model_copy(update={"device": "cpu", "precision": 32})
     if data is None:
-        optimizer, _ = build_optimizer(config.learner, [torch.nn.Parameter(torch.zeros(1))])
+        optimizer, _ = build_optimizer(config.learner, torch.nn.Linear(1, 1))
         return _describe_optimization(Optimization(optimizer, config), config, n_steps=None)
     training = data[0]
     learner = config.learner.model_copy(update={"step_size": effective_step_size(config, len(training))})

@@ -33,6 +33,10 @@ class ModelSettings(Settings):
         """A word for the size of the model, for the names of folders and files."""
         raise NotImplementedError
 
+    def n_parameters(self, input_shape: tuple[int, ...], n_classes: int) -> int | None:
+        """Return how many weights and biases there are for such inputs; None where that is not declared."""
+        return None
+
 
 def key(
     default: Any,
@@ -48,16 +52,18 @@ def key(
     """Return a key's default with what it says of itself; ``bounds`` are those of :func:`pydantic.Field`.
 
     With ``omit_default`` its default is as if there were no such key, so that older checkpoints and sizes stay known.
-    ``choices`` are the names that it takes, where its type does not say so.
+    ``choices`` are the names that it takes, beside those of a user's own, as ``file.py:Name``.
     """
     marks: dict[str, Any] = {
         "affects": affects,
         "through": through,
         "memory": memory,
         "omit_default": omit_default or None,
-        "enum": choices and list(choices),
+        "anyOf": choices and [{"enum": list(choices)}, {"pattern": ":"}],
     }
     extra = {name: value for name, value in marks.items() if value is not None}
+    if default == {}:
+        return Field(default_factory=dict, description=description, json_schema_extra=extra, **bounds)
     return Field(default, description=description, json_schema_extra=extra, **bounds)
 
 
@@ -71,9 +77,27 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Fie
             yield f"{prefix}{name}", field
 
 
+def values_of(settings: BaseModel) -> dict[str, Any]:
+    """Return every key's value by dotted name, as it is in JSON; a mapping that a key takes is one value."""
+    tree = settings.model_dump(mode="json")
+    values = {}
+    for name, _ in keys_of(type(settings)):
+        node: Any = tree
+        for part in name.split("."):
+            node = node[part]
+        values[name] = node
+    return values
+
+
+def default_of(field: FieldInfo) -> Any:
+    """Return a key's default."""
+    return {} if field.default_factory is dict else field.default
+
+
 def counts(field: FieldInfo, value: Any) -> bool:
     """Whether a key's value, as it is in JSON, is part of what configs are compared by."""
-    return mark_of(field, "omit_default") is None or value != field.default
+    default = default_of(field)
+    return mark_of(field, "omit_default") is None or value != (list(default) if default == () else default)
 
 
 def mark_of(field: FieldInfo, mark: Literal["affects", "through", "memory", "omit_default"]) -> Any:

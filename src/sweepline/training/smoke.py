@@ -12,29 +12,40 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 
-from sweepline.training.building import build_task, build_training
+from sweepline.contract.runfolder import BEST_WEIGHTS
+from sweepline.errors import SweeplineError
+from sweepline.training import plugins
+from sweepline.training.building import build_task, build_training, offer_of_shapes, shapes_of
 from sweepline.training.checkpoints import Checkpoints
 from sweepline.training.config.loading import load_config
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.datasets.examples import Examples
 from sweepline.training.datasets.splits import find_dataset
+from sweepline.training.folder import write_effective_config
 from sweepline.training.loop import LoopState, evaluate, train
 from sweepline.training.optim.optimization import Optimization
 from sweepline.training.registry import MODELS, TASKS
 from sweepline.training.seeding import set_up_process
-from sweepline.training.tasks.base import Task
+from sweepline.training.tasks.base import Task, WrappedTask
+from sweepline.training.tasks.distill import PROJECTION, Distilled
+from sweepline.training.tasks.losses import cross_entropy
+from sweepline.training.tasks.supervised import Classify
 
 N_TRAINED, N_HELD_OUT, N_OVERFITTED, N_LOOKED_AT = 400, 600, 32, 64
-N_STEPS, N_EPOCHS = 150, 12
+N_STEPS, N_EPOCHS = 1000, 12
 NEAR_LN = 0.25  # share of ln(classes) by which the first loss may be off
 N_SIGMAS = 4.0  # above chance that accuracy on shuffled labels may be: by luck once in 30,000 times
 TELLING_PIXEL = 0.9  # held-out accuracy of one pixel alone that no image has
+
+COMMON = (
+    *("data.name=digits", "device=cpu", "epochs=2", "batch_size=32", "learner.opt=adam", "learner.step_size=0.003"),
+)
 
 Make = Callable[[Examples, Examples | None, TrainConfig], tuple[Task, Optimization]]
 
@@ -73,12 +84,14 @@ def smoke_pair(
     """
     task, optimization = make(training, held_out, config)
     first = torch.arange(min(N_LOOKED_AT, len(training)))
-    yield from _check_first_step(task, optimization, first, training.n_classes)
+    yield from _check_first_step(task, optimization, first, training.n_classes if _begins_at_chance(task) else 0)
     if n_declared is not None:
-        n = sum(parameter.numel() for parameter in task.model.parameters())
+        own = [p for name, p in task.model.named_parameters() if not name.startswith(PROJECTION)]
+        n = sum(parameter.numel() for parameter in own)
         yield Check("parameters as declared", n == n_declared, f"{n:,} of {n_declared:,}")
     yield _check_overfits(training, config, make)
-    yield _check_pixels(training, held_out)
+    if training.n_classes and training.inputs.dtype == torch.uint8:
+        yield _check_pixels(training, held_out)
     yield _check_apart(training, held_out)
     if "accuracy" in task.metrics(dict.fromkeys(task.zero_sums(), 0.0), 1):
         yield _check_chance(training, held_out, config, make)
@@ -94,9 +107,11 @@ def _check_first_step(task: Task, optimization: Optimization, index: torch.Tenso
     hook.remove()
     is_finite = bool(outcome.loss.isfinite()) and all(bool(o.isfinite().all()) for o in seen if torch.is_tensor(o))
     yield Check("finite", is_finite, f"loss {outcome.loss.item():.4g}")
-    expected = math.log(n_classes)
-    is_near = abs(outcome.loss.item() - expected) <= NEAR_LN * expected
-    yield Check("first loss near ln(classes)", is_near, f"{outcome.loss.item():.3f}, ln({n_classes}) is {expected:.3f}")
+    if n_classes:
+        expected = math.log(n_classes)
+        is_near = abs(outcome.loss.item() - expected) <= NEAR_LN * expected
+        found = f"{outcome.loss.item():.3f}, ln({n_classes}) is {expected:.3f}"
+        yield Check("first loss near ln(classes)", is_near, found)
     optimization.zero_grad()
     optimization.backward(outcome.loss)
     parameters = [(name, p) for name, p in task.model.named_parameters() if p.requires_grad]
@@ -105,38 +120,51 @@ def _check_first_step(task: Task, optimization: Optimization, index: torch.Tenso
     yield Check("gradients reach every parameter", not without, found)
 
 
+def _begins_at_chance(task: Task) -> bool:
+    """Whether a fresh network's loss is that of scores which are all alike."""
+    inner = task.task if isinstance(task, WrappedTask) and not isinstance(task, Distilled) else task
+    return isinstance(inner, Classify) and inner.criterion is cross_entropy
+
+
 def _check_overfits(training: Examples, config: TrainConfig, make: Make) -> Check:
     """Look whether the task can learn a few examples by heart."""
     few = training.part(torch.arange(min(N_OVERFITTED, len(training))))
     task, optimization = make(few, None, config)
     index = torch.arange(len(few))
     task.model.train()
-    losses = []
-    for _ in range(N_STEPS):
+    losses: list[float] = []
+    measured: dict[str, float] = {}
+    is_learned = False
+    while not is_learned and len(losses) < N_STEPS:
         optimization.zero_grad()
         outcome = task.loss(index)
         losses.append(outcome.loss.item())
+        measured = task.metrics({name: value.item() for name, value in outcome.sums.items()}, outcome.n)
         optimization.backward(outcome.loss)
         optimization.apply(task.model)
-    found = f"loss {losses[0]:.3f} -> {losses[-1]:.3f} in {N_STEPS} steps"
-    return Check("one batch can be overfitted", losses[-1] < 0.1 * losses[0], found)
+        is_right = len(losses) >= N_STEPS // 5 and measured.get("accuracy") == 1.0  # a teacher's loss has a floor
+        is_learned = losses[-1] < 0.1 * losses[0] or is_right
+    found = f"loss {losses[0]:.3f} -> {losses[-1]:.3f} in {len(losses)} steps"
+    return Check("one batch can be overfitted", is_learned, found)
 
 
 def _check_pixels(training: Examples, held_out: Examples) -> Check:
     """Look for a pixel that tells the label: images have none, so that a label was written into them."""
     best, where = 0.0, 0
-    pixels, others = training.images.flatten(1).long(), held_out.images.flatten(1).long()
+    pixels, others = training.inputs.flatten(1).long(), held_out.inputs.flatten(1).long()
     for i in range(pixels.shape[1]):
         counts = torch.zeros(256, training.n_classes, dtype=torch.long)
-        counts.index_put_((pixels[:, i], training.labels), torch.ones(len(training), dtype=torch.long), accumulate=True)
-        share = (counts.argmax(1)[others[:, i]] == held_out.labels).float().mean().item()
+        counts.index_put_(
+            (pixels[:, i], training.targets), torch.ones(len(training), dtype=torch.long), accumulate=True
+        )
+        share = (counts.argmax(1)[others[:, i]] == held_out.targets).float().mean().item()
         best, where = (share, i) if share > best else (best, where)
     return Check("no pixel tells the label", best < TELLING_PIXEL, f"pixel {where} is right for {best:.0%}")
 
 
 def _check_apart(training: Examples, held_out: Examples) -> Check:
-    known = {image.numpy().tobytes() for image in training.images}
-    n = sum(image.numpy().tobytes() in known for image in held_out.images)
+    known = {image.numpy().tobytes() for image in training.inputs}
+    n = sum(image.numpy().tobytes() in known for image in held_out.inputs)
     return Check("held-out examples are not trained on", n <= len(held_out) // 100, f"{n} of {len(held_out)}")
 
 
@@ -144,14 +172,14 @@ def _check_chance(training: Examples, held_out: Examples, config: TrainConfig, m
     """Train on labels that mean nothing: whoever is right about others like them has seen them."""
     generator = torch.Generator().manual_seed(1)
     shuffled = [
-        replace(part, labels=part.labels[torch.randperm(len(part), generator=generator)])
+        replace(part, targets=part.targets[torch.randperm(len(part), generator=generator)])
         for part in (training, held_out)
     ]
     task, optimization = make(shuffled[0], shuffled[1], config)
     for _ in train(task, optimization, config.model_copy(update={"epochs": N_EPOCHS})):
         pass
     accuracy = evaluate(task, n_together=1000)["accuracy"]
-    counts = torch.bincount(held_out.labels, minlength=held_out.n_classes)
+    counts = torch.bincount(held_out.targets, minlength=held_out.n_classes)
     chance = counts.max().item() / len(held_out)
     limit = chance + N_SIGMAS * math.sqrt(chance * (1 - chance) / len(held_out))
     found = f"accuracy {accuracy:.3f}, chance {chance:.3f}, by luck at most {limit:.3f}"
@@ -202,36 +230,102 @@ def _check_checkpoint(training: Examples, config: TrainConfig, make: Make) -> Ch
 
 
 def smoke_all() -> Iterator[tuple[str, list[Check], float]]:
-    """Yield for each model with each task its name, what is found, and the seconds that it took."""
+    """Yield for each model with each mode that it can be trained in its name, what is found, and the seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        helpers = _train_helpers(Path(folder))
+        for mode, model, helped in _pairs(helpers):
+            words = [f"model.name={model}", f"training.mode={mode}", *(word for _, word in helped)]
+            name = ", ".join([model, mode, *(help_name for help_name, _ in helped if help_name)])
+            yield name, *_smoke_one(load_config(None, [*COMMON, *words]))
+
+
+def _smoke_config(path: Path | None, overrides: Sequence[str]) -> Iterator[tuple[str, list[Check], float]]:
+    """Yield the same for what a config names: its model, mode, data and optimizer, on the CPU."""
+    config = load_config(path, [*overrides, "device=cpu", "epochs=2", "batch_size=32", "precision=32"])
+    yield f"{config.model.name}, {config.training.mode}", *_smoke_one(config)
+
+
+def _smoke_one(config: TrainConfig) -> tuple[list[Check], float]:
+    began = time.perf_counter()
+    set_up_process(config)
+    training, held_out = _examples(config)
+    settings = MODELS.settings_of(config.model.name, config.model)
+    n = settings.n_parameters(*shapes_of(config, training)) if settings is not None else _declared(config, training)
+    checks = list(smoke_pair(training, held_out, config, n_declared=n))
+    return checks, time.perf_counter() - began
+
+
+def _declared(config: TrainConfig, training: Examples) -> int | None:
+    """Return how many parameters a network of a user's own is said to have."""
+    mark = plugins.mark_of(MODELS.load(config.model.name), "model")
+    if mark.n_parameters is None:
+        return None
+    offered = offer_of_shapes(*shapes_of(config, training))
+    return int(plugins.call(mark.n_parameters, f"model {config.model.name}: n_parameters", offered, config.model.args))
+
+
+def _pairs(helpers: Mapping[str, str]) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
+    """Yield mode, model, and what helps: a word for it, and an override."""
+    needed = {
+        "curriculum": [("", f"training.difficulty={helpers['conv_autoencoder']}")],
+        "fusion": [("", f"training.experts=[{helpers['simple_cnn']}, {helpers['mlp']}]")],
+    }
     for mode in TASKS.names:
         for model in MODELS.names:
-            began = time.perf_counter()
-            words = ["data.name=digits", f"model.name={model}", f"training.mode={mode}", "device=cpu", "epochs=2"]
-            config = load_config(None, [*words, "learner.opt=adam", "learner.step_size=0.003", "batch_size=32"])
-            set_up_process(config)
-            examples = find_dataset(config).load("train")
-            order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(0))
-            training, held_out = (
-                examples.part(order[begin : begin + n]) for begin, n in ((0, N_TRAINED), (N_TRAINED, N_HELD_OUT))
-            )
-            settings = MODELS.settings_of(model, config.model)
-            height, width = training.images.shape[1:]
-            declared = getattr(settings, "n_parameters", None)
-            n = declared((height, width), training.n_classes) if declared is not None else None
-            yield (
-                f"{model}, {mode}",
-                list(smoke_pair(training, held_out, config, n_declared=n)),
-                time.perf_counter() - began,
-            )
+            entry = MODELS.entry(model)
+            if entry is not None and mode in entry.modes:
+                yield mode, model, needed.get(mode, [])
+    taught = [("distillation", "training.use_knowledge_distillation=true"), ("", f"training.teacher={helpers['mlp']}")]
+    yield "normal", "simple_cnn", [*taught, ("", "training.feature_weight=0.1")]
+    yield "curriculum", "mlp", [*needed["curriculum"], *taught]
+
+
+def _train_helpers(folder: Path) -> dict[str, str]:
+    """Train what other modes build on, by name of the network; return the folders."""
+    found = {}
+    for model, mode in (("simple_cnn", "normal"), ("mlp", "normal"), ("conv_autoencoder", "autoencoder")):
+        config = load_config(None, [*COMMON, f"model.name={model}", f"training.mode={mode}"])
+        set_up_process(config)
+        task, optimization = make_pair(_examples(config)[0], None, config)
+        for _ in train(task, optimization, config):
+            pass
+        kept = folder / model
+        kept.mkdir()
+        write_effective_config(config, kept, {})
+        torch.save(task.model.state_dict(), kept / BEST_WEIGHTS)
+        found[model] = str(kept)
+    return found
+
+
+def _examples(config: TrainConfig) -> tuple[Examples, Examples]:
+    """Return some examples to train on and others to evaluate on, drawn from the training portion."""
+    examples = find_dataset(config).load("train")
+    order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(0))
+    n_trained = min(N_TRAINED, 2 * len(examples) // 5)
+    held_out = examples.part(order[n_trained : n_trained + N_HELD_OUT])
+    return examples.part(order[:n_trained]), held_out
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print what is found; return 0 when all is as it should be, else 1."""
     parser = argparse.ArgumentParser(prog="sweepline smoke", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    parser.add_argument("--config", type=Path, help="look at what this config names instead of at all that is built in")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     args = parser.parse_args(argv)
+    try:
+        return _report(args)
+    except SweeplineError as error:
+        print(f"sweepline: {error}", file=sys.stderr)
+        return 2
+
+
+def _report(args: argparse.Namespace) -> int:
     found, is_ok = [], True
-    for name, checks, seconds in smoke_all():
+    looked_at = (
+        smoke_all() if args.config is None and not args.overrides else _smoke_config(args.config, args.overrides)
+    )
+    for name, checks, seconds in looked_at:
         is_ok = is_ok and all(check.is_ok for check in checks)
         found.append({"name": name, "seconds": round(seconds, 2), "checks": [asdict(check) for check in checks]})
         if not args.json:

@@ -135,7 +135,7 @@ def _test(config: TrainConfig, task: Task, test: Examples, best: BestWeights | N
             best.restore(task.model)
         which = f"epoch {epoch}, the best" if epoch else "the last epoch"
         say(f"the test portion is evaluated with the weights of {which}")
-    tested = build_task(config, task.model, task.training, test)
+    tested = task.evaluating(test)
     found, _ = evaluate_that_fits(tested, config.evaluate.batch_size, say)
     task.model.load_state_dict(last)
     return {f"test_{name}": value for name, value in found.items()}
@@ -200,8 +200,10 @@ def _build(config: TrainConfig, training: Examples) -> tuple[nn.Module, Optimiza
     model, optimization, ignored = build_training(
         config, training, config.learner.model_copy(update={"step_size": rate})
     )
-    if ignored:
-        say(f"{config.learner.opt} ignores {', '.join(ignored)}")
+    if of_optimizer := [name.removeprefix("learner.") for name in ignored if name.startswith("learner.")]:
+        say(f"{config.learner.opt} ignores {', '.join(of_optimizer)}")
+    if of_model := [name.removeprefix("model.") for name in ignored if name.startswith("model.")]:
+        say(f"model {config.model.name} ignores {', '.join(of_model)}")
     if unused := config.schedule.ignored:
         say(f"schedule {config.schedule.name} ignores {', '.join(unused)}")
     return model, optimization

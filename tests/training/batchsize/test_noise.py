@@ -12,7 +12,7 @@ from torch import nn
 
 from sweepline.training.batchsize.noise import Measurement, NoiseMeter, estimate, noise_scale, summarize
 from sweepline.training.datasets.examples import Examples
-from sweepline.training.tasks.classify import Classify
+from sweepline.training.tasks.supervised import Classify
 
 
 def quadratic(generator: torch.Generator, *, gradient: torch.Tensor, deviations: torch.Tensor, n: int) -> torch.Tensor:

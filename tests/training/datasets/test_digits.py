@@ -32,24 +32,24 @@ def labels(n: int) -> NDArray[np.uint8]:
 
 def test_digits_are_1500_training_and_297_test_images_of_8x8() -> None:
     train, valid, test = load("data.name=digits")
-    assert (train.images.shape, valid, test.images.shape) == ((1500, 8, 8), None, (297, 8, 8))
+    assert (train.inputs.shape, valid, test.inputs.shape) == ((1500, 8, 8), None, (297, 8, 8))
 
 
 def test_digits_are_bytes_with_integer_labels() -> None:
     train, _, _ = load("data.name=digits")
-    assert (train.images.dtype, train.labels.dtype) == (torch.uint8, torch.int64)
+    assert (train.inputs.dtype, train.targets.dtype) == (torch.uint8, torch.int64)
 
 
 def test_digits_use_the_whole_range_of_pixels() -> None:
     train, _, _ = load("data.name=digits")
-    assert (int(train.images.min()), int(train.images.max())) == (0, 16)
+    assert (int(train.inputs.min()), int(train.inputs.max())) == (0, 16)
 
 
 @pytest.mark.parametrize("part", [0, 2])
 def test_digits_have_all_ten_classes_in_both_portions(part: int) -> None:
     examples = load("data.name=digits")[part]
     assert isinstance(examples, Examples)
-    assert examples.labels.unique().tolist() == list(range(10))
+    assert examples.targets.unique().tolist() == list(range(10))
 
 
 def test_digits_are_those_of_scikit_learn() -> None:
@@ -57,8 +57,8 @@ def test_digits_are_those_of_scikit_learn() -> None:
         from sklearn.datasets import load_digits
     expected = load_digits()
     train, _, test = load("data.name=digits")
-    found = torch.cat([train.images, test.images]).numpy(), torch.cat([train.labels, test.labels]).numpy()
-    np.testing.assert_array_equal(found[0], expected.images)
+    found = torch.cat([train.inputs, test.inputs]).numpy(), torch.cat([train.targets, test.targets]).numpy()
+    np.testing.assert_array_equal(found[0], expected.inputs)
     np.testing.assert_array_equal(found[1], expected.target)
 
 

@@ -37,7 +37,7 @@ def rows(*parts: Examples) -> list[bytes]:
     return sorted(
         bytes(image) + bytes([label])
         for part in parts
-        for image, label in zip(part.images.numpy(), part.labels.tolist(), strict=True)
+        for image, label in zip(part.inputs.numpy(), part.targets.tolist(), strict=True)
     )
 
 
@@ -61,14 +61,14 @@ def test_a_batch_has_one_channel_and_the_asked_examples_in_the_asked_order() -> 
     train, _, _ = load("data.name=digits")
     index = torch.tensor([5, 2, 2])
     inputs, found = train.batch(index)
-    assert (inputs.shape, inputs.dtype, found.tolist()) == ((3, 1, 8, 8), torch.float32, train.labels[index].tolist())
+    assert (inputs.shape, inputs.dtype, found.tolist()) == ((3, 1, 8, 8), torch.float32, train.targets[index].tolist())
 
 
 def test_making_a_batch_leaves_the_stored_pixels_alone() -> None:
     train, _, _ = load("data.name=digits")
-    before = train.images.clone()
+    before = train.inputs.clone()
     train.batch(torch.arange(10))
-    assert torch.equal(train.images, before)
+    assert torch.equal(train.inputs, before)
 
 
 # Splits
@@ -77,7 +77,7 @@ def test_making_a_batch_leaves_the_stored_pixels_alone() -> None:
 def test_limit_keeps_the_first_examples_of_the_training_portion() -> None:
     everything = load("data.name=digits")[0]
     limited = load("data.name=digits", "data.limit=7")[0]
-    assert torch.equal(limited.images, everything.images[:7])
+    assert torch.equal(limited.inputs, everything.inputs[:7])
 
 
 def test_limit_leaves_the_test_portion_whole() -> None:
@@ -111,12 +111,12 @@ def test_the_held_out_examples_are_the_same_for_every_seed() -> None:
     _, first = load_with_held_out("data.name=digits", "data.valid_fraction=0.2", "seed=1")
     torch.manual_seed(12345)
     _, second = load_with_held_out("data.name=digits", "data.valid_fraction=0.2", "seed=2")
-    assert torch.equal(first.images, second.images)
+    assert torch.equal(first.inputs, second.inputs)
 
 
 def test_the_held_out_examples_hold_every_class() -> None:
     _, valid = load_with_held_out("data.name=digits", "data.valid_fraction=0.2")
-    assert valid.labels.unique().tolist() == list(range(10))
+    assert valid.targets.unique().tolist() == list(range(10))
 
 
 def test_a_held_out_part_that_takes_every_example_is_refused() -> None:

@@ -75,8 +75,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_idx_files_are_read_as_they_were_written(idx_root: Path) -> None:
     train, _, test = load("data.name=fashion_mnist", f"data.root={idx_root}")
-    np.testing.assert_array_equal(train.images.numpy(), images(N_TRAIN))
-    np.testing.assert_array_equal(test.labels.numpy(), labels(N_TEST))
+    np.testing.assert_array_equal(train.inputs.numpy(), images(N_TRAIN))
+    np.testing.assert_array_equal(test.targets.numpy(), labels(N_TEST))
 
 
 @pytest.mark.parametrize("file", IDX_FILES)
@@ -120,8 +120,8 @@ def test_mnist_is_what_torchvision_reads(mnist_root: Path, part: int, is_train: 
     expected = MNIST(mnist_root, train=is_train, download=False)
     found = load("data.name=mnist", f"data.root={mnist_root}")[part]
     assert isinstance(found, Examples)
-    assert torch.equal(found.images, expected.data)
-    assert torch.equal(found.labels, expected.targets)
+    assert torch.equal(found.inputs, expected.data)
+    assert torch.equal(found.targets, expected.targets)
 
 
 def test_normalised_mnist_has_mean_0_and_deviation_1(mnist_root: Path) -> None:
@@ -132,7 +132,7 @@ def test_normalised_mnist_has_mean_0_and_deviation_1(mnist_root: Path) -> None:
 
 def test_mnist_is_normalised_with_0_1307_and_0_3081(mnist_root: Path) -> None:
     train, _, _ = load("data.name=mnist", f"data.root={mnist_root}", "data.limit=5")
-    expected = (train.images.unsqueeze(1) / 255 - 0.1307) / 0.3081
+    expected = (train.inputs.unsqueeze(1) / 255 - 0.1307) / 0.3081
     torch.testing.assert_close(inputs_of(train), expected, check_stride=False)
 
 

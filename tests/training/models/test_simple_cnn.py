@@ -12,7 +12,7 @@ from sweepline.training.models.simple_cnn import SimpleCNN
 
 
 def build(*, width: int = 32, size: int = 28) -> SimpleCNN:
-    model = build_model(ModelConfig(width=width), image_size=(size, size), n_classes=10)
+    model = build_model(ModelConfig(width=width), input_shape=(1, size, size), n_outputs=10)
     assert isinstance(model, SimpleCNN)
     return model
 

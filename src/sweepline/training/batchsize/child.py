@@ -40,9 +40,11 @@ def main() -> None:
     os.dup2(2, 1)  # whatever libraries print is no answer
     request = Request(**order["request"])
     if "config" in order:
+        from sweepline.training import places
         from sweepline.training.batchsize.setup import load_setup
         from sweepline.training.config.schema import TrainConfig
 
+        places.set_anchors(order["places"])
         build: Callable[[], Setup] = load_setup(TrainConfig.model_validate_json(json.dumps(order["config"])))
     else:
         from sweepline.training.seeding import keep_freed_memory

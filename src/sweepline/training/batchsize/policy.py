@@ -8,11 +8,12 @@ import math
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
-from sweepline.contract.values import flatten
 from sweepline.training import memory
+from sweepline.training.config.identity import code_digests
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.config.sizes import accumulates, default_size
-from sweepline.training.settings import counts, keys_of, mark_of
+from sweepline.training.plugins import file_word
+from sweepline.training.settings import counts, keys_of, mark_of, values_of
 
 _FIRST_NAMES = {"learner.momentum": "has_momentum", "gradient_clip": "clips", "noise_every": "measures_noise"}
 FEW_STEPS = 20  # an epoch should have as many, or it trains little
@@ -86,6 +87,7 @@ def tuning_key(config: TrainConfig, device_name: str) -> str:
         **{_FIRST_NAMES.get(name, name): value for name, value in top.items()},
         **{_FIRST_NAMES.get(f"learner.{name}", name): value for name, value in learner.items()},
         **sections,
+        **code_digests(config),
         "data": list(sections["data"].values()),
         "opt": learner["opt"].lower(),
         "evaluates": evaluate.pop("every") and list(evaluate.values()),
@@ -98,7 +100,7 @@ def tuning_key(config: TrainConfig, device_name: str) -> str:
 
 def memory_needs(config: TrainConfig) -> dict[str, Any]:
     """Return of each key that is marked with ``memory`` its value, or whether it is set, by dotted name."""
-    values = flatten(config.model_dump(mode="json"))
+    values = values_of(config)
     marks = {name: mark_of(field, "memory") for name, field in keys_of(TrainConfig) if counts(field, values[name])}
     return {
         name: values[name] if mark == "value" else bool(values[name])
@@ -122,4 +124,4 @@ def size_cap(config: TrainConfig, n_examples: int) -> int:
 
 def config_key(config: TrainConfig) -> str:
     """Return data, model and mode in one word."""
-    return f"{config.data.name}_{config.model.name}_{config.training.mode}"
+    return "_".join(map(file_word, (config.data.name, config.model.name, config.training.mode)))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from sweepline.errors import ConfigError
+from sweepline.training import places
 from sweepline.training.batchsize.child import end_with_parent
 from sweepline.training.batchsize.probe import Request, Setup, run_probe
 from sweepline.training.config.schema import TrainConfig
@@ -103,7 +104,7 @@ def describe_build(build: Callable[[], Setup]) -> dict[str, Any]:
     """
     config = getattr(build, "config", None)
     if isinstance(config, TrainConfig):
-        return {"config": config.model_dump(mode="json")}
+        return _describe_config(config)
     module, name = getattr(build, "__module__", ""), getattr(build, "__qualname__", "<unnamed>")
     file = getattr(sys.modules.get(module), "__file__", None)
     if "<" in name or not module or (module == "__main__" and file is None):
@@ -114,9 +115,13 @@ def describe_build(build: Callable[[], Setup]) -> dict[str, Any]:
     return {"file": file if module == "__main__" else None, "module": module, "name": name, "sys_path": sys.path}
 
 
+def _describe_config(config: TrainConfig) -> dict[str, Any]:
+    return {"config": config.model_dump(mode="json"), "places": places.anchors()}
+
+
 def spawning(how: Mapping[str, Any] | TrainConfig) -> Callable[[Request, IO[bytes]], ProbeProcess]:
     """Return what starts probes as processes from nothing: for GPUs, which no fork may share."""
-    order_of_build = {"config": how.model_dump(mode="json")} if isinstance(how, TrainConfig) else dict(how)
+    order_of_build = dict(how) if isinstance(how, Mapping) else _describe_config(how)
 
     def start(request: Request, errors: IO[bytes]) -> ProbeProcess:
         process = subprocess.Popen(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sweepline.contract.values import flatten
 from sweepline.errors import did_you_mean
 from sweepline.training.config.monitor import is_low_better, monitor_of
-from sweepline.training.registry import TASKS
+from sweepline.training.registry import MODELS, TASKS
 
 if TYPE_CHECKING:
     from sweepline.training.config.schema import TrainConfig
@@ -32,6 +32,8 @@ _OTHER_NAMES = {
     "dataset": "data.name",
     "num_threads": "threads",
 }
+_TRAINED = "what a run has trained: its folder, or its weights in models/"
+_NEEDS_TEACHER = f"needs training.teacher, {_TRAINED}"
 _NO_VALUE = ("none", "nil", "undefined", "~", "")
 
 
@@ -131,15 +133,34 @@ def check_together(config: TrainConfig, label: str, origin: Mapping[str, str]) -
 def _mode_faults(config: TrainConfig) -> list[tuple[str, str]]:
     """Return what cannot be trained, or measured while it is: the key, and the sentence."""
     faults: list[tuple[str, str]] = []
-    is_known = config.training.mode in TASKS
-    if not is_known or config.training.use_knowledge_distillation:
-        key = f"training.{'use_knowledge_distillation' if is_known else 'mode'}"
-        value = getattr(config.training, key.partition(".")[2])
-        there_is = f"there is training.mode {' or '.join(TASKS.names)}"
-        faults.append((key, f"{key} {value} cannot be trained yet; {there_is}"))
+    own = config.training
+    if own.use_knowledge_distillation and own.teacher is None:
+        faults.append(("training.use_knowledge_distillation", f"training.use_knowledge_distillation: {_NEEDS_TEACHER}"))
+    if own.use_knowledge_distillation and own.mode not in ("normal", "curriculum"):
+        faults.append(("training.mode", f"training.mode {own.mode}: a teacher helps with normal and curriculum alone"))
+    if own.mode == "curriculum" and own.difficulty is None:
+        faults.append(("training.mode", f"training.mode curriculum: set training.difficulty to {_TRAINED}"))
+    if own.mode == "fusion" and len(own.experts) != 2:
+        faults.append(("training.mode", f"training.mode fusion: set training.experts to two, each {_TRAINED}"))
+    faults += [(key, f"{key}: {sentence}") for key, sentence in _mismatches(config)]
     if config.noise_every and config.precision == "16-mixed":
         faults.append(("noise_every", "noise_every measures gradients, which 16-mixed scales; use bf16-mixed or 32"))
     return faults
+
+
+def _mismatches(config: TrainConfig) -> Iterator[tuple[str, str]]:
+    """Yield which network cannot be trained in the mode, and which brought part has arguments that none takes."""
+    name, mode = config.model.name, config.training.mode
+    entry = MODELS.entry(name)
+    if entry is not None and mode in TASKS and mode not in entry.modes:
+        fitting = [other for other in MODELS.names if mode in getattr(MODELS.entry(other), "modes", ())]
+        yield "model.name", f"{name} cannot be trained in the mode {mode}; use {' or '.join(fitting)}"
+    for key, section, is_ours in (
+        ("model.args", config.model.args, entry is not None),
+        ("training.args", config.training.args, mode in TASKS),
+    ):
+        if section and is_ours:
+            yield key, "is for what you bring yourself; ours has keys of its own"
 
 
 def _schedule_faults(config: TrainConfig) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sweepline.contract.values import format_value
 from sweepline.training.config.schema import TrainConfig
-from sweepline.training.settings import keys_of, mark_of
+from sweepline.training.settings import default_of, keys_of, mark_of
 
 _HEAD = """# The config of the trainer
 
@@ -24,7 +24,7 @@ def format_page() -> str:
     tables: dict[str, list[str]] = {}
     for name, field in keys_of(TrainConfig):
         section, _, _ = name.rpartition(".")
-        default = "[]" if field.default == () else format_value(field.default)
+        default = format_value([] if field.default == () else default_of(field))
         row = f"| `{name}` | `{default}` | {field.description} | {mark_of(field, 'affects')} |\n"
         tables.setdefault(section or "The run", []).append(row)
     parts = [_HEAD]

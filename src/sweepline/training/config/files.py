@@ -95,3 +95,12 @@ def move_key(tree: dict[str, Any], origin: dict[str, str], old: str, new: str, l
         set_dotted(tree, new, value)
         origin[new] = where
     return f"{where}: {old} is now {new}"
+
+
+def without_outcome(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop what a run has added to its config about itself, at every level."""
+    return {
+        key: without_outcome(item) if isinstance(item, dict) else item
+        for key, item in value.items()
+        if not key.startswith("_")
+    }

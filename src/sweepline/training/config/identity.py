@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
-from sweepline.contract.values import flatten
+from sweepline.errors import ConfigError
+from sweepline.training import plugins
 from sweepline.training.config.files import RUN_SIZE, STEP_SIZE
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.config.sizes import effective_step_size
-from sweepline.training.settings import counts, keys_of, mark_of
+from sweepline.training.config.trained import find_trained
+from sweepline.training.registry import DATASETS, MODELS, OPTIMIZERS, TASKS
+from sweepline.training.settings import counts, keys_of, mark_of, values_of
 
 
 def asked_identity(config: TrainConfig) -> str:
@@ -61,9 +65,44 @@ def report_sizes(config: TrainConfig, n_examples: int, *, n_splits: int) -> dict
 
 def _keys(config: TrainConfig, names: Collection[str]) -> dict[str, Any]:
     """Return keys of these names; of a device its kind, for which of several GPUs a run gets decides nothing."""
-    keys = flatten(config.model_dump(mode="json")) | {"device": config.device.partition(":")[0]}
+    keys = values_of(config) | {"device": config.device.partition(":")[0]} | code_digests(config)
+    names = {*names, *code_digests(config)}
     omitted = {name for name, field in keys_of(TrainConfig) if not counts(field, keys[name])}
     return {name: value for name, value in keys.items() if name in names and name not in omitted}
+
+
+def stands_on_others(config: TrainConfig) -> bool:
+    """Whether a config names code of the user's own, or networks that other runs have trained."""
+    own = config.training
+    return bool(_brought(config)) or own.use_knowledge_distillation or own.mode in ("curriculum", "fusion")
+
+
+def _brought(config: TrainConfig) -> list[tuple[str, str]]:
+    named = {
+        MODELS: config.model.name,
+        DATASETS: config.data.name,
+        TASKS: config.training.mode,
+        OPTIMIZERS: config.learner.opt,
+    }
+    return [(registry.key, name) for registry, name in named.items() if registry.is_brought(name)]
+
+
+def code_digests(config: TrainConfig) -> dict[str, str]:
+    """Return digests of the user's own code, and of trained weights, that the config names: others compute others."""
+    digests: dict[str, str | None] = {}
+    for key, name in _brought(config):
+        with suppress(ConfigError):  # what cannot be found is said where it is loaded
+            digests[f"code of {key}"] = plugins.code_digest(key, name)
+    own = config.training
+    helping = {
+        "training.teacher": own.teacher if own.use_knowledge_distillation else None,
+        "training.difficulty": own.difficulty if own.mode == "curriculum" else None,
+        **({f"training.experts.{i}": name for i, name in enumerate(own.experts)} if own.mode == "fusion" else {}),
+    }
+    for key, name in helping.items():
+        with suppress(ConfigError):
+            digests[f"weights of {key}"] = find_trained(name, key).digest if name is not None else None
+    return {key: digest for key, digest in digests.items() if digest is not None}
 
 
 def _schedule_length(config: TrainConfig) -> dict[str, Any]:

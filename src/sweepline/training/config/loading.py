@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from sweepline.contract.text import display_path
 from sweepline.contract.values import flatten, parse_override
 from sweepline.errors import ConfigError
+from sweepline.training import places
 from sweepline.training.config.checks import OVERRIDE, check_together, describe_fault
 from sweepline.training.config.files import move_key, read_with_bases, set_dotted
 from sweepline.training.config.schema import TrainConfig
@@ -27,6 +28,7 @@ def load_config(path: Path | None, overrides: Sequence[str] = (), *, remarks: li
     Raises:
         ConfigError: with every fault found: unknown keys with the nearest known one, wrong types, values out of range.
     """
+    places.look_from(path)
     tree, origin = read_with_bases(path) if path is not None else ({}, {})
     label = display_path(path) if path is not None else "config"
     return check_config(tree, origin, overrides, label=label, remarks=remarks)

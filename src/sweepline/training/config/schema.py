@@ -10,13 +10,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from sweepline.training.models.settings import SimpleCNNSettings
-from sweepline.training.registry import DATASETS, MODELS, OPTIMIZERS
+from sweepline.training import plugins
+from sweepline.training.registry import DATASETS, MODELS, OPTIMIZERS, TASKS
 from sweepline.training.settings import Settings, key
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Factor = Annotated[float, Field(gt=0.0, le=1.0)]
+Args = dict[str, Any]
 DECIDING = (
     "optimize_batch_size",
     "tuned_batch_size",
@@ -51,16 +52,59 @@ class DataConfig(Settings):
         "Share of the training portion, from 0 to below 1, that is held out of it for evaluation.",
         memory="value",
     )
-
-
-class _ModelName(Settings):
-    name: Annotated[str, AfterValidator(MODELS.check)] = key(
-        "simple_cnn", "The network.", memory="value", choices=MODELS.names
+    args: Args = key(
+        {}, "Arguments of poly_teacher, mlp_teacher, or a data set of one's own.", memory="value", omit_default=True
     )
 
 
-class ModelConfig(SimpleCNNSettings, _ModelName):
-    """Which network, and the settings of all networks; each takes its own."""
+class ModelConfig(Settings):
+    """Which network, and the settings of all networks; each takes its own, null being its own default."""
+
+    name: Annotated[str, AfterValidator(MODELS.check)] = key(
+        "simple_cnn",
+        f"The network: {', '.join(MODELS.names)}; or one of your own, as file.py:Name.",
+        memory="value",
+        choices=MODELS.names,
+    )
+    width: int = key(
+        32,
+        "simple_cnn, conv_autoencoder: filters of the first convolution, the second has twice as many; transformers: "
+        "features; mlp, dqn: units of a hidden layer. At least 1.",
+        memory="value",
+        ge=1,
+    )
+    depth: Positive | None = key(
+        None,
+        "mlp: layers with weights (null: 3); transformers: blocks (2); dqn: layers (2).",
+        memory="value",
+        omit_default=True,
+    )
+    heads: Positive | None = key(
+        None, "Transformers: heads of attention, which divide width (null: 4).", memory="value", omit_default=True
+    )
+    patch: Positive | None = key(
+        None,
+        "Transformers: pixels of a patch's side, which divide those of an image's (null: 4).",
+        memory="value",
+        omit_default=True,
+    )
+    latent: Positive | None = key(
+        None, "conv_autoencoder: numbers that an image becomes (null: 16).", memory="value", omit_default=True
+    )
+    parametrization: Literal["standard", "sp", "mup"] = key(
+        "standard",
+        "mlp: standard (biases, as torch initializes), or of the scaling studies without biases: sp, mup.",
+        memory="value",
+        omit_default=True,
+    )
+    gamma: float = key(1.0, "mlp with sp or mup: richness, above 0; small is lazy.", omit_default=True, gt=0)
+    args: Args = key({}, "Arguments of a network of one's own.", memory="value", omit_default=True)
+
+    @property
+    def size_word(self) -> str:
+        """A word for the size of the network, for the names of folders and files."""
+        settings = MODELS.settings_of(self.name, self)
+        return settings.size_word if settings is not None else plugins.size_word(self.args)
 
 
 class LearnerConfig(Settings):
@@ -80,6 +124,7 @@ class LearnerConfig(Settings):
     beta1: Fraction | None = key(None, "Decay rate of the mean of gradients, from 0 to below 1, as in Adam.")
     beta2: Fraction | None = key(None, "Decay rate of the mean of squared gradients, from 0 to below 1, as in Adam.")
     eps: Annotated[float, Field(gt=0.0)] | None = key(None, "Added to the denominator of adaptive optimizers; above 0.")
+    args: Args = key({}, "Further arguments of the optimizer's class.", memory="value", omit_default=True)
 
 
 class ScheduleConfig(Settings):
@@ -187,14 +232,75 @@ class WandbConfig(Settings):
 
 
 class ModeConfig(Settings):
-    """What is trained, and whether a teacher helps."""
+    """What is trained, and whether a teacher helps. A trained network is a run's folder, or its weights by number."""
 
-    mode: Literal["normal", "autoencoder", "curriculum", "fusion"] = key(
-        "normal", "normal: classification; the others cannot be trained yet.", memory="value"
+    mode: Annotated[str, AfterValidator(TASKS.check)] = key(
+        "normal",
+        "normal: classes, or numbers where the data set has such; autoencoder: inputs from their codes; curriculum: "
+        "easy examples first; fusion: how to weigh two trained networks; or one of your own, as file.py:Name.",
+        memory="value",
+        choices=TASKS.names,
     )
-    use_knowledge_distillation: bool = key(
-        False, "Whether a teacher network helps; cannot be trained yet.", memory="value"
+    loss: Literal["auto", "cross_entropy", "mse", "mse_one_hot"] = key(
+        "auto",
+        "auto: cross_entropy for classes, mse for numbers; mse_one_hot: of scores less their mean against the class.",
+        omit_default=True,
     )
+    centered: bool = key(
+        False,
+        "Train what the network computes beyond what it did when it was new.",
+        memory="value",
+        omit_default=True,
+    )
+    use_knowledge_distillation: bool = key(False, "Whether a teacher network helps.", memory="value")
+    teacher: str | None = key(
+        None, "The trained network that is learned from, in distillation.", memory="value", omit_default=True
+    )
+    temperature: float = key(
+        4.0, "Distillation: by which scores of teacher and student are divided; above 0.", omit_default=True, gt=0
+    )
+    alpha: float = key(
+        0.7, "Distillation: share of the teacher in the loss, from 0 to 1.", omit_default=True, ge=0, le=1
+    )
+    feature_weight: float = key(
+        0.0,
+        "Distillation: weight of the difference between the teacher's last features and a projection of the "
+        "student's; 0: no projection.",
+        memory="whether",
+        omit_default=True,
+        ge=0,
+    )
+    difficulty: str | None = key(
+        None,
+        "Curriculum: the trained network whose loss tells how hard an example is.",
+        memory="value",
+        omit_default=True,
+    )
+    start_share: float = key(
+        0.3,
+        "Curriculum: share of the examples, the easiest, in the first epoch; above 0.",
+        omit_default=True,
+        gt=0,
+        le=1,
+    )
+    grow_epochs: Positive | None = key(
+        None, "Curriculum: the epoch from which on all are used; null: after half of them.", omit_default=True
+    )
+    experts: Annotated[tuple[str, ...], Field(strict=False)] = key(
+        (), "Fusion: the two trained networks.", memory="value", omit_default=True
+    )
+    n_weights: int = key(
+        11, "Fusion: how many weights, from 0 to 1, there are to choose from; at least 2.", omit_default=True, ge=2
+    )
+    feedback: Literal["all", "taken"] = key(
+        "all",
+        "Fusion: learn from what each weight would have come to, or from the one that was taken alone (a bandit).",
+        omit_default=True,
+    )
+    epsilon: float = key(
+        0.1, "Fusion with feedback taken: share of weights that are taken at random.", omit_default=True, ge=0, le=1
+    )
+    args: Args = key({}, "Arguments of a mode of one's own.", memory="value", omit_default=True)
 
 
 class BatchSizeConfig(Settings):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sweepline.contract import variables
 from sweepline.errors import ConfigError
+from sweepline.training import plugins
 from sweepline.training.config.schema import TrainConfig
+from sweepline.training.datasets.brought import BroughtDataset
 from sweepline.training.datasets.examples import Dataset, Examples
 from sweepline.training.registry import DATASETS
 
@@ -22,8 +26,13 @@ def data_root(config: TrainConfig) -> Path:
 
 def find_dataset(config: TrainConfig) -> Dataset:
     """Return the data set that the config names."""
-    build: Callable[[Path], Dataset] = DATASETS.load(config.data.name)
-    return build(data_root(config))
+    name, what = config.data.name, f"data {config.data.name}"
+    build: Callable[..., Any] = DATASETS.load(name)
+    offered = {"root": data_root(config)}
+    if name in DATASETS:
+        dataset: Dataset = plugins.call(build, what, offered, config.data.args)
+        return dataset
+    return BroughtDataset(what, build, {**offered, "seed": config.seed}, config.data.args)
 
 
 def prepare_data(config: TrainConfig) -> None:
@@ -42,8 +51,13 @@ def load_data(config: TrainConfig) -> Splits:
     dataset = find_dataset(config)
     dataset.prepare()
     train = dataset.load("train")
+    if train.draw is not None and (config.data.limit is not None or config.data.valid_fraction):
+        raise ConfigError(
+            f"data {config.data.name}: draws its examples, so that data.limit and data.valid_fraction mean nothing; "
+            "use data.args.n_examples, and evaluate.split: test"
+        )
     if config.data.limit is not None:
-        train = train.part(torch.arange(min(config.data.limit, len(train))))
+        train = train.first(config.data.limit)
     valid = None
     n_valid = round(len(train) * config.data.valid_fraction)
     if config.data.valid_fraction and not 0 < n_valid < len(train):
@@ -55,7 +69,20 @@ def load_data(config: TrainConfig) -> Splits:
         # The last examples in an order of their own that no seed changes: every run holds out the same ones.
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
         valid, train = train.part(order[-n_valid:].sort().values), train.part(order[:-n_valid].sort().values)
-    return train, valid, dataset.load("test")
+    return train, valid, _like(train, dataset.load("test"), config.data.name)
+
+
+def _like(train: Examples, test: Examples, name: str) -> Examples:
+    """Return the test portion with the classes of training.
+
+    Raises:
+        ConfigError: it has others, or other shapes.
+    """
+    if test.input_shape != train.input_shape or bool(test.n_classes) != bool(train.n_classes):
+        raise ConfigError(f"data {name}: inputs are {train.input_shape} in training and {test.input_shape} in testing")
+    if test.n_classes > train.n_classes:
+        raise ConfigError(f"data {name}: there are {train.n_classes} classes in training, {test.n_classes} in testing")
+    return replace(test, n_classes=train.n_classes)
 
 
 def pick_held_out(config: TrainConfig, data: Splits) -> Examples | None:

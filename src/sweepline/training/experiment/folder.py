@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sweepline.errors import ConfigError
 from sweepline.training.config.schema import TrainConfig
+from sweepline.training.plugins import file_word
 
 COUNTER, TUNING_LOG, LOCK = "run_counter.txt", "batch_size_tuning.json", ".lock"
 CONFIGS, MODELS, RECORDS = "configs", "models", "tuning"
@@ -60,21 +61,18 @@ def find_experiment_dir(config: TrainConfig, outputs: Path) -> Path:
     return (
         root
         / "experimentruns"
-        / config.data.name
-        / config.model.name
+        / file_word(config.data.name)
+        / file_word(config.model.name)
         / config.model.size_word
         / distillation
-        / config.training.mode
+        / file_word(config.training.mode)
     )
 
 
 def weights_path(experiment_dir: Path, config: TrainConfig, number: int) -> Path:
     """Return where a run keeps its weights."""
-    return (
-        experiment_dir
-        / MODELS
-        / f"{config.model.name}_{config.model.size_word}_{config.training.mode}_run_{number:03d}.pth"
-    )
+    words = [file_word(config.model.name), config.model.size_word, file_word(config.training.mode)]
+    return experiment_dir / MODELS / f"{'_'.join(words)}_run_{number:03d}.pth"
 
 
 def frozen_path(experiment_dir: Path, number: int) -> Path:

@@ -16,7 +16,8 @@ from typing import Any
 from sweepline.contract.text import display_path
 from sweepline.contract.values import flatten, parse_override
 from sweepline.errors import ConfigError
-from sweepline.training.config.files import RUN_SIZE
+from sweepline.training import places
+from sweepline.training.config.files import RUN_SIZE, without_outcome
 from sweepline.training.config.loading import check_config
 from sweepline.training.config.schema import DECIDING, TrainConfig
 from sweepline.training.config.sizes import with_decided_size
@@ -122,11 +123,12 @@ def load_frozen(path: Path, overrides: Sequence[str] = (), *, remarks: list[str]
     Raises:
         ConfigError: it cannot be read, or holds keys that this version does not know.
     """
+    places.look_from(path)
     value = _read(path)
     version = value.get("_frozen_config_version", VERSION)
     if str(version).partition(".")[0] != VERSION.partition(".")[0]:
         raise ConfigError(f"{path}: a frozen config of version {version}; this sweepline reads {VERSION}")
-    tree = _without_outcome(value)
+    tree = without_outcome(value)
     label = display_path(path)
     origin = dict.fromkeys(flatten(tree), label)
     origin.pop("batch_size", None)  # it holds every key, so that a batch_size beside a tuned one is no contradiction
@@ -148,12 +150,3 @@ def _decided_sizes(path: Path, value: Mapping[str, Any]) -> tuple[int | None, in
         return value.get(RUN_SIZE), value.get(EVALUATION_SIZE)
     record = find_record(path.parent.parent, int(name[1]))  # an older version wrote it there alone
     return (record.run_batch_size, record.evaluation_batch_size) if record else (None, None)
-
-
-def _without_outcome(value: dict[str, Any]) -> dict[str, Any]:
-    """Drop what a frozen config says about itself, at every level."""
-    return {
-        key: _without_outcome(item) if isinstance(item, dict) else item
-        for key, item in value.items()
-        if not key.startswith("_")
-    }

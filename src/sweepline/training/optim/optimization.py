@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from sweepline.training.config.schema import TrainConfig
+from sweepline.training.optim.optimizers import FACTOR
 from sweepline.training.optim.schedules import step_size_at
 
 
@@ -22,7 +23,8 @@ class Optimization:
     @property
     def step_size(self) -> float:
         """The step size of the latest step, or of the next one where it was set since."""
-        return float(self.optimizer.param_groups[0]["lr"])
+        group = self.optimizer.param_groups[0]
+        return float(group["lr"]) / float(group.get(FACTOR, 1.0))
 
     def set_step_size(self, *, epoch: int, step: int, n_steps: int) -> None:
         """Set the step size of the step that comes next; see :func:`step_size_at`."""

@@ -7,20 +7,25 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from torch import nn
 
 from sweepline.errors import ConfigError, did_you_mean
+from sweepline.training import plugins
 from sweepline.training.config.schema import LearnerConfig
 from sweepline.training.optim.dynamo import spare_dynamo
 from sweepline.training.registry import OPTIMIZERS
 
+FACTOR = "step_factor"
+"""Of a group of parameters: by what its step size is multiplied."""
 
-def build_optimizer(
-    config: LearnerConfig, parameters: Iterable[torch.nn.Parameter]
-) -> tuple[torch.optim.Optimizer, list[str]]:
-    """Return the optimizer and the names of set fields that it ignores.
+
+def build_optimizer(config: LearnerConfig, model: nn.Module) -> tuple[torch.optim.Optimizer, list[str]]:
+    """Return the optimizer of a model's parameters and the set keys that it ignores.
+
+    A model with ``step_factors(optimizer)`` says by what each parameter's step size is multiplied.
 
     Raises:
-        ConfigError: torch has no such optimizer, or it refuses the values.
+        ConfigError: there is no such optimizer, or it refuses the values.
     """
     kind = find_class(config.opt)
     accepted = inspect.signature(kind).parameters
@@ -32,24 +37,42 @@ def build_optimizer(
     taken = {name for name in wanted if name in accepted}
     if "eps" in taken and not isinstance(accepted["eps"].default, float):
         taken.remove("eps")  # adafactor's is a pair
-    ignored = [name for name, value in wanted.items() if name not in taken and value]
+    ignored = [f"learner.{name}" for name, value in wanted.items() if name not in taken and value]
     options = {name: value for name, value in wanted.items() if name in taken}
-    if "fused" in accepted:
+    if "fused" in accepted and not OPTIMIZERS.is_brought(config.opt):
         options["fused"] = True
-    spare_dynamo(kind)
+    if inspect.isclass(kind) and issubclass(kind, torch.optim.Optimizer):
+        spare_dynamo(kind)
+    what = f"learner.opt {config.opt}"
+    plugins.check_arguments(kind, what, dict.fromkeys(["params", *options]), config.args)
+    groups = _groups(model, config)
     try:
-        return kind(parameters, **options), ignored
-    except ValueError as error:
-        raise ConfigError(f"learner.opt {config.opt}: {error}") from None
+        optimizer = kind(groups, **{**options, **config.args})
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{what}: {error}") from None
+    except Exception as error:
+        raise ConfigError(f"{what}: {plugins.blame(error)}") from error
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise ConfigError(f"{what}: makes a {type(optimizer).__name__}, not a torch.optim.Optimizer")
+    return optimizer, ignored
 
 
-def find_class(name: str) -> type[Any]:
+def _groups(model: nn.Module, config: LearnerConfig) -> Iterable[Any]:
+    """Return the model's parameters, those with step sizes of their own in groups."""
+    factors = getattr(model, "step_factors", None)
+    if factors is None:
+        return model.parameters()
+    scaled: list[tuple[nn.Parameter, float]] = factors(config.opt.lower())
+    return [{"params": [parameter], "lr": config.step_size * factor, FACTOR: factor} for parameter, factor in scaled]
+
+
+def find_class(name: str) -> Any:
     """Return torch's optimizer of a name, whatever its case.
 
     Raises:
         ConfigError: torch has none of that name.
     """
-    if name in OPTIMIZERS:
+    if name in OPTIMIZERS or OPTIMIZERS.is_brought(name):
         kind: type[Any] = OPTIMIZERS.load(name)
         return kind
     by_name = {

@@ -17,7 +17,7 @@ from sweepline.training.datasets.examples import Examples
 from sweepline.training.loop import LoopState
 from sweepline.training.optim.optimization import Optimization
 from sweepline.training.seeding import epoch_order
-from sweepline.training.tasks.classify import Classify
+from sweepline.training.tasks.supervised import Classify
 
 
 def examples(n: int) -> Examples:

@@ -1,0 +1,1 @@
+"""For those with a training loop of their own."""

@@ -1,0 +1,295 @@
+"""What users bring: models, data sets, modes and optimizers in files of their own, or installed with another package.
+
+A name such as ``my_models.py:TinyNet`` or ``mypackage.models:TinyNet`` in a config stands for a function or a class. It
+is called with those of the things on offer that its signature names, and with the ``args`` of its section.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sweepline.errors import ConfigError, did_you_mean
+from sweepline.training import places
+
+_NAME = re.compile(r"(?P<where>[^:]+):(?P<attribute>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
+_MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
+_MARK = "__sweepline__"
+_OWN_PACKAGES = ("sweepline", "torch", "pydantic", "importlib", "runpy")
+
+KINDS = {
+    "model.name": "model",
+    "data.name": "dataset",
+    "training.mode": "task",
+    "learner.opt": "optimizer",
+}
+"""By the key that names one, the decorator that marks it, and the group of entry points (``sweepline.models`` ...)."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a decorated object says of itself."""
+
+    kind: str
+    n_parameters: Callable[..., int] | None = None
+    modes: tuple[str, ...] | None = None
+
+
+def model(
+    target: T | None = None,
+    *,
+    n_parameters: Callable[..., int] | None = None,
+    modes: Sequence[str] | None = None,
+) -> Any:
+    """Mark a class or function that returns a network; it works unmarked too.
+
+    Args:
+        target: the class or function; None: return a decorator.
+        n_parameters: from the ``args`` and what is on offer, how many parameters there should be, which smoke compares.
+        modes: the modes that it can be trained in; None: any.
+    """
+    return _mark(target, Mark("model", n_parameters, None if modes is None else tuple(modes)))
+
+
+def dataset(target: T | None = None) -> Any:
+    """Mark a function that returns the examples of a portion: ``(split) -> (inputs, targets)``."""
+    return _mark(target, Mark("dataset"))
+
+
+def task(target: T | None = None) -> Any:
+    """Mark a :class:`~sweepline.training.tasks.base.Task`: a mode of training."""
+    return _mark(target, Mark("task"))
+
+
+def optimizer(target: T | None = None) -> Any:
+    """Mark a :class:`torch.optim.Optimizer`."""
+    return _mark(target, Mark("optimizer"))
+
+
+def _mark(target: T | None, mark: Mark) -> Any:
+    if target is None:
+        return partial(_mark, mark=mark)
+    setattr(target, _MARK, mark)
+    return target
+
+
+def mark_of(target: object, kind: str) -> Mark:
+    """Return what an object says of itself; what any of its kind is where it says nothing."""
+    found = vars(target).get(_MARK) if hasattr(target, "__dict__") else None
+    return found if isinstance(found, Mark) else Mark(kind)
+
+
+def is_own(name: str) -> bool:
+    """Whether a name stands for something that a user brings, by its form."""
+    return ":" in name
+
+
+def check_form(key: str, name: str) -> None:
+    """Refuse a name that stands for nothing.
+
+    Raises:
+        ValueError: it is not ``file.py:name`` or ``module:name``.
+    """
+    match = _NAME.fullmatch(name)
+    where = match["where"] if match else ""
+    if match is None or not (where.endswith(".py") or _MODULE.fullmatch(where)):
+        raise ValueError(f"{key} {name!r}: write file.py:Name or package.module:Name for something of your own")
+
+
+def installed(key: str) -> dict[str, EntryPoint]:
+    """Return the entry points of installed packages for a key, by name."""
+    return {point.name: point for point in entry_points(group=f"sweepline.{KINDS[key]}s")}
+
+
+def load(key: str, name: str) -> Any:
+    """Import what a name of a user's own, or of an entry point, stands for.
+
+    Raises:
+        ConfigError: there is no such file, module or name in it; it cannot be imported; it is of another kind.
+    """
+    if not is_own(name):
+        point = installed(key).get(name)
+        if point is None:
+            raise ConfigError(f"unknown {key} {name!r}")
+        name = point.value
+    check_form(key, name)
+    where, _, attribute = name.rpartition(":")
+    found: Any = _import(key, name, where)
+    for part in attribute.split("."):
+        names = [other for other in dir(found) if not other.startswith("_")]
+        if not hasattr(found, part):
+            raise ConfigError(f"{key} {name}: {where} has no {part!r}{did_you_mean(part, names)}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise ConfigError(f"{key} {name}: is a {type(found).__name__}, not a class or a function")
+    mark = mark_of(found, KINDS[key])
+    if mark.kind != KINDS[key]:
+        raise ConfigError(f"{key} {name}: is marked as {mark.kind}, not as {KINDS[key]}")
+    return found
+
+
+def source_file(key: str, name: str) -> Path | None:
+    """Return the file in which a user's own object stands; None where that is not known. Imports no file.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    if not is_own(name):
+        point = installed(key).get(name)
+        if point is None:
+            return None
+        name = point.value
+    where, _, _ = name.rpartition(":")
+    if where.endswith(".py"):
+        return _find(key, name, where)
+    places.let_import()
+    try:
+        spec = importlib.util.find_spec(where)
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin) if spec is not None and spec.origin and Path(spec.origin).is_file() else None
+
+
+def code_digest(key: str, name: str) -> str | None:
+    """Return a digest of the file in which a user's own object stands; None where there is none."""
+    path = source_file(key, name)
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path is not None else None
+
+
+def call(target: Callable[..., Any], what: str, offered: Mapping[str, Any], args: Mapping[str, Any]) -> Any:
+    """Call a user's object with ``args`` and with those of ``offered`` that its signature names.
+
+    Raises:
+        ConfigError: it takes no such argument, needs one that is not given, or fails; in one sentence, with the line.
+    """
+    keywords = {**_fitting(target, offered), **args}
+    check_arguments(target, what, offered, args)
+    try:
+        return target(**keywords)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{what}: {blame(error)}") from error
+
+
+def check_arguments(target: Callable[..., Any], what: str, offered: Mapping[str, Any], args: Mapping[str, Any]) -> None:
+    """Refuse arguments that an object does not take, or lacks.
+
+    Raises:
+        ConfigError: names them.
+    """
+    parameters = parameters_of(target)
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    named = [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    own = [name for name in named if name not in offered]
+    unknown = [] if takes_any else [name for name in args if name not in named]
+    if unknown:
+        hint = did_you_mean(unknown[0], own) or f"; it takes {', '.join(own) or 'none'}"
+        raise ConfigError(f"{what}: takes no args.{unknown[0]}{hint}")
+    given = {*offered, *args}
+    missing = [name for name in named if parameters[name].default is inspect.Parameter.empty and name not in given]
+    if missing:
+        raise ConfigError(f"{what}: needs args.{missing[0]}; on offer are {', '.join(offered)}")
+
+
+def size_word(args: Mapping[str, Any]) -> str:
+    """Return a word for arguments, for the names of folders and files."""
+    text = "_".join(f"{name}_{value}" for name, value in args.items()) or "default"
+    word = re.sub(r"[^\w.+-]+", "_", text)
+    return word if len(word) <= 60 else hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def file_word(name: str) -> str:
+    """Return a name as a part of folder names: ``my_models.py:TinyNet`` is ``my_models.TinyNet``."""
+    where, _, attribute = name.rpartition(":")
+    return re.sub(r"[^\w.+-]+", "_", f"{where.removesuffix('.py')}.{attribute}").strip("._") if where else name
+
+
+def blame(error: BaseException) -> str:
+    """Return an error of a user's code in one line, with the last line of theirs that led to it."""
+    theirs = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_library(frame.filename)]
+    where = f"{theirs[-1].filename}:{theirs[-1].lineno}: " if theirs else ""
+    text = " ".join(str(error).split())[:300]
+    return f"{where}{type(error).__name__}: {text}" if text else f"{where}{type(error).__name__}"
+
+
+def _is_library(filename: str) -> bool:
+    parts = Path(filename).parts
+    return filename.startswith("<") or "site-packages" in parts or any(name in parts for name in _OWN_PACKAGES)
+
+
+def parameters_of(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Return what an object is called with."""
+    try:
+        return inspect.signature(target).parameters
+    except (TypeError, ValueError):  # of C code that tells none
+        return {"args": inspect.Parameter("args", inspect.Parameter.VAR_KEYWORD)}
+
+
+def _fitting(target: Callable[..., Any], offered: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in offered.items() if name in parameters_of(target)}
+
+
+def _find(key: str, name: str, where: str) -> Path:
+    found = places.find(where)
+    if found is None or not found.is_file():
+        raise ConfigError(f"{key} {name}: no file {where} in {places.describe()}")
+    return found
+
+
+def _import(key: str, name: str, where: str) -> Any:
+    if not where.endswith(".py"):
+        places.let_import()
+        try:
+            return importlib.import_module(where)
+        except ModuleNotFoundError as error:
+            if error.name is not None and (where == error.name or where.startswith(f"{error.name}.")):
+                raise ConfigError(
+                    f"{key} {name}: no module {error.name!r}; is it installed, or beside the config?"
+                ) from None
+            raise ConfigError(f"{key} {name}: {where} cannot be imported: {blame(error)}") from error
+        except Exception as error:
+            raise ConfigError(f"{key} {name}: {where} cannot be imported: {blame(error)}") from error
+    path = _find(key, name, where).resolve()
+    try:
+        return _import_file(path)
+    except Exception as error:
+        raise ConfigError(f"{key} {name}: {where} cannot be imported: {blame(error)}") from error
+
+
+def _import_file(path: Path) -> Any:
+    """Import a file under its own name, so that what it pickles is found again; under another where that is taken."""
+    for known in list(sys.modules.values()):
+        if getattr(known, "__file__", None) == str(path):
+            return known
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    if path.stem not in sys.modules and path.stem.isidentifier():
+        module = importlib.import_module(path.stem)
+        if getattr(module, "__file__", None) == str(path):
+            return module
+    word = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(word, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[word] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[word]
+        raise
+    return module
