@@ -17,6 +17,7 @@ from sweepline.config.sweepfile import SweepSettings
 from sweepline.config.sweepfile import load_sweep as load_sweep_file
 from sweepline.contract.metrics import PLACES, format_metric_line
 from sweepline.display.lines import LineDisplay
+from sweepline.engine.batchfinder import measure_batch_size
 from sweepline.engine.preparation import prepare_sweep
 from sweepline.engine.progress import Observer
 from sweepline.engine.recorded import open_recorded, read_points, table_label
@@ -93,10 +94,15 @@ def run_sweep(
     options["devices"] = _device_list(options.get("devices"))
     if options.get("start") not in (None, "auto", "warm", "cold"):
         raise ConfigError(f"start: {options['start']!r} is none of auto, warm, cold")
-    prepared = prepare_sweep(load_sweep(source, folder=folder, fixed=fixed), SweepOptions(**options))
+    settings = measure_batch_size(load_sweep(source, folder=folder, fixed=fixed), SweepOptions(**options), _print_part)
+    prepared = prepare_sweep(settings, SweepOptions(**options))
     result = run_prepared(prepared, observer or LineDisplay(print), requests=stop, executor=executor)
     write_final_page(result)
     return result
+
+
+def _print_part(text: str) -> None:
+    print(text, end="", flush=True)
 
 
 def _device_list(devices: Any) -> str | None:

@@ -42,10 +42,16 @@ def test_registries_are_read_without_torch() -> None:
     [
         ("data.name=minst", "unknown data.name 'minst'; did you mean 'mnist'?"),
         ("model.name=simplecnn", "unknown model.name 'simplecnn'; did you mean 'simple_cnn'?"),
-        ("model.name=resnet", "unknown model.name 'resnet'; there are simple_cnn, mlp, encoder_decoder, decoder_only, "
-         "conv_autoencoder, dqn, or file.py:Name of your own"),
+        (
+            "model.name=resnet",
+            "unknown model.name 'resnet'; there are simple_cnn, mlp, encoder_decoder, decoder_only, "
+            "conv_autoencoder, dqn, or file.py:Name of your own",
+        ),
         ("model.name=net.py", "unknown model.name 'net.py'; write net.py:Name, for what is in that file"),
-        ("model.name=a b:c d", "model.name 'a b:c d': write file.py:Name or package.module:Name for something of your own"),
+        (
+            "model.name=a b:c d",
+            "model.name 'a b:c d': write file.py:Name or package.module:Name for something of your own",
+        ),
         ("learner.opt=adm", "unknown learner.opt 'adm'; did you mean 'adam'?"),
     ],
 )

@@ -1,7 +1,8 @@
-"""``sweepline batch-size``: has the training side try sizes, and draws what came out."""
+"""``sweepline batch-size``: which size fits, and for our trainer which is efficient; or which fits any program."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -9,26 +10,53 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweepline.contract.text import display_path
+import yaml
+from pydantic import ValidationError
+
+from sweepline.cli.asjson import add_json, print_json
+from sweepline.config.schema import FitsModel
+from sweepline.config.sweepfile import SweepSettings, load_sweep
+from sweepline.contract.text import display_path, printable
+from sweepline.engine.batchfinder import FOLDER, RECORDS, find_batch_size
+from sweepline.engine.state import SweepOptions
 from sweepline.errors import ConfigError
 from sweepline.reports.batch_size import write_plots
 
-HELP = "the batch size that fits and the efficient one: sweepline batch-size -- key=value ..."
+HELP = "the batch size that fits: of our trainer (-- key=value ...), of any program (--flag NAME -- PROGRAM ...)"
 HISTORY = "--history"
 NO_PLOT = "--no-plot"
+PARAMETER = "batch_size"
+PLACE = f"${{{PARAMETER}}}"
+_EPILOG = f"""
+The program is started as it is with one size after another, in a folder of its own ($SWEEPLINE_RUN_DIR), and ended once
+it has printed what is asked for. The size goes to the option --flag names, or where {PLACE} stands in the command.
+"""
 
 
 def run_with_words(argv: Sequence[str]) -> int:
     """Try sizes, or with ``--history FOLDER`` only draw what is known; return the exit code.
 
     Raises:
-        ConfigError: there is nothing to draw.
+        SweeplineError: there is nothing to draw, or no size runs.
     """
     if argv[:1] == [HISTORY]:
         if len(argv) != 2:
             raise ConfigError(f"{HISTORY} takes the folder of an experiment, which holds batch_size_tuning.json")
         _draw(Path(argv[1]), None)
         return 0
+    at = argv.index("--") if "--" in argv else len(argv)
+    own, program = list(argv[:at]), list(argv[at + 1 :])
+    if any(word.partition("=")[0] == "--flag" for word in own) or any(PLACE in word for word in program):
+        return _find_for_program(_parser().parse_args(own), program)
+    if program and not all("=" in word for word in program):
+        raise ConfigError(
+            f"batch-size: say where {program[0]} takes the size: --flag batch_size -- {program[0]} ..., or {PLACE} in "
+            "the command"
+        )
+    return _find_for_trainer(argv)
+
+
+def _find_for_trainer(argv: Sequence[str]) -> int:
     wants_plot = NO_PLOT not in argv
     words = [word for word in argv if word != NO_PLOT]
     with tempfile.TemporaryDirectory() as folder:
@@ -43,6 +71,91 @@ def run_with_words(argv: Sequence[str]) -> int:
     if wants_plot:
         _draw(experiment_dir, told["run_number"])
     return 0
+
+
+def _find_for_program(args: argparse.Namespace, words: list[str]) -> int:
+    if not words:
+        raise ConfigError("batch-size: name the program after --, as in --flag batch_size -- python train.py")
+    given = {name: getattr(args, name) for name in FitsModel.model_fields if getattr(args, name, None) is not None}
+    try:
+        fits = FitsModel.model_validate(given)
+    except ValidationError as error:
+        detail = error.errors()[0]
+        name = str(detail["loc"][0]).replace("_", "-") if detail["loc"] else ""
+        message = str(detail["msg"]).removeprefix("Value error, ").replace("Input should be", "should be")
+        raise ConfigError(f"--{name}: {message}, got {detail.get('input')!r}") from None
+    settings = _settings_of(words, args.flag)
+    found = find_batch_size(
+        settings,
+        parameter=PARAMETER,
+        fits=fits,
+        base={},
+        options=SweepOptions(devices=args.devices),
+        is_again=args.again,
+        tell=_to_stderr,
+    )
+    n_oom = sum(probe["status"] == "out of memory" for probe in found.probes)
+    if args.json:
+        print_json(
+            {
+                "batch_size": found.batch_size,
+                "largest": found.largest,
+                "safety_factor": found.safety_factor,
+                "limit_bytes": found.limit_bytes,
+                "seconds": found.seconds,
+                "is_reused": found.is_reused,
+                "probes": list(found.probes),
+            }
+        )
+        return 0
+    limit = f", limit {found.limit_bytes / 2**20:,.0f} MiB" if found.limit_bytes else ""
+    print(f"largest that fits  {found.largest} ({len(found.probes)} probes, {n_oom} out of memory{limit})")
+    print(f"batch size         {found.batch_size} (safety factor {found.safety_factor})")
+    print(f"recorded           {display_path(settings.sweep_dir / FOLDER / RECORDS)}; --again tries anew")
+    return 0
+
+
+def _settings_of(words: Sequence[str], flag: str | None) -> SweepSettings:
+    """Return the command as a sweep of one parameter, the size."""
+    command = [word.replace(PLACE, "\0").replace("${", "$${").replace("\0", PLACE) for word in words]
+    if flag is not None:
+        name = flag.lstrip("-")
+        command.append(f"{name}{PLACE}" if name.endswith("=") else f"--{name}={PLACE}")
+    sweep = {
+        "name": FOLDER,
+        "command": command,
+        "method": "grid",
+        "parameters": {PARAMETER: {"value": 1}},
+        "metric": {"name": "loss"},
+        "report": "never",
+    }
+    return load_sweep(Path.cwd() / f"{FOLDER}.yaml", text=yaml.safe_dump(sweep, sort_keys=False))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sweepline batch-size",
+        usage="sweepline batch-size --flag NAME [options] -- PROGRAM ...",
+        description="Find the largest batch size that fits a program.",
+        epilog=_EPILOG,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--flag", metavar="NAME", help="the option that takes the size: batch_size, or batch_size= (Hydra)"
+    )
+    for name, field in FitsModel.model_fields.items():
+        if name != "per":
+            kind = float if name in ("safety_factor", "memory_gib") else int if "int" in str(field.annotation) else str
+            parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=field.description)
+    parser.add_argument("--devices", metavar="D", help="auto, cpu, or GPUs such as 0")
+    parser.add_argument("--again", action="store_true", help="try although the size was found before")
+    add_json(parser)
+    return parser
+
+
+def _to_stderr(text: str) -> None:
+    sys.stderr.write(printable(text) if not text.endswith("\n") else printable(text[:-1]) + "\n")
+    sys.stderr.flush()
 
 
 def _draw(experiment_dir: Path, number: int | None) -> None:

@@ -6,6 +6,7 @@ import itertools
 from collections import Counter
 
 from sweepline.contract.text import display_path
+from sweepline.engine.batchfinder import count_unmeasured
 from sweepline.engine.preparation import PreparedSweep
 from sweepline.programs.location import missing_program
 from sweepline.runs import SETTLED
@@ -21,6 +22,10 @@ def print_dry_run(prepared: PreparedSweep) -> None:
     settings, plan, slots, tasks = prepared.settings, prepared.plan, prepared.slots, prepared.tasks
     problem = missing_program(settings.command)
     notes = [note for note in prepared.notes if not problem or problem not in note]
+    name, n_unmeasured = count_unmeasured(settings)
+    if n_unmeasured:
+        n = "one set-up" if n_unmeasured == 1 else f"{n_unmeasured} set-ups"
+        notes.append(f"{name} is measured for {n} when the sweep is started; here it is its first size")
     notes += [f"no run would start: {problem}"] if problem else []
     for note in notes:
         print(f"# note: {note}")

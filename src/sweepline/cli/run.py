@@ -17,6 +17,7 @@ from sweepline.config.sweepfile import SweepSettings, load_sweep
 from sweepline.contract.text import display_path
 from sweepline.display.logfile import LogFile
 from sweepline.display.terminal import Terminal, is_dumb
+from sweepline.engine.batchfinder import measure_batch_size
 from sweepline.engine.preparation import prepare_sweep
 from sweepline.engine.session import run_sweep
 from sweepline.engine.signals import StopSignals
@@ -123,6 +124,8 @@ def run(args: argparse.Namespace) -> int:
     """
     path = args.sweep / "sweep.yaml" if args.sweep.is_dir() else args.sweep
     settings = load_sweep(path, fixed=args.fixed, is_strict=args.strict)
+    if not args.dry_run:
+        settings = measure_batch_size(settings, _options_of(args), _to_stderr)
     prepared = prepare_sweep(settings, _options_of(args), is_dry=args.dry_run)
     if args.dry_run:
         print_dry_run(prepared)
@@ -180,3 +183,8 @@ def _observers(
             yield Observers([LineDisplay(terminal.write_line, flush=terminal.flush), to_log, ImportsForTheEnd()])
     finally:
         log.close()
+
+
+def _to_stderr(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()

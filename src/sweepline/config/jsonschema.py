@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.json_schema import models_json_schema
 
 from sweepline.config.parameters import DISTRIBUTIONS
-from sweepline.config.schema import OwnKeys, SweepModel
+from sweepline.config.schema import FitsModel, OwnKeys, SweepModel
 
 
 class ParameterModel(BaseModel):
@@ -30,6 +30,7 @@ class ParameterModel(BaseModel):
     parameters: dict[str, Any] | None = None
     when: dict[str, Any] | str | None = None
     expr: str | None = None
+    fits: FitsModel | None = None
 
 
 def json_schema() -> dict[str, Any]:

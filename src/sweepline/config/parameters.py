@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from sweepline.config.faults import Faults
+from sweepline.config.schema import FitsModel
 from sweepline.contract.yamlfile import KeyPath
 from sweepline.errors import ConfigError, did_you_mean
 from sweepline.space import distributions as dist
 from sweepline.space.constraints import Condition, parse_conditions
-from sweepline.space.dependent import Alternative, Clause, Computed, Conditional
+from sweepline.space.dependent import Alternative, Clause, Computed, Conditional, Fits
 from sweepline.space.expressions import parse_expression
 from sweepline.space.parameters import Categorical, Constant, IntUniform, Parameter, WeightedCategorical
 
@@ -32,6 +35,7 @@ PARAMETER_KEYS = (
     "parameters",
     "when",
     "expr",
+    "fits",
 )
 _OTHER_NAMES = {
     **dict.fromkeys(("loguniform", "loguniformvalues", "reciprocal", "log", "logfloat"), "log_uniform_values"),
@@ -202,11 +206,36 @@ def _read_parameter(spec: Any, faults: Faults, at: KeyPath, names: Sequence[str]
         raise ConfigError(*(f"unknown key {key!r}{did_you_mean(key, PARAMETER_KEYS) or hint}" for key in unknown))
     if not spec:
         raise ConfigError("is empty; write value:, values: or a distribution")
+    if "fits" in spec:
+        if len(spec) > 1:
+            raise ConfigError("fits stands alone: the size is measured")
+        return _read_fits(spec["fits"])
     if "expr" in spec:
         if len(spec) > 1 or not isinstance(spec["expr"], str):
             raise ConfigError("expr is a text such as 'a / 2', and stands alone or beside when")
         return Computed(parse_expression(spec["expr"], names))
     return _BUILDERS[_distribution_of(spec, faults, at)](_Spec(spec, at, faults))
+
+
+def _read_fits(raw: Any) -> Computed:
+    try:
+        fits = FitsModel.model_validate({} if raw is None else raw)
+    except ValidationError as error:
+        known = tuple(FitsModel.model_fields)
+        detail = error.errors()[0]
+        key = ".".join(map(str, detail["loc"])) or "fits"
+        if detail["type"] == "extra_forbidden":
+            raise ConfigError(
+                f"fits: unknown key {key!r}{did_you_mean(key, known) or '; there are ' + ', '.join(known)}"
+            ) from None
+        message = str(detail["msg"]).removeprefix("Value error, ").replace("Input should be", "should be")
+        raise ConfigError(f"fits.{key}: {message}, got {detail.get('input')!r}") from None
+    if fits.progress is not None:
+        try:
+            re.compile(fits.progress)
+        except re.error as error:
+            raise ConfigError(f"fits.progress: {fits.progress!r} is no regular expression: {error}") from None
+    return Computed(Fits(fits.first, fits.model_dump(mode="json"), names=fits.per or ()))
 
 
 def _distribution_of(spec: Mapping[str, Any], faults: Faults, at: KeyPath) -> str:

@@ -131,6 +131,24 @@ class KeepModel(_Strict):
     )
 
 
+class FitsModel(_Strict):
+    """How a batch size that fits is found for a program, by trying it."""
+
+    safety_factor: float = Field(0.5, gt=0, le=1, description="share of the largest size that fits which is used")
+    first: Count = Field(64, description="where the search begins")
+    max: Count = Field(1 << 20, description="no size above this is tried, such as the number of examples")
+    granularity: Count | None = Field(None, description="how near the search comes to the limit; default: first")
+    lines: Count = Field(3, description="a size fits that has printed so many lines of measurements, or has ended well")
+    progress: str | None = Field(None, description="regular expression: which lines count; default: METRIC, or numbers")
+    seconds: Duration | None = Field(None, description="count no lines: a size fits that has run for so long")
+    timeout: Duration = Field(300.0, description="a size that has shown less after so long does not fit")
+    memory_gib: float | None = Field(None, gt=0, description="what each process may allocate; default: what is free")
+    max_trials: Count = Field(16, description="how many sizes may be tried, confirmations aside")
+    per: tuple[str, ...] | None = Field(
+        None, description="parameters on which memory depends; default: those that vary and are no fractions"
+    )
+
+
 class WandbModel(_Strict):
     """Weights & Biases settings of every run."""
 

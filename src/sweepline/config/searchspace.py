@@ -19,7 +19,7 @@ from sweepline.programs.base import Command
 from sweepline.programs.native import NativeCommand
 from sweepline.runs import canonical_json
 from sweepline.space.constraints import Constraint, parse_constraint
-from sweepline.space.dependent import ONLY_LISTED, Alternative, Computed, Conditional, Dependencies, names_read
+from sweepline.space.dependent import ONLY_LISTED, Alternative, Computed, Conditional, Dependencies, fits_of, names_read
 from sweepline.space.expressions import parse_expression
 from sweepline.space.parameters import Categorical, Constant, IntUniform, values_as_listed
 from sweepline.space.plan import SearchSpace
@@ -39,6 +39,7 @@ class SpaceReader:
         self._zipped = self._read_zip()
         self._listed = self._read_listed()
         self._check_names()
+        self._of_file = self._with_set_ups()
         self.parameters = self._fix(self._of_file)
         """Those that a start searches: the file's, and what ``--set`` fixes or adds."""
 
@@ -71,11 +72,36 @@ class SpaceReader:
     def _check_names(self) -> None:
         """Refuse a parameter that follows from one that there is not."""
         known = [parameter.name for parameter in self._of_file]
+        measured = [named for named in self._of_file if fits_of(named.parameter)]
+        for named in measured[1:]:
+            self.faults.error(spread(named.path), f"fits: {measured[0].name} is measured already; one can be")
         for named in self._of_file:
+            if isinstance(named.parameter, Conditional) and any(
+                fits_of(a.parameter) for a in named.parameter.alternatives
+            ):
+                self.faults.error(spread(named.path), "fits: a size that is measured takes no condition")
             unknown = [name for name in names_read(named.parameter) if name not in known]
             if unknown:
                 hint = did_you_mean(unknown[0], known) or f"; there are {', '.join(known)}"
                 self.faults.error(spread(named.path), f"depends on unknown parameter {unknown[0]!r}{hint}")
+
+    def _with_set_ups(self) -> list[NamedParameter]:
+        """Return the parameters, a size that is measured with those on which memory may depend where none are named."""
+        found = list(self._of_file)
+        for i, named in enumerate(found):
+            fits = fits_of(named.parameter)
+            if fits is not None and fits.options.get("per") is None:
+                found[i] = NamedParameter(named.path, Computed(replace(fits, names=tuple(self._deciding_memory()))))
+        return found
+
+    def _deciding_memory(self) -> Iterator[str]:
+        """Yield the parameters that vary, but for fractions such as step sizes, and the seed."""
+        for named in self._of_file:
+            parameter = named.parameter
+            values = parameter.grid
+            is_fixed = isinstance(parameter, (Constant, Computed)) or named.name == "seed" or values is None
+            if not is_fixed and not all(isinstance(value, float) for value in values or ()):
+                yield named.name
 
     def _read_zip(self) -> list[tuple[str, ...]]:
         """Return the groups of parameters that go through their values together."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -23,11 +24,16 @@ from sweepline.programs.base import Command
 from sweepline.programs.native import NATIVE_PROGRAM, NativeCommand
 from sweepline.programs.wandb import WandbSettings
 from sweepline.runs import Objective
+from sweepline.space.dependent import Computed, fits_of
 from sweepline.space.plan import SearchSpace
 
 MAX_VALUES_COMPARED = 1000
 
 MAX_REPEATS = 10_000
+
+
+MEASURED_SIZES = "batch_size/measured.json"
+"""In a sweep's folder: the batch sizes that were measured for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +130,32 @@ def load_sweep(
     return _Reader(Path(os.path.normpath(path.absolute())), model, faults, fixed, text=text).read()
 
 
+def with_known_sizes(settings: SweepSettings) -> SweepSettings:
+    """Return settings with the batch sizes that were measured for this sweep."""
+    name = next((name for name, parameter in settings.space.parameters.items() if fits_of(parameter)), None)
+    try:
+        told = json.loads((settings.sweep_dir / MEASURED_SIZES).read_text(encoding="utf-8")) if name else {}
+    except (OSError, ValueError):  # none was yet
+        return settings
+    return with_sizes(settings, told) if isinstance(told, dict) and told else settings
+
+
+def with_sizes(settings: SweepSettings, table: Mapping[str, int]) -> SweepSettings:
+    """Return settings whose measured batch size has these values, by :meth:`Fits.key`."""
+    spaces = [
+        replace(
+            space,
+            parameters={
+                name: parameter if fits is None else Computed(replace(fits, table=table))
+                for name, parameter in space.parameters.items()
+                for fits in [fits_of(parameter)]
+            },
+        )
+        for space in (settings.whole, settings.space)
+    ]
+    return replace(settings, whole=spaces[0], space=spaces[1])
+
+
 class _Reader:
     """Turns a validated model into settings; one method per concern, all faults into one place."""
 
@@ -183,6 +215,7 @@ class _Reader:
         )
         self._notes()
         self.faults.raise_if_any()
+        settings = with_known_sizes(settings)
         return replace(settings, warnings=tuple(dict.fromkeys(self.faults.warnings)))
 
     def _align(self, command: Command) -> AlignModel | None:

@@ -1,12 +1,16 @@
-"""The search for the largest batch size that fits. Pure: a function that it is given tries the sizes."""
+"""The search for the largest batch size that fits. Pure: a function that it is given tries the sizes.
+
+``search`` knows of a size only whether it ran; ``search_by_memory`` also what it took, and so hardly meets the limit.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
 from sweepline.errors import SweeplineError
+from sweepline.fits.memorymodel import predict_largest
 
 
 class NothingFitsError(SweeplineError):
@@ -79,6 +83,86 @@ def search(
             break
         attempt(_middle(largest, smallest_not, step))
     return SearchResult(_confirm(try_size, passed, smallest_not, n_trials), n_trials, cap)
+
+
+NEARER = 0.8  # of a predicted size, where it is far beyond all that ran
+NEAREST = 0.97  # of a predicted size, which may run out of memory all the same
+FARTHEST = 8  # times the largest size that ran: memory need not grow evenly for long
+WRONG = 2.0  # a size that failed is so many times one that ran: what was predicted is wrong
+
+
+def search_by_memory(
+    try_size: Callable[[int, bool], bool],
+    peaks: Mapping[int, int],
+    *,
+    first: int,
+    cap: int,
+    limit: int | None,
+    granularity: int | None = None,
+    coarsest: Fraction = Fraction(1, 16),
+    max_trials: int = 16,
+    is_enough: Callable[[bool], bool] = lambda _: False,
+) -> SearchResult:
+    """Return a size that runs: from what the sizes took follows which to try next, up to the limit.
+
+    Once that is known, one size at most runs out of memory, unless it is far from what was predicted.
+
+    Args:
+        try_size: runs a size and says whether it fits; its second argument asks for the longer confirmation.
+        peaks: bytes that sizes took, which ``try_size`` fills; what it does not know it leaves out.
+        first: where to begin; clamped to 1 .. ``cap``.
+        cap: the largest size of interest.
+        limit: bytes that there are; None: not known, so that sizes are doubled and bisected.
+        granularity: how near the search comes to the limit; None: the first size.
+        coarsest: the largest share of what fits that the granularity may be.
+        max_trials: how many sizes may be tried, confirmations aside.
+        is_enough: asked after a size has run, whether to try no further; its argument says whether sizes still grow.
+
+    Raises:
+        NothingFitsError: nothing that was tried has run, or could be confirmed.
+    """
+    size = min(max(first, 1), cap)
+    granularity = granularity or size
+    passed: set[int] = set()
+    smallest_not, n_trials = cap + 1, 0
+    while n_trials < max_trials or not passed:
+        known = {one: peaks[one] for one in passed if one in peaks}
+        is_predicted = limit is not None and predict_largest(known, limit) is not None
+        n_trials += 1
+        if try_size(size, False):
+            passed.add(size)
+        else:
+            smallest_not = min(smallest_not, size)
+            if not passed and size == 1:
+                break
+            if not passed:
+                size //= 2
+                continue
+            if is_predicted and smallest_not < WRONG * max(passed):
+                break
+        largest = max(passed)
+        if largest == cap or is_enough(smallest_not > cap):
+            break
+        step = max(1, min(granularity, int(largest * coarsest)))
+        known = {one: peaks[one] for one in passed if one in peaks}
+        size = _next_size(largest, smallest_not, cap=cap, step=step, known=known, limit=limit)
+        if size - largest < step or (smallest_not <= cap and smallest_not - largest <= step):
+            break
+    return SearchResult(_confirm(try_size, passed, smallest_not, n_trials), n_trials, cap)
+
+
+def _next_size(
+    largest: int, smallest_not: int, *, cap: int, step: int, known: Mapping[int, int], limit: int | None
+) -> int:
+    """Return the size to try next; one that is hardly larger than the largest that ran says that it is enough."""
+    predicted = predict_largest(known, limit) if limit is not None else None
+    if predicted is None:
+        return _middle(largest, smallest_not, step) if smallest_not <= cap else min(2 * largest, cap)
+    share = NEARER if predicted > largest / NEARER else NEAREST
+    wanted = min(cap, FARTHEST * largest, int(predicted * share))
+    if wanted >= smallest_not:
+        return _middle(largest, smallest_not, step)
+    return wanted if wanted == cap else wanted // step * step
 
 
 def _middle(low: int, high: int, granularity: int) -> int:

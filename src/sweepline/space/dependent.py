@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import graphlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
 
 from sweepline.errors import ConfigError
+from sweepline.runs import canonical_json
 from sweepline.space.constraints import Condition
 from sweepline.space.expressions import ABSENT, Expression
 from sweepline.space.parameters import Parameter, unique_values
@@ -16,11 +17,43 @@ Clause = Condition | Expression
 Choose = Callable[[str, Parameter], Any]
 
 
+class Formula(Protocol):
+    """How a value follows from those of other parameters."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The other parameters."""
+
+    def value(self, params: Mapping[str, Any]) -> Any:
+        """Return it; :data:`ABSENT` where it needs a parameter that is absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fits:
+    """A batch size that is measured, once for the values of the parameters ``names``, as ``options`` say.
+
+    ``table`` has what was measured, by :meth:`key`; where nothing was yet it is ``first``.
+    """
+
+    first: int
+    options: Mapping[str, Any]
+    names: tuple[str, ...] = ()
+    table: Mapping[str, int] = field(default_factory=dict)
+
+    def key(self, params: Mapping[str, Any]) -> str:
+        """Return the values that it depends on as a text; those of absent parameters as null."""
+        return canonical_json([params.get(name) for name in self.names])
+
+    def value(self, params: Mapping[str, Any]) -> int:
+        """See :meth:`Formula.value`."""
+        return self.table.get(self.key(params), self.first)
+
+
 @dataclass(frozen=True, slots=True)
 class Computed:
     """What an expression over other parameters comes to. It is absent where it needs one that is."""
 
-    expression: Expression
+    expression: Formula
     is_finite = True
     grid: Sequence[Any] = ()
 
@@ -181,6 +214,12 @@ class Dependencies:
 
         beside = {n: v for n, v in listed.items() if self.parameters.get(n, ONLY_LISTED) == ONLY_LISTED}
         return self.complete(choose, beside)
+
+
+def fits_of(parameter: Parameter) -> Fits | None:
+    """Return how a parameter is measured; None for any other."""
+    is_measured = isinstance(parameter, Computed) and isinstance(parameter.expression, Fits)
+    return parameter.expression if is_measured else None  # type: ignore[attr-defined]
 
 
 def names_read(parameter: Parameter) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ class Checkpoints:
             **optimization.state_dict(),
             "state": state.to_dict(),
             "history": [[r.epoch, r.step, r.samples, dict(r.metrics)] for r in history],
-            "random": _random_states(),
+            "random": random_states(),
         }
         if task is not None and (task_state := task.state_dict()):
             content["task"] = task_state
@@ -117,7 +117,7 @@ class Checkpoints:
                 EpochResult(epoch, step, samples, metrics) for epoch, step, samples, metrics in content["history"]
             ]
             state = LoopState.from_dict(content["state"])
-            _set_random_states(content["random"])
+            set_random_states(content["random"])
             written_by = content.get("torch", str(torch.__version__))
             if written_by != str(torch.__version__):
                 self.say(f"{path.name} is of torch {written_by}, this is {torch.__version__}: results may differ")
@@ -147,7 +147,8 @@ class Checkpoints:
         return sorted(found, key=lambda path: int(path.stem.partition("_")[2]), reverse=True)
 
 
-def _random_states() -> dict[str, Any]:
+def random_states() -> dict[str, Any]:
+    """Return what all generators of random numbers would draw next, as plain values and tensors."""
     import numpy as np
 
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
@@ -162,7 +163,8 @@ def _random_states() -> dict[str, Any]:
     return states
 
 
-def _set_random_states(states: dict[str, Any]) -> None:
+def set_random_states(states: dict[str, Any]) -> None:
+    """Undo :func:`random_states`."""
     import numpy as np
 
     version, internal, gauss_next = states["python"]

@@ -1,1 +1,315 @@
-"""For those with a training loop of their own."""
+"""For those with a training loop of their own: a batch size that fits, run numbers, frozen configs, checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sweepline.errors import ConfigError
+from sweepline.fits.search import search
+from sweepline.training import memory
+from sweepline.training.batchsize.policy import apply_factor
+from sweepline.training.batchsize.prober import Prober, describe_probes
+from sweepline.training.batchsize.processes import describe_build, spawning
+from sweepline.training.batchsize.tuner import COARSEST, Patience
+from sweepline.training.checkpoints import random_states, set_random_states, write_durably
+from sweepline.training.experiment.folder import frozen_path, locked, write_whole
+from sweepline.training.reporting.console import print_part
+
+TUNED = "tuned_batch_sizes.json"
+VERSION = 1
+_NAME = re.compile(r"ckpt_(\d+)\.pt")
+
+
+@dataclass(frozen=True, slots=True)
+class TunedBatchSize:
+    """``batch_size`` to use, ``largest`` that ran, and what each probe came to; ``is_reused``: known before."""
+
+    batch_size: int
+    largest: int
+    safety_factor: float
+    probes: list[dict[str, Any]]
+    is_reused: bool = False
+
+
+def tune_batch_size(
+    make: Callable[..., Any],
+    *,
+    first: int = 64,
+    cap: int,
+    safety_factor: float = 0.5,
+    memory_gib: float | None = None,
+    device: str = "cpu",
+    granularity: int | None = None,
+    max_trials: int = 10,
+    steps_per_probe: int = 3,
+    probe_timeout_s: float = 300.0,
+    key: Any = None,
+    folder: str | Path | None = None,
+    tell: Callable[[str], None] = print_part,
+) -> TunedBatchSize:
+    """Return a batch size that fits, tried with one's own training step, each size in a process of its own.
+
+    Args:
+        make: ``make(device)`` returns ``step(n)``, which does one optimizer step on n examples, or that and
+            ``evaluate(n)``. It is called in the probes' processes, so that it must be a function of a module or of the
+            script itself, whose main part is guarded by ``if __name__ == "__main__"``.
+        first: where the search begins.
+        cap: the largest size of interest, such as the number of examples.
+        safety_factor: the share of the largest size that is used.
+        memory_gib: what a probe may allocate beyond what is there before; None: nine tenths of what is free.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        granularity: how near the search comes to the limit; None: ``first``, at most an eighth of what fits.
+        max_trials: how many sizes may be tried.
+        steps_per_probe: how many steps make a probe.
+        probe_timeout_s: how long one may take.
+        key: what decides how much memory is needed, as plain values; with ``folder`` what was found for it is used
+            again.
+        folder: where what is found is kept.
+        tell: takes pieces of lines for a person.
+
+    Raises:
+        SweeplineError: no size runs, or a probe fails for another reason than memory.
+    """
+    store = Path(folder) if folder is not None else None
+    digest = hashlib.sha256(json.dumps([key, device, memory_gib], sort_keys=True, default=str).encode()).hexdigest()[
+        :16
+    ]
+    known = _read_tuned(store).get(digest) if store is not None and key is not None else None
+    if known is not None:
+        largest = int(known["largest"])
+        tell(f"Batch size: {apply_factor(largest, safety_factor)} (found on {known['found_at']})\n")
+        return TunedBatchSize(apply_factor(largest, safety_factor), largest, safety_factor, known["probes"], True)
+    is_cpu = device == "cpu"
+    budget = int(memory_gib * memory.GIB) if memory_gib is not None else memory.usable_bytes() if is_cpu else None
+    prober = Prober(
+        spawning({**describe_build(make), "adapt": {"device": device, "n_examples": cap, "memory_gib": memory_gib}}),
+        n_steps=steps_per_probe,
+        budget_bytes=budget if is_cpu else None,
+        timeout_s=probe_timeout_s,
+        tell=tell,
+    )
+    patience = Patience(prober.probes, 10 * probe_timeout_s, watches_speed=is_cpu and memory_gib is None)
+    found = search(
+        prober.try_size,
+        first=first,
+        cap=cap,
+        granularity=granularity or first,
+        coarsest=Fraction(1) if granularity else COARSEST,
+        max_trials=max_trials,
+        is_enough=patience.is_enough,
+    )
+    probes = [probe.to_dict() for probe in prober.probes]
+    size = apply_factor(found.batch_size, safety_factor)
+    tell(f"Batch size: {size} ({found.batch_size} * {safety_factor}; {describe_probes(prober.probes)})\n")
+    if store is not None and key is not None:
+        record = {"found_at": datetime.now().isoformat(timespec="seconds"), "key": key, "largest": found.batch_size}
+        with locked(store):
+            tuned = {**_read_tuned(store), digest: {**record, "probes": probes}}
+            write_whole(store / TUNED, json.dumps(tuned, indent=2, default=str) + "\n")
+    return TunedBatchSize(size, found.batch_size, safety_factor, probes)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _read_tuned(folder: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError):
+        found = json.loads((folder / TUNED).read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def freeze_config(config: Mapping[str, Any], folder: str | Path, number: int) -> Path:
+    """Write the config of a run, which is then never changed; return where.
+
+    Args:
+        config: plain values, as JSON has them.
+        folder: of the experiment.
+        number: of the run, from :func:`reserve_run_number`.
+
+    Raises:
+        ConfigError: the run has one already, or the config holds something else than plain values.
+    """
+    path = frozen_path(Path(folder), number)
+    try:
+        text = json.dumps(
+            {"_frozen_config_version": "1.0", "_frozen_at": datetime.now().isoformat(), **config}, indent=2
+        )
+    except TypeError as error:
+        raise ConfigError(f"{path}: a config holds numbers, texts, lists and mappings: {error}") from None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError:
+        raise ConfigError(f"{path}: run {number} has a frozen config, which is not changed; reserve a number") from None
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return path
+
+
+def load_frozen_config(path: str | Path) -> dict[str, Any]:
+    """Return a config that was frozen.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: is no frozen config: {error}") from None
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: a frozen config is a mapping of keys, got {type(value).__name__}")
+    return {key: item for key, item in value.items() if not key.startswith("_frozen")}
+
+
+class Checkpoints:
+    """Checkpoints of a loop of one's own: one file each, whole or not at all, the last ones kept.
+
+    ::
+
+        with Checkpoints(run_dir, identity={"lr": 0.1}) as checkpoints:
+            step = checkpoints.restore(model=model, optimizer=optimizer) or 0
+            while step < 1000:
+                ...
+                step += 1
+                if step % 100 == 0:
+                    checkpoints.save(step, model=model, optimizer=optimizer)
+
+    They are read with torch's ``weights_only``, so that a planted one is refused instead of executed. What Python,
+    NumPy and torch draw next is part of them, and restored last.
+    """
+
+    def __init__(self, run_dir: str | Path, *, identity: Any = None, keep: int = 2) -> None:
+        """Look into a folder.
+
+        Args:
+            run_dir: the run's folder; ``ckpt/`` is made in it.
+            identity: plain values that decide what is computed: a checkpoint of others is passed over.
+            keep: how many of the last stay; at least 2, should one be damaged.
+        """
+        self._folder = Path(run_dir) / "ckpt"
+        self._identity = _digest(identity)
+        self._keep = max(2, keep)
+        self.remarks: list[str] = []
+        """Why checkpoints were passed over."""
+
+    def __enter__(self) -> Self:
+        """Drop what a process that was killed while it saved has left."""
+        for leftover in self._folder.glob("*.tmp"):
+            leftover.unlink()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Keep everything as it is."""
+
+    def save(self, step: int, **objects: Any) -> Path:
+        """Write a checkpoint, on the disk when this returns.
+
+        Args:
+            step: how many steps were done.
+            objects: by name, what has ``state_dict`` and ``load_state_dict``; or plain values.
+
+        Raises:
+            OSError: the disk does not take it; those before it stay.
+        """
+        content = {
+            "version": VERSION,
+            "identity": self._identity,
+            "step": step,
+            "objects": {name: o.state_dict() if hasattr(o, "state_dict") else o for name, o in objects.items()},
+            "random": random_states(),
+        }
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / f"ckpt_{step:06d}.pt"
+        write_durably(path, content)
+        for old in self._paths()[self._keep :]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def restore(self, **objects: Any) -> int | None:
+        """Put the latest checkpoint that is whole into the objects; return its step, None where there is none.
+
+        Plain values are in :attr:`values` afterwards.
+        """
+        for path in self._paths():
+            content = self._read(path)
+            if content is None:
+                continue
+            missing = [name for name in objects if name not in content["objects"]]
+            if missing:
+                self.remarks.append(f"{path.name} holds no {missing[0]}: passed over")
+                continue
+            for name, target in objects.items():
+                target.load_state_dict(content["objects"][name])
+            self.values = {name: value for name, value in content["objects"].items() if name not in objects}
+            set_random_states(content["random"])
+            return int(content["step"])
+        return None
+
+    values: Mapping[str, Any] = {}
+    """What a restored checkpoint held beside the objects that were asked for."""
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        import torch
+
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # whatever a damaged or planted file makes of the reader
+            self.remarks.append(f"{path.name} cannot be read: passed over ({type(error).__name__})")
+            return None
+        if not isinstance(content, dict) or content.get("version") != VERSION or "objects" not in content:
+            self.remarks.append(f"{path.name} is of another format: passed over")
+            return None
+        if content.get("identity") != self._identity:
+            self.remarks.append(f"{path.name} is of another identity: passed over")
+            return None
+        return content
+
+    def _paths(self) -> list[Path]:
+        found = [path for path in self._folder.glob("ckpt_*.pt") if _NAME.fullmatch(path.name)]
+        return sorted(found, key=lambda path: int(path.stem.partition("_")[2]), reverse=True)
+
+
+class OwnSetup:
+    """What ``make(device)`` returned, as a probe wants it; see :class:`~sweepline.training.batchsize.probe.Setup`."""
+
+    def __init__(
+        self, make: Callable[..., Any], *, device: str, n_examples: int, memory_gib: float | None = None
+    ) -> None:
+        import torch
+
+        random.seed(0)
+        torch.manual_seed(0)
+        self.device, self.n_examples = torch.device(device), n_examples
+        if self.device.type == "cuda" and memory_gib is not None:
+            total = torch.cuda.get_device_properties(self.device).total_memory
+            torch.cuda.set_per_process_memory_fraction(min(1.0, memory_gib * memory.GIB / total), self.device)
+        made = make(device)
+        self._step, self._evaluate = made if isinstance(made, tuple) else (made, None)
+        self.n_evaluated = n_examples if self._evaluate is not None else 0
+
+    def step(self, index: Any) -> None:
+        """Do one step on so many examples."""
+        self._step(len(index))
+
+    def evaluate(self, index: Any) -> None:
+        """Look at so many examples."""
+        if self._evaluate is not None:
+            self._evaluate(len(index))

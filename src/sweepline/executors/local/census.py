@@ -33,8 +33,8 @@ class RunningProcess:
 def find_runs() -> tuple[list[RunningProcess], int]:
     """Return the runs of this machine, the longest first; and how many sessions of others could not be looked at."""
     sessions: dict[int, list[int]] = {}
-    for pid in _pids():
-        session = _session_of(pid)
+    for pid in all_pids():
+        session = session_of(pid)
         if session is not None:
             sessions.setdefault(session, []).append(pid)
     found, n_hidden = [], 0
@@ -87,7 +87,8 @@ def _describe(pid: int, run_dir: Path, run_id: str, members: list[int]) -> Runni
     )
 
 
-def _pids() -> Iterator[int]:
+def all_pids() -> Iterator[int]:
+    """Yield the processes of this machine."""
     for name in os.listdir("/proc"):  # noqa: PTH208 (a listing of thousands)
         if name.isdecimal():
             yield int(name)
@@ -98,7 +99,8 @@ def _stat_fields(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
 
 
-def _session_of(pid: int) -> int | None:
+def session_of(pid: int) -> int | None:
+    """Return the session that a process is in; None where it has ended."""
     try:
         return int(_stat_fields(pid)[3])
     except (OSError, IndexError, ValueError):

@@ -7,6 +7,7 @@ is a fork instead.
 from __future__ import annotations
 
 import ctypes
+import functools
 import importlib
 import importlib.util
 import json
@@ -52,6 +53,10 @@ def main() -> None:
         sys.path[:] = order["sys_path"]
         keep_freed_memory(is_scarce=request.budget_bytes is not None)
         build = load_build(order["file"], order["module"], order["name"])
+        if "adapt" in order:
+            from sweepline.training.ownloop import OwnSetup
+
+            build = functools.partial(OwnSetup, build, **order["adapt"])
     probe = run_probe(build, request)
     json.dump(probe.to_dict(), answer)
     answer.flush()

@@ -99,9 +99,9 @@ def code_digests(config: TrainConfig) -> dict[str, str]:
         "training.difficulty": own.difficulty if own.mode == "curriculum" else None,
         **({f"training.experts.{i}": name for i, name in enumerate(own.experts)} if own.mode == "fusion" else {}),
     }
-    for key, name in helping.items():
+    for key, helper in helping.items():
         with suppress(ConfigError):
-            digests[f"weights of {key}"] = find_trained(name, key).digest if name is not None else None
+            digests[f"weights of {key}"] = find_trained(helper, key).digest if helper is not None else None
     return {key: digest for key, digest in digests.items() if digest is not None}
 
 

@@ -1,0 +1,304 @@
+"""The largest batch size that fits a program, found by trying it; kept, so that the same set-up is tried once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import ROUND_FLOOR, Decimal
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from sweepline.config.schema import FitsModel
+from sweepline.config.sweepfile import MEASURED_SIZES, SweepSettings, with_sizes
+from sweepline.contract.files import write_whole
+from sweepline.contract.text import display_path
+from sweepline.engine.batchprobe import ERROR, OK, TIMEOUT, Limit, Prober, SizeProbe
+from sweepline.engine.preparation import PreparedSweep, prepare_sweep
+from sweepline.engine.state import SweepOptions
+from sweepline.errors import ConfigError, SweeplineError
+from sweepline.executors.local.gpus import find_gpu
+from sweepline.executors.local.slots import Slot
+from sweepline.fits.search import SearchResult, search_by_memory
+from sweepline.runs import canonical_json
+from sweepline.space.dependent import Fits, fits_of
+from sweepline.space.parameters import Constant, Parameter
+from sweepline.space.plan import Plan
+from sweepline.space.samplers.base import Tally
+from sweepline.space.samplers.listed import ListedSampler
+
+FOLDER, RECORDS = "batch_size", "batch_sizes.json"
+MAX_SETUPS = 50
+WORTHWHILE = 1.1  # times as many examples a second: for less no larger size is tried where nothing bounds memory
+_SHARE_OF_FREE = 0.9  # of the machine's memory, or of a GPU's
+GIB = 1 << 30
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundSize:
+    """What was found for a set-up: the largest size that ran, and the share of it that is used.
+
+    ``limit_bytes`` is what there was, ``seconds`` what the search cost; ``is_reused`` says that it was found before.
+    """
+
+    batch_size: int
+    largest: int
+    safety_factor: float
+    limit_bytes: int | None
+    probes: Sequence[Mapping[str, Any]]
+    seconds: float
+    is_reused: bool = False
+
+
+def find_batch_size(
+    settings: SweepSettings,
+    *,
+    parameter: str,
+    fits: FitsModel,
+    base: Mapping[str, Any],
+    options: SweepOptions | None = None,
+    seed: int | None = None,
+    is_again: bool = False,
+    tell: Tell,
+) -> FoundSize:
+    """Return the size for a program, whose other parameters are ``base``; record it in the sweep's folder.
+
+    Args:
+        settings: of the program; its ``parameter`` takes the size.
+        parameter: the name of the size.
+        fits: how it is tried.
+        base: what the program is started with beside it.
+        options: which devices.
+        seed: that the program is started with, where it takes one.
+        is_again: whether to try although it was found before.
+        tell: takes pieces of lines for a person.
+
+    Raises:
+        SweeplineError: no size runs; or the program fails for another reason than memory.
+    """
+    prepared = _prepare(settings, options or SweepOptions(), {**base, parameter: fits.first}, fits)
+    slot = prepared.slots.all[0]
+    limit = _limit_of(fits, slot, prepared)
+    folder = settings.sweep_dir / FOLDER
+    key = _key_of(settings, fits, base, slot, limit)
+    with _locked(folder):
+        known = None if is_again else _read_records(folder).get(key)
+        if known is not None:
+            tell(f"{parameter} {known['batch_size']}: found on {known['found_at']}, {known['largest']} fits\n")
+            return _as_found(known, fits, is_reused=True)
+        prober = Prober(prepared, parameter, fits, base, limit, slot, folder / "probes", seed)
+        began = time.monotonic()
+        found, probes = _search(prober, fits, limit, tell)
+        used = apply_factor(found.batch_size, fits.safety_factor)
+        record = {
+            "found_at": datetime.now().isoformat(timespec="seconds"),
+            "parameter": parameter,
+            "program": settings.command.program,
+            "base": dict(base),
+            "largest": found.batch_size,
+            "batch_size": used,
+            "safety_factor": fits.safety_factor,
+            "limit_bytes": limit.n_bytes,
+            "device": slot.label,
+            "host": platform.node(),
+            "seconds": round(time.monotonic() - began, 3),
+            "probes": [probe.to_dict() for probe in probes],
+        }
+        _write_record(folder, key, record)
+    return _as_found(record, fits, is_reused=False)
+
+
+def apply_factor(found: int, factor: float) -> int:
+    """Return the share of a size in decimal arithmetic, at least 1: 0.35 of 180 is 63, which binary floats miss."""
+    return max(1, int((Decimal(found) * Decimal(str(factor))).to_integral_value(ROUND_FLOOR)))
+
+
+def measure_batch_size(settings: SweepSettings, options: SweepOptions, tell: Tell) -> SweepSettings:
+    """Return the settings of a sweep with its batch size measured for each set-up that has none yet, and keep it.
+
+    Raises:
+        SweeplineError: it cannot be found.
+    """
+    space = settings.space
+    name, fits = next(((n, f) for n, p in space.parameters.items() if (f := fits_of(p))), (None, None))
+    if name is None or fits is None:
+        return settings
+    how = FitsModel.model_validate(fits.options)
+    table = dict(fits.table)
+    for params in _setups(settings, name, fits):
+        if fits.names:
+            tell(f"{name} for {', '.join(f'{other} {params.get(other)}' for other in fits.names)}:\n")
+        base = {key: value for key, value in params.items() if key != name}
+        seed = space.seeds[0] if space.seeds else None
+        found = find_batch_size(settings, parameter=name, fits=how, base=base, options=options, seed=seed, tell=tell)
+        table[fits.key(params)] = found.batch_size
+        tell(f"{name} {found.batch_size} ({found.largest} fits, safety factor {found.safety_factor})\n")
+    if table != fits.table:
+        write_whole(settings.sweep_dir / MEASURED_SIZES, (json.dumps(table, indent=2) + "\n").encode())
+    return with_sizes(settings, table)
+
+
+def count_unmeasured(settings: SweepSettings) -> tuple[str, int]:
+    """Return the name of a batch size that is measured, and for how many set-ups it is not yet."""
+    for name, parameter in settings.space.parameters.items():
+        fits = fits_of(parameter)
+        if fits is not None:
+            return name, sum(1 for _ in _setups(settings, name, fits))
+    return "", 0
+
+
+def _setups(settings: SweepSettings, name: str, fits: Fits) -> Iterator[dict[str, Any]]:
+    """Yield one combination for each set-up that has no size yet.
+
+    Raises:
+        ConfigError: there are too many, or they cannot be told beforehand.
+    """
+    if settings.needs_limit:
+        raise ConfigError(f"{display_path(settings.path)}: {name}: fits needs samples, to know what it is measured for")
+    met: set[str] = set(fits.table)
+    for params in Plan(settings.space).combinations(Tally()):
+        key = fits.key(params)
+        if key in met:
+            continue
+        met.add(key)
+        if len(met) > MAX_SETUPS:
+            raise ConfigError(
+                f"{display_path(settings.path)}: {name}: fits would be measured for more than {MAX_SETUPS} "
+                f"combinations of {', '.join(fits.names)}; name what memory depends on, as fits: {{per: [width]}}"
+            )
+        yield dict(params)
+
+
+def _prepare(
+    settings: SweepSettings, options: SweepOptions, params: Mapping[str, Any], fits: FitsModel
+) -> PreparedSweep:
+    parameters: dict[str, Parameter] = {name: Constant(value) for name, value in params.items()}
+    space = replace(settings.space, parameters=parameters, constraints=(), zipped=(), listed=(), limit=1, grid_order=())
+    # Memory that runs keep for their next step would count against a limit.
+    own = replace(settings, space=space, whole=space, align=None, keep=None, malloc=_malloc(settings, fits))
+    return prepare_sweep(own, options, is_dry=True, sampler=ListedSampler([params]))
+
+
+def _malloc(settings: SweepSettings, fits: FitsModel) -> str:
+    return "system" if fits.memory_gib is not None else settings.malloc
+
+
+def _limit_of(fits: FitsModel, slot: Slot, prepared: PreparedSweep) -> Limit:
+    """Return what memory there is: as asked for, else nine tenths of the GPU's, or of what the machine has free."""
+    if slot.is_gpu:
+        gpu = find_gpu(slot.visible.split(",")[0], prepared.gpus)
+        total = int(_SHARE_OF_FREE * (gpu.free_mib << 20)) if gpu is not None else None
+        asked = int(fits.memory_gib * GIB) if fits.memory_gib is not None else None
+        bounds = [bound for bound in (total, asked) if bound is not None]
+        return Limit(min(bounds, default=None), gpu=slot.visible.split(",")[0])
+    if fits.memory_gib is not None:
+        return Limit(int(fits.memory_gib * GIB), is_enforced=True)
+    return Limit(int(_SHARE_OF_FREE * _available_bytes()))
+
+
+def _available_bytes() -> int:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    raise SweeplineError("the machine does not tell its free memory; set memory_gib")
+
+
+def _search(prober: Prober, fits: FitsModel, limit: Limit, tell: Tell) -> tuple[SearchResult, list[SizeProbe]]:
+    probes: list[SizeProbe] = []
+    peaks: dict[int, int] = {}
+
+    def try_size(size: int, is_confirmation: bool) -> bool:
+        tell(f"{'Confirming' if is_confirmation else 'Trying'} {prober.parameter}={size} ... ")
+        probe = prober.probe(size, is_confirmation=is_confirmation)
+        probes.append(probe)
+        tell(f"{describe_probe(probe)}\n")
+        if probe.status == ERROR:
+            raise ConfigError(f"{prober.parameter}={size} fails, and not for want of memory: {probe.message}")
+        if probe.status == OK and probe.peak_bytes:
+            peaks[size] = probe.peak_bytes
+        return probe.status == OK
+
+    def is_enough(is_growing: bool) -> bool:
+        rates = [probe.examples_per_s for probe in probes if probe.status == OK and probe.examples_per_s]
+        is_slower = len(rates) >= 3 and max(rates[-2:]) < WORTHWHILE * max(rates[:-2])
+        is_over = is_growing and is_slower and not limit.is_enforced and limit.gpu is None
+        if is_over:
+            tell("Larger sizes are no faster: none is tried, as nothing bounds memory (memory_gib does)\n")
+        return is_over
+
+    found = search_by_memory(
+        try_size,
+        peaks,
+        first=fits.first,
+        cap=fits.max,
+        limit=limit.n_bytes,
+        granularity=fits.granularity,
+        max_trials=fits.max_trials,
+        is_enough=is_enough,
+    )
+    return found, probes
+
+
+def describe_probe(probe: SizeProbe) -> str:
+    """Return how a probe went, in one line."""
+    if probe.status == TIMEOUT:
+        return f"not ready in time: {probe.message}"
+    if probe.status != OK:
+        return f"{probe.status}: {probe.message}" if probe.message else probe.status
+    parts = [f"{(probe.peak_bytes or 0) / 2**20:,.0f} MiB"] if probe.peak_bytes else []
+    parts += [f"{probe.n_lines} lines"] if probe.n_lines else []
+    parts += [f"{probe.examples_per_s:,.0f} examples/s"] if probe.examples_per_s else []
+    return f"ok ({', '.join([*parts, f'{probe.seconds:.1f} s'])})"
+
+
+def _key_of(settings: SweepSettings, fits: FitsModel, base: Mapping[str, Any], slot: Slot, limit: Limit) -> str:
+    """Return what set-ups have in common whose size is the same."""
+    own = fits.model_dump(mode="json", exclude={"safety_factor", "timeout", "max_trials", "per"})
+    bound = limit.n_bytes if limit.is_enforced else None  # what is free otherwise is never twice the same
+    words = [settings.space.identity, list(settings.command.items), dict(base), own, bound, slot.is_gpu]
+    return hashlib.sha256(canonical_json(words).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):
+            yield
+    except OSError as error:
+        raise ConfigError(f"{error.filename or folder}: {error.strerror or error}; sizes are recorded there") from None
+
+
+def _read_records(folder: Path) -> dict[str, Any]:
+    try:
+        records = json.loads((folder / RECORDS).read_text(encoding="utf-8"))["records"]
+        return {key: value for key, value in records.items() if isinstance(value, dict) and value.get("batch_size")}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):  # none yet, or none that can be read
+        return {}
+
+
+def _write_record(folder: Path, key: str, record: Mapping[str, Any]) -> None:
+    records = {**_read_records(folder), key: record}
+    write_whole(folder / RECORDS, (json.dumps({"records": records}, indent=2) + "\n").encode())
+
+
+def _as_found(record: Mapping[str, Any], fits: FitsModel, *, is_reused: bool) -> FoundSize:
+    largest = int(record["largest"])
+    return FoundSize(
+        batch_size=apply_factor(largest, fits.safety_factor),
+        largest=largest,
+        safety_factor=fits.safety_factor,
+        limit_bytes=record.get("limit_bytes"),
+        probes=record.get("probes", []),
+        seconds=float(record.get("seconds", 0.0)),
+        is_reused=is_reused,
+    )

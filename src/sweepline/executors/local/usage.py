@@ -1,0 +1,68 @@
+"""The memory that a run takes: of its processes together, and of the largest as a limit on one process counts it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweepline.contract.runfolder import STDERR, STDOUT
+from sweepline.executors.local.census import all_pids, session_of
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Bytes: ``resident`` is the sum of the most that each process ever held, ``data`` the most that one allocated.
+
+    ``data`` is what RLIMIT_DATA bounds, as it was when the process held the most.
+    """
+
+    resident: int = 0
+    data: int = 0
+
+
+class UsageMeter:
+    """Reads the memory of the processes of one run, by its folder; they are of one session."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._logs = {str(run_dir / name) for name in (STDOUT, STDERR)}
+        self._session: int | None = None
+        self.peak = Usage()
+
+    def read(self) -> None:
+        """Take the memory of now into account; nothing where the run has no process any more."""
+        resident = data = 0
+        for status in self._statuses():
+            held, anonymous = status.get("VmRSS", 0), status.get("RssAnon", 0)
+            most = max(held, status.get("VmHWM", 0))
+            resident += most
+            data = max(data, status.get("VmData", 0) - anonymous + (anonymous + most - held))
+        self.peak = Usage(max(self.peak.resident, resident), max(self.peak.data, data))
+
+    def _statuses(self) -> Iterator[dict[str, int]]:
+        if self._session is None:
+            self._session = next((session_of(pid) for pid in all_pids() if self._prints_here(pid)), None)
+        if self._session is None:
+            return
+        for pid in all_pids():
+            if session_of(pid) == self._session:
+                yield _read_status(pid)
+
+    def _prints_here(self, pid: int) -> bool:
+        for fd in (1, 2):
+            try:
+                if str(Path(f"/proc/{pid}/fd/{fd}").readlink()) in self._logs:
+                    return session_of(pid) == pid
+            except OSError:
+                continue
+        return False
+
+
+def _read_status(pid: int) -> dict[str, int]:
+    """Return the sizes of a process in bytes, by proc_pid_status(5)'s names; none where it has ended."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    pairs = (line.split() for line in text.splitlines() if line.endswith(" kB"))
+    return {pair[0].rstrip(":"): int(pair[1]) * 1024 for pair in pairs if len(pair) == 3}
