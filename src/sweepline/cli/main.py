@@ -27,6 +27,7 @@ _COMMANDS = (
     "run",
     "train",
     "batch-size",
+    "studies",
     "status",
     "top",
     "best",
@@ -61,13 +62,20 @@ def orchestrate(argv: Sequence[str] | None, *, default_sweep: Path) -> int:
     prepare_streams()
     parser = argparse.ArgumentParser(description="Run a sweep of train_single.py.", allow_abbrev=False)
     run.add_arguments(parser, default_sweep=default_sweep)
-    args = parser.parse_args(argv)
-    return _guard(lambda: run.run(args))
+    folder = default_sweep.parent.parent
+
+    def orchestrated() -> int:
+        words, study_options = run.split_study_options(list(sys.argv[1:] if argv is None else argv), folder)
+        args = parser.parse_args(words, argparse.Namespace(study_options=study_options, study_folder=folder))
+        return run.run(args)
+
+    return _guard(orchestrated)
 
 
 def _dispatch(argv: Sequence[str]) -> int:
     """Run the command that is named first; of the others only their names are needed, or what they are for."""
     chosen = argv[0] if argv and argv[0] in _COMMANDS else None
+    command: ModuleType | None = None
     if chosen is not None:
         command = _load(chosen)
         if hasattr(command, "run_with_words"):
@@ -79,9 +87,14 @@ def _dispatch(argv: Sequence[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in _COMMANDS:
         own = commands.add_parser(name, help=_load(name).HELP.replace("%", "%%") if chosen is None else None)
-        if name == chosen:
+        if name == chosen and command is not None:
             command.add_arguments(own)
-    args = parser.parse_args(argv)  # ends the process where no command is named: for --help, or with a fault
+    study_options: list[str] = []
+    if command is not None and hasattr(command, "split_study_options"):
+        argv, study_options = command.split_study_options(argv, None)
+    given = argparse.Namespace(study_options=study_options)
+    args = parser.parse_args(argv, given)  # ends the process where no command is named: for --help, or with a fault
+    assert command is not None
     return int(command.run(args))
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from sweepline.cli.dry_run import print_dry_run
+from sweepline.config.studies import find_studies, load_study
 from sweepline.config.sweepfile import SweepSettings, load_sweep
 from sweepline.contract.text import display_path
 from sweepline.display.logfile import LogFile
@@ -72,8 +74,13 @@ def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None
         metavar="SWEEP",
         help=f"the sweep file (default: {shown})",
     )
+    parser.add_argument("--study", metavar="NAME", help="run a study of cfg/studies (sweepline studies lists them)")
+    parser.add_argument(
+        "--no-save", action="store_true", help="keep nothing: everything is written to a folder that is removed"
+    )
     parser.add_argument("-n", "--dry-run", action="store_true", help="print what would run; start and write nothing")
     parser.add_argument(
+        "-o",
         "--set",
         dest="fixed",
         action="append",
@@ -81,7 +88,9 @@ def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None
         metavar="KEY=VALUE",
         help="fix a parameter for every run; may be repeated",
     )
-    parser.add_argument("--max-concurrent", type=_positive, metavar="N", help="at most N runs at a time")
+    parser.add_argument(
+        "--max-concurrent", "--max-workers", type=_positive, metavar="N", help="at most N runs at a time"
+    )
     parser.add_argument("--devices", metavar="IDS", help="auto, cpu, or GPU ids such as 0,1")
     parser.add_argument(
         "--gpu-free-mib", type=_positive, metavar="N", help="start on a GPU only while N MiB of its memory are free"
@@ -122,8 +131,54 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         SweeplineError: nothing could start.
     """
+    settings = _load(args)
+    if args.no_save and not args.dry_run:
+        with tempfile.TemporaryDirectory(prefix="sweepline_") as folder:
+            return _run(args, replace(settings, records_dir=Path(folder) / settings.name, csv_path=None))
+    return _run(args, settings)
+
+
+def split_study_options(argv: list[str], folder: Path | None) -> tuple[list[str], list[str]]:
+    """Return the words of a command without the options that the study among them has of its own, and these.
+
+    Raises:
+        ConfigError: a study cannot be read.
+    """
+    name = next((word.partition("=")[2] for word in argv if word.startswith("--study=")), None)
+    if name is None and "--study" in argv[:-1]:
+        name = argv[argv.index("--study") + 1]
+    if name is None:
+        return argv, []
+    named = next((Path(word) for word in argv if Path(word).is_dir()), Path())
+    own = next((s.model.options for s in find_studies(folder or named) if s.name == name), {})
+    rest, options = [], []
+    words = iter(argv)
+    for word in words:
+        if word.removeprefix("--").partition("=")[0] not in own or not word.startswith("--"):
+            rest.append(word)
+        elif "=" in word:
+            options.append(word)
+        else:
+            options += [word, *([value] if (value := next(words, None)) is not None else [])]
+    return rest, options
+
+
+def _load(args: argparse.Namespace) -> SweepSettings:
+    """Return the settings of the sweep file, or of the study, that the arguments name."""
+    if args.study is not None:
+        folder = getattr(args, "study_folder", None) or _folder_of(args.sweep)
+        study, text = load_study(args.study, folder, args.study_options, args.fixed)
+        return load_sweep(study.path, text=text, is_strict=args.strict)
     path = args.sweep / "sweep.yaml" if args.sweep.is_dir() else args.sweep
-    settings = load_sweep(path, fixed=args.fixed, is_strict=args.strict)
+    return load_sweep(path, fixed=args.fixed, is_strict=args.strict)
+
+
+def _folder_of(sweep: Path) -> Path:
+    """Return the experiment whose studies are meant: the folder that is named instead of a sweep file, else this."""
+    return sweep if sweep.is_dir() else Path()
+
+
+def _run(args: argparse.Namespace, settings: SweepSettings) -> int:
     if not args.dry_run:
         settings = measure_batch_size(settings, _options_of(args), _to_stderr)
     prepared = prepare_sweep(settings, _options_of(args), is_dry=args.dry_run)
@@ -135,7 +190,8 @@ def run(args: argparse.Namespace) -> int:
             check_alignment(settings)
         return 0
     with Terminal(sys.stdout) as terminal:
-        log = LogFile(settings.experiment_dir / "outputs" / f"sweep_{datetime.now():%Y%m%d_%H%M%S}.log")
+        outputs = settings.sweep_dir.parent if args.no_save else settings.experiment_dir / "outputs"
+        log = LogFile(outputs / f"sweep_{datetime.now():%Y%m%d_%H%M%S}.log")
         with _live_report(settings), _observers(args, settings, prepared.slots, log, terminal) as observer:
             result = run_sweep(prepared, observer, requests=StopSignals(is_final=True), owns_process=True)
         from sweepline.cli.summary import print_summary

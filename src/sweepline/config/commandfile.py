@@ -88,6 +88,7 @@ class CommandReader:
             "config": config,
             "config_files": config_files,
             "paths": {parameter.name: parameter.path for parameter in parameters},
+            "unpassed": frozenset(parameter.name for parameter in parameters if not parameter.is_passed),
         }
         command: Command
         if items is None:

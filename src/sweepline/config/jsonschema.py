@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
 from sweepline.config.parameters import DISTRIBUTIONS
@@ -31,6 +31,7 @@ class ParameterModel(BaseModel):
     when: dict[str, Any] | str | None = None
     expr: str | None = None
     fits: FitsModel | None = None
+    pass_: bool = Field(True, alias="pass")
 
 
 def json_schema() -> dict[str, Any]:

@@ -16,6 +16,7 @@ from sweepline.programs.location import names_module
 from sweepline.programs.modules import is_file, module_file, read_function
 
 OUTPUTS, PLAN, JOURNAL, FROZEN = "outputs", "plan.json", "events.jsonl", "sweep.yaml"
+STUDIES = "studies"
 CONFIG_FOLDERS = frozenset({CONFIG_FOLDER, "configs", "config", "conf", "sweeps"})
 """Folders that hold sweep files beside the program that they are for."""
 
@@ -30,8 +31,10 @@ def find_experiment_dir(path: Path, program: str, items: Sequence[str]) -> Path:
     below that.
     """
     own = path.parent
+    if own.name == STUDIES and own.parent.name == CONFIG_FOLDER:
+        own = own.parent
     if own.name == CONFIG_FOLDER:
-        return experiment_dir(path)
+        return experiment_dir(own / path.name)
     folders = [own]
     while folders[-1].name in CONFIG_FOLDERS and not (folders[-1] / OUTPUTS).is_dir():
         folders.append(folders[-1].parent)

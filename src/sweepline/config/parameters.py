@@ -36,6 +36,7 @@ PARAMETER_KEYS = (
     "when",
     "expr",
     "fits",
+    "pass",
 )
 _OTHER_NAMES = {
     **dict.fromkeys(("loguniform", "loguniformvalues", "reciprocal", "log", "logfloat"), "log_uniform_values"),
@@ -62,6 +63,8 @@ class NamedParameter:
 
     path: tuple[str, ...]
     parameter: Parameter
+    is_passed: bool = True
+    """Whether the program is handed it; one that is not decides on others."""
 
     @property
     def name(self) -> str:
@@ -112,10 +115,12 @@ class _Reader:
         children: list[tuple[str | int, Any, Any]] = []
         with self.faults.at(at):
             without, clauses = _split_when(spec, self.names)
+            without, is_passed = _split_pass(without)
             plain, children = _split_choices(without)
             when = (*when, *clauses)
             parameter = _read_parameter(plain, self.faults, at, self.names)
-            yield NamedParameter(path, Conditional((Alternative(when, parameter),)) if when else parameter)
+            found = Conditional((Alternative(when, parameter),)) if when else parameter
+            yield NamedParameter(path, found, is_passed)
         for where, value, below in children:
             place = (*at, "values", where)
             if isinstance(below, Mapping):
@@ -137,6 +142,15 @@ def _split_when(spec: Any, names: Sequence[str]) -> tuple[Any, tuple[Clause, ...
     else:
         raise ConfigError(f"when must be {{parameter: value}} or a text such as \"opt == 'sgd'\", got {when!r}")
     return {key: value for key, value in spec.items() if key != "when"}, clauses
+
+
+def _split_pass(spec: Any) -> tuple[Any, bool]:
+    """Return a parameter's mapping without ``pass``, and what that says."""
+    if not isinstance(spec, Mapping) or "pass" not in spec:
+        return spec, True
+    if not isinstance(spec["pass"], bool):
+        raise ConfigError(f"pass must be true or false, got {spec['pass']!r}")
+    return {key: value for key, value in spec.items() if key != "pass"}, spec["pass"]
 
 
 def _split_choices(spec: Any) -> tuple[Any, list[tuple[str | int, Any, Any]]]:
@@ -169,7 +183,7 @@ def _join_alternatives(found: Iterable[NamedParameter]) -> list[NamedParameter]:
         known = joined[at].parameter if at < len(joined) else None
         if isinstance(known, Conditional) and isinstance(named.parameter, Conditional):
             both = Conditional((*known.alternatives, *named.parameter.alternatives))
-            joined[at] = NamedParameter(named.path, both)
+            joined[at] = NamedParameter(named.path, both, named.is_passed)
         else:
             joined.append(named)
     return joined

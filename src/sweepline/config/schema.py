@@ -160,6 +160,28 @@ class WandbModel(_Strict):
     mode: Literal["auto", "online", "offline", "disabled"] = "auto"
 
 
+class StabilityModel(_Strict):
+    """Leaving out smaller values of a parameter once larger ones have trained without diverging."""
+
+    parameter: str = Field(description="such as the step size; it is walked from its largest value to its smallest")
+    depth: Count = Field(description="how many runs that are alike but for it, and did not diverge, are enough")
+
+
+class StudyOption(_Strict):
+    """What an option of a study changes: exactly one of these names a parameter."""
+
+    set: str | None = Field(None, description="a parameter, which gets the option's value")
+    decades: str | None = Field(None, description="a parameter, whose values become 10^-N .. 10^N")
+    points: str | None = Field(None, description="a parameter, which gets N values, evenly in ratio, between its ends")
+
+
+class StudyModel(_Strict):
+    """What a sweep file that is run by its name is about."""
+
+    about: str = Field(description="one sentence, for the list of studies")
+    options: dict[str, StudyOption] = Field({}, description="options of its own: --NAME VALUE")
+
+
 class LoggingModel(_Strict):
     """Records beside the journal."""
 
@@ -232,6 +254,10 @@ class OwnKeys(BaseModel):
     )
     align: AlignModel | None = Field(None, description="start only if runs are trained as a champion was")
     keep: KeepModel | None = Field(None, description="delete the checkpoints of runs that are not among the best")
+    stability: StabilityModel | None = Field(
+        None, description="grid: skip smaller values of a parameter once larger ones were stable"
+    )
+    study: StudyModel | None = Field(None, description="what sweepline studies tells of this file")
     report: Literal["end", "live", "never"] = Field(
         "end", description="when report.html is written: at the end of every start, while it runs too, or never"
     )

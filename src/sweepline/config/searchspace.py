@@ -11,7 +11,7 @@ from sweepline.config.commandfile import is_native, spread
 from sweepline.config.faults import Faults
 from sweepline.config.parameters import NamedParameter, parameter_names, read_parameters
 from sweepline.config.schema import SweepModel
-from sweepline.contract.values import flatten, parse_override, same_value
+from sweepline.contract.values import flatten, is_number, parse_override, same_value
 from sweepline.contract.yamlfile import KeyPath
 from sweepline.errors import ConfigError, did_you_mean
 from sweepline.programs.arguments import format_python
@@ -40,6 +40,7 @@ class SpaceReader:
         self._listed = self._read_listed()
         self._check_names()
         self._of_file = self._with_set_ups()
+        self._of_file = self._from_large_to_small()
         self.parameters = self._fix(self._of_file)
         """Those that a start searches: the file's, and what ``--set`` fixes or adds."""
 
@@ -85,13 +86,33 @@ class SpaceReader:
                 hint = did_you_mean(unknown[0], known) or f"; there are {', '.join(known)}"
                 self.faults.error(spread(named.path), f"depends on unknown parameter {unknown[0]!r}{hint}")
 
+    def _from_large_to_small(self) -> list[NamedParameter]:
+        """Return the parameters, the one whose stability is watched from its largest value down."""
+        wanted, faults = self.model.stability, self.faults
+        if wanted is None:
+            return self._of_file
+        found = list(self._of_file)
+        at = next((i for i, named in enumerate(found) if named.name == wanted.parameter), None)
+        values = values_as_listed(found[at].parameter) if at is not None else ()
+        if at is None:
+            hint = did_you_mean(wanted.parameter, [named.name for named in found])
+            faults.error(("stability", "parameter"), f"unknown parameter {wanted.parameter!r}{hint}")
+        elif self.model.method != "grid" or not values or not all(map(is_number, values)) or self._zipped_with(at):
+            faults.error(("stability",), f"needs method: grid, and a list of numbers for {wanted.parameter}")
+        else:
+            found[at] = replace(found[at], parameter=Categorical(tuple(sorted(values, reverse=True))))
+        return found
+
+    def _zipped_with(self, at: int) -> bool:
+        return any(self._of_file[at].name in group for group in self._zipped)
+
     def _with_set_ups(self) -> list[NamedParameter]:
         """Return the parameters, a size that is measured with those on which memory may depend where none are named."""
         found = list(self._of_file)
         for i, named in enumerate(found):
             fits = fits_of(named.parameter)
             if fits is not None and fits.options.get("per") is None:
-                found[i] = NamedParameter(named.path, Computed(replace(fits, names=tuple(self._deciding_memory()))))
+                found[i] = replace(named, parameter=Computed(replace(fits, names=tuple(self._deciding_memory()))))
         return found
 
     def _deciding_memory(self) -> Iterator[str]:
@@ -200,7 +221,7 @@ class SpaceReader:
             for name in group if here and rows else ():
                 values = tuple(listed[name][i] for i in rows)
                 parameter = Constant(values[0]) if len(values) == 1 else Categorical(values)
-                found[name] = NamedParameter(found[name].path, parameter)
+                found[name] = replace(found[name], parameter=parameter)
         return list(found.values()) if len(found) == len(of_file) else list(of_file)
 
     def _whole(self, space: SearchSpace) -> SearchSpace:
@@ -309,7 +330,7 @@ class SpaceReader:
             limit=min(limits, default=None),
             seeds=self._seeds(command),
             identity=identity,
-            grid_order=[p.name for p in sorted(parameters, key=lambda p: [part.encode() for part in p.path])],
+            grid_order=self._grid_order(),
             zipped=self._zipped_still(),
             listed=self._listed_still(),
         )
@@ -318,6 +339,12 @@ class SpaceReader:
         if model.method == "grid" and space.has_product:
             self._check_grid(parameters, space)
         return space
+
+    def _grid_order(self) -> list[str]:
+        """Return the names as a grid takes them, the last varying fastest: sorted, the one that is watched last."""
+        watched = self.model.stability.parameter if self.model.stability else None
+        ordered = sorted(self.parameters, key=lambda p: (p.name == watched, [part.encode() for part in p.path]))
+        return [parameter.name for parameter in ordered]
 
     def _zipped_still(self) -> list[tuple[str, ...]]:
         """Return the groups of ``zip`` without what ``--set`` has made constant."""
@@ -374,5 +401,5 @@ def _fixed(named: NamedParameter, value: Any) -> NamedParameter:
     parameter = named.parameter
     if isinstance(parameter, Conditional) and parameter != ONLY_LISTED:
         alternatives = tuple(Alternative(a.when, Constant(value)) for a in parameter.alternatives)
-        return NamedParameter(named.path, Conditional(alternatives))
-    return NamedParameter(named.path, parameter if parameter == ONLY_LISTED else Constant(value))
+        return replace(named, parameter=Conditional(alternatives))
+    return replace(named, parameter=parameter if parameter == ONLY_LISTED else Constant(value))

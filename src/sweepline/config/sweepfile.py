@@ -13,7 +13,7 @@ from sweepline.config.commandfile import CommandReader
 from sweepline.config.faults import Faults
 from sweepline.config.naming import find_experiment_dir, name_sweep
 from sweepline.config.parameters import read_parameters
-from sweepline.config.schema import AlignModel, KeepModel, SweepModel, WandbModel
+from sweepline.config.schema import AlignModel, KeepModel, StabilityModel, SweepModel, WandbModel
 from sweepline.config.searchspace import SpaceReader
 from sweepline.config.validation import validate
 from sweepline.contract.runfolder import RECORDED
@@ -70,6 +70,7 @@ class SweepSettings:
     code: str
     align: AlignModel | None
     keep: KeepModel | None
+    stability: StabilityModel | None
     report: str
     records_dir: Path | None = None
     """Where everything is written; None: below the experiment's outputs, under the sweep's name."""
@@ -204,6 +205,7 @@ class _Reader:
             code=model.code,
             align=self._align(command),
             keep=self._keep(),
+            stability=model.stability,
             report=model.report,
             preload=model.preload,
             retry=model.retry,

@@ -17,6 +17,9 @@ from sweepline.config.schema import (
     KeepModel,
     LoggingModel,
     OwnKeys,
+    StabilityModel,
+    StudyModel,
+    StudyOption,
     SweepModel,
     WandbModel,
 )
@@ -104,6 +107,9 @@ def _sentence(detail: Any) -> str:
             "arguments": ArgumentsModel,
             "align": AlignModel,
             "keep": KeepModel,
+            "stability": StabilityModel,
+            "options": StudyOption,
+            "study": StudyModel,
         }
         fields = next((model for name, model in models.items() if name in loc), LoggingModel).model_fields
         names = tuple(field.alias or name for name, field in fields.items())

@@ -143,6 +143,8 @@ class Ends:
         note = sweep.code.look_at_end() if record.has_result else None
         if note is not None:
             yield note
+        if sweep.stability is not None:
+            sweep.stability.note(record)
         if sweep.effects is not None:
             yield from sweep.effects.note_end(record)
         if sweep.best_files is not None:

@@ -36,6 +36,7 @@ from sweepline.engine.recovery import Survivor, read_again, recover
 from sweepline.engine.resuming import describe_code, describe_edit, describe_resume
 from sweepline.engine.retries import RetryPolicy
 from sweepline.engine.signals import StopRequests
+from sweepline.engine.stability import StabilityGuard
 from sweepline.engine.state import SweepState
 from sweepline.engine.tasks import TaskBuilder, interpreter_of, source_of
 from sweepline.errors import ConfigError, ExecutorUnavailableError
@@ -268,12 +269,19 @@ def _compose(
         executor=executor,
         admission=admission,
         effects=None if settings.command.proves_overrides else EffectWatch(settings.space.swept),
+        stability=_stability_guard(settings, book),
         best_files=(
             BestRunFiles(settings.keep, settings.objective, folder) if settings.keep and settings.objective else None
         ),
         planned=planned,
         whole=planned if prepared.whole is plan else _ids_of(prepared.whole),
     )
+
+
+def _stability_guard(settings: SweepSettings, book: RecordBook) -> StabilityGuard | None:
+    if settings.stability is None:
+        return None
+    return StabilityGuard(settings.stability, settings.objective, book.records.values())
 
 
 def _local_executor(

@@ -73,7 +73,8 @@ class Starts:
                 break
             retry, slot = found
             try:
-                self._start(retry.run, slot)
+                if not self._skip(retry.run, slot):
+                    self._start(retry.run, slot)
             except (OSError, RecordError) as error:
                 sweep.slots.give_back(slot)
                 sweep.backlog.put_back(retry)
@@ -114,6 +115,21 @@ class Starts:
         )
         sweep.active.append(active)
         sweep.observer.run_started(active)
+
+    def _skip(self, run: Run, slot: Slot) -> bool:
+        """Record a run that is not needed as such, and free its slot; return whether it was one."""
+        sweep = self._sweep
+        why = sweep.stability.why_skipped(run.params, run.seed) if sweep.stability is not None else None
+        if why is None:
+            return False
+        record = sweep.book.records.get(run.run_id)
+        attempt = record.attempt + 1 if record else 1
+        in_sweep = IN_SWEEP if sweep.whole is None or run.run_id in sweep.whole else EXTRA
+        sweep.folder.make_run_dir(run.run_id, attempt, keeps_output=True)
+        sweep.book.start(start_fields(run, attempt=attempt, device="", code="", in_sweep=in_sweep))
+        sweep.book.end(run.run_id, attempt, RunOutcome(state=State.PRUNED, reason=why))
+        sweep.slots.give_back(slot)
+        return True
 
     def adopt(self, survivor: Survivor) -> None:
         """Go on with a run that outlived its orchestrator; one for which there is no slot is stopped."""

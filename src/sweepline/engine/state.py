@@ -17,6 +17,7 @@ from sweepline.engine.progress import ActiveRun, Observer, Progress
 from sweepline.engine.provenance import Provenance
 from sweepline.engine.retries import RetryPolicy
 from sweepline.engine.signals import StopRequests
+from sweepline.engine.stability import StabilityGuard
 from sweepline.engine.tasks import TaskBuilder
 from sweepline.errors import DiskFullError, RecordError
 from sweepline.executors.base import Executor
@@ -79,6 +80,7 @@ class SweepState:
     admission: GpuAdmission | None = None
     best_files: BestRunFiles | None = None
     effects: EffectWatch | None = None
+    stability: StabilityGuard | None = None
     planned: Set[str] | None = None
     whole: Set[str] | None = None
     active: list[ActiveRun] = field(default_factory=list)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,7 +21,7 @@ class Command(ABC):
 
     ``program_path`` is None where the program is a module or was not found; ``not_found`` says then what to do.
     ``interpreter`` runs programs that are not ours. ``config_files`` are ``config`` and the files it inherits from;
-    ``paths`` maps a parameter's dotted name to its path of nested names.
+    ``paths`` maps a parameter's dotted name to its path of nested names; those ``unpassed`` are not handed over.
     """
 
     proves_overrides: ClassVar[bool]
@@ -36,6 +36,7 @@ class Command(ABC):
     config: Path | None = None
     config_files: Sequence[Path] = ()
     paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unpassed: Collection[str] = frozenset()
 
     @property
     def items(self) -> Sequence[str]:
@@ -73,6 +74,8 @@ class Command(ABC):
         """Return the parameters as one item per top-level name, nested names as mappings."""
         tree: dict[str, Any] = {}
         for name, value in params.items():
+            if name in self.unpassed:
+                continue
             *parents, last = self.paths.get(name, (name,))
             node = tree
             for parent in parents:

@@ -58,7 +58,7 @@ class NativeCommand(Command):
         """Return the overrides."""
         asked: dict[str, Any] = {} if "device" in params else {"device": device}
         asked.update({name: value for name, value in self.policy.items() if name not in params})
-        asked.update(params)
+        asked.update((name, value) for name, value in params.items() if name not in self.unpassed)
         if seed is not None and "seed" not in asked:
             asked["seed"] = seed
         return asked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -118,19 +119,41 @@ def train(
             for name, value in sums.items():  # on the device: reading them here would wait for it at every step
                 state.sums[name] += value
             state.batch, state.step, state.samples = state.batch + 1, state.step + 1, state.samples + len(index)
-        sums_of_epoch = {name: value.item() for name, value in state.sums.items()}
-        metrics = _named("epoch", task.metrics(sums_of_epoch, len(order)))
-        if task.n_held_out and config.evaluate.every and state.epoch % config.evaluate.every == 0:
-            found, n_evaluated_at_once = evaluate_that_fits(task, n_evaluated_at_once, watcher.say)
-            metrics |= _named(config.evaluate.split, found)
-        if config.schedule.is_used:
-            metrics["step_size"] = optimization.step_size
+        metrics, n_evaluated_at_once = _measure_epoch(
+            task, optimization, config, state, n=len(order), n_evaluated_at_once=n_evaluated_at_once, say=watcher.say
+        )
         if monitor is not None and (why := monitor.look(state.best, metrics, state.epoch)):
             watcher.say(why)
         result = EpochResult(state.epoch, state.step, state.samples, metrics)
         # Before the epoch is handed out, so that whoever saves a checkpoint then saves the begin of the next one.
         state.epoch, state.batch, state.sums = state.epoch + 1, 0, task.zero_sums()
         yield result
+
+
+def _measure_epoch(
+    task: Task,
+    optimization: Optimization,
+    config: TrainConfig,
+    state: LoopState,
+    *,
+    n: int,
+    n_evaluated_at_once: int,
+    say: Callable[[str], None],
+) -> tuple[dict[str, float], int]:
+    """Return what an epoch of ``n`` examples measured, and how many are evaluated at once from now on."""
+    sums_of_epoch = {name: value.item() for name, value in state.sums.items()}
+    metrics = _named("epoch", task.metrics(sums_of_epoch, n))
+    if task.n_held_out and config.evaluate.every and state.epoch % config.evaluate.every == 0:
+        found, n_evaluated_at_once = evaluate_that_fits(task, n_evaluated_at_once, say)
+        metrics |= _named(config.evaluate.split, found)
+    if config.schedule.is_used:
+        metrics["step_size"] = optimization.step_size
+    if config.stop_diverged:
+        metrics["diverged"] = float(not math.isfinite(metrics["epoch_loss"]))
+        if metrics["diverged"]:
+            state.best.is_over = True
+            say(f"the loss of epoch {state.epoch} is {metrics['epoch_loss']}: training ends here")
+    return metrics, n_evaluated_at_once
 
 
 def _named(portion: str, metrics: Mapping[str, float]) -> dict[str, float]:

@@ -85,6 +85,7 @@ OTHERS = {
     "early_stopping.patience": 7,
     "early_stopping.min_delta": 0.1,
     "evaluate.final_test": "evaluate.split=valid|last",
+    "stop_diverged": "true",
     "data.args": "{n: 3}",
     "model.depth": 4,
     "model.heads": 2,

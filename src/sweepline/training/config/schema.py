@@ -428,6 +428,11 @@ class TrainConfig(Settings):
         "auto: of runs started by hand, and where batch_size_config decides the size.",
         affects="nothing",
     )
+    stop_diverged: bool = key(
+        False,
+        "End the run with the first epoch whose loss is no number; the metric diverged says whether it did.",
+        omit_default=True,
+    )
     gradient_clip: Annotated[float, Field(gt=0.0)] | None = key(
         None, "Largest norm, above 0, of the gradient of all parameters together; null: as it is.", memory="whether"
     )

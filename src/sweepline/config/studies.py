@@ -1,0 +1,130 @@
+"""Studies: sweep files in ``cfg/studies`` that are run by name, with options of their own."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from sweepline.config.schema import StudyModel, StudyOption
+from sweepline.contract.text import display_path
+from sweepline.contract.values import is_number, parse_override, parse_value
+from sweepline.contract.yamlfile import read_yaml
+from sweepline.errors import ConfigError, did_you_mean
+
+FOLDER = Path("cfg") / "studies"
+_MAX_POINTS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A sweep file and what it says of itself."""
+
+    name: str
+    path: Path
+    model: StudyModel
+
+
+def find_studies(folder: Path) -> list[Study]:
+    """Return the studies of an experiment's folder, else of the experiments one level below it, by name.
+
+    Raises:
+        ConfigError: a file in ``cfg/studies`` cannot be read.
+    """
+    for pattern in (f"{FOLDER}/*.yaml", f"*/{FOLDER}/*.yaml"):
+        found = [study for path in sorted(folder.glob(pattern)) if (study := _read(path)) is not None]
+        if found:
+            return sorted(found, key=lambda study: study.name)
+    return []
+
+
+def load_study(
+    name: str, folder: Path, options: Sequence[str] = (), overrides: Sequence[str] = ()
+) -> tuple[Study, str]:
+    """Return a study and the text of its sweep file, changed as is asked.
+
+    What is changed is a study of its own, with a name that says so, and so keeps its runs beside those of others.
+
+    Args:
+        name: of the study.
+        folder: the experiment.
+        options: of the study's own, as ``--batch-size 256 --eta-range 10``.
+        overrides: ``key=value`` texts, each the value of a parameter for all runs.
+
+    Raises:
+        ConfigError: there is no such study or option, or an option's value is none.
+    """
+    found = {study.name: study for study in find_studies(folder)}
+    if name not in found:
+        hint = did_you_mean(name, found) or (f"; there are {', '.join(found)}" if found else f" in {folder / FOLDER}")
+        raise ConfigError(f"no study {name!r}{hint}")
+    study = found[name]
+    if not options and not overrides:
+        return study, study.path.read_text(encoding="utf-8")
+    tree = copy.deepcopy(read_yaml(study.path).value)
+    changes = []
+    for word, text in _pairs(study, options):
+        _change(tree["parameters"], study.model.options[word], word, text)
+        changes.append(f"{word}_{text}")
+    for key, value in map(parse_override, overrides):
+        tree["parameters"][key] = {"value": value}
+        changes.append(f"{key}_{value}")
+    tree["name"] = "_".join([str(tree.get("name") or name), *changes])
+    return study, yaml.safe_dump(tree, sort_keys=False)
+
+
+def _read(path: Path) -> Study | None:
+    value = read_yaml(path).value
+    raw = value.get("study") if isinstance(value, Mapping) else None
+    if raw is None:
+        return None
+    try:
+        return Study(path.stem, path, StudyModel.model_validate(raw))
+    except ValidationError as error:
+        detail = error.errors()[0]
+        key = ".".join(map(str, ("study", *detail["loc"])))
+        raise ConfigError(f"{display_path(path)}: {key}: {detail['msg']}") from None
+
+
+def _pairs(study: Study, words: Sequence[str]) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    left = list(words)
+    while left:
+        name, equals, value = left.pop(0).partition("=")
+        name = name.removeprefix("--")
+        if name not in study.model.options:
+            there_are = ", ".join(f"--{option}" for option in study.model.options) or "none"
+            hint = did_you_mean(name, study.model.options)
+            raise ConfigError(f"study {study.name}: no option --{name}{hint or f'; it has {there_are}'}")
+        if not equals and not left:
+            raise ConfigError(f"study {study.name}: --{name} needs a value")
+        pairs.append((name, value if equals else left.pop(0)))
+    return pairs
+
+
+def _change(parameters: dict[Any, Any], option: StudyOption, word: str, text: str) -> None:
+    """Change the parameters as an option asks."""
+    value = parse_value(text)
+    if option.set is not None:
+        parameters[option.set] = {"value": value}
+        return
+    target = option.decades or option.points or ""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_POINTS:
+        raise ConfigError(f"--{word}: needs a whole number from 1 to {_MAX_POINTS}, got {text!r}")
+    if option.decades is not None:
+        parameters[target] = {"values": [float(f"1e{k}") for k in range(-value, value + 1)]}
+        return
+    spec = parameters.get(target)
+    values = spec.get("values") if isinstance(spec, Mapping) else spec
+    numbers = [number for number in values if is_number(number) and number > 0] if isinstance(values, list) else []
+    if len(numbers) < 2 or value < 2:
+        raise ConfigError(f"--{word}: needs two points or more, and positive values of {target} in the file")
+    low, high = min(numbers), max(numbers)
+    ratio = math.log(high / low) / (value - 1)
+    parameters[target] = {"values": [float(f"{low * math.exp(ratio * i):.6g}") for i in range(value)]}
