@@ -84,6 +84,8 @@ class Ends:
         sweep, active, run = self._sweep, end.active, end.active.run
         outcome = self._read(end)
         sweep.book.end(run.run_id, active.attempt, outcome)
+        if sweep.stability is not None:  # now, as the slot is free already
+            sweep.stability.note(sweep.book.records[run.run_id])
         self._uncommitted.append(active.handle)
         if end.exit.is_warm:
             sweep.progress.note_warm(sweep.executor.saved_s, prepare_s=sweep.executor.prepare_s)
@@ -143,8 +145,6 @@ class Ends:
         note = sweep.code.look_at_end() if record.has_result else None
         if note is not None:
             yield note
-        if sweep.stability is not None:
-            sweep.stability.note(record)
         if sweep.effects is not None:
             yield from sweep.effects.note_end(record)
         if sweep.best_files is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sweepline.contract.runfolder import STDOUT
 from sweepline.engine.outcome import read_asked
 from sweepline.engine.progress import ActiveRun
 from sweepline.engine.recovery import Survivor, start_fields
@@ -125,7 +126,7 @@ class Starts:
         record = sweep.book.records.get(run.run_id)
         attempt = record.attempt + 1 if record else 1
         in_sweep = IN_SWEEP if sweep.whole is None or run.run_id in sweep.whole else EXTRA
-        sweep.folder.make_run_dir(run.run_id, attempt, keeps_output=True)
+        (sweep.folder.make_run_dir(run.run_id, attempt, keeps_output=True) / STDOUT).touch()
         sweep.book.start(start_fields(run, attempt=attempt, device="", code="", in_sweep=in_sweep))
         sweep.book.end(run.run_id, attempt, RunOutcome(state=State.PRUNED, reason=why))
         sweep.slots.give_back(slot)

@@ -87,6 +87,7 @@ def search(
 
 NEARER = 0.8  # of a predicted size, where it is far beyond all that ran
 NEAREST = 0.97  # of a predicted size, which may run out of memory all the same
+FAR = 1.5  # times the largest size that ran
 FARTHEST = 8  # times the largest size that ran: memory need not grow evenly for long
 WRONG = 2.0  # a size that failed is so many times one that ran: what was predicted is wrong
 
@@ -158,7 +159,7 @@ def _next_size(
     predicted = predict_largest(known, limit) if limit is not None else None
     if predicted is None:
         return _middle(largest, smallest_not, step) if smallest_not <= cap else min(2 * largest, cap)
-    share = NEARER if predicted > largest / NEARER else NEAREST
+    share = NEARER if predicted > FAR * largest else NEAREST
     wanted = min(cap, FARTHEST * largest, int(predicted * share))
     if wanted >= smallest_not:
         return _middle(largest, smallest_not, step)

@@ -257,11 +257,13 @@ def _smoke_one(config: TrainConfig) -> tuple[list[Check], float]:
 
 def _declared(config: TrainConfig, training: Examples) -> int | None:
     """Return how many parameters a network of a user's own is said to have."""
-    mark = plugins.mark_of(MODELS.load(config.model.name), "model")
+    build = MODELS.load(config.model.name)
+    mark = plugins.mark_of(build, "model")
     if mark.n_parameters is None:
         return None
-    offered = offer_of_shapes(*shapes_of(config, training))
-    return int(plugins.call(mark.n_parameters, f"model {config.model.name}: n_parameters", offered, config.model.args))
+    own = {name: p.default for name, p in plugins.parameters_of(build).items() if p.default is not p.empty}
+    offered = {**own, **offer_of_shapes(*shapes_of(config, training)), **config.model.args}
+    return int(plugins.call(mark.n_parameters, f"model {config.model.name}: n_parameters", offered, {}))
 
 
 def _pairs(helpers: Mapping[str, str]) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:

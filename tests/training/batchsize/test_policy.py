@@ -121,8 +121,8 @@ def test_set_ups_that_need_other_memory_have_other_keys() -> None:
         (["batch_size=32", "batch_size_config.tuned_batch_size=8"], "batch_size_config.tuned_batch_size decides"),
         (["batch_size_config.lr_rule=sqrt"], "scales from batch_size_config.reference_batch_size"),
         (["accumulate=2", "batch_size_config.target_batch_size=64"], "set only one of them"),
-        (["training.mode=curriculum"], "training.mode curriculum cannot be trained yet; there is training.mode normal"),
-        (["training.use_knowledge_distillation=true"], "use_knowledge_distillation True cannot be trained yet"),
+        (["training.mode=curriculum"], "training.mode curriculum: set training.difficulty"),
+        (["training.use_knowledge_distillation=true"], "use_knowledge_distillation: needs training.teacher"),
         (["accumulate=half"], "accumulate needs a whole number above zero, or auto; got 'half'"),
         (["accumulate=0"], "accumulate needs a whole number above zero, or auto; got 0"),
         (

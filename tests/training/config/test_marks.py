@@ -86,6 +86,7 @@ OTHERS = {
     "early_stopping.min_delta": 0.1,
     "evaluate.final_test": "evaluate.split=valid|last",
     "stop_diverged": "true",
+    "batch_size_config.data_safety_factors": "{mnist: 0.6}",
     "data.args": "{n: 3}",
     "model.depth": 4,
     "model.heads": 2,

@@ -58,7 +58,7 @@ def test_digits_are_those_of_scikit_learn() -> None:
     expected = load_digits()
     train, _, test = load("data.name=digits")
     found = torch.cat([train.inputs, test.inputs]).numpy(), torch.cat([train.targets, test.targets]).numpy()
-    np.testing.assert_array_equal(found[0], expected.inputs)
+    np.testing.assert_array_equal(found[0], expected.images)
     np.testing.assert_array_equal(found[1], expected.target)
 
 

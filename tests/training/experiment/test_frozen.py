@@ -36,15 +36,21 @@ def test_a_number_is_frozen_once(tmp_path: Path) -> None:
 def test_a_proposal_is_for_the_next_number_and_makes_way_for_its_run(tmp_path: Path) -> None:
     first = reserve_run_number(tmp_path)
     freeze(load_config(None), tmp_path, first)
-    path = propose(load_config(None, ["seed=7"]), tmp_path, by=first)
+    own = propose(load_config(None, ["seed=7"]), tmp_path, by=first, key="abc")
+    path = frozen_path(tmp_path, 2)
+    assert own.name == "proposed_abc.json"
+    assert own.read_text() == path.read_text()
     assert path == frozen_path(tmp_path, 2)
     assert load_frozen(path).seed == 7
-    assert propose(load_config(None, ["seed=8"]), tmp_path, by=first) == path
+    other = propose(load_config(None, ["seed=8"]), tmp_path, by=first, key="def")
+    assert load_frozen(own).seed == 7
+    assert other.read_text() == path.read_text()
     assert load_frozen(path).seed == 8
     assert reserve_run_number(tmp_path) == 2
     assert freeze(load_config(None, ["seed=9"]), tmp_path, 2) == path
     assert load_frozen(path).seed == 9
-    assert propose(load_config(None), tmp_path, by=first) == frozen_path(tmp_path, 3)
+    propose(load_config(None), tmp_path, by=first, key="abc")
+    assert frozen_path(tmp_path, 3).exists()
 
 
 def without(config: TrainConfig, *names: str) -> dict[str, object]:

@@ -17,7 +17,7 @@ from sweepline.training.config.schema import LearnerConfig
 from sweepline.training.optim.optimizers import build_optimizer
 for name in sys.argv[1:]:
     weight = torch.nn.Parameter(torch.ones(2, 2))
-    optimizer, _ = build_optimizer(LearnerConfig(opt=name), [weight])
+    optimizer, _ = build_optimizer(LearnerConfig(opt=name), torch.nn.ParameterList([weight]))
     weight.sum().backward()
     optimizer.step()
     optimizer.load_state_dict(optimizer.state_dict())

@@ -16,7 +16,7 @@ from sweepline.training.registry import OPTIMIZERS
 def build(**fields: Any) -> tuple[torch.optim.Optimizer, list[str], torch.nn.Parameter]:
     """Return an optimizer of one (3, 2) weight, the ignored names and the weight."""
     weight = torch.nn.Parameter(torch.ones(3, 2))
-    optimizer, ignored = build_optimizer(LearnerConfig(**fields), [weight])
+    optimizer, ignored = build_optimizer(LearnerConfig(**fields), torch.nn.ParameterList([weight]))
     return optimizer, ignored, weight
 
 

@@ -27,26 +27,29 @@ class UsageMeter:
     def __init__(self, run_dir: Path) -> None:
         self._logs = {str(run_dir / name) for name in (STDOUT, STDERR)}
         self._session: int | None = None
+        self._untouched: dict[int, int] = {}
         self.peak = Usage()
 
     def read(self) -> None:
         """Take the memory of now into account; nothing where the run has no process any more."""
         resident = data = 0
-        for status in self._statuses():
-            held, anonymous = status.get("VmRSS", 0), status.get("RssAnon", 0)
+        for pid, status in self._statuses():
+            held, anonymous, allocated = (status.get(name, 0) for name in ("VmRSS", "RssAnon", "VmData"))
             most = max(held, status.get("VmHWM", 0))
             resident += most
-            data = max(data, status.get("VmData", 0) - anonymous + (anonymous + most - held))
+            # What is allocated and not touched is least between two steps; in one it may be what is about to be filled.
+            self._untouched[pid] = min(self._untouched.get(pid, allocated), allocated - anonymous)
+            data = max(data, allocated, self._untouched[pid] + most - (held - anonymous))
         self.peak = Usage(max(self.peak.resident, resident), max(self.peak.data, data))
 
-    def _statuses(self) -> Iterator[dict[str, int]]:
+    def _statuses(self) -> Iterator[tuple[int, dict[str, int]]]:
         if self._session is None:
             self._session = next((session_of(pid) for pid in all_pids() if self._prints_here(pid)), None)
         if self._session is None:
             return
         for pid in all_pids():
             if session_of(pid) == self._session:
-                yield _read_status(pid)
+                yield pid, _read_status(pid)
 
     def _prints_here(self, pid: int) -> bool:
         for fd in (1, 2):

@@ -20,15 +20,19 @@ FEW_STEPS = 20  # an epoch should have as many, or it trains little
 
 
 def safety_factor(config: TrainConfig) -> tuple[float, str | None]:
-    """Return the share of the largest size that is used, and a sentence where the mode's own is the larger one."""
+    """Return the share of the largest size that is used, and a sentence where the mode's own is the larger one.
+
+    That of the mode comes before that of the data set, and that before the one for all.
+    """
     sizes, own = config.batch_size_config, None
     if config.training.mode == "curriculum":
         own, name = sizes.curriculum_safety_factor, "curriculum_safety_factor"
     elif config.training.use_knowledge_distillation:
         own, name = sizes.kd_safety_factor, "kd_safety_factor"
+    base = sizes.data_safety_factors.get(config.data.name, sizes.safety_factor)
     if own is None:
-        return sizes.safety_factor, None
-    remark = f"{name} {own} is larger than safety_factor {sizes.safety_factor}" if own > sizes.safety_factor else None
+        return base, None
+    remark = f"{name} {own} is larger than safety_factor {base}" if own > base else None
     return own, remark
 
 

@@ -315,6 +315,9 @@ class BatchSizeConfig(Settings):
     safety_factor: Factor = key(
         0.5, "Share of the largest size that fits, above 0 and at most 1, that a search takes.", affects="memory"
     )
+    data_safety_factors: dict[str, Factor] = key(
+        {}, "safety_factor of single data sets, by name: {mnist: 0.8}.", affects="memory", omit_default=True
+    )
     optimize_batch_size: Annotated[bool | str, BeforeValidator(_check_optimize)] = key(
         False,
         "Search the largest size that fits: true, false, or once: only where no earlier run of such a set-up has.",

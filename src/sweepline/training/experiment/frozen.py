@@ -78,16 +78,22 @@ def add_decision(config: TrainConfig, experiment_dir: Path, number: int, outcome
         write_whole(frozen_path(experiment_dir, number), _to_json(config, outcome))
 
 
-def propose(config: TrainConfig, experiment_dir: Path, *, by: int) -> Path:
-    """Write the config that the next run should use; the next run itself, or a later proposal, replaces it.
+def propose(config: TrainConfig, experiment_dir: Path, *, by: int, key: str) -> Path:
+    """Write the config that the next run should use, and return where it stays.
+
+    It stands under the next run's number, where that run or a later proposal replaces it; and by ``key``, which set-ups
+    of the same memory share, so that those of unlike runs do not replace each other.
 
     Raises:
         ConfigError: it cannot be written.
     """
     with locked(experiment_dir):
         path = frozen_path(experiment_dir, next_run_number(experiment_dir))
-        write_whole(path, _to_json(config, {PROPOSED_BY: by}))
-    return path
+        text = _to_json(config, {PROPOSED_BY: by})
+        write_whole(path, text)
+        own = path.with_name(f"proposed_{key}.json")
+        write_whole(own, text)
+    return own
 
 
 def _to_json(config: TrainConfig, more: Mapping[str, Any]) -> str:

@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from sweepline.contract.text import display_path
 from sweepline.errors import ConfigError, SweeplineError
 from sweepline.training.config.files import RUN_SIZE, STEP_SIZE
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.experiment import frozen
 from sweepline.training.experiment.folder import find_experiment_dir, weights_path
+from sweepline.training.experiment.recordfiles import record_path
 from sweepline.training.experiment.records import (
     OUT_OF_MEMORY,
     TuningRecord,
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+LATEST = "latest.pth"
+"""In an experiment's models: a link to the weights that were saved last."""
 STOPPED = "stopped; it goes on when it is started again"
 
 
@@ -94,13 +98,18 @@ class NumberedRun:
             halves = -(-self.record.run_batch_size // n_splits)
             remark = f"{self.record.run_batch_size} did not fit in training, went on with {halves} at once"
             self.record = replace(self.record, run_batch_size=halves, notes=join_notes(self.record.notes, remark))
-        self._keep_weights(model, best)
+        path = self._keep_weights(model, best)
+        say(f"weights saved to {display_path(path)}")
         self.record = finish_record(self.experiment_dir, self.record)
         self.keep_state(SUCCEEDED)
         if self.given.batch_size_config.is_used:
+            where = display_path(record_path(self.experiment_dir, self.number))
+            say(f"batch size {self.record.run_batch_size} recorded in {where}")
+        if self.given.batch_size_config.is_used:
             self._propose(self.record.recommended_batch_size, is_tuned=True)
 
-    def _keep_weights(self, model: nn.Module, best: Path | None) -> None:
+    def _keep_weights(self, model: nn.Module, best: Path | None) -> Path:
+        """Save them, and have ``latest.pth`` name them; return where."""
         import torch
 
         path = weights_path(self.experiment_dir, self.config, self.number)
@@ -109,6 +118,8 @@ class NumberedRun:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.save(model.state_dict(), temporary)
             temporary.replace(path)
+            temporary.symlink_to(path.name)
+            temporary.replace(path.with_name(LATEST))
             if best is not None and best.is_file():
                 shutil.copyfile(best, temporary)
                 temporary.replace(path.with_name(f"{path.stem}_best.pth"))
@@ -116,6 +127,7 @@ class NumberedRun:
             with suppress(OSError):
                 temporary.unlink()
             raise SweeplineError(f"{path}: the weights cannot be kept: {error}") from None
+        return path
 
     def fail(self, error: str, *, ran_out_at: int | None = None) -> TuningRecord:
         """Write how the run failed, and after memory ran out what the next one should begin with.
@@ -154,7 +166,9 @@ class NumberedRun:
         )
         update = {"batch_size_config": sizes, "evaluate": self.config.evaluate}
         try:
-            frozen.propose(self.given.model_copy(update=update), self.experiment_dir, by=self.number)
+            config, key = self.given.model_copy(update=update), self.record.tuning_key or "any"
+            path = frozen.propose(config, self.experiment_dir, by=self.number, key=key)
+            say(f"the next run can use --frozen-config {display_path(path)}")
         except (OSError, ConfigError) as error:
             reason, _, _ = str(error).partition(";")  # what else to do would be of no use to this run
             say(f"no config is proposed for the next run: {reason}")

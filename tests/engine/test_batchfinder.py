@@ -1,0 +1,216 @@
+"""The batch size that fits a program: real processes that really run out of memory, or do something else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweepline.config.schema import FitsModel
+from sweepline.config.sweepfile import load_sweep
+from sweepline.engine.batchfinder import FoundSize, find_batch_size
+from sweepline.errors import ConfigError, SweeplineError
+from sweepline.fits.memorymodel import predict_largest
+from sweepline.fits.search import NothingFitsError, search_by_memory
+from tests.conftest import Project
+
+# Takes 4 MiB an example, all of them written to, beside what Python needs itself.
+PROGRAM = """
+import sys, time
+size = next(int(word.split("=")[1]) for word in sys.argv if word.startswith("--batch-size="))
+print("a banner, version 2.0", flush=True)
+held = []
+for step in range(1, 50):
+    held = []
+    held.append(bytearray(b"x") * (size * {kib} * 1024))
+    print(f"METRIC step={{step}} loss=1.0", flush=True)
+    time.sleep(0.01)
+"""
+
+
+def sweep(tmp_path: Path, source: str, options: str = "{}", more: str = "") -> Any:
+    (tmp_path / "train.py").write_text(source)
+    text = (
+        "program: train.py\nname: s\nmethod: grid\nmetric: {name: loss}\ncode: live\nstart: cold\n"
+        f"parameters:\n  batch-size: {{fits: {options}}}\n{more}"
+    )
+    (tmp_path / "s.yaml").write_text(text)
+    return load_sweep(tmp_path / "s.yaml")
+
+
+def find(tmp_path: Path, source: str, said: list[str] | None = None, **options: Any) -> FoundSize:
+    fits = FitsModel.model_validate({"lines": 2, "memory_gib": 0.5, "timeout": 20, **options})
+    tell = (said if said is not None else []).append
+    return find_batch_size(sweep(tmp_path, source), parameter="batch-size", fits=fits, base={}, tell=tell)
+
+
+def test_the_largest_size_is_found_from_what_sizes_take_with_hardly_one_that_fails(tmp_path: Path) -> None:
+    """512 MiB hold 128 such examples less what Python itself takes, about ten of them."""
+    found = find(tmp_path, PROGRAM.format(kib=4096), first=8)
+    sizes = {probe["batch_size"]: probe["status"] for probe in found.probes}
+    assert 95 <= found.largest <= 125
+    assert found.batch_size == found.largest // 2
+    assert sizes[found.largest] == "ok"
+    assert list(sizes.values()).count("out of memory") <= 1
+    assert found.probes[-1]["is_confirmation"]
+
+
+def test_it_is_found_once(tmp_path: Path) -> None:
+    first = find(tmp_path, PROGRAM.format(kib=4096), first=64)
+    said: list[str] = []
+    again = find(tmp_path, PROGRAM.format(kib=4096), said, first=64, safety_factor=0.8)
+    assert (again.is_reused, again.largest, again.batch_size) == (True, first.largest, int(first.largest * 0.8))
+    assert "found on" in "".join(said)
+    assert not find(tmp_path, PROGRAM.format(kib=4096), first=64, memory_gib=0.3).is_reused
+
+
+def test_where_the_first_size_does_not_fit_smaller_ones_are_tried(tmp_path: Path) -> None:
+    found = find(tmp_path, PROGRAM.format(kib=32768), first=64)
+    assert 8 <= found.largest <= 15
+    nothing = PROGRAM.format(kib=4096).replace("held = []\nfor", "held = bytearray(b'x') * (1 << 30)\nfor")
+    with pytest.raises(NothingFitsError):
+        find(tmp_path, nothing, first=4)
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("raise SystemExit('no option of this name')", "no option of this name"),
+        ("import nowhere_at_all", "No module named 'nowhere_at_all'"),
+        ("1 / 0", "ZeroDivisionError"),
+    ],
+)
+def test_what_fails_for_another_reason_ends_the_search_with_it(tmp_path: Path, source: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        find(tmp_path, source)
+
+
+@pytest.mark.parametrize(
+    "death",
+    [
+        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+        "raise RuntimeError('CUDA out of memory. Tried to allocate 2 GiB')",
+        "import sys; sys.exit('RESOURCE_EXHAUSTED: OOM when allocating tensor')",
+        "import sys; print('terminate called after throwing std::bad_alloc', file=sys.stderr); sys.exit(1)",
+        "raise MemoryError",
+    ],
+)
+def test_every_kind_of_out_of_memory_is_one(tmp_path: Path, death: str) -> None:
+    source = PROGRAM.format(kib=1).replace("held = []\nfor", f"if size > 20:\n    {death}\nfor", 1)
+    found = find(tmp_path, source, first=8, max=200)
+    assert 16 <= found.largest <= 20
+
+
+def test_a_program_that_says_nothing_is_judged_by_its_end_or_by_time(tmp_path: Path) -> None:
+    ends = "import sys; size = int(sys.argv[1].split('=')[1]); held = bytearray(b'x') * (size << 22)"
+    assert 95 <= find(tmp_path, ends, first=32).largest <= 127
+    silent = f"{ends}\nimport time; time.sleep(60)"
+    assert find(tmp_path, silent, first=4, max=4, seconds="0.5s").largest == 4
+    with pytest.raises(SweeplineError, match="no batch size fits"):
+        find(tmp_path, silent, first=1, max=1, timeout=1)
+
+
+def test_which_lines_count_can_be_said(tmp_path: Path) -> None:
+    source = "import time\nfor i in range(200):\n    print(f'loading 0.5 {i}', flush=True); time.sleep(0.02)\n"
+    source += "print('it 1 loss 2.5\\nit 2 loss 2.4', flush=True); time.sleep(60)"
+    said: list[str] = []
+    found = find(tmp_path, source, said, first=2, max=2, lines=1, progress="^it ")
+    assert found.probes[0]["n_lines"] == 2
+    assert found.probes[0]["seconds"] > 3
+
+
+def test_nothing_is_left_behind(tmp_path: Path) -> None:
+    source = PROGRAM.format(kib=1).replace(
+        "held = []\nfor", "import subprocess; subprocess.Popen(['sleep', '987'])\nheld = []\nfor", 1
+    )
+    find(tmp_path, source, first=2, max=2)
+    commands = [p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if os.access(p, os.R_OK)]
+    assert b"sleep\x00987\x00" not in commands
+
+
+def test_a_sweep_measures_once_for_each_set_up_and_keeps_the_size(project: Project) -> None:
+    project.write("train.py", PROGRAM.format(kib=1024).replace("size *", "size * int(sys.argv[2].split('=')[1]) *", 1))
+    project.write(
+        "sweep.yaml",
+        "program: train.py\nname: s\nmethod: grid\nmetric: {name: loss}\nstart: cold\ndevices: cpu\n"
+        "command: ['${interpreter}', '${program}', '--batch-size=${batch}', '--width=${width}', '--lr=${lr}']\n"
+        "parameters:\n  batch: {fits: {memory_gib: 0.5, lines: 2, first: 16, safety_factor: 0.5}}\n"
+        "  width: [2, 8]\n  lr: [0.1, 0.2]\n",
+    )
+    dry = project.run("--dry-run")
+    assert "batch is measured for 2 set-ups" in dry.stdout
+    first = project.run()
+    assert first.returncode == 0, first.stderr
+    rows = project.rows()
+    assert list(rows.groupby("width").batch.nunique()) == [1, 1]
+    narrow, wide = rows.groupby("width").batch.first()
+    assert narrow > 2.5 * wide
+    again = project.run()
+    assert "Trying" not in again.stderr
+    assert "4 finished" in again.stdout
+    assert "4 of them have ended" in project.run("--dry-run").stdout
+
+
+def test_the_command_takes_any_command_with_a_place_for_a_number(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(PROGRAM.format(kib=4096))
+    argv = [
+        sys.executable,
+        "-m",
+        "sweepline.cli.main",
+        "batch-size",
+        "--memory-gib",
+        "0.5",
+        "--lines",
+        "2",
+        "--first",
+        "32",
+    ]
+    by_flag = [*argv, "--flag", "batch-size", "--json", "--", sys.executable, "train.py", "--lr=0.1"]
+    done = subprocess.run(by_flag, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert 95 <= told["largest"] <= 125
+    assert "Trying batch_size=32 ... ok" in done.stderr
+    by_place = [*argv, "--", sys.executable, "train.py", "--batch-size=${batch_size}"]
+    done = subprocess.run(by_place, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "largest that fits" in done.stdout
+    nowhere = subprocess.run(
+        [*argv, "--", "python", "train.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert nowhere.returncode == 2
+    assert "say where python takes the size" in nowhere.stderr
+
+
+PEAKS = {"even": lambda n: 100 + 3 * n, "square": lambda n: 100 + n * n // 50, "flat": lambda _: 100}
+
+
+@pytest.mark.parametrize("kind", PEAKS)
+@pytest.mark.parametrize("first", [1, 8, 100])
+@pytest.mark.parametrize("limit", [150, 1000, 5003])
+def test_a_size_that_is_returned_has_run_and_is_near_the_limit(kind: str, first: int, limit: int) -> None:
+    need, peaks, tried = PEAKS[kind], {}, []
+
+    def try_size(size: int, _: bool) -> bool:
+        tried.append(size)
+        peaks[size] = need(size)
+        if need(size) > limit:
+            del peaks[size]
+        return need(size) <= limit
+
+    found = search_by_memory(try_size, peaks, first=first, cap=10_000, limit=limit, granularity=1, max_trials=30)
+    largest = max(size for size in range(1, 10_001) if need(size) <= limit)
+    assert need(found.batch_size) <= limit
+    assert found.batch_size >= 0.8 * largest
+    if kind == "even" and first < largest / 2:
+        assert sum(need(size) > limit for size in tried) <= 1
+
+
+def test_the_model_says_nothing_of_sizes_that_need_the_same() -> None:
+    assert predict_largest({8: 100, 16: 101}, 1000) is None
+    assert predict_largest({8: 100}, 1000) is None
+    assert predict_largest({8: 100, 16: 200, 15: 199}, 1000) == 80

@@ -1,0 +1,71 @@
+"""Step sizes are walked from the largest down, and the smaller ones left out once enough were stable."""
+
+from __future__ import annotations
+
+from tests.conftest import Project
+
+TRAIN = """
+import sys
+lr, width, seed = (float(word.split("=")[1]) for word in sys.argv[1:4])
+print(f"METRIC loss={float('nan') if lr * width > 8 else lr}")
+"""
+SWEEP = """
+program: train.py
+name: s
+method: grid
+metric: {name: loss, goal: minimize}
+start: cold
+devices: cpu
+max_concurrent: 1
+command: ['${interpreter}', '${program}', '--lr=${lr}', '--width=${width}', '--seed=${seed}']
+parameters: {lr: [1, 2, 4, 8, 0.5, 0.25], width: [1, 4]}
+seeds: [0, 1]
+stability: {parameter: lr, depth: 2}
+"""
+
+
+def test_smaller_ones_are_left_out_once_enough_larger_ones_were_stable(project: Project) -> None:
+    project.write("train.py", TRAIN)
+    project.write("sweep.yaml", SWEEP)
+    done = project.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = project.rows()
+    assert len(rows) == 24
+    for (width, _), group in rows.groupby(["width", "seed"]):
+        run = sorted(group[group.state == "finished"].lr, reverse=True)
+        assert run == ([8, 4] if width == 1 else [8, 4, 2, 1])
+    skipped = rows[rows.state == "pruned"]
+    assert len(skipped) == 12
+    assert "2 runs with a larger lr, all else equal, were stable" in skipped.reason.iloc[0]
+    again = project.run()
+    assert again.returncode == 0
+    assert len(project.rows()) == 24
+    verified = project.command("verify", "sweep.yaml")
+    assert verified.returncode == 0, verified.stdout
+
+
+def test_what_it_needs_is_said(project: Project) -> None:
+    project.write("train.py", TRAIN)
+    for change, sentence in (
+        (("parameter: lr,", "parameter: lrr,"), "unknown parameter 'lrr'; did you mean 'lr'?"),
+        (("method: grid", "method: random\nsamples: 3"), "needs method: grid"),
+        (("depth: 2", "dept: 2"), "did you mean 'depth'"),
+        (("lr: [1, 2,", "lr: [a, 2,"), "a list of numbers for lr"),
+    ):
+        project.write("sweep.yaml", SWEEP.replace(*change))
+        done = project.run("--dry-run")
+        assert done.returncode == 2
+        assert sentence in done.stderr
+
+
+def test_a_parameter_that_is_not_passed_decides_on_others_and_stands_in_the_table(project: Project) -> None:
+    project.write("train.py", "import sys; print('ARGS', sys.argv[1:]); print('METRIC loss=1')")
+    project.write(
+        "sweep.yaml",
+        "program: train.py\nname: s\nmethod: grid\nmetric: {name: loss}\nstart: cold\ndevices: cpu\n"
+        "parameters:\n  arm: {values: [a, b], pass: false}\n  x: {expr: \"1 if arm == 'a' else 2\"}\n",
+    )
+    assert project.run().returncode == 0
+    assert sorted(zip(project.rows().arm, project.rows().x, strict=True)) == [("a", 1), ("b", 2)]
+    for log in (project.sweep_dir / "runs").glob("*/stdout.log"):
+        assert "arm" not in log.read_text()

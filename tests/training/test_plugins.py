@@ -1,0 +1,277 @@
+"""What users bring is trained like what is built in, and what is wrong with it is one sentence with their line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sweepline.errors import ConfigError
+from sweepline.training import places, plugins
+from sweepline.training.building import build_task, build_training
+from sweepline.training.config.identity import result_identity
+from sweepline.training.config.loading import load_config
+from sweepline.training.datasets.splits import load_data
+from sweepline.training.loop import train
+
+MINE = """
+import numpy as np
+import torch
+from torch import nn
+from sweepline.training import Outcome, Task, dataset, model, optimizer, task
+
+@model(n_parameters=lambda n_inputs, n_outputs, hidden: (n_inputs + 1) * hidden + (hidden + 1) * n_outputs)
+class TinyNet(nn.Module):
+    def __init__(self, n_inputs, n_outputs, hidden=16):
+        super().__init__()
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(n_inputs, hidden), nn.ReLU(), nn.Linear(hidden, n_outputs))
+
+    def forward(self, x):
+        return self.net(x)
+
+def plain(input_shape, n_classes):
+    return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(2), nn.Dropout(0.5), nn.Linear(2, n_classes))
+
+class Wrong(TinyNet):
+    def forward(self, x):
+        return self.net(x)[:, :1]
+
+class Fails(TinyNet):
+    def forward(self, x):
+        return self.nett(x)
+
+class Empty(nn.Module):
+    def forward(self, x):
+        return x
+
+def broken(n_inputs):
+    raise KeyError("no such thing")
+
+@dataset
+def moons(split, n=200, noise=0.1):
+    generator = np.random.default_rng(0 if split == "train" else 1)
+    labels = generator.integers(0, 2, n)
+    angle = generator.uniform(0, np.pi, n)
+    x = np.stack([np.cos(angle) + labels, np.sin(angle) * (1 - 2 * labels) + 0.5 * labels], 1)
+    return x + noise * generator.normal(size=(n, 2)), labels
+
+def curve(split):
+    x = torch.linspace(-1, 1, 64).unsqueeze(1)
+    return x, x.square()
+
+def no_split(n=10):
+    return np.zeros((n, 2)), np.zeros(n, dtype=int)
+
+def uneven(split):
+    return np.zeros((4, 2)), np.zeros(3, dtype=int)
+
+def text(split):
+    return "no examples"
+
+@optimizer
+class SignSGD(torch.optim.Optimizer):
+    def __init__(self, params, lr=0.01, weight_decay=0.0, decay=0.0):
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.add_(p.grad.sign(), alpha=-group["lr"])
+
+@task
+class Huber(Task):
+    def __init__(self, model, training, held_out, *, seed, delta=1.0):
+        super().__init__(model, training, held_out, seed=seed)
+        self.delta = delta
+
+    def _outcome(self, examples, index):
+        inputs, targets = examples.batch(index)
+        loss = nn.functional.huber_loss(self.model(inputs), targets, delta=self.delta)
+        return Outcome(loss, len(index), {"loss_sum": loss.detach() * len(index)})
+
+    def loss(self, index):
+        return self._outcome(self.training, index)
+
+    def evaluate(self, index):
+        return self._outcome(self.held_out, index)
+
+    def zero_sums(self):
+        return {"loss_sum": torch.zeros((), device=self.device)}
+
+    def metrics(self, sums, n):
+        return {"loss": sums["loss_sum"] / n}
+
+number = 5
+"""
+OWN = ("model.name=mine.py:TinyNet", "data.name=mine.py:moons", "device=cpu", "batch_size=20", "run_numbers=never")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with a user's file, which is the working directory."""
+    (tmp_path / "mine.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(places, "_anchors", [])
+    before = list(sys.path)
+    yield tmp_path
+    sys.path[:] = before
+    for name in [name for name, module in sys.modules.items() if str(tmp_path) in str(getattr(module, "__file__", ""))]:
+        del sys.modules[name]
+
+
+def trained(*words: str, epochs: int = 4) -> list[float]:
+    config = load_config(None, [*OWN, f"epochs={epochs}", *words])
+    data = load_data(config)
+    model, optimization, _ = build_training(config, data[0])
+    return [r.metrics["epoch_loss"] for r in train(build_task(config, model, data[0], None), optimization, config)]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["model.args.hidden=4", "data.args.noise=0.3"],
+        ["model.name=mine.py:plain"],
+        ["learner.opt=mine.py:SignSGD", "learner.args.decay=0.5"],
+        ["data.name=mine.py:curve"],
+        ["data.name=mine.py:curve", "training.mode=mine.py:Huber", "training.args.delta=0.5"],
+        ["learner.args.nesterov=true", "learner.momentum=0.9"],
+    ],
+)
+def test_what_a_user_brings_is_trained(words: list[str]) -> None:
+    losses = trained(*words)
+    assert losses[-1] < losses[0]
+    assert trained(*words) == losses
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["model.name=mine.py:TinyNett"], "mine.py has no 'TinyNett'; did you mean 'TinyNet'?"),
+        (["model.name=other.py:Net"], "no file other.py in"),
+        (["model.name=nopackage.models:Net"], "no module 'nopackage'"),
+        (["model.name=mine.py:number"], "is a int, not a class or a function"),
+        (["model.name=mine.py:moons"], "is marked as dataset, not as model"),
+        (["model.args.hiden=3"], "takes no args.hiden; did you mean 'hidden'?"),
+        (["model.name=mine.py:Wrong"], "returns (2, 1) for inputs (2, 2), not (2, 2)"),
+        (["model.name=mine.py:Fails"], "AttributeError: 'Fails' object has no attribute 'nett'"),
+        (["model.name=mine.py:Empty"], "has no parameters to train"),
+        (["model.name=mine.py:broken"], "KeyError: 'no such thing'"),
+        (["data.name=mine.py:no_split"], "must take split"),
+        (["data.name=mine.py:uneven"], "needs inputs (N, ...) and as many targets"),
+        (["data.name=mine.py:text"], "returns a str, not (inputs, targets)"),
+        (["data.args.size=3"], "takes no args.size"),
+        (["learner.opt=mine.py:TinyNet"], "is marked as model, not as optimizer"),
+        (["learner.args.nestrov=true"], "takes no args.nestrov; did you mean 'nesterov'?"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(words: list[str], sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        trained(*words)
+    (fault,) = caught.value.faults
+    assert sentence in fault
+    assert "\n" not in fault
+
+
+def test_an_error_of_theirs_names_their_line(folder: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        trained("model.name=mine.py:Fails")
+    line = MINE.splitlines().index("        return self.nett(x)") + 1
+    assert f"{folder / 'mine.py'}:{line}: " in str(caught.value)
+
+
+def test_trying_a_network_changes_nothing_of_it() -> None:
+    losses = trained("model.name=mine.py:plain")
+    (Path("other.py")).write_text("from mine import plain\n")
+    assert trained("model.name=other.py:plain") == losses
+
+
+def test_other_code_is_another_run(folder: Path) -> None:
+    config = load_config(None, [*OWN])
+    before = result_identity(config, 100)
+    assert result_identity(load_config(None, [*OWN]), 100) == before
+    with (folder / "mine.py").open("a") as file:
+        file.write("# another line\n")
+    assert result_identity(config, 100) != before
+
+
+def test_arguments_are_part_of_what_a_run_is() -> None:
+    one, other = (load_config(None, [*OWN, f"model.args.hidden={n}"]) for n in (3, 4))
+    assert result_identity(one, 100) != result_identity(other, 100)
+    assert (one.model.size_word, other.model.size_word) == ("hidden_3", "hidden_4")
+
+
+def test_a_file_is_found_from_the_config_upwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cfg").mkdir()
+    config = tmp_path / "cfg" / "config.yaml"
+    config.write_text("model: {name: 'mine.py:TinyNet'}\ndata: {name: 'mine.py:moons'}\n")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    load_config(config)
+    assert plugins.source_file("model.name", "mine.py:TinyNet") == tmp_path / "mine.py"
+
+
+def test_an_entry_point_of_an_installed_package_is_a_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = folder / "site" / "their_package-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[sweepline.models]\ntiny = theirs:TinyNet\n")
+    (folder / "site" / "theirs.py").write_text(MINE)
+    monkeypatch.syspath_prepend(str(folder / "site"))
+    losses = trained("model.name=tiny", "model.args.hidden=5")
+    assert losses[-1] < losses[0]
+    with pytest.raises(ConfigError, match="did you mean 'tiny'"):
+        load_config(None, ["model.name=tinyy"])
+
+
+def test_a_run_of_their_own_goes_on_after_a_kill_and_is_tuned(folder: Path) -> None:
+    argv = [sys.executable, "-m", "sweepline.training", "--", *OWN[:-1], "epochs=6", "checkpoint.interval_s=0"]
+    whole = subprocess.run([*argv, "run_numbers=never"], capture_output=True, text=True, check=True)
+    first = subprocess.run(
+        [*argv[:-2], "epochs=3", "checkpoint.interval_s=0", "run_numbers=never"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "SWEEPLINE_RUN_DIR": str(folder)},
+    )
+    again = subprocess.run(
+        [*argv, "run_numbers=never"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "SWEEPLINE_RUN_DIR": str(folder)},
+    )
+    assert "goes on from" in again.stderr
+    assert first.stdout.splitlines()[:3] == whole.stdout.splitlines()[:3]
+    assert again.stdout == whole.stdout
+    tuned = subprocess.run(
+        [
+            *(word for word in argv if word != "batch_size=20"),
+            *("batch_size_config.optimize_batch_size=true", "batch_size_config.max_batch_size=40"),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Training batch size: 20" in tuned.stdout + tuned.stderr
+    (frozen,) = (folder / "outputs").glob("experimentruns/mine.moons/mine.TinyNet/default/*/normal/configs/*_001.json")
+    assert json.loads(frozen.read_text())["model"]["name"] == "mine.py:TinyNet"
+
+
+def test_their_network_is_smoked(folder: Path) -> None:
+    words = ["--config", "cfg.yaml", "--", "learner.opt=adam", "learner.step_size=0.01"]
+    (folder / "cfg.yaml").write_text("model: {name: 'mine.py:TinyNet'}\ndata: {name: 'mine.py:moons'}\n")
+    argv = [sys.executable, "-m", "sweepline.cli.main", "smoke", *words]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "parameters as declared: 82 of 82" in done.stdout
+    bad = subprocess.run([*argv, "model.name=mine.py:Wrong"], capture_output=True, text=True, check=False)
+    assert bad.returncode == 2
+    assert "returns (2, 1) for inputs (2, 2)" in bad.stderr
