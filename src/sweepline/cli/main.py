@@ -28,6 +28,7 @@ _COMMANDS = (
     "train",
     "batch-size",
     "studies",
+    "data",
     "status",
     "top",
     "best",

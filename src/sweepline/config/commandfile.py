@@ -101,9 +101,17 @@ class CommandReader:
                 speaks_hydra=_names_hydra(items) or program.speaks_hydra,
                 passes_seed=model.seeds is not None or model.repeats > 1,
             )
+        unpassed = sorted(parameter.name for parameter in parameters if not parameter.is_passed)
         told = style.model_dump(exclude_none=True, exclude_defaults=True)
         identity = canonical_json(
-            [program.name, model.command, contents, policy.get("threads"), *([told] if told else [])]
+            [
+                program.name,
+                model.command,
+                contents,
+                policy.get("threads"),
+                *([told] if told else []),
+                *([unpassed] if unpassed else []),
+            ]
         )
         return command, identity
 

@@ -244,11 +244,6 @@ def _read_fits(raw: Any) -> Computed:
             ) from None
         message = str(detail["msg"]).removeprefix("Value error, ").replace("Input should be", "should be")
         raise ConfigError(f"fits.{key}: {message}, got {detail.get('input')!r}") from None
-    if fits.progress is not None:
-        try:
-            re.compile(fits.progress)
-        except re.error as error:
-            raise ConfigError(f"fits.progress: {fits.progress!r} is no regular expression: {error}") from None
     return Computed(Fits(fits.first, fits.model_dump(mode="json"), names=fits.per or ()))
 
 

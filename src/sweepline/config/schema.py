@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from sweepline.contract.runfolder import BEST_WEIGHTS, CHECKPOINTS
 
@@ -49,6 +49,14 @@ def parse_duration(value: Any) -> float:
     if seconds is None or not 0 < seconds < float("inf"):
         raise ValueError(f"needs a time above zero such as 90s, 30m or 2h, got {value!r}")
     return seconds
+
+
+def _check_pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"{text!r} is no regular expression: {error}") from None
+    return text
 
 
 def _check_threads(value: Any) -> Any:
@@ -139,7 +147,9 @@ class FitsModel(_Strict):
     max: Count = Field(1 << 20, description="no size above this is tried, such as the number of examples")
     granularity: Count | None = Field(None, description="how near the search comes to the limit; default: first")
     lines: Count = Field(3, description="a size fits that has printed so many lines of measurements, or has ended well")
-    progress: str | None = Field(None, description="regular expression: which lines count; default: METRIC, or numbers")
+    progress: Annotated[str, AfterValidator(_check_pattern)] | None = Field(
+        None, description="regular expression: which lines count; default: METRIC, or numbers"
+    )
     seconds: Duration | None = Field(None, description="count no lines: a size fits that has run for so long")
     timeout: Duration = Field(300.0, description="a size that has shown less after so long does not fit")
     memory_gib: float | None = Field(None, gt=0, description="what each process may allocate; default: what is free")
@@ -173,6 +183,12 @@ class StudyOption(_Strict):
     set: str | None = Field(None, description="a parameter, which gets the option's value")
     decades: str | None = Field(None, description="a parameter, whose values become 10^-N .. 10^N")
     points: str | None = Field(None, description="a parameter, which gets N values, evenly in ratio, between its ends")
+
+    @model_validator(mode="after")
+    def _check_single(self) -> StudyOption:
+        if sum(name is not None for name in (self.set, self.decades, self.points)) != 1:
+            raise ValueError("names exactly one of set, decades and points")
+        return self
 
 
 class StudyModel(_Strict):

@@ -21,7 +21,7 @@ from sweepline.runs import canonical_json
 from sweepline.space.constraints import Constraint, parse_constraint
 from sweepline.space.dependent import ONLY_LISTED, Alternative, Computed, Conditional, Dependencies, fits_of, names_read
 from sweepline.space.expressions import parse_expression
-from sweepline.space.parameters import Categorical, Constant, IntUniform, values_as_listed
+from sweepline.space.parameters import Categorical, Constant, IntUniform, Parameter, values_as_listed
 from sweepline.space.plan import SearchSpace
 from sweepline.space.samplers.grid import Grid
 from sweepline.space.samplers.random import draw_seeds
@@ -280,7 +280,7 @@ class SpaceReader:
                     hint = did_you_mean(unknown[0], known) or f"; there are {', '.join(dict.fromkeys(known))}"
                     raise ConfigError(f"constraint on unknown parameter {unknown[0]!r}{hint}")
                 for name in constraint.assign:
-                    if name in dependencies.computed:
+                    if name in dependencies.computed or _may_be_computed(dependencies.parameters.get(name)):
                         raise ConfigError(f"{name} is computed; set what it is computed of")
                     if name in dependencies.deciding:
                         raise ConfigError(
@@ -291,12 +291,12 @@ class SpaceReader:
         return [*constraints, *self._without_what_is_set()]
 
     def _without_what_is_set(self) -> Iterator[Constraint]:
-        """Yield constraints that drop the combinations which do not have a parameter that ``--set`` fixes."""
-        conditional = {p.name for p in self.parameters if isinstance(p.parameter, Conditional)}
+        """Yield constraints that drop the combinations which do not have what ``--set`` fixes, where others decide."""
+        following = {p.name for p in self.parameters if isinstance(p.parameter, (Computed, Conditional))}
         for name, value in map(parse_override, self.fixed):
-            if name in conditional and value is not None:
-                absent = parse_expression(f"params[{name!r}] is null")
-                yield Constraint(text=f"--set {name}={format_python(value)}", exclude=absent)
+            if name in following and isinstance(value, (str, int, float)):
+                others = parse_expression(f"params[{name!r}] != {value!r}")
+                yield Constraint(text=f"--set {name}={format_python(value)}", exclude=others)
 
     def _dependencies(self) -> Dependencies:
         """Return what follows from what; nothing where the file has a fault in it."""
@@ -353,8 +353,19 @@ class SpaceReader:
         return [group for group in left if len(group) > 1]
 
     def _listed_still(self) -> list[dict[str, Any]]:
-        """Return the combinations of ``runs`` with what ``--set`` fixes; those that come to the same, once."""
+        """Return the combinations of ``runs`` that equal what ``--set`` fixes; where none does, all with that in place.
+
+        Beside a product that has it none are changed.
+        """
         fixed = dict(map(parse_override, self.fixed))
+        equal = [
+            listed
+            for listed in self._listed
+            if all(name not in listed or same_value(listed[name], value) for name, value in fixed.items())
+        ]
+        named = {name for listed in self._listed for name in listed}
+        if equal or self._has_product or not fixed.keys() & named:
+            return equal
         found = [{name: fixed.get(name, value) for name, value in listed.items()} for listed in self._listed]
         return list({canonical_json(listed): listed for listed in found}.values())
 
@@ -397,9 +408,32 @@ class SpaceReader:
 
 
 def _fixed(named: NamedParameter, value: Any) -> NamedParameter:
-    """Return a parameter with one value, where it was conditional under the same conditions."""
+    """Return a parameter with one value.
+
+    A conditional one keeps its conditions, those alone under which it takes this value where there are such. One that
+    is computed stays so: which combinations are meant is told by a constraint.
+    """
     parameter = named.parameter
-    if isinstance(parameter, Conditional) and parameter != ONLY_LISTED:
-        alternatives = tuple(Alternative(a.when, Constant(value)) for a in parameter.alternatives)
-        return replace(named, parameter=Conditional(alternatives))
-    return replace(named, parameter=parameter if parameter == ONLY_LISTED else Constant(value))
+    if parameter == ONLY_LISTED or (isinstance(parameter, Computed) and fits_of(parameter) is None):
+        return named
+    if not isinstance(parameter, Conditional):
+        return replace(named, parameter=Constant(value))
+    taking = [a for a in parameter.alternatives if _takes(a.parameter, value)]
+    alternatives = tuple(
+        a if isinstance(a.parameter, Computed) else Alternative(a.when, Constant(value))
+        for a in taking or parameter.alternatives
+    )
+    return replace(named, parameter=Conditional(alternatives))
+
+
+def _takes(parameter: Parameter, value: Any) -> bool:
+    """Whether a parameter takes a value, as far as that can be told."""
+    return (
+        isinstance(parameter, Computed)
+        or parameter.grid is None
+        or any(same_value(value, own) for own in parameter.grid)
+    )
+
+
+def _may_be_computed(parameter: Parameter | None) -> bool:
+    return isinstance(parameter, Conditional) and any(isinstance(a.parameter, Computed) for a in parameter.alternatives)

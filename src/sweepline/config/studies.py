@@ -68,15 +68,46 @@ def load_study(
     if not options and not overrides:
         return study, study.path.read_text(encoding="utf-8")
     tree = copy.deepcopy(read_yaml(study.path).value)
+    tree.setdefault("parameters", {})
     changes = []
     for word, text in _pairs(study, options):
         _change(tree["parameters"], study.model.options[word], word, text)
         changes.append(f"{word}_{text}")
     for key, value in map(parse_override, overrides):
-        tree["parameters"][key] = {"value": value}
+        if key == "seed" and "seed" not in tree["parameters"]:
+            tree["seeds"] = [value]
+        else:
+            _replace(tree["parameters"], key, {"value": value})
         changes.append(f"{key}_{value}")
     tree["name"] = "_".join([str(tree.get("name") or name), *changes])
-    return study, yaml.safe_dump(tree, sort_keys=False)
+    return study, yaml.dump(tree, Dumper=_Dumper, sort_keys=False)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text, so that none becomes a number."""
+
+
+_Dumper.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
+
+
+def _replace(parameters: dict[Any, Any], name: str, spec: Mapping[str, Any]) -> None:
+    """Give a parameter other values, where it stands, under the conditions that it has."""
+    head, _, rest = name.partition(".")
+    nested = parameters.get(head)
+    if rest and name not in parameters and isinstance(nested, Mapping) and isinstance(nested.get("parameters"), dict):
+        _replace(nested["parameters"], rest, spec)
+        return
+    before = parameters.get(name)
+    kept = {key: before[key] for key in ("when", "pass") if key in before} if isinstance(before, Mapping) else {}
+    parameters[name] = {**spec, **kept}
+
+
+def _spec_of(parameters: Mapping[Any, Any], name: str) -> Any:
+    head, _, rest = name.partition(".")
+    nested = parameters.get(head)
+    if rest and name not in parameters and isinstance(nested, Mapping) and isinstance(nested.get("parameters"), dict):
+        return _spec_of(nested["parameters"], rest)
+    return parameters.get(name)
 
 
 def _read(path: Path) -> Study | None:
@@ -112,19 +143,20 @@ def _change(parameters: dict[Any, Any], option: StudyOption, word: str, text: st
     """Change the parameters as an option asks."""
     value = parse_value(text)
     if option.set is not None:
-        parameters[option.set] = {"value": value}
+        _replace(parameters, option.set, {"value": value})
         return
     target = option.decades or option.points or ""
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_POINTS:
         raise ConfigError(f"--{word}: needs a whole number from 1 to {_MAX_POINTS}, got {text!r}")
     if option.decades is not None:
-        parameters[target] = {"values": [float(f"1e{k}") for k in range(-value, value + 1)]}
+        _replace(parameters, target, {"values": [float(f"1e{k}") for k in range(-value, value + 1)]})
         return
-    spec = parameters.get(target)
+    spec = _spec_of(parameters, target)
     values = spec.get("values") if isinstance(spec, Mapping) else spec
     numbers = [number for number in values if is_number(number) and number > 0] if isinstance(values, list) else []
     if len(numbers) < 2 or value < 2:
         raise ConfigError(f"--{word}: needs two points or more, and positive values of {target} in the file")
     low, high = min(numbers), max(numbers)
     ratio = math.log(high / low) / (value - 1)
-    parameters[target] = {"values": [float(f"{low * math.exp(ratio * i):.6g}") for i in range(value)]}
+    points = [float(f"{low * math.exp(ratio * i):.6g}") for i in range(value)]
+    _replace(parameters, target, {"values": points})

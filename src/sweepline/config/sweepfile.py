@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from sweepline.config.commandfile import CommandReader
 from sweepline.config.faults import Faults
@@ -26,11 +28,6 @@ from sweepline.programs.wandb import WandbSettings
 from sweepline.runs import Objective
 from sweepline.space.dependent import Computed, fits_of
 from sweepline.space.plan import SearchSpace
-
-MAX_VALUES_COMPARED = 1000
-
-MAX_REPEATS = 10_000
-
 
 MEASURED_SIZES = "batch_size/measured.json"
 """In a sweep's folder: the batch sizes that were measured for it."""
@@ -132,13 +129,23 @@ def load_sweep(
 
 
 def with_known_sizes(settings: SweepSettings) -> SweepSettings:
-    """Return settings with the batch sizes that were measured for this sweep."""
-    name = next((name for name, parameter in settings.space.parameters.items() if fits_of(parameter)), None)
+    """Return settings with the batch sizes that were measured for this sweep, as its file has it now."""
+    told = fits_record(settings, {})
     try:
-        told = json.loads((settings.sweep_dir / MEASURED_SIZES).read_text(encoding="utf-8")) if name else {}
-    except (OSError, ValueError):  # none was yet
+        known = json.loads((settings.sweep_dir / MEASURED_SIZES).read_text(encoding="utf-8")) if told else {}
+        sizes = dict(known["sizes"]) if known and {**known, "sizes": {}} == told else {}
+    except (OSError, ValueError, KeyError, TypeError):  # none was measured yet
         return settings
-    return with_sizes(settings, told) if isinstance(told, dict) and told else settings
+    return with_sizes(settings, sizes) if sizes else settings
+
+
+def fits_record(settings: SweepSettings, sizes: Mapping[str, int]) -> dict[str, Any]:
+    """Return what is kept of measured batch sizes, with what they were measured by; nothing where none is."""
+    fits = next((fits for parameter in settings.space.parameters.values() if (fits := fits_of(parameter))), None)
+    if fits is None:
+        return {}
+    program = hashlib.sha256(settings.space.identity.encode()).hexdigest()[:16]
+    return {"per": list(fits.names), "options": dict(fits.options), "program": program, "sizes": dict(sizes)}
 
 
 def with_sizes(settings: SweepSettings, table: Mapping[str, int]) -> SweepSettings:

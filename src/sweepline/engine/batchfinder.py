@@ -10,23 +10,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import ROUND_FLOOR, Decimal
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from sweepline.config.schema import FitsModel
-from sweepline.config.sweepfile import MEASURED_SIZES, SweepSettings, with_sizes
+from sweepline.config.sweepfile import MEASURED_SIZES, SweepSettings, fits_record, with_sizes
 from sweepline.contract.files import write_whole
 from sweepline.contract.text import display_path
 from sweepline.engine.batchprobe import ERROR, OK, TIMEOUT, Limit, Prober, SizeProbe
 from sweepline.engine.preparation import PreparedSweep, prepare_sweep
 from sweepline.engine.state import SweepOptions
+from sweepline.engine.tasks import source_of
 from sweepline.errors import ConfigError, SweeplineError
 from sweepline.executors.local.gpus import find_gpu
 from sweepline.executors.local.slots import Slot
-from sweepline.fits.search import SearchResult, search_by_memory
+from sweepline.fits.search import SearchResult, apply_factor, search_by_memory
 from sweepline.runs import canonical_json
 from sweepline.space.dependent import Fits, fits_of
 from sweepline.space.parameters import Constant, Parameter
@@ -89,8 +89,8 @@ def find_batch_size(
     slot = prepared.slots.all[0]
     limit = _limit_of(fits, slot, prepared)
     folder = settings.sweep_dir / FOLDER
-    key = _key_of(settings, fits, base, slot, limit)
-    with _locked(folder):
+    key = _key_of(settings, fits, base, limit, gpu_total=_gpu_total(slot, prepared))
+    with _locked(folder, tell):
         known = None if is_again else _read_records(folder).get(key)
         if known is not None:
             tell(f"{parameter} {known['batch_size']}: found on {known['found_at']}, {known['largest']} fits\n")
@@ -117,11 +117,6 @@ def find_batch_size(
     return _as_found(record, fits, is_reused=False)
 
 
-def apply_factor(found: int, factor: float) -> int:
-    """Return the share of a size in decimal arithmetic, at least 1: 0.35 of 180 is 63, which binary floats miss."""
-    return max(1, int((Decimal(found) * Decimal(str(factor))).to_integral_value(ROUND_FLOOR)))
-
-
 def measure_batch_size(settings: SweepSettings, options: SweepOptions, tell: Tell) -> SweepSettings:
     """Return the settings of a sweep with its batch size measured for each set-up that has none yet, and keep it.
 
@@ -143,7 +138,8 @@ def measure_batch_size(settings: SweepSettings, options: SweepOptions, tell: Tel
         table[fits.key(params)] = found.batch_size
         tell(f"{name} {found.batch_size} ({found.largest} fits, safety factor {found.safety_factor})\n")
     if table != fits.table:
-        write_whole(settings.sweep_dir / MEASURED_SIZES, (json.dumps(table, indent=2) + "\n").encode())
+        text = json.dumps(fits_record(settings, table), indent=2)
+        write_whole(settings.sweep_dir / MEASURED_SIZES, f"{text}\n".encode())
     return with_sizes(settings, table)
 
 
@@ -205,6 +201,12 @@ def _limit_of(fits: FitsModel, slot: Slot, prepared: PreparedSweep) -> Limit:
     return Limit(int(_SHARE_OF_FREE * _available_bytes()))
 
 
+def _gpu_total(slot: Slot, prepared: PreparedSweep) -> int | None:
+    """Return the size of a slot's GPU in MiB, which tells its kind; None of a CPU."""
+    gpu = find_gpu(slot.visible.split(",")[0], prepared.gpus) if slot.is_gpu else None
+    return gpu.total_mib if gpu is not None else None
+
+
 def _available_bytes() -> int:
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
@@ -260,20 +262,31 @@ def describe_probe(probe: SizeProbe) -> str:
     return f"ok ({', '.join([*parts, f'{probe.seconds:.1f} s'])})"
 
 
-def _key_of(settings: SweepSettings, fits: FitsModel, base: Mapping[str, Any], slot: Slot, limit: Limit) -> str:
+def _key_of(
+    settings: SweepSettings, fits: FitsModel, base: Mapping[str, Any], limit: Limit, *, gpu_total: int | None
+) -> str:
     """Return what set-ups have in common whose size is the same."""
     own = fits.model_dump(mode="json", exclude={"safety_factor", "timeout", "max_trials", "per"})
     bound = limit.n_bytes if limit.is_enforced else None  # what is free otherwise is never twice the same
-    words = [settings.space.identity, list(settings.command.items), dict(base), own, bound, slot.is_gpu]
+    code = source_of(settings).digest()
+    words = [settings.space.identity, code, list(settings.command.items), dict(base), own, bound, gpu_total]
     return hashlib.sha256(canonical_json(words).encode()).hexdigest()[:16]
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path, tell: Tell) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):
+        lock = FileLock(folder / ".lock")
+        try:
+            lock.acquire(timeout=1)
+        except Timeout:
+            tell("Waiting for another search in this folder\n")
+            lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()
     except OSError as error:
         raise ConfigError(f"{error.filename or folder}: {error.strerror or error}; sizes are recorded there") from None
 

@@ -27,7 +27,8 @@ from sweepline.runs import Run, State
 OK, OOM, ERROR, TIMEOUT = "ok", "out of memory", "error", "timeout"
 _POLL_S = 0.05
 _GRACE_S = 2.0
-_MEASURING_LINE = re.compile(r"\d\.\d|\bnan\b|\binf\b")  # what a line of training shows and a banner hardly does
+_MEASURING_LINE = re.compile(r"\d\.\d|\bnan\b|\binf\b")  # what a line of training shows
+_NUMBER = re.compile(r"[-+]?\d[\d.,]*(?:e[-+]?\d+)?|\bnan\b|\binf\b", re.IGNORECASE)
 _LIMITED = """
 import os, resource, sys
 limit = int(sys.argv[1])
@@ -173,11 +174,11 @@ class _Watched:
         self._progress = re.compile(fits.progress) if fits.progress else None
         self._streams = [_Lines(run_dir / name) for name in (STDOUT, STDERR)]
         self._has_metrics = False
+        self._by_shape: dict[str, set[str]] = {}
         self._last_at: float | None = None
         self._places: list[tuple[float, Mapping[str, int]]] = []
         self._meter, self._limit = UsageMeter(run_dir), limit
         self._sensor = GpuSensor() if limit.gpu is not None else None
-        self._gpu_before: int | None = None
         self._gpu_most = 0
 
     @property
@@ -202,7 +203,7 @@ class _Watched:
                 self._has_metrics, self.n_lines = True, 0  # what was counted were no measurements
             if not self._counts(line, is_metric=point is not None):
                 continue
-            self.n_lines += 1
+            self.n_lines = self.n_lines + 1 if self._has_metrics or self._progress else self._count_alike(line)
             if self._last_at is not None and now > self._last_at:
                 self.line_s = min(self.line_s or now - self._last_at, now - self._last_at)
             self._last_at = now
@@ -213,6 +214,12 @@ class _Watched:
         if self._progress is not None:
             return self._progress.search(line) is not None
         return is_metric if self._has_metrics else _MEASURING_LINE.search(line) is not None
+
+    def _count_alike(self, line: str) -> int:
+        """Return how many different lines of the commonest shape there were: a banner says each thing once."""
+        lines = self._by_shape.setdefault(_NUMBER.sub("#", line), set())
+        lines.add(line)
+        return max(map(len, self._by_shape.values()))
 
     def examples_per_s(self, size: int) -> float | None:
         """Return how many examples a second the METRIC lines tell, between the first and the last of them."""
@@ -229,7 +236,6 @@ class _Watched:
         gpu = find_gpu(self._limit.gpu, self._sensor.reading)
         if gpu is not None:
             used = (gpu.total_mib - gpu.free_mib) << 20
-            self._gpu_before = used if self._gpu_before is None else self._gpu_before
             self._gpu_most = max(self._gpu_most, used)
         self._sensor.ask()
 

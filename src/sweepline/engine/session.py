@@ -49,6 +49,7 @@ from sweepline.recording.book import RecordBook
 from sweepline.recording.events import RunRecord
 from sweepline.recording.folders import BEST, SweepFolder
 from sweepline.runs import SETTLED
+from sweepline.space.dependent import Dependencies
 from sweepline.space.plan import Plan, count_all
 
 _N_DESCRIPTORS = 32
@@ -281,7 +282,9 @@ def _compose(
 def _stability_guard(settings: SweepSettings, book: RecordBook) -> StabilityGuard | None:
     if settings.stability is None:
         return None
-    return StabilityGuard(settings.stability, settings.objective, book.records.values())
+    watched, dependencies = settings.stability.parameter, Dependencies(settings.space.parameters)
+    following = [name for name in dependencies.computed if watched in dependencies.sources([name])]
+    return StabilityGuard(settings.stability, settings.objective, book.records.values(), following=following)
 
 
 def _local_executor(

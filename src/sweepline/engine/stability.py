@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from sweepline.config.schema import StabilityModel
@@ -13,31 +12,43 @@ from sweepline.runs import Objective, Params, State, canonical_json
 
 DIVERGED = "diverged"
 """A metric by which a run says that it diverged; else its objective does, by being no number."""
+SKIPPED = "skipped: "
+"""How the reason of a run begins that was not needed."""
 
 
 class StabilityGuard:
-    """Counts, among runs that differ in one parameter alone, those that were stable."""
+    """Knows, of runs that differ in one parameter and what follows from it, for which values they were stable."""
 
-    def __init__(self, wanted: StabilityModel, objective: Objective | None, records: Iterable[RunRecord]) -> None:
+    def __init__(
+        self,
+        wanted: StabilityModel,
+        objective: Objective | None,
+        records: Iterable[RunRecord],
+        *,
+        following: Collection[str] = (),
+    ) -> None:
         self._wanted, self._objective = wanted, objective
-        self._n_stable: Counter[str] = Counter()
+        self._aside = {wanted.parameter, *following}
+        self._stable: dict[str, set[float]] = {}
         for record in records:
             self.note(record)
 
     def note(self, record: RunRecord) -> None:
         """Take the end of a run into account."""
-        if self._is_stable(record):
-            self._n_stable[self._group(record.params, record.seed)] += 1
+        value = record.params.get(self._wanted.parameter)
+        if isinstance(value, (int, float)) and self._is_stable(record):
+            self._stable.setdefault(self._group(record.params, record.seed), set()).add(value)
 
     def why_skipped(self, params: Params, seed: int | None) -> str | None:
         """Return why a run is not needed; None where it is."""
-        n = self._n_stable[self._group(params, seed)]
+        value = params.get(self._wanted.parameter, math.inf)
+        n = sum(1 for stable in self._stable.get(self._group(params, seed), ()) if stable > value)
         if n < self._wanted.depth:
             return None
-        return f"skipped: {n} runs with a larger {self._wanted.parameter}, all else equal, were stable"
+        return f"{SKIPPED}{n} runs with a larger {self._wanted.parameter}, all else equal, were stable"
 
     def _group(self, params: Params, seed: int | None) -> str:
-        rest: dict[str, Any] = {name: value for name, value in params.items() if name != self._wanted.parameter}
+        rest: dict[str, Any] = {name: value for name, value in params.items() if name not in self._aside}
         return canonical_json([rest, seed])
 
     def _is_stable(self, record: RunRecord) -> bool:
@@ -46,3 +57,8 @@ class StabilityGuard:
             return False
         value = outcome.metrics.get(self._objective.name) if self._objective is not None else 0.0
         return value is not None and math.isfinite(value)
+
+
+def is_skipped(record: RunRecord) -> bool:
+    """Whether a run was not needed when its turn came."""
+    return record.state == State.PRUNED and record.outcome is not None and record.outcome.reason.startswith(SKIPPED)

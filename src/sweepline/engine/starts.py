@@ -8,6 +8,7 @@ from sweepline.contract.runfolder import STDOUT
 from sweepline.engine.outcome import read_asked
 from sweepline.engine.progress import ActiveRun
 from sweepline.engine.recovery import Survivor, start_fields
+from sweepline.engine.stability import is_skipped
 from sweepline.engine.state import SweepState
 from sweepline.errors import ExecutorUnavailableError, RecordError, record_error
 from sweepline.executors.base import StopReason
@@ -57,6 +58,9 @@ class Starts:
         return (record is not None and record.state == State.RUNNING) or self._sweep.backlog.holds(run_id)
 
     def _goes_on(self, record: RunRecord) -> bool:
+        stability = self._sweep.stability
+        if is_skipped(record) and (stability is None or stability.why_skipped(record.params, record.seed) is None):
+            return True
         return record.goes_on or (self._sweep.options.retry_failed and record.state not in SETTLED)
 
     def has_to_do(self, n: int) -> bool:
@@ -127,7 +131,7 @@ class Starts:
         attempt = record.attempt + 1 if record else 1
         in_sweep = IN_SWEEP if sweep.whole is None or run.run_id in sweep.whole else EXTRA
         (sweep.folder.make_run_dir(run.run_id, attempt, keeps_output=True) / STDOUT).touch()
-        sweep.book.start(start_fields(run, attempt=attempt, device="", code="", in_sweep=in_sweep))
+        sweep.book.start(start_fields(run, attempt=attempt, device=slot.device, code="", in_sweep=in_sweep))
         sweep.book.end(run.run_id, attempt, RunOutcome(state=State.PRUNED, reason=why))
         sweep.slots.give_back(slot)
         return True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Decimal
 from fractions import Fraction
 
 from sweepline.errors import SweeplineError
@@ -24,6 +25,11 @@ class SearchResult:
     batch_size: int
     n_trials: int
     cap: int
+
+
+def apply_factor(found: int, factor: float) -> int:
+    """Return the share of a size in decimal arithmetic, at least 1: 0.35 of 180 is 63, which binary floats miss."""
+    return max(1, int((Decimal(found) * Decimal(str(factor))).to_integral_value(ROUND_FLOOR)))
 
 
 def search(

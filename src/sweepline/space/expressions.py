@@ -110,7 +110,7 @@ class Expression:
             ConfigError: values of different kinds are compared or computed with.
         """
         value = self._evaluate(params)
-        return value is not ABSENT and bool(value)
+        return bool(value)
 
     def value(self, params: Mapping[str, Any]) -> Any:
         """Return what the expression comes to; :data:`ABSENT` where it needs a parameter that is absent.
@@ -119,6 +119,8 @@ class Expression:
             ConfigError: it cannot be computed, or comes to something that no parameter can be.
         """
         value = self._evaluate(params)
+        if isinstance(value, list) and any(item is ABSENT for item in value):
+            return ABSENT
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"expression {self.text!r} is {value} for {self._describe(params)}")
         return value
@@ -226,29 +228,45 @@ def _value(node: ast.expr, params: Mapping[str, Any]) -> Any:
         return params[name] if name in params else _LITERAL_NAMES.get(name, ABSENT)
     if isinstance(node, ast.Constant):
         return node.value
-    if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
-        return [_value(item, params) for item in node.elts]
-    if isinstance(node, ast.BoolOp):
-        wanted = isinstance(node.op, ast.Or)
-        return (
-            any(bool(_value(v, params)) for v in node.values)
-            if wanted
-            else all(bool(_value(v, params)) for v in node.values)
-        )
-    if isinstance(node, ast.UnaryOp):
-        operand = _value(node.operand, params)
-        return not operand if isinstance(node.op, ast.Not) else _SIGN[type(node.op)](_number(operand))
-    if isinstance(node, ast.BinOp):
-        left, right = _value(node.left, params), _value(node.right, params)
-        if isinstance(node.op, ast.Add) and isinstance(left, str) and isinstance(right, str):
-            return left + right
-        return _ARITHMETIC[type(node.op)](_number(left), _number(right))
-    if isinstance(node, ast.IfExp):
-        return _value(node.body if _value(node.test, params) else node.orelse, params)
-    if isinstance(node, ast.Call):
-        return _FUNCTIONS[_function_name(node)](*(_number(_value(argument, params)) for argument in node.args))
-    assert isinstance(node, ast.Compare)
-    return _compare(node, params)
+    kind = next((kind for kind in _EVALUATE if isinstance(node, kind)), None)
+    assert kind is not None, "checked when it was read"
+    return _EVALUATE[kind](node, params)
+
+
+def _list(node: Any, params: Mapping[str, Any]) -> list[Any]:
+    return [_value(item, params) for item in node.elts]
+
+
+def _bool(node: Any, params: Mapping[str, Any]) -> Any:
+    """Return the operand that decides, as Python does."""
+    is_or, value = isinstance(node.op, ast.Or), None
+    for operand in node.values:
+        value = _value(operand, params)
+        if bool(value) == is_or:
+            break
+    return value
+
+
+def _unary(node: Any, params: Mapping[str, Any]) -> Any:
+    value = _value(node.operand, params)
+    return not value if isinstance(node.op, ast.Not) else _SIGN[type(node.op)](_number(value))
+
+
+def _binary(node: Any, params: Mapping[str, Any]) -> Any:
+    left, right = _value(node.left, params), _value(node.right, params)
+    if left is ABSENT or right is ABSENT:
+        raise _NeedsAbsentError
+    if isinstance(node.op, ast.Add) and isinstance(left, str) and isinstance(right, str):
+        return left + right
+    return _ARITHMETIC[type(node.op)](_number(left), _number(right))
+
+
+def _choice(node: Any, params: Mapping[str, Any]) -> Any:
+    return _value(node.body if _value(node.test, params) else node.orelse, params)
+
+
+def _call(node: Any, params: Mapping[str, Any]) -> Any:
+    return _FUNCTIONS[_function_name(node)](*(_number(_value(argument, params)) for argument in node.args))
 
 
 def _compare(node: ast.Compare, params: Mapping[str, Any]) -> bool:
@@ -261,6 +279,17 @@ def _compare(node: ast.Compare, params: Mapping[str, Any]) -> bool:
             return False
         left = right
     return True
+
+
+_EVALUATE: dict[Any, Callable[[Any, Mapping[str, Any]], Any]] = {
+    (ast.List, ast.Tuple, ast.Set): _list,
+    ast.BoolOp: _bool,
+    ast.UnaryOp: _unary,
+    ast.BinOp: _binary,
+    ast.IfExp: _choice,
+    ast.Call: _call,
+    ast.Compare: _compare,
+}
 
 
 def _or_null(value: Any) -> Any:

@@ -56,7 +56,8 @@ class SearchSpace:
         """Whether there is more than what is listed: something varies, or nothing is listed."""
         fixed = (Constant, Computed)
         return not self.listed or any(
-            not isinstance(p, fixed) and p != ONLY_LISTED and len(p.grid or "..") > 1 for p in self.parameters.values()
+            not isinstance(p, fixed) and p != ONLY_LISTED and (p.grid is None or len(p.grid) > 1)
+            for p in self.parameters.values()
         )
 
     def _varies(self, name: str, parameter: Parameter) -> bool:

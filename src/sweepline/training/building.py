@@ -108,7 +108,7 @@ def offer_of_shapes(input_shape: tuple[int, ...], n_outputs: int) -> dict[str, A
 def check_brought(
     config: TrainConfig, model: nn.Module, training: Examples, input_shape: tuple[int, ...], n_outputs: int
 ) -> None:
-    """Try a network of a user's own on two examples; what it draws and changes meanwhile is undone.
+    """Try a copy of a network of a user's own on two examples; what it draws meanwhile is undone.
 
     Raises:
         ConfigError: it has nothing to train, fails, or returns another shape than its mode needs.
@@ -118,16 +118,13 @@ def check_brought(
         raise ConfigError(f"{what}: has no parameters to train")
     index = torch.arange(min(2, len(training)))
     inputs = training.batch(index)[0] if input_shape == training.input_shape else torch.zeros(len(index), *input_shape)
-    before = copy.deepcopy(model.state_dict())
-    was_training = model.training
+    if any(isinstance(parameter, nn.parameter.UninitializedParameter) for parameter in model.parameters()):
+        raise ConfigError(f"{what}: has lazy layers; give them their sizes, which n_inputs and input_shape tell")
     try:
         with unchanged_randomness(torch.device("cpu")), torch.no_grad():
-            outputs = model.eval()(inputs)
+            outputs = copy.deepcopy(model).eval()(inputs)
     except Exception as error:
         raise ConfigError(f"{what}: fails for inputs {tuple(inputs.shape)}: {plugins.blame(error)}") from error
-    finally:
-        model.load_state_dict(before)
-        model.train(was_training)
     wanted = tuple(inputs.shape) if config.training.mode == "autoencoder" else (len(index), n_outputs)
     if TASKS.is_brought(config.training.mode):
         return
@@ -143,14 +140,19 @@ def load_trained(name: str, key: str, training: Examples, device: torch.device) 
         ConfigError: it cannot be found, or is for other data.
     """
     found = find_trained(name, key)
+    if found.config.training.centered:
+        raise ConfigError(f"{key} {name}: was trained centered, so that its weights alone do not tell what it computes")
     input_shape, n_outputs = shapes_of(found.config, training)
     model = build_model(found.config.model, input_shape=input_shape, n_outputs=n_outputs)
     try:
-        state = torch.load(found.weights, map_location="cpu", weights_only=True)
-        state = state.get("model", state)
+        content = torch.load(found.weights, map_location="cpu", weights_only=True)
+        state = content.get("model", content)
         model.load_state_dict({n: value for n, value in state.items() if not n.startswith(f"{PROJECTION}.")})
     except Exception as error:  # whatever a damaged file, or one of another network, makes of the reader
         raise ConfigError(f"{key} {name}: {found.weights} does not fit: {' '.join(str(error).split())[:200]}") from None
+    stands = content.get("state") if state is not content else None
+    if stands is not None and stands["epoch"] <= found.config.epochs and not stands["best"]["is_over"]:
+        raise ConfigError(f"{key} {name}: the run has not ended: it stands at epoch {stands['epoch']}")
     return model.to(device).eval().requires_grad_(requires_grad=False), found.config
 
 
@@ -216,13 +218,15 @@ def _in_order(config: TrainConfig, task: Task, training: Examples) -> Task:
     own = config.training
     if own.difficulty is None:
         raise ConfigError("training.mode curriculum: needs training.difficulty, a network that a run has trained")
+    if training.draw is not None:
+        raise ConfigError(f"training.mode curriculum: data {config.data.name} draws its examples: none is met twice")
     scorer, its_config = load_trained(own.difficulty, "training.difficulty", training, task.device)
     kind: Task = (
         Autoencode(scorer, training, training, seed=0)
         if its_config.training.mode == "autoencoder"
         else build_supervised(its_config, scorer, training, training)
     )
-    full_epoch = own.grow_epochs or max(1, -(-config.epochs // 2))
+    full_epoch = own.grow_epochs or max(2, -(-config.epochs // 2))
     return Curriculum(task, difficulty_of(kind), start_share=own.start_share, full_epoch=full_epoch)
 
 

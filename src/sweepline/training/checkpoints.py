@@ -48,6 +48,11 @@ class Checkpoints:
             leftover.unlink()
 
     @property
+    def has_saved(self) -> bool:
+        """Whether there is one in the folder."""
+        return any(self.folder.glob("ckpt_*.pt"))
+
+    @property
     def is_due(self) -> bool:
         """Whether the last one is older than the interval."""
         return self._clock() - self._saved_at >= self.interval_s

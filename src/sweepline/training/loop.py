@@ -98,7 +98,7 @@ def train(
     n_per_step, n_evaluated_at_once = examples_per_step(config), config.evaluate.batch_size
     monitor = monitor_of(config)
     if state.best.is_over:
-        watcher.say(f"early stopping has ended this run after epoch {state.epoch - 1}: no further epoch is trained")
+        watcher.say(f"this run has ended itself after epoch {state.epoch - 1}: no further epoch is trained")
     while state.epoch <= config.epochs and not state.best.is_over:
         order = task.order(state.epoch).to(task.device)
         if config.drop_last:  # what would be a smaller batch than the others

@@ -17,9 +17,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from sweepline.errors import ConfigError
-from sweepline.fits.search import search
+from sweepline.fits.search import apply_factor, search
 from sweepline.training import memory
-from sweepline.training.batchsize.policy import apply_factor
 from sweepline.training.batchsize.prober import Prober, describe_probes
 from sweepline.training.batchsize.processes import describe_build, spawning
 from sweepline.training.batchsize.tuner import COARSEST, Patience
@@ -83,9 +82,9 @@ def tune_batch_size(
         SweeplineError: no size runs, or a probe fails for another reason than memory.
     """
     store = Path(folder) if folder is not None else None
-    digest = hashlib.sha256(json.dumps([key, device, memory_gib], sort_keys=True, default=str).encode()).hexdigest()[
-        :16
-    ]
+    digest = hashlib.sha256(
+        json.dumps([key, device, memory_gib, cap], sort_keys=True, default=str).encode()
+    ).hexdigest()[:16]
     known = _read_tuned(store).get(digest) if store is not None and key is not None else None
     if known is not None:
         largest = int(known["largest"])

@@ -6,6 +6,7 @@ is called with those of the things on offer that its signature names, and with t
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import importlib.util
@@ -142,7 +143,7 @@ def load(key: str, name: str) -> Any:
 
 
 def source_file(key: str, name: str) -> Path | None:
-    """Return the file in which a user's own object stands; None where that is not known. Imports no file.
+    """Return the file in which a user's own object stands; None where that is not known. The file is not imported.
 
     Raises:
         ConfigError: there is no such file.
@@ -158,15 +159,50 @@ def source_file(key: str, name: str) -> Path | None:
     places.let_import()
     try:
         spec = importlib.util.find_spec(where)
-    except (ImportError, ValueError):
+    except Exception:  # whatever importing the packages above it comes to
         return None
     return Path(spec.origin) if spec is not None and spec.origin and Path(spec.origin).is_file() else None
 
 
 def code_digest(key: str, name: str) -> str | None:
-    """Return a digest of the file in which a user's own object stands; None where there is none."""
+    """Return a digest of the file in which a user's own object stands, and of those beside it that it imports."""
     path = source_file(key, name)
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path is not None else None
+    if path is None:
+        return None
+    digest = hashlib.sha256()
+    for file in local_files(path):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def local_files(path: Path) -> list[Path]:
+    """Return a file, and the files beside it that its import statements lead to, in a fixed order."""
+    found, left = {path: None}, [path]
+    while left:
+        file = left.pop()
+        for name in sorted(_imported(file)):
+            at = path.parent.joinpath(*name.split("."))
+            for other in (at.with_suffix(".py"), at / "__init__.py"):
+                if other.is_file() and other not in found:
+                    found[other] = None
+                    left.append(other)
+    return list(found)
+
+
+def _imported(file: Path) -> set[str]:
+    """Return the modules that a file's import statements name, and what is imported from them."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):  # said when it is imported
+        return set()
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            names |= {name for alias in node.names if (name := f"{base}.{alias.name}".strip("."))} | {base} - {""}
+    return names
 
 
 def call(target: Callable[..., Any], what: str, offered: Mapping[str, Any], args: Mapping[str, Any]) -> Any:
@@ -181,7 +217,7 @@ def call(target: Callable[..., Any], what: str, offered: Mapping[str, Any], args
         return target(**keywords)
     except ConfigError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"{what}: {blame(error)}") from error
 
 
@@ -261,12 +297,12 @@ def _import(key: str, name: str, where: str) -> Any:
                     f"{key} {name}: no module {error.name!r}; is it installed, or beside the config?"
                 ) from None
             raise ConfigError(f"{key} {name}: {where} cannot be imported: {blame(error)}") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ConfigError(f"{key} {name}: {where} cannot be imported: {blame(error)}") from error
     path = _find(key, name, where).resolve()
     try:
         return _import_file(path)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"{key} {name}: {where} cannot be imported: {blame(error)}") from error
 
 

@@ -78,6 +78,7 @@ def train_run(
                     best.save(model, result)
                 if state.epoch <= config.epochs:
                     saver.save_after_epoch()
+            saver.save_at_end()
         except TrainingStoppedError:
             say(f"asked to end: stopped after step {state.step}")
             saver.save()
@@ -154,6 +155,11 @@ class _Saver:
 
     def save_after_epoch(self) -> None:
         if self.checkpoints is not None and self.checkpoints.is_due:
+            self.save()
+
+    def save_at_end(self) -> None:
+        """Keep the end too where anything is kept: the weights of a folder are then those of the run."""
+        if self.checkpoints is not None and (self.checkpoints.interval_s == 0 or self.checkpoints.has_saved):
             self.save()
 
     def save_between_steps(self) -> None:

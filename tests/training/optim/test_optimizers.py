@@ -17,7 +17,7 @@ def build(**fields: Any) -> tuple[torch.optim.Optimizer, list[str], torch.nn.Par
     """Return an optimizer of one (3, 2) weight, the ignored names and the weight."""
     weight = torch.nn.Parameter(torch.ones(3, 2))
     optimizer, ignored = build_optimizer(LearnerConfig(**fields), torch.nn.ParameterList([weight]))
-    return optimizer, ignored, weight
+    return optimizer, [name.removeprefix("learner.") for name in ignored], weight
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS.names)

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from sweepline.errors import SweeplineError
+from sweepline.fits.search import apply_factor
 from sweepline.training.batchsize import policy
 from sweepline.training.batchsize.probe import Probe, Setup
 from sweepline.training.batchsize.tuner import tune
@@ -141,7 +142,7 @@ class Decider:
         cap, own_cap = latest.tuner_cap or latest.tuner_max_batch_size, policy.size_cap(self.config, self.n_examples)
         if latest.tuner_max_batch_size == cap and cap < own_cap:  # its bound was not memory
             return None
-        used = policy.apply_factor(latest.tuner_max_batch_size, record.safety_factor)
+        used = apply_factor(latest.tuner_max_batch_size, record.safety_factor)
         found_by = latest.tuner_run or latest.run_number
         record = replace(
             record,
@@ -183,7 +184,7 @@ class Decider:
             finish_record(experiment_dir, failed, error=f"batch size: {error}")
             raise
         found = tuned.found.batch_size
-        used = policy.apply_factor(found, record.safety_factor)
+        used = apply_factor(found, record.safety_factor)
         exact = Decimal(found) * Decimal(str(record.safety_factor))
         record = replace(
             record,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
 from sweepline.training import memory
@@ -34,11 +33,6 @@ def safety_factor(config: TrainConfig) -> tuple[float, str | None]:
         return base, None
     remark = f"{name} {own} is larger than safety_factor {base}" if own > base else None
     return own, remark
-
-
-def apply_factor(found: int, factor: float) -> int:
-    """Return the share of a size in decimal arithmetic, at least 1: 0.35 of 180 is 63, which binary floats miss."""
-    return max(1, int((Decimal(found) * Decimal(str(factor))).to_integral_value(ROUND_FLOOR)))
 
 
 def size_without_tuning(config: TrainConfig) -> tuple[int, str]:

@@ -65,8 +65,9 @@ def report_sizes(config: TrainConfig, n_examples: int, *, n_splits: int) -> dict
 
 def _keys(config: TrainConfig, names: Collection[str]) -> dict[str, Any]:
     """Return keys of these names; of a device its kind, for which of several GPUs a run gets decides nothing."""
-    keys = values_of(config) | {"device": config.device.partition(":")[0]} | code_digests(config)
-    names = {*names, *code_digests(config)}
+    digests = code_digests(config)
+    keys = values_of(config) | {"device": config.device.partition(":")[0]} | digests
+    names = {*names, *digests}
     omitted = {name for name, field in keys_of(TrainConfig) if not counts(field, keys[name])}
     return {name: value for name, value in keys.items() if name in names and name not in omitted}
 
@@ -106,8 +107,10 @@ def code_digests(config: TrainConfig) -> dict[str, str]:
 
 
 def _schedule_length(config: TrainConfig) -> dict[str, Any]:
-    """Return the epochs where the schedule ends with them: more of them are another training then."""
-    return {"schedule_epochs": config.epochs} if config.schedule.follows_epochs else {}
+    """Return the epochs where something else follows from how many there are: more are another training then."""
+    own = config.training
+    is_curriculum = own.mode == "curriculum" and own.grow_epochs is None
+    return {"schedule_epochs": config.epochs} if config.schedule.follows_epochs or is_curriculum else {}
 
 
 def _digest(keys: dict[str, Any]) -> str:

@@ -37,7 +37,13 @@ class BroughtDataset:
         Raises:
             ConfigError: the function fails, or returns no examples.
         """
-        found = plugins.call(self.function, self.what, {**self.offered, "split": split}, self.args)
+        import torch
+
+        from sweepline.training.seeding import seed_everything, unchanged_randomness
+
+        with unchanged_randomness(torch.device("cpu")):
+            seed_everything(0)  # the same for both portions and every run, so that a split at random stays one
+            found = plugins.call(self.function, self.what, {**self.offered, "split": split}, self.args)
         if isinstance(found, Examples):
             return found
         if not isinstance(found, (tuple, list)) or len(found) != 2:
@@ -66,13 +72,15 @@ def _checked(what: str, split: Split, inputs: torch.Tensor, targets: torch.Tenso
     shapes = f"inputs {tuple(inputs.shape)}, targets {tuple(targets.shape)} for split {split}"
     if inputs.ndim < 2 or len(inputs) != len(targets) or not len(inputs):
         raise ConfigError(f"{what}: needs inputs (N, ...) and as many targets, got {shapes}")
+    if inputs.is_complex() or inputs.layout != torch.strided or targets.layout != torch.strided:
+        raise ConfigError(f"{what}: inputs are real numbers, and arrays are dense; got {inputs.dtype}, {inputs.layout}")
     if inputs.dtype != torch.uint8:
         inputs = inputs.to(torch.float32)
     scale = 1 / 255 if inputs.dtype == torch.uint8 else 1.0
     if not targets.is_floating_point():
-        if targets.ndim != 1 or int(targets.min()) < 0:
-            raise ConfigError(f"{what}: classes are (N,) whole numbers from 0 on, got {shapes}")
         classes = targets.to(torch.int64)
+        if targets.ndim != 1 or int(classes.min()) < 0:
+            raise ConfigError(f"{what}: classes are (N,) whole numbers from 0 on, got {shapes}")
         return Examples(inputs, classes, scale=scale, n_classes=int(classes.max()) + 1)
     numbers = targets.to(torch.float32)
     if numbers.ndim > 2:

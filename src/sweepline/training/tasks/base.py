@@ -131,6 +131,10 @@ class WrappedTask(Task):
         """See :meth:`Task.evaluate`."""
         return self.task.evaluate(index)
 
+    def losses(self, index: torch.Tensor) -> torch.Tensor:
+        """See :meth:`Task.losses`."""
+        return self.task.losses(index)
+
     def zero_sums(self) -> dict[str, torch.Tensor]:
         """See :meth:`Task.zero_sums`."""
         return self.task.zero_sums()

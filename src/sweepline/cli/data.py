@@ -1,0 +1,23 @@
+"""``sweepline data``: makes data sets that cannot be downloaded ready; the training side does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from sweepline.errors import ConfigError
+
+HELP = "make a data set ready: sweepline data mnist1m RAW_DIR"
+_MODULES = {"mnist1m": "sweepline.training.datasets.mnist1m"}
+
+
+def run_with_words(words: Sequence[str]) -> int:
+    """Make the data set that is named first; return the exit code.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if not words or words[0] not in _MODULES:
+        raise ConfigError(f"data: name a data set: {', '.join(_MODULES)}; others are downloaded when they are used")
+    return subprocess.run([sys.executable, "-m", _MODULES[words[0]], *words[1:]], check=False).returncode
