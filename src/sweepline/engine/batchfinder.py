@@ -13,8 +13,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from sweepline.config.schema import FitsModel
 from sweepline.config.sweepfile import MEASURED_SIZES, SweepSettings, fits_record, with_sizes
 from sweepline.contract.files import write_whole
@@ -275,6 +273,8 @@ def _key_of(
 
 @contextmanager
 def _locked(folder: Path, tell: Tell) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
