@@ -214,3 +214,31 @@ def test_the_model_says_nothing_of_sizes_that_need_the_same() -> None:
     assert predict_largest({8: 100, 16: 101}, 1000) is None
     assert predict_largest({8: 100}, 1000) is None
     assert predict_largest({8: 100, 16: 200, 15: 199}, 1000) == 80
+
+
+def test_a_banner_is_no_progress(tmp_path: Path) -> None:
+    banner = "".join(f"print('library_{name} {i}.{i}', flush=True)\n" for i, name in enumerate("abcdef"))
+    source = f"import sys, time\n{banner}time.sleep(0.3)\nsize = int(sys.argv[1].split('=')[1])\n"
+    source += "held = bytearray(b'x') * (size << 22)\nfor i in range(9):\n"
+    source += "    print(f'step {i} loss {1 / (i + 1)}', flush=True)\n    time.sleep(0.02)\n"
+    assert find(tmp_path, source, first=32, max=4096).largest <= 127
+
+
+def test_an_edited_program_is_tried_anew(tmp_path: Path) -> None:
+    first = find(tmp_path, PROGRAM.format(kib=4096), first=64)
+    again = find(tmp_path, PROGRAM.format(kib=8192), first=64)
+    assert not again.is_reused
+    assert again.largest < first.largest
+
+
+def test_a_sweep_measures_anew_what_is_asked_for_otherwise(project: Project) -> None:
+    project.write("train.py", PROGRAM.format(kib=4))
+    text = (
+        "program: train.py\nname: s\nmethod: grid\nmetric: {name: loss}\nstart: cold\ndevices: cpu\n"
+        "parameters:\n  batch-size: {fits: {memory_gib: 0.5, lines: 1, first: 4, max: 16, safety_factor: 1.0}}\n"
+    )
+    for factor, size in (("1.0", 16), ("0.5", 8)):
+        project.write("sweep.yaml", text.replace("1.0", factor))
+        assert project.run().returncode == 0
+        rows = project.rows()
+        assert rows[rows.in_sweep == "yes"]["batch-size"].tolist() == [size]

@@ -69,3 +69,20 @@ def test_a_parameter_that_is_not_passed_decides_on_others_and_stands_in_the_tabl
     assert sorted(zip(project.rows().arm, project.rows().x, strict=True)) == [("a", 1), ("b", 2)]
     for log in (project.sweep_dir / "runs").glob("*/stdout.log"):
         assert "arm" not in log.read_text()
+
+
+def test_only_larger_values_count_and_what_follows_from_them_does_not(project: Project) -> None:
+    project.write("train.py", TRAIN)
+    few = SWEEP.replace("lr: [1, 2, 4, 8, 0.5, 0.25], width: [1, 4]", "lr: [0.5, 0.25], width: 1, wd: {expr: lr * 2}")
+    project.write("sweep.yaml", few)
+    assert project.run().returncode == 0
+    project.write("sweep.yaml", few.replace("[0.5, 0.25]", "[2, 1, 0.5, 0.25, 0.125]"))
+    assert project.run().returncode == 0
+    rows = project.rows()
+    assert sorted(rows[rows.state == "finished"].lr.unique()) == [0.25, 0.5, 1, 2]
+    assert list(rows[rows.state == "pruned"].lr.unique()) == [0.125]
+    project.write(
+        "sweep.yaml", few.replace("[0.5, 0.25]", "[2, 1, 0.5, 0.25, 0.125]").replace("\nstability:", "\nx-of:")
+    )
+    assert project.run().returncode == 0
+    assert set(project.rows().state) == {"finished"}

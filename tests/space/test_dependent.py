@@ -301,3 +301,48 @@ def test_names_and_ids_leave_out_what_is_absent() -> None:
     assert names[0] == "sgd-lr1.0-m0.0"
     assert names[-1] == "lion"
     assert len({run.run_id for run in plan_of(CHOICES).runs()}) == len(names)
+
+
+def test_what_is_set_picks_of_listed_runs_those_that_equal_it() -> None:
+    text = "method: grid\nruns: [{opt: sgd, lr: 1}, {opt: sgd, lr: 2}, {opt: adam, lr: 2}]"
+    assert combinations(text, "opt=adam") == [{"opt": "adam", "lr": 2}]
+    assert combinations(text, "lr=2", "opt=sgd") == [{"opt": "sgd", "lr": 2}]
+    assert combinations(text, "lr=5") == [{"opt": "sgd", "lr": 5}, {"opt": "adam", "lr": 5}]
+    beside = text + "\nparameters: {opt: [sgd, adam], lr: [3, 4]}"
+    assert combinations(beside, "lr=4") == [{"opt": "sgd", "lr": 4}, {"opt": "adam", "lr": 4}]
+
+
+def test_what_is_set_of_a_computed_parameter_picks_where_it_comes_to_that() -> None:
+    text = "method: grid\nparameters: {batch: [64, 128, 256], micro: {expr: batch / 2}}"
+    assert combinations(text, "micro=64") == [{"batch": 128, "micro": 64}]
+
+
+def test_what_is_set_of_a_conditional_parameter_picks_the_alternatives_that_take_it() -> None:
+    assert combinations(CHOICES, "lr=0.001") == [{"opt": "adam", "lr": 0.001}]
+    assert {params["opt"] for params in combinations(CHOICES, "lr=7.0")} == {"sgd", "adam"}
+
+
+@pytest.mark.parametrize(
+    ("expression", "values"),
+    [("b or 7", [3, 7]), ("b and 7", [7, None]), ("[a, b]", [[1, 3], None]), ("'t-' + z", ["t-u", "t-u"])],
+)
+def test_absent_parameters_in_expressions(expression: str, values: list[Any]) -> None:
+    text = "method: grid\nparameters: {a: [1, 2], b: {value: 3, when: {a: 1}}, z: u, "
+    found = combinations(text + f'c: {{expr: "{expression}"}}}}')
+    assert [params.get("c") for params in found] == values
+
+
+def test_a_computed_parameter_is_not_a_product_beside_listed_runs() -> None:
+    text = "method: grid\nparameters: {opt: sgd, c: {expr: 3 * 2, when: {opt: sgd}}}\nruns: [{lr: 1.0}, {lr: 2.0}]"
+    assert combinations(text) == [{"opt": "sgd", "c": 6, "lr": 1.0}, {"opt": "sgd", "c": 6, "lr": 2.0}]
+
+
+def test_a_constraint_cannot_set_what_is_computed_under_a_condition() -> None:
+    text = "method: grid\nparameters: {a: [1, 2], x: {expr: a * 10, when: {a: 1}}}\n"
+    assert "x is computed" in faults_of(text + "constraints: [{when: {a: 1}, set: {x: 99}}]")
+
+
+def test_whether_a_parameter_is_passed_is_part_of_what_a_run_is() -> None:
+    text = "method: grid\nparameters: {arm: {values: [a, b], pass: false}, x: 1}"
+    hidden, passed = plan_of(text), plan_of(text.replace(", pass: false", ""))
+    assert {run.run_id for run in hidden.runs()}.isdisjoint(run.run_id for run in passed.runs())

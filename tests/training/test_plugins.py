@@ -275,3 +275,38 @@ def test_their_network_is_smoked(folder: Path) -> None:
     bad = subprocess.run([*argv, "model.name=mine.py:Wrong"], capture_output=True, text=True, check=False)
     assert bad.returncode == 2
     assert "returns (2, 1) for inputs (2, 2)" in bad.stderr
+
+
+def test_a_split_at_random_is_the_same_for_both_portions_and_disturbs_no_run(folder: Path) -> None:
+    source = "import numpy as np\ndef split_at_random(split):\n    order = np.random.permutation(100)\n"
+    source += "    part = order[:80] if split == 'train' else order[80:]\n"
+    source += "    return np.stack([part, part], 1) / 100.0, part % 2\n"
+    (folder / "drawn.py").write_text(source)
+    config = load_config(None, [*OWN, "data.name=drawn.py:split_at_random", "seed=5"])
+    train_part, _, test_part = load_data(config)
+    both = {float(x) for part in (train_part, test_part) for x in part.inputs[:, 0]}
+    assert len(both) == 100
+
+
+def test_other_code_that_a_file_imports_is_another_run(folder: Path) -> None:
+    (folder / "helper.py").write_text("F = 1\n")
+    (folder / "using.py").write_text("import helper\nfrom mine import TinyNet\n")
+    config = load_config(None, [*OWN, "model.name=using.py:TinyNet"])
+    before = result_identity(config, 100)
+    (folder / "helper.py").write_text("F = 5\n")
+    assert result_identity(config, 100) != before
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("import sys\nsys.exit(0)\n", "cannot be imported"),
+        ("from torch import nn\ndef net():\n    return nn.Sequential(nn.LazyLinear(2))\n", "has lazy layers"),
+        ("1 / 0\n", "ZeroDivisionError"),
+        ("def net(:\n", "SyntaxError"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_a_sentence(folder: Path, source: str, sentence: str) -> None:
+    (folder / "odd.py").write_text(source)
+    with pytest.raises(ConfigError, match=sentence):
+        trained("model.name=odd.py:net")

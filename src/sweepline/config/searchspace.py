@@ -171,7 +171,8 @@ class SpaceReader:
 
     @property
     def _has_product(self) -> bool:
-        return any(not isinstance(parameter.parameter, (Constant, Computed)) for parameter in self._of_file)
+        kinds = [parameter.parameter for parameter in self._of_file]
+        return any(not isinstance(kind, (Constant, Computed)) and kind != ONLY_LISTED for kind in kinds)
 
     def _check_listed(self, space: SearchSpace) -> None:
         """Refuse what a listed run names and cannot have; say what it does not name."""

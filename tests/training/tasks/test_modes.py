@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -321,3 +324,32 @@ def test_examples_without_a_copy_are_the_first(digits: tuple[Examples, Examples]
     few = digits[0].first(10)
     assert few.inputs.data_ptr() == digits[0].inputs.data_ptr()
     assert replace(few, n_classes=0, targets=torch.zeros(10, 3)).n_outputs == 3
+
+
+def test_a_folder_is_a_teacher_once_its_run_has_ended(tmp_path: Path, digits: tuple[Examples, Examples]) -> None:
+    words = [*COMMON, "model.name=mlp", "epochs=2", "checkpoint.interval_s=0", "data.limit=100", "run_numbers=never"]
+    argv = [sys.executable, "-m", "sweepline.training", "--", *words]
+    subprocess.run(argv, check=True, capture_output=True, env={**os.environ, "SWEEPLINE_RUN_DIR": str(tmp_path)})
+    newest = max((tmp_path / "ckpt").glob("ckpt_*.pt"), key=lambda path: path.name)
+    assert torch.load(newest, weights_only=True)["state"]["epoch"] == 3
+    taught = ["model.name=mlp", "training.use_knowledge_distillation=true", f"training.teacher={tmp_path}"]
+    assert isinstance(task_of(taught, *digits), Distilled)
+    newest.unlink()
+    with pytest.raises(ConfigError, match="the run has not ended: it stands at epoch 2"):
+        task_of(taught, *digits)
+
+
+def test_a_curriculum_that_follows_the_epochs_is_another_run_with_more_of_them(trained: Callable[..., str]) -> None:
+    words = [*COMMON, "model.name=mlp", "training.mode=curriculum", f"training.difficulty={trained('mlp')}"]
+    few, many = (load_config(None, [*words, f"epochs={n}"]) for n in (4, 8))
+    assert result_identity(few, 100) != result_identity(many, 100)
+    few, many = (load_config(None, [*words, f"epochs={n}", "training.grow_epochs=3"]) for n in (4, 8))
+    assert result_identity(few, 100) == result_identity(many, 100)
+
+
+def test_a_network_that_was_trained_centered_helps_nobody(
+    digits: tuple[Examples, Examples], trained: Callable[..., str]
+) -> None:
+    scorer = trained("mlp", "training.centered=true")
+    with pytest.raises(ConfigError, match="was trained centered"):
+        task_of(["model.name=mlp", "training.mode=curriculum", f"training.difficulty={scorer}"], *digits)
