@@ -7,10 +7,10 @@ import sys
 
 from sweepline.training import checkpoints, commandline, loop, trainer
 from sweepline.training.reporting import metrics
-from sweepline.training.tasks import classify
+from sweepline.training.tasks import supervised
 
 PLACES = {
-    "part": (classify.Classify, "loss"),  # within a step: gradients of some parts are there, others are not
+    "part": (supervised.Classify, "loss"),  # within a step: gradients of some parts are there, others are not
     "step": (loop, "take_step"),  # a step is done, and nothing knows of it yet
     "evaluated": (loop, "evaluate_that_fits"),
     "told": (metrics.Reporter, "epoch"),

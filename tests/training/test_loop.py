@@ -55,7 +55,7 @@ class Training:
         self.examples, _, self.test = load_data(self.config)
         seed_everything(self.config.seed)
         self.model = build_model(self.config.model, input_shape=(1, 8, 8), n_outputs=10)
-        self.optimizer, _ = build_optimizer(self.config.learner, self.model.parameters())
+        self.optimizer, _ = build_optimizer(self.config.learner, self.model)
         self.optimization = Optimization(self.optimizer, self.config)
 
     def epochs(self) -> Iterator[EpochResult]:

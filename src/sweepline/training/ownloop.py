@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -284,31 +283,3 @@ class Checkpoints:
     def _paths(self) -> list[Path]:
         found = [path for path in self._folder.glob("ckpt_*.pt") if _NAME.fullmatch(path.name)]
         return sorted(found, key=lambda path: int(path.stem.partition("_")[2]), reverse=True)
-
-
-class OwnSetup:
-    """What ``make(device)`` returned, as a probe wants it; see :class:`~sweepline.training.batchsize.probe.Setup`."""
-
-    def __init__(
-        self, make: Callable[..., Any], *, device: str, n_examples: int, memory_gib: float | None = None
-    ) -> None:
-        import torch
-
-        random.seed(0)
-        torch.manual_seed(0)
-        self.device, self.n_examples = torch.device(device), n_examples
-        if self.device.type == "cuda" and memory_gib is not None:
-            total = torch.cuda.get_device_properties(self.device).total_memory
-            torch.cuda.set_per_process_memory_fraction(min(1.0, memory_gib * memory.GIB / total), self.device)
-        made = make(device)
-        self._step, self._evaluate = made if isinstance(made, tuple) else (made, None)
-        self.n_evaluated = n_examples if self._evaluate is not None else 0
-
-    def step(self, index: Any) -> None:
-        """Do one step on so many examples."""
-        self._step(len(index))
-
-    def evaluate(self, index: Any) -> None:
-        """Look at so many examples."""
-        if self._evaluate is not None:
-            self._evaluate(len(index))

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from sweepline.errors import ConfigError
+from sweepline.fits.search import apply_factor
 from sweepline.training.batchsize.policy import (
-    apply_factor,
     is_tuned,
     limit_size,
     safety_factor,

@@ -54,7 +54,7 @@ def main() -> None:
         keep_freed_memory(is_scarce=request.budget_bytes is not None)
         build = load_build(order["file"], order["module"], order["name"])
         if "adapt" in order:
-            from sweepline.training.ownloop import OwnSetup
+            from sweepline.training.batchsize.ownsetup import OwnSetup
 
             build = functools.partial(OwnSetup, build, **order["adapt"])
     probe = run_probe(build, request)

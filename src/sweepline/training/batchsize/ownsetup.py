@@ -1,0 +1,37 @@
+"""What a probe sets up for a training loop of a user's own."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from sweepline.training import memory
+
+
+class OwnSetup:
+    """What ``make(device)`` returned, as a probe wants it; see :class:`~sweepline.training.batchsize.probe.Setup`."""
+
+    def __init__(
+        self, make: Callable[..., Any], *, device: str, n_examples: int, memory_gib: float | None = None
+    ) -> None:
+        import torch
+
+        random.seed(0)
+        torch.manual_seed(0)
+        self.device, self.n_examples = torch.device(device), n_examples
+        if self.device.type == "cuda" and memory_gib is not None:
+            total = torch.cuda.get_device_properties(self.device).total_memory
+            torch.cuda.set_per_process_memory_fraction(min(1.0, memory_gib * memory.GIB / total), self.device)
+        made = make(device)
+        self._step, self._evaluate = made if isinstance(made, tuple) else (made, None)
+        self.n_evaluated = n_examples if self._evaluate is not None else 0
+
+    def step(self, index: Any) -> None:
+        """Do one step on so many examples."""
+        self._step(len(index))
+
+    def evaluate(self, index: Any) -> None:
+        """Look at so many examples."""
+        if self._evaluate is not None:
+            self._evaluate(len(index))
