@@ -228,9 +228,9 @@ def test_a_run_goes_on_from_between_two_steps_and_for_more_epochs(
 
     end_of("run", "epochs=1", "checkpoint.interval_s=1e-9")
     names = sorted(path.name for path in (tmp_path / "run" / "ckpt").iterdir())
-    assert names == ["ckpt_000011.pt", "ckpt_000012.pt"]  # of the 13 steps of its only epoch
+    assert names == ["ckpt_000012.pt", "ckpt_000013.pt"]  # of the 13 steps of its only epoch
     longer = end_of("run", "epochs=2", "wandb.tags=[late]", "checkpoint.keep=3", "checkpoint.interval_s=60")
-    assert "goes on from ckpt_000012.pt: epoch 1, step 12" in capsys.readouterr().err
+    assert "goes on from ckpt_000013.pt: epoch 2, step 13" in capsys.readouterr().err
     assert longer == end_of("whole", "epochs=2")
 
 
@@ -239,7 +239,7 @@ def test_a_checkpoint_of_a_later_epoch_than_the_last_is_passed_over(run_dir: Pat
     model = torch.nn.Linear(8, 4)
     kept = Checkpoints(run_dir, config_hash="x", keep=2, interval_s=0.0, say=print)
     optimization = optimization_of(model)
-    kept.save(model, optimization, LoopState(epoch=4, step=9), [])
+    kept.save(model, optimization, LoopState(epoch=5, step=9), [])
     found = kept.restore(model, optimization, n_epochs=3)
     assert found is not None
     assert found[0].step == 1

@@ -139,8 +139,9 @@ def test_a_run_without_a_given_folder_writes_below_the_experiments_outputs(alone
 
 
 def test_a_field_that_the_optimizer_ignores_is_said_once(alone: Alone) -> None:
-    folder, said = alone.ended.stderr.splitlines()
+    folder, said, weights = alone.ended.stderr.splitlines()
     assert said == "train_single: adam ignores momentum"
+    assert weights.startswith("train_single: weights saved to ")
     assert folder == f"train_single: the run's folder is {alone.run_dir}"
 
 

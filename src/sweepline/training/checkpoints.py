@@ -111,7 +111,7 @@ class Checkpoints:
             content = self._read(path)
             if content is None:
                 continue
-            if n_epochs is not None and content["state"]["epoch"] > n_epochs:
+            if n_epochs is not None and content["state"]["epoch"] > n_epochs + 1:  # at the end it is the one behind
                 self.say(f"{path.name} is of a later epoch than {n_epochs}: passed over")
                 continue
             model.load_state_dict(content["model"])
