@@ -242,3 +242,14 @@ def test_a_sweep_measures_anew_what_is_asked_for_otherwise(project: Project) -> 
         assert project.run().returncode == 0
         rows = project.rows()
         assert rows[rows.in_sweep == "yes"]["batch-size"].tolist() == [size]
+
+
+def test_a_size_that_does_not_run_for_longer_gives_way_to_one_little_smaller() -> None:
+    peaks: dict[int, int] = {}
+
+    def try_size(size: int, is_confirmation: bool) -> bool:
+        peaks[size] = 100 + size
+        return size <= (120 if is_confirmation else 128)
+
+    found = search_by_memory(try_size, peaks, first=64, cap=10_000, limit=229, granularity=4)
+    assert 108 <= found.batch_size <= 120

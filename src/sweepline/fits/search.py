@@ -93,6 +93,7 @@ def search(
 
 NEARER = 0.8  # of a predicted size, where it is far beyond all that ran
 NEAREST = 0.97  # of a predicted size, which may run out of memory all the same
+NEAR, N_NEAR = 0.9, 3  # of a size that ran shortly and not for longer, and how often that may be
 FAR = 1.5  # times the largest size that ran
 FARTHEST = 8  # times the largest size that ran: memory need not grow evenly for long
 WRONG = 2.0  # a size that failed is so many times one that ran: what was predicted is wrong
@@ -155,7 +156,7 @@ def search_by_memory(
         size = _next_size(largest, smallest_not, cap=cap, step=step, known=known, limit=limit)
         if size - largest < step or (smallest_not <= cap and smallest_not - largest <= step):
             break
-    return SearchResult(_confirm(try_size, passed, smallest_not, n_trials), n_trials, cap)
+    return SearchResult(_confirm_near(try_size, passed, smallest_not, n_trials), n_trials, cap)
 
 
 def _next_size(
@@ -170,6 +171,22 @@ def _next_size(
     if wanted >= smallest_not:
         return _middle(largest, smallest_not, step)
     return wanted if wanted == cap else wanted // step * step
+
+
+def _confirm_near(try_size: Callable[[int, bool], bool], passed: set[int], smallest_not: int, n_trials: int) -> int:
+    """Return the largest size that runs for longer too; one that does not gives way to sizes that are little smaller.
+
+    Sizes that ran are far apart here: each was the next that was predicted.
+    """
+    size = max((one for one in passed if one < smallest_not), default=0)
+    for _ in range(N_NEAR):
+        smaller = max((one for one in passed if one < size), default=0)
+        if size <= max(1, smaller):
+            break
+        if try_size(size, True):
+            return size
+        smallest_not, size = size, int(size * NEAR)
+    return _confirm(try_size, passed, smallest_not, n_trials)
 
 
 def _middle(low: int, high: int, granularity: int) -> int:
