@@ -14,9 +14,10 @@ import yaml
 from pydantic import ValidationError
 
 from sweepline.cli.asjson import add_json, print_json
+from sweepline.cli.progress import write_progress
 from sweepline.config.schema import FitsModel
 from sweepline.config.sweepfile import SweepSettings, load_sweep
-from sweepline.contract.text import display_path, printable
+from sweepline.contract.text import display_path
 from sweepline.engine.batchfinder import FOLDER, RECORDS, find_batch_size
 from sweepline.engine.state import SweepOptions
 from sweepline.errors import ConfigError
@@ -92,21 +93,11 @@ def _find_for_program(args: argparse.Namespace, words: list[str]) -> int:
         base={},
         options=SweepOptions(devices=args.devices),
         is_again=args.again,
-        tell=_to_stderr,
+        tell=write_progress,
     )
     n_oom = sum(probe["status"] == "out of memory" for probe in found.probes)
     if args.json:
-        print_json(
-            {
-                "batch_size": found.batch_size,
-                "largest": found.largest,
-                "safety_factor": found.safety_factor,
-                "limit_bytes": found.limit_bytes,
-                "seconds": found.seconds,
-                "is_reused": found.is_reused,
-                "probes": list(found.probes),
-            }
-        )
+        print_json(found)
         return 0
     limit = f", limit {found.limit_bytes / 2**20:,.0f} MiB" if found.limit_bytes else ""
     print(f"largest that fits  {found.largest} ({len(found.probes)} probes, {n_oom} out of memory{limit})")
@@ -151,11 +142,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--again", action="store_true", help="try although the size was found before")
     add_json(parser)
     return parser
-
-
-def _to_stderr(text: str) -> None:
-    sys.stderr.write(printable(text) if not text.endswith("\n") else printable(text[:-1]) + "\n")
-    sys.stderr.flush()
 
 
 def _draw(experiment_dir: Path, number: int | None) -> None:

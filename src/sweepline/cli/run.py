@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from sweepline.cli.dry_run import print_dry_run
+from sweepline.cli.progress import write_progress
 from sweepline.config.studies import find_studies, load_study
 from sweepline.config.sweepfile import SweepSettings, load_sweep
 from sweepline.contract.text import display_path
@@ -180,7 +181,7 @@ def _folder_of(sweep: Path) -> Path:
 
 def _run(args: argparse.Namespace, settings: SweepSettings) -> int:
     if not args.dry_run:
-        settings = measure_batch_size(settings, _options_of(args), _to_stderr)
+        settings = measure_batch_size(settings, _options_of(args), write_progress)
     prepared = prepare_sweep(settings, _options_of(args), is_dry=args.dry_run)
     if args.dry_run:
         print_dry_run(prepared)
@@ -239,8 +240,3 @@ def _observers(
             yield Observers([LineDisplay(terminal.write_line, flush=terminal.flush), to_log, ImportsForTheEnd()])
     finally:
         log.close()
-
-
-def _to_stderr(text: str) -> None:
-    sys.stderr.write(text)
-    sys.stderr.flush()

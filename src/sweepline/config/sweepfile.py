@@ -26,7 +26,7 @@ from sweepline.programs.base import Command
 from sweepline.programs.native import NATIVE_PROGRAM, NativeCommand
 from sweepline.programs.wandb import WandbSettings
 from sweepline.runs import Objective
-from sweepline.space.dependent import Computed, fits_of
+from sweepline.space.dependent import Computed, find_fits, fits_of
 from sweepline.space.plan import SearchSpace
 
 MEASURED_SIZES = "batch_size/measured.json"
@@ -141,9 +141,10 @@ def with_known_sizes(settings: SweepSettings) -> SweepSettings:
 
 def fits_record(settings: SweepSettings, sizes: Mapping[str, int]) -> dict[str, Any]:
     """Return what is kept of measured batch sizes, with what they were measured by; nothing where none is."""
-    fits = next((fits for parameter in settings.space.parameters.values() if (fits := fits_of(parameter))), None)
-    if fits is None:
+    found = find_fits(settings.space.parameters)
+    if found is None:
         return {}
+    _, fits = found
     program = hashlib.sha256(settings.space.identity.encode()).hexdigest()[:16]
     return {"per": list(fits.names), "options": dict(fits.options), "program": program, "sizes": dict(sizes)}
 

@@ -22,11 +22,11 @@ from sweepline.engine.preparation import PreparedSweep, prepare_sweep
 from sweepline.engine.state import SweepOptions
 from sweepline.engine.tasks import source_of
 from sweepline.errors import ConfigError, SweeplineError
-from sweepline.executors.local.gpus import find_gpu
+from sweepline.executors.local.gpus import Gpu, find_gpu
 from sweepline.executors.local.slots import Slot
 from sweepline.fits.search import SearchResult, apply_factor, search_by_memory
 from sweepline.runs import canonical_json
-from sweepline.space.dependent import Fits, fits_of
+from sweepline.space.dependent import Fits, find_fits
 from sweepline.space.parameters import Constant, Parameter
 from sweepline.space.plan import Plan
 from sweepline.space.samplers.base import Tally
@@ -85,9 +85,10 @@ def find_batch_size(
     """
     prepared = _prepare(settings, options or SweepOptions(), {**base, parameter: fits.first}, fits)
     slot = prepared.slots.all[0]
-    limit = _limit_of(fits, slot, prepared)
+    gpu = find_gpu(_gpu_of(slot), prepared.gpus) if slot.is_gpu else None
+    limit = _limit_of(fits, slot, gpu)
     folder = settings.sweep_dir / FOLDER
-    key = _key_of(settings, fits, base, limit, gpu_total=_gpu_total(slot, prepared))
+    key = _key_of(settings, fits, base, limit, gpu_total=gpu.total_mib if gpu is not None else None)
     with _locked(folder, tell):
         known = None if is_again else _read_records(folder).get(key)
         if known is not None:
@@ -122,9 +123,10 @@ def measure_batch_size(settings: SweepSettings, options: SweepOptions, tell: Tel
         SweeplineError: it cannot be found.
     """
     space = settings.space
-    name, fits = next(((n, f) for n, p in space.parameters.items() if (f := fits_of(p))), (None, None))
-    if name is None or fits is None:
+    measured = find_fits(space.parameters)
+    if measured is None:
         return settings
+    name, fits = measured
     how = FitsModel.model_validate(fits.options)
     table = dict(fits.table)
     for params in _setups(settings, name, fits):
@@ -143,11 +145,8 @@ def measure_batch_size(settings: SweepSettings, options: SweepOptions, tell: Tel
 
 def count_unmeasured(settings: SweepSettings) -> tuple[str, int]:
     """Return the name of a batch size that is measured, and for how many set-ups it is not yet."""
-    for name, parameter in settings.space.parameters.items():
-        fits = fits_of(parameter)
-        if fits is not None:
-            return name, sum(1 for _ in _setups(settings, name, fits))
-    return "", 0
+    measured = find_fits(settings.space.parameters)
+    return (measured[0], sum(1 for _ in _setups(settings, *measured))) if measured is not None else ("", 0)
 
 
 def _setups(settings: SweepSettings, name: str, fits: Fits) -> Iterator[dict[str, Any]]:
@@ -186,23 +185,21 @@ def _malloc(settings: SweepSettings, fits: FitsModel) -> str:
     return "system" if fits.memory_gib is not None else settings.malloc
 
 
-def _limit_of(fits: FitsModel, slot: Slot, prepared: PreparedSweep) -> Limit:
+def _gpu_of(slot: Slot) -> str:
+    """Return the first GPU of a slot: a probe's memory is looked at there."""
+    return slot.visible.split(",")[0]
+
+
+def _limit_of(fits: FitsModel, slot: Slot, gpu: Gpu | None) -> Limit:
     """Return what memory there is: as asked for, else nine tenths of the GPU's, or of what the machine has free."""
     if slot.is_gpu:
-        gpu = find_gpu(slot.visible.split(",")[0], prepared.gpus)
         total = int(_SHARE_OF_FREE * (gpu.free_mib << 20)) if gpu is not None else None
         asked = int(fits.memory_gib * GIB) if fits.memory_gib is not None else None
         bounds = [bound for bound in (total, asked) if bound is not None]
-        return Limit(min(bounds, default=None), gpu=slot.visible.split(",")[0])
+        return Limit(min(bounds, default=None), gpu=_gpu_of(slot))
     if fits.memory_gib is not None:
         return Limit(int(fits.memory_gib * GIB), is_enforced=True)
     return Limit(int(_SHARE_OF_FREE * _available_bytes()))
-
-
-def _gpu_total(slot: Slot, prepared: PreparedSweep) -> int | None:
-    """Return the size of a slot's GPU in MiB, which tells its kind; None of a CPU."""
-    gpu = find_gpu(slot.visible.split(",")[0], prepared.gpus) if slot.is_gpu else None
-    return gpu.total_mib if gpu is not None else None
 
 
 def _available_bytes() -> int:
@@ -263,7 +260,7 @@ def describe_probe(probe: SizeProbe) -> str:
 def _key_of(
     settings: SweepSettings, fits: FitsModel, base: Mapping[str, Any], limit: Limit, *, gpu_total: int | None
 ) -> str:
-    """Return what set-ups have in common whose size is the same."""
+    """Return what set-ups have in common whose size is the same; ``gpu_total``, in MiB, tells the kind of GPU."""
     own = fits.model_dump(mode="json", exclude={"safety_factor", "timeout", "max_trials", "per"})
     bound = limit.n_bytes if limit.is_enforced else None  # what is free otherwise is never twice the same
     code = source_of(settings).digest()

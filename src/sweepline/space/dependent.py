@@ -177,9 +177,7 @@ class Dependencies:
         """
         params = dict(given or {})
         for (name,) in self.order:
-            parameter: Parameter | None = self.parameters[name]
-            if isinstance(parameter, Conditional):
-                parameter = parameter.choose(params)
+            parameter = self._chosen(name, params)
             if parameter is None:
                 continue
             is_computed = isinstance(parameter, Computed)
@@ -191,9 +189,7 @@ class Dependencies:
     def compute_again(self, params: dict[str, Any]) -> None:
         """Bring computed parameters up to date, in place."""
         for (name,) in self.order:
-            parameter: Parameter | None = self.parameters[name]
-            if isinstance(parameter, Conditional):
-                parameter = parameter.choose(params)
+            parameter = self._chosen(name, params)
             if isinstance(parameter, Computed):
                 value = parameter.expression.value(params)
                 params.pop(name, None)
@@ -215,11 +211,20 @@ class Dependencies:
         beside = {n: v for n, v in listed.items() if self.parameters.get(n, ONLY_LISTED) == ONLY_LISTED}
         return self.complete(choose, beside)
 
+    def _chosen(self, name: str, params: Mapping[str, Any]) -> Parameter | None:
+        parameter = self.parameters[name]
+        return parameter.choose(params) if isinstance(parameter, Conditional) else parameter
+
 
 def fits_of(parameter: Parameter) -> Fits | None:
     """Return how a parameter is measured; None for any other."""
     is_measured = isinstance(parameter, Computed) and isinstance(parameter.expression, Fits)
     return parameter.expression if is_measured else None  # type: ignore[attr-defined]
+
+
+def find_fits(parameters: Mapping[str, Parameter]) -> tuple[str, Fits] | None:
+    """Return the one parameter of a space that is measured: its name, and how."""
+    return next(((name, fits) for name, parameter in parameters.items() if (fits := fits_of(parameter))), None)
 
 
 def names_read(parameter: Parameter) -> tuple[str, ...]:

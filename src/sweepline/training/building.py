@@ -12,6 +12,7 @@ from torch import nn
 
 from sweepline.errors import ConfigError
 from sweepline.training import memory, plugins
+from sweepline.training.config.checks import models_for
 from sweepline.training.config.schema import LearnerConfig, ModelConfig, TrainConfig
 from sweepline.training.config.trained import find_trained
 from sweepline.training.datasets.examples import Examples
@@ -69,8 +70,7 @@ def check_pair(config: TrainConfig) -> None:
     else:
         modes = plugins.mark_of(MODELS.load(name), "model").modes
     if modes is not None and mode not in modes and mode in TASKS:
-        fitting = [n for n in MODELS.names if (known := MODELS.entry(n)) is not None and mode in known.modes]
-        raise ConfigError(f"training.mode {mode}: model {name} cannot be trained in it; use {' or '.join(fitting)}")
+        raise ConfigError(f"training.mode {mode}: model {name} cannot be trained in it; use {models_for(mode)}")
 
 
 def shapes_of(config: TrainConfig, training: Examples) -> tuple[tuple[int, ...], int]:

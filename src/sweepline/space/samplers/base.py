@@ -33,7 +33,7 @@ def apply_constraints(
     for constraint in constraints:
         if not constraint.apply(params):
             return constraint.text
-        if constraint.assign and dependencies.computed | dependencies.conditional:
+        if constraint.assign and dependencies:
             dependencies.compute_again(params)
     return None
 

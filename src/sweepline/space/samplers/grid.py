@@ -73,7 +73,7 @@ class Grid:
     @property
     def computes(self) -> bool:
         """Whether any parameter is computed of others."""
-        return bool(self._dependencies.computed or self._dependencies.conditional)
+        return bool(self._dependencies)
 
     @functools.cached_property
     def n_combinations(self) -> int:

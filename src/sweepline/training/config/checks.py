@@ -153,14 +153,18 @@ def _mismatches(config: TrainConfig) -> Iterator[tuple[str, str]]:
     name, mode = config.model.name, config.training.mode
     entry = MODELS.entry(name)
     if entry is not None and mode in TASKS and mode not in entry.modes:
-        fitting = [other for other in MODELS.names if mode in getattr(MODELS.entry(other), "modes", ())]
-        yield "model.name", f"{name} cannot be trained in the mode {mode}; use {' or '.join(fitting)}"
+        yield "model.name", f"{name} cannot be trained in the mode {mode}; use {models_for(mode)}"
     for key, section, is_ours in (
         ("model.args", config.model.args, entry is not None),
         ("training.args", config.training.args, mode in TASKS),
     ):
         if section and is_ours:
             yield key, "is for what you bring yourself; ours has keys of its own"
+
+
+def models_for(mode: str) -> str:
+    """Return the names of our networks that can be trained in a mode, for a sentence."""
+    return " or ".join(name for name in MODELS.names if mode in getattr(MODELS.entry(name), "modes", ()))
 
 
 def _schedule_faults(config: TrainConfig) -> list[tuple[str, str]]:
