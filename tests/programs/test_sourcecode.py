@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweepline.programs.sourcecode import SourceCode, changed_files
+from sweepline.programs.sourcecode import SourceCode, changed_files, describe_change
 
 FILES = {
     "train.py": "import helper\ndef main():\n    from pkg.models import net\n    import torch, not_there\n",
@@ -123,3 +123,22 @@ def test_what_a_program_names_in_plain_words_belongs_to_it(
     code = source(folder, program)
     code.digest()
     assert told <= set(code.files)
+
+
+@pytest.mark.parametrize(
+    ("states", "told"),
+    [
+        ([{"a.py": "1", "b.py": "1"}], "b.py has changed"),
+        ([{"a.py": "0", "b.py": "0"}], "a.py, b.py have changed"),
+        ([{"a.py": "1", "b.py": "2", "net.py": "1"}], "net.py is no longer part of the program"),
+        ([{"a.py": "1"}], "b.py is new in the program"),
+        (
+            [{"a.py": "0", "net.py": "1"}],
+            "a.py has changed and b.py is new in the program and net.py is no longer part",
+        ),
+        ([{"a.py": "1"}, {"a.py": "1", "b.py": "1"}], "b.py has changed"),
+        ([{}], "a.py, b.py have changed"),
+    ],
+)
+def test_what_came_or_went_was_not_changed(states: list[dict[str, str]], told: str) -> None:
+    assert describe_change(states, {"a.py": "1", "b.py": "2"}).startswith(told)

@@ -21,10 +21,11 @@ from sweepline.engine.batchprobe import ERROR, OK, TIMEOUT, Limit, Prober, SizeP
 from sweepline.engine.preparation import PreparedSweep, prepare_sweep
 from sweepline.engine.state import SweepOptions
 from sweepline.engine.tasks import source_of
-from sweepline.errors import ConfigError, SweeplineError
+from sweepline.errors import ConfigError
 from sweepline.executors.local.gpus import Gpu, find_gpu
 from sweepline.executors.local.slots import Slot
-from sweepline.fits.search import SearchResult, apply_factor, search_by_memory
+from sweepline.fits.freememory import SHARE_OF_FREE, free_bytes
+from sweepline.fits.search import SearchResult, apply_factor, is_no_faster, search_by_memory
 from sweepline.runs import canonical_json
 from sweepline.space.dependent import Fits, find_fits
 from sweepline.space.parameters import Constant, Parameter
@@ -34,8 +35,6 @@ from sweepline.space.samplers.listed import ListedSampler
 
 FOLDER, RECORDS = "batch_size", "batch_sizes.json"
 MAX_SETUPS = 50
-WORTHWHILE = 1.1  # times as many examples a second: for less no larger size is tried where nothing bounds memory
-_SHARE_OF_FREE = 0.9  # of the machine's memory, or of a GPU's
 GIB = 1 << 30
 
 Tell = Callable[[str], None]
@@ -66,6 +65,7 @@ def find_batch_size(
     options: SweepOptions | None = None,
     seed: int | None = None,
     is_again: bool = False,
+    is_shared: bool = False,
     tell: Tell,
 ) -> FoundSize:
     """Return the size for a program, whose other parameters are ``base``; record it in the sweep's folder.
@@ -78,6 +78,7 @@ def find_batch_size(
         options: which devices.
         seed: that the program is started with, where it takes one.
         is_again: whether to try although it was found before.
+        is_shared: whether as many runs as the settings allow at a time share what is free.
         tell: takes pieces of lines for a person.
 
     Raises:
@@ -86,9 +87,11 @@ def find_batch_size(
     prepared = _prepare(settings, options or SweepOptions(), {**base, parameter: fits.first}, fits)
     slot = prepared.slots.all[0]
     gpu = find_gpu(_gpu_of(slot), prepared.gpus) if slot.is_gpu else None
-    limit = _limit_of(fits, slot, gpu)
+    n_sharing = prepared.tasks.n_sharing(slot) if is_shared else 1
+    limit = _limit_of(fits, slot, gpu, n_sharing)
     folder = settings.sweep_dir / FOLDER
-    key = _key_of(settings, fits, base, limit, gpu_total=gpu.total_mib if gpu is not None else None)
+    gpu_total = gpu.total_mib if gpu is not None else None
+    key = _key_of(settings, fits, base, limit, n_sharing=n_sharing, gpu_total=gpu_total)
     with _locked(folder, tell):
         known = None if is_again else _read_records(folder).get(key)
         if known is not None:
@@ -134,7 +137,9 @@ def measure_batch_size(settings: SweepSettings, options: SweepOptions, tell: Tel
             tell(f"{name} for {', '.join(f'{other} {params.get(other)}' for other in fits.names)}:\n")
         base = {key: value for key, value in params.items() if key != name}
         seed = space.seeds[0] if space.seeds else None
-        found = find_batch_size(settings, parameter=name, fits=how, base=base, options=options, seed=seed, tell=tell)
+        found = find_batch_size(
+            settings, parameter=name, fits=how, base=base, options=options, seed=seed, is_shared=True, tell=tell
+        )
         table[fits.key(params)] = found.batch_size
         tell(f"{name} {found.batch_size} ({found.largest} fits, safety factor {found.safety_factor})\n")
     if table != fits.table:
@@ -190,23 +195,19 @@ def _gpu_of(slot: Slot) -> str:
     return slot.visible.split(",")[0]
 
 
-def _limit_of(fits: FitsModel, slot: Slot, gpu: Gpu | None) -> Limit:
-    """Return what memory there is: as asked for, else nine tenths of the GPU's, or of what the machine has free."""
-    if slot.is_gpu:
-        total = int(_SHARE_OF_FREE * (gpu.free_mib << 20)) if gpu is not None else None
-        asked = int(fits.memory_gib * GIB) if fits.memory_gib is not None else None
-        bounds = [bound for bound in (total, asked) if bound is not None]
-        return Limit(min(bounds, default=None), gpu=_gpu_of(slot))
-    if fits.memory_gib is not None:
-        return Limit(int(fits.memory_gib * GIB), is_enforced=True)
-    return Limit(int(_SHARE_OF_FREE * _available_bytes()))
+def _limit_of(fits: FitsModel, slot: Slot, gpu: Gpu | None, n_sharing: int) -> Limit:
+    """Return what memory there is: as asked for, else nine tenths of the GPU's, or of what the machine has free.
 
-
-def _available_bytes() -> int:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    raise SweeplineError("the machine does not tell its free memory; set memory_gib")
+    What is free is shared by the runs that are there at the same time.
+    """
+    asked = int(fits.memory_gib * GIB) if fits.memory_gib is not None else None
+    if not slot.is_gpu:
+        return Limit(asked or int(SHARE_OF_FREE * free_bytes() / n_sharing), is_enforced=asked is not None)
+    if gpu is None:
+        return Limit(asked, gpu=_gpu_of(slot))
+    share = int(SHARE_OF_FREE * (gpu.free_mib << 20) / n_sharing)
+    n_used = (gpu.total_mib - gpu.free_mib) << 20
+    return Limit(min(share, asked or share), gpu=_gpu_of(slot), n_used=n_used)
 
 
 def _search(prober: Prober, fits: FitsModel, limit: Limit, tell: Tell) -> tuple[SearchResult, list[SizeProbe]]:
@@ -226,8 +227,7 @@ def _search(prober: Prober, fits: FitsModel, limit: Limit, tell: Tell) -> tuple[
 
     def is_enough(is_growing: bool) -> bool:
         rates = [probe.examples_per_s for probe in probes if probe.status == OK and probe.examples_per_s]
-        is_slower = len(rates) >= 3 and max(rates[-2:]) < WORTHWHILE * max(rates[:-2])
-        is_over = is_growing and is_slower and not limit.is_enforced and limit.gpu is None
+        is_over = is_growing and is_no_faster(rates) and not limit.is_enforced and limit.gpu is None
         if is_over:
             tell("Larger sizes are no faster: none is tried, as nothing bounds memory (memory_gib does)\n")
         return is_over
@@ -258,13 +258,19 @@ def describe_probe(probe: SizeProbe) -> str:
 
 
 def _key_of(
-    settings: SweepSettings, fits: FitsModel, base: Mapping[str, Any], limit: Limit, *, gpu_total: int | None
+    settings: SweepSettings,
+    fits: FitsModel,
+    base: Mapping[str, Any],
+    limit: Limit,
+    *,
+    n_sharing: int,
+    gpu_total: int | None,
 ) -> str:
     """Return what set-ups have in common whose size is the same; ``gpu_total``, in MiB, tells the kind of GPU."""
     own = fits.model_dump(mode="json", exclude={"safety_factor", "timeout", "max_trials", "per"})
     bound = limit.n_bytes if limit.is_enforced else None  # what is free otherwise is never twice the same
     code = source_of(settings).digest()
-    words = [settings.space.identity, code, list(settings.command.items), dict(base), own, bound, gpu_total]
+    words = [settings.space.identity, code, list(settings.command.items), dict(base), own, bound, gpu_total, n_sharing]
     return hashlib.sha256(canonical_json(words).encode()).hexdigest()[:16]
 
 

@@ -63,11 +63,19 @@ class SizeProbe:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Bytes that there are. ``is_enforced`` where the kernel refuses a process more; of a ``gpu`` it is its memory."""
+    """Bytes that there are. ``is_enforced`` where the kernel refuses a process more; of a ``gpu`` it is its memory.
+
+    ``n_used`` are in use on the GPU before anything is tried.
+    """
 
     n_bytes: int | None
     is_enforced: bool = False
     gpu: str | None = None
+    n_used: int = 0
+
+    def allows(self, n_bytes: int) -> bool:
+        """Whether so much is within it; an enforced one has refused more by itself."""
+        return self.is_enforced or self.n_bytes is None or n_bytes <= self.n_bytes
 
 
 @dataclass
@@ -154,15 +162,21 @@ class Prober:
         if is_late:
             return TIMEOUT, f"{watched.n_lines} of {n_lines} lines in {self.fits.timeout:g} s"
         if watched.was_stopped:
-            return OK, ""
+            return self._judge_memory(watched.peak_bytes)
         assert ended is not None
         outcome = self.reader.read(run_dir, ended)
         if outcome.state == State.FINISHED:
-            return OK, ""
+            return self._judge_memory(watched.peak_bytes)
         is_killed = outcome.signal is not None and ended.stopped is None and outcome.signal == 9
         if outcome.state == State.OUT_OF_MEMORY or is_killed:
             return OOM, outcome.reason
         return ERROR, outcome.reason
+
+    def _judge_memory(self, peak: int) -> tuple[str, str]:
+        """Return how a probe went that ran: more than its share is taken from what others need."""
+        if self.limit.allows(peak):
+            return OK, ""
+        return OOM, f"it took {peak / 2**20:,.0f} MiB of {(self.limit.n_bytes or 0) / 2**20:,.0f} MiB"
 
 
 class _Watched:
@@ -186,7 +200,9 @@ class _Watched:
         """The most that was taken, of what the limit is on."""
         if self._limit.gpu is not None:
             return self._gpu_most
-        return self._meter.peak.data if self._limit.is_enforced else self._meter.peak.resident
+        if not self._limit.is_enforced or self._limit.n_bytes is None:
+            return self._meter.peak.resident
+        return min(self._meter.peak.data, self._limit.n_bytes)  # partly an estimate, and the kernel gave no more
 
     def look(self) -> None:
         """Read what is new of both."""
@@ -235,7 +251,7 @@ class _Watched:
         self._sensor.poll()
         gpu = find_gpu(self._limit.gpu, self._sensor.reading)
         if gpu is not None:
-            used = (gpu.total_mib - gpu.free_mib) << 20
+            used = ((gpu.total_mib - gpu.free_mib) << 20) - self._limit.n_used
             self._gpu_most = max(self._gpu_most, used)
         self._sensor.ask()
 

@@ -44,12 +44,16 @@ def describe_code(records: Sequence[RunRecord], codes: Mapping[str, Mapping[str,
     ended = [record for record in records if record.is_ended]
     other = [record for record in ended if record.code and record.code != now]
     if other and now:  # else the program is not found from here
-        files = {name for state in {r.code for r in other} for name in changed_files(codes.get(state, {}), code.files)}
+        states = [codes.get(state, {}) for state in {record.code for record in other}]
+        n = f"{len(other)} of {len(ended)}"
         if all(_program_of(record.code) == _program_of(now) for record in other):
-            n, shown = f"{len(other)} of {len(ended)}", name_some(sorted(files))
+            shown = name_some(sorted({name for state in states for name in changed_files(state, code.files)}))
             yield f"{shown}: changed since {n} runs ended; the program imports nothing of it by a plain name"
         else:
-            yield describe_change(sorted(files), n_runs=len(other), n_ended=len(ended))
+            yield (
+                f"{describe_change(states, code.files)} since {n} runs ended: their results are kept; "
+                "--fresh runs all again"
+            )
 
 
 def _program_of(state: str) -> str:

@@ -205,6 +205,10 @@ class TaskBuilder:
             found.append(f"CUDA_DEVICE_ORDER={order} is replaced by PCI_BUS_ID: GPU numbers are those of nvidia-smi")
         return found
 
+    def n_sharing(self, slot: Slot) -> int:
+        """Return how many runs share a slot's GPU, or this machine's memory on a CPU."""
+        return self.settings.runs_per_device if slot.is_gpu else self.n_slots
+
     def environment(self, run: Run, slot: Slot, *, n_tries: int = 0) -> dict[str, str]:
         """Return the variables that the sweep sets for a run; everything else is inherited."""
         settings, run_dir = self.settings, self.runs_dir / run.run_id
@@ -214,7 +218,7 @@ class TaskBuilder:
             variables |= self._malloc
         variables[names.RUN_DIR] = str(run_dir)
         variables[names.RUN_ID] = run.run_id
-        variables[names.RUNS_PER_DEVICE] = str(settings.runs_per_device if slot.is_gpu else self.n_slots)
+        variables[names.RUNS_PER_DEVICE] = str(self.n_sharing(slot))
         if run.seed is not None:
             variables[names.SEED] = str(run.seed)
         if self.uses_wandb:

@@ -1,1 +1,1 @@
-"""Which size fits: searches that know nothing of training, for whoever can try a size."""
+"""Which size fits: searches that know nothing of training, for whoever can try a size, and what is free."""

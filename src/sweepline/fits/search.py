@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 from fractions import Fraction
 
 from sweepline.errors import SweeplineError
 from sweepline.fits.memorymodel import predict_largest
+
+_WORTHWHILE = 1.1  # times as many examples a second
 
 
 class NothingFitsError(SweeplineError):
@@ -30,6 +32,14 @@ class SearchResult:
 def apply_factor(found: int, factor: float) -> int:
     """Return the share of a size in decimal arithmetic, at least 1: 0.35 of 180 is 63, which binary floats miss."""
     return max(1, int((Decimal(found) * Decimal(str(factor))).to_integral_value(ROUND_FLOOR)))
+
+
+def is_no_faster(rates: Sequence[float]) -> bool:
+    """Whether the last two sizes have brought less than a tenth more examples a second, of sizes in their order.
+
+    Where nothing bounds memory soon, larger ones are not worth their time then.
+    """
+    return len(rates) >= 3 and max(rates[-2:]) < _WORTHWHILE * max(rates[:-2])
 
 
 def search(

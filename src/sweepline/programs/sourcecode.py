@@ -10,7 +10,7 @@ import ast
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sweepline.contract.text import name_some
@@ -181,11 +181,21 @@ def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:10]
 
 
-def describe_change(files: Iterable[str], *, n_runs: int, n_ended: int) -> str:
-    """Return the sentence that tells of runs which ended before the program was changed."""
-    names = list(files)
-    what = name_some(names) or "the program"
-    verb = "have" if len(names) > 1 else "has"
-    return (
-        f"{what} {verb} changed since {n_runs} of {n_ended} runs ended: their results are kept; --fresh runs all again"
-    )
+def describe_change(states: Iterable[Mapping[str, str]], now: Mapping[str, str]) -> str:
+    """Return how a program's files differ from those of earlier states of it, as the beginning of a sentence.
+
+    A file that another one began or ceased to import, or that a value of a sweep names no more, was not changed itself.
+    """
+    before = list(states)
+    names = {name for state in before for name in changed_files(state, now)}
+    gone, met = names - now.keys(), {name for state in before for name in state}
+    come = names - met if all(before) else set()  # of a state whose files are not known nothing is new
+    edited = names - gone - come
+    kinds = [(edited, "changed"), (come, "new in the program"), (gone, "no longer part of the program")]
+    told = [f"{name_some(sorted(found))} {_verb(found, how)}" for found, how in kinds if found]
+    return " and ".join(told) or "the program has changed"
+
+
+def _verb(names: Collection[str], how: str) -> str:
+    one, many = ("has", "have") if how == "changed" else ("is", "are")
+    return f"{many if len(names) > 1 else one} {how}"

@@ -13,17 +13,13 @@ from pathlib import Path
 
 from sweepline.contract import outofmemory, variables
 from sweepline.errors import ConfigError, SweeplineError
+from sweepline.fits.freememory import SHARE_OF_FREE, free_bytes
 
 GIB = 1 << 30
 _UNMAPPED = re.compile(r"cannot map zero-fill pages|failed to map segment")  # a library that finds no room
 _NO_PRIMITIVE = "could not create a primitive"
 _UNSUPPORTED = re.compile(r"CUDNN_STATUS_NOT_SUPPORTED|CUDNN_STATUS_EXECUTION_FAILED|could not create a primitive")
 _FULL_GPU_BYTES = 256 << 20  # what a library of CUDA's may need to be set up, its workspace with it
-_SHARE_OF_FREE = 0.9  # a margin for what others begin to use meanwhile
-_CGROUPS = Path("/sys/fs/cgroup")
-# Below it: the folder, the files of limits and the file of what is used.
-_CGROUP_V2 = ("", ("memory.max", "memory.high"), "memory.current")
-_CGROUP_V1 = ("memory", ("memory.limit_in_bytes",), "memory.usage_in_bytes")
 
 
 class BatchTooLargeError(SweeplineError):
@@ -165,54 +161,5 @@ def runs_per_device() -> int:
 
 
 def usable_bytes() -> int:
-    """Return nine tenths of what is free on the machine and in this process's cgroups, shared with its neighbours."""
-    free = [_meminfo("MemAvailable"), *cgroup_free_bytes()]
-    return int(max(0, min(free)) * _SHARE_OF_FREE / runs_per_device())
-
-
-def cgroup_free_bytes(root: Path = _CGROUPS, listing: Path = Path("/proc/self/cgroup")) -> list[int]:
-    """Return what is free in each control group that this process is in, from its own up to the root.
-
-    Slurm and systemd nest them, and the least of their limits holds. Of both versions: where one is not there, or has
-    no limit, it adds nothing.
-    """
-    paths = {_CGROUP_V2: ["/"], _CGROUP_V1: ["/"]}
-    with suppress(OSError, ValueError):
-        for line in listing.read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
-            if controllers == "" or "memory" in controllers.split(","):
-                paths[_CGROUP_V1 if controllers else _CGROUP_V2].append(path)
-    free = []
-    for (top, limits, usage), own_paths in paths.items():
-        for folder in {parent for path in own_paths for parent in _up_to(root / top, path)}:
-            free += [_free_below(folder / name, folder / usage) for name in limits]
-    return [n_bytes for n_bytes in free if n_bytes is not None]
-
-
-def _up_to(root: Path, path: str) -> Iterator[Path]:
-    """Yield the folder of a control group and those above it, within ``root``."""
-    own = Path(os.path.normpath(f"{root}/{path}"))
-    yield from (folder for folder in (own, *own.parents) if folder == root or root in folder.parents)
-
-
-def _free_below(limit: Path, usage: Path) -> int | None:
-    try:
-        cached = _field(usage.with_name("memory.stat"), "inactive_file")
-        return int(limit.read_text()) - int(usage.read_text()) + cached
-    except (OSError, ValueError):  # no such group, or "max"
-        return None
-
-
-def _field(path: Path, name: str) -> int:
-    """Return a number of a file that has one to a line."""
-    for line in path.read_text().splitlines():
-        if line.split()[:1] == [name]:
-            return int(line.split()[1])
-    return 0
-
-
-def _meminfo(name: str) -> int:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Return the share of what is free here that one of the runs that share it may take."""
+    return int(SHARE_OF_FREE * free_bytes() / runs_per_device())

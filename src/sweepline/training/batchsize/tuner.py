@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from sweepline.fits.search import SearchResult, search
+from sweepline.fits.search import SearchResult, is_no_faster, search
 from sweepline.training.batchsize.policy import first_size, size_cap
 from sweepline.training.batchsize.probe import OK, Probe, Setup
 from sweepline.training.batchsize.prober import Prober, describe_probes
@@ -17,7 +17,6 @@ from sweepline.training.config.schema import TrainConfig
 from sweepline.training.config.sizes import default_size
 
 COARSEST = Fraction(1, 8)  # of what fits: how near the search comes where no granularity is set
-WORTHWHILE = 1.1  # times as many examples a second: for less no larger size is tried where memory is plenty
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +109,4 @@ class Patience:
         return bool(self.said)
 
     def _is_no_faster(self) -> bool:
-        """Whether two doublings have brought less than a tenth more examples a second."""
-        rates = [probe.batch_size / probe.step_s for probe in self._probes if probe.status == OK and probe.step_s]
-        return len(rates) >= 3 and max(rates[-2:]) < WORTHWHILE * max(rates[:-2])
+        return is_no_faster([p.batch_size / p.step_s for p in self._probes if p.status == OK and p.step_s])
