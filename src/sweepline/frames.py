@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,16 +10,13 @@ from sweepline.analysis import differences
 from sweepline.analysis.statistics import mean_interval
 from sweepline.analysis.tradeoff import GoldenMiddle, find_golden_middle
 from sweepline.errors import ConfigError, did_you_mean
+from sweepline.reports.chartdata import BATCH_SIZE, STEP_SIZE
 from sweepline.reports.collect import collect
 
 if TYPE_CHECKING:
     import altair as alt
     import pandas as pd
 
-_STEP_SIZE, _BATCH_SIZE = (
-    re.compile(r"(?:^|[._/])(?:lr|step_size|learning_rate)$"),
-    re.compile(r"(?:^|[._/])(?:batch_size|bs)$"),
-)
 _PLACES = ("epoch", "step", "samples")
 
 
@@ -68,7 +64,7 @@ def temperature(runs: pd.DataFrame) -> pd.Series[float]:
     Raises:
         ConfigError: the table has no such two columns.
     """
-    names = [next((str(c) for c in runs.columns if kind.search(str(c))), None) for kind in (_STEP_SIZE, _BATCH_SIZE)]
+    names = [next((str(c) for c in runs.columns if kind.search(str(c))), None) for kind in (STEP_SIZE, BATCH_SIZE)]
     if None in names:
         raise ConfigError("temperature needs a column such as step_size or lr, and one such as batch_size")
     return (runs[names[0]] / runs[names[1]]).rename("temperature")
@@ -162,12 +158,12 @@ def chart(source: str | Path | Sequence[str | Path], name: str) -> alt.Chart:
     from sweepline.reports.figures import build_figures
 
     sources = [source] if isinstance(source, (str, Path)) else source
-    found = dict(build_figures(collect([Path(one) for one in sources])))
+    found = {figure.name: figure for figure in build_figures(collect([Path(one) for one in sources]))}
     if name not in found:
         raise ConfigError(
             f"no picture is called {name!r}{did_you_mean(name, found) or '; there are ' + ', '.join(found)}"
         )
-    made: alt.Chart = alt.Chart.from_dict(found[name]())
+    made: alt.Chart = alt.Chart.from_dict(found[name].draw())
     return made
 
 

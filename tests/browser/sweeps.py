@@ -98,6 +98,18 @@ def two_parameters(**fields: Any) -> ReportedSweep:
     return sweep(ended, read_history=history(12), **fields)
 
 
+def three_parameters(**fields: Any) -> ReportedSweep:
+    """Step sizes by widths, of two kinds: of one the best step size moves with the width, of the other it stays."""
+    levels = {"kind": ["moving", "staying"], "width": [64, 128, 256], "lr": [0.25, 0.5, 1.0, 2.0, 4.0]}
+    records = []
+    for kind, width, lr, seed in itertools.product(*levels.values(), range(2)):
+        best = width / 128 if kind == "moving" else 1.0
+        loss = 0.1 + math.log2(lr / best) ** 2 + seed / 100 + 20 / width
+        params = {"kind": kind, "width": width, "lr": lr}
+        records.append(run(len(records), params, results(loss), seed=seed))
+    return sweep(records, **{"read_history": history(5), **fields})
+
+
 def diverged(number: int, params: Mapping[str, Any]) -> RunRecord:
     """Return a run that ended well with a loss that is none."""
     return run(number, params, {"val.loss": math.nan, "val.acc": 0.1}, seed=params.get("seed"))

@@ -24,8 +24,9 @@ ALWAYS = {"parallel", "slice", "scatter", "best", "edf", "timeline"}
     ("build", "names"),
     [
         (sweeps.one_parameter, ALWAYS | {"first-slice", "tradeoff", "curves"}),
-        (sweeps.two_parameters, ALWAYS | {"first-heat", "first-slice", "tradeoff", "curves", "heat"}),
-        (sweeps.five_parameters, ALWAYS | {"importance", "first-heat", "curves", "heat"}),
+        (sweeps.two_parameters, ALWAYS | {"first-heat", "first-slice", "tradeoff", "curves", "heat", "lines"}),
+        (sweeps.five_parameters, ALWAYS | {"importance", "first-heat", "curves", "heat", "lines"}),
+        (sweeps.three_parameters, ALWAYS | {"importance", "first-heat", "curves", "heat", "lines"}),
     ],
 )
 def test_every_picture_that_a_sweep_has_is_drawn(
@@ -57,6 +58,44 @@ def test_a_field_of_a_heat_map_tells_the_mean_of_its_runs(open_report: Open) -> 
     mean = sum(r.metrics["val.loss"] for r in records[:2]) / 2
     assert {"lr": "0.01", "batch_size": "16", "mean val.loss": f"{mean:.4g}", "runs": "2"} in told
     assert len(told) == 4
+
+
+class TestLines:
+    """A line for each value of a parameter along another one."""
+
+    @pytest.fixture
+    def report(self, open_report: Open) -> Any:
+        return open_report(sweeps.three_parameters())
+
+    def best(self, report: Any) -> dict[str, set[str]]:
+        """Return where the lines have their rings, by width: what is told there has the least mean of its line."""
+        found: dict[str, list[tuple[float, str]]] = {}
+        for told in report.hover_texts("lines"):
+            found.setdefault(told["width"], []).append((float(told["mean val.loss"]), told["lr"]))
+        return {width: {lr for loss, lr in points if loss == min(points)[0]} for width, points in found.items()}
+
+    def choose(self, report: Any, label: str, option: str) -> None:
+        report.picture("lines").get_by_label(label, exact=True).select_option(label=option)
+
+    def test_it_shows_the_kind_of_the_best_run_until_another_is_asked_for(self, report: Any) -> None:
+        self.choose(report, "of", "kind = moving")
+        assert self.best(report) == {"64": {"0.5"}, "128": {"1"}, "256": {"2"}}
+        self.choose(report, "of", "kind = staying")
+        assert self.best(report) == {width: {"1"} for width in ("64", "128", "256")}
+
+    def test_other_lines_along_another_axis(self, report: Any) -> None:
+        self.choose(report, "along", "width")
+        self.choose(report, "a line for each", "kind")
+        texts = report.svg_texts("lines")
+        assert {"width", "kind", "moving", "staying", "64", "128", "256"} <= set(texts)
+        assert {told["runs"] for told in report.hover_texts("lines")} == {"10"}
+        self.choose(report, "along", "lr")
+        assert {"lr", "kind"} <= set(report.svg_texts("lines"))
+
+    def test_it_follows_the_filter(self, report: Any) -> None:
+        report.page.fill("#expression", "width > 64")
+        report.wait_for_count("40 of 60 runs")
+        assert set(self.best(report)) == {"128", "256"}
 
 
 def test_a_picture_tells_the_columns_that_it_was_asked_to_show(open_report: Open) -> None:

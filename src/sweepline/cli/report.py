@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 
 from sweepline.contract.text import display_path
 from sweepline.errors import ConfigError
-from sweepline.reports.collect import collect
+from sweepline.reports.collect import ReportedSweep, collect
 from sweepline.reports.page import REPORT, write_page
 from sweepline.reports.vega import KINDS
 
+FIGURES = "figures"
 HELP = "one file that shows what sweeps found"
 
 
@@ -28,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=f"default: {REPORT} beside the runs")
     parser.add_argument("--metric", metavar="NAME", help="rank by this metric instead of each sweep's objective")
     parser.add_argument("--goal", choices=["minimize", "maximize"])
-    parser.add_argument("--figures", type=Path, metavar="DIR", help="write every picture as files too")
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="write the pictures as files too")
     parser.add_argument(
         "--format",
         action="append",
@@ -36,7 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="formats",
         help="of the figures; may be repeated (default: all)",
     )
-    parser.add_argument("--plots", nargs="+", metavar="NAME", help="of the figures, only these")
+    parser.add_argument(
+        "--plots",
+        nargs="*",
+        metavar="NAME",
+        help=f"write these pictures as files, names or patterns such as 'heat-*' (default folder: {FIGURES} beside the "
+        "report); without a name list those that there are",
+    )
     parser.add_argument("--open", action="store_true", help="show it in the browser")
 
 
@@ -47,17 +55,28 @@ def run(args: argparse.Namespace) -> int:
         SweeplineError: nothing was run there, or it cannot be written.
     """
     sweeps = collect(args.sweeps, objective=args.metric, goal=args.goal)
+    if args.plots == []:
+        return _list_plots(sweeps)
     first = sweeps[0].path
     path = args.output or (first if first.is_dir() else first.parent) / REPORT
     if path.is_dir():
         raise ConfigError(f"--output {display_path(path)}: is a folder; name the file, such as {REPORT}")
     write_page(sweeps, path)
     print(display_path(path))
-    if args.figures is not None:
+    folder = args.figures if args.figures is not None or args.plots is None else path.parent / FIGURES
+    if folder is not None:
         from sweepline.reports.figures import write_figures
 
-        for written in write_figures(sweeps, args.figures, kinds=args.formats or KINDS, names=args.plots):
+        for written in write_figures(sweeps, folder, kinds=args.formats or KINDS, names=args.plots):
             print(display_path(written))
     if args.open:
         webbrowser.open(path.resolve().as_uri())
+    return 0
+
+
+def _list_plots(sweeps: Sequence[ReportedSweep]) -> int:
+    from sweepline.reports.figures import build_figures
+
+    for figure in build_figures(sweeps):
+        print(figure.name)
     return 0

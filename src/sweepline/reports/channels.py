@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sweepline.reports.chartdata import ChartData, Column
+from sweepline.reports.chartdata import ChartData, Column, result_of
 from sweepline.runs import UNSUCCESSFUL, State
 
 Spec = dict[str, Any]
@@ -22,6 +22,7 @@ ALL, SHOWN, MEANS, CELLS = "runs", "shown", "means", "cells"
 
 _AROUND_STEPS = 58  # pixels that the axis of such a chart takes
 _MAX_TICKS = 12
+_MOST_TIMES = 100.0
 _WIDTH_IN_LETTERS = 48  # of the x axis of a picture, on a screen that shows three beside each other
 
 BRUSH = {"name": "brush", "select": {"type": "interval", "clear": "dblclick"}}
@@ -115,6 +116,30 @@ def color_channel(column: Column) -> Spec:
         "title": column.title,
         "scale": {"scheme": SEQUENTIAL, **scale},
     }
+
+
+def group_channel(column: Column) -> Spec:
+    """Return how the values of a column have a colour each: numbers in an order, the few of a category told apart."""
+    is_ordered = column.kind == "number" or len(column.levels) > len(CATEGORIES)
+    colors = {"scheme": SEQUENTIAL} if is_ordered else {"range": CATEGORIES}
+    domain = {"domain": list(column.levels)} if column.levels else {}
+    kind = "ordinal" if is_ordered else "nominal"
+    legend = {"symbolOpacity": 1}  # that of the marks may be less
+    scale = {**colors, **domain}
+    return {"field": column.key, "type": kind, "title": column.title, "sort": None, "scale": scale, "legend": legend}
+
+
+def sensible_bounds(data: ChartData, metric: Column) -> Spec:
+    """Return where a logarithmic scale of a metric ends: at 100 times its best result, if there are any beyond.
+
+    Runs that hardly trained would leave no room for those that are compared.
+    """
+    results = [result for row in data.rows if (result := result_of(row, metric)) is not None]
+    if not metric.is_log or not results or max(results) <= _MOST_TIMES * min(results):
+        return {}
+    if data.goal == "maximize":
+        return {"domainMin": max(results) / _MOST_TIMES}
+    return {"domainMax": min(results) * _MOST_TIMES}
 
 
 def rows_chart(n: int, *, step: int = STEP, n_named: int = 0, **parts: Any) -> Spec:

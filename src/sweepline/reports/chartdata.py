@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,10 @@ from sweepline.runs import State
 _LOG_FROM = 50.0  # positive values that span this factor are shown on a logarithmic axis,
 _GEOMETRIC_FROM, _SAME_FACTOR = 4.0, 2.6  # or this one where they grow by about the same factor (1, 2, 5, 10)
 _MAX_LEVELS = 24
+
+STEP_SIZE = re.compile(r"(?:^|[._/])(?:lr|step_size|learning_rate)$")
+BATCH_SIZE = re.compile(r"(?:^|[._/])(?:batch_size|bs)$")
+"""What step sizes and batch sizes are called, with the names of the groups that they are in before them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The pictures of a report as Vega-Lite specifications: plain mappings, drawn by the page, a notebook, or into files.
+"""The pictures of results as Vega-Lite specifications: plain mappings, drawn by the page, a notebook, or into files.
 
 Each takes a :class:`ChartData` and returns a specification that reads the data set ``runs`` (or what its text says);
 :func:`~sweepline.reports.channels.with_data` puts the rows in. ``shown`` are the rows that a page's filter lets
@@ -17,18 +17,19 @@ from sweepline.reports.channels import (
     CELLS,
     FAINT,
     MEANS,
+    SCHEMA,
     SEQUENTIAL,
     SHOWN,
-    STATE_COLORS,
     STEP,
     ZOOM,
     ZOOM_ALL,
-    ZOOM_X,
     Spec,
     channel,
     chart,
     color_channel,
+    group_channel,
     rows_chart,
+    sensible_bounds,
     step_channel,
     tooltip,
 )
@@ -115,6 +116,56 @@ def metric_by_parameter(data: ChartData, parameter: str, *, metric: str | None =
     return chart(layer=layers)
 
 
+def metric_lines(data: ChartData, x: str, group: str, *, metric: str | None = None, panel: str | None = None) -> Spec:
+    """Draw a metric against one parameter with a line for each value of another; a ring is where a line is best.
+
+    So one sees whether the best step size stays where it is over widths or batch sizes. Reads the data set ``means``,
+    of :func:`sweepline.reports.summaries.means_by_group`. A logarithmic axis ends at 100 times the best result: beyond
+    lie runs that hardly trained.
+
+    Args:
+        data: the runs.
+        x: the parameter on the axis.
+        group: the parameter with a line for each of its values.
+        metric: by default the objective.
+        panel: a parameter with a picture of its own for each value, beside each other.
+    """
+    column, of_group, of_metric = data.column(x), data.column(group), data.metric(metric)
+    is_line = column.kind == "number"
+    along = channel(column) if is_line else step_channel(column)
+    mean = {**channel(of_metric, is_y=True), "field": "mean"}
+    mean["scale"] = {**mean["scale"], **sensible_bounds(data, of_metric)}
+    color = group_channel(of_group)
+    hover = [
+        {"field": column.key, "title": column.title},
+        {"field": of_group.key, "title": of_group.title},
+        {"field": "mean", "title": f"mean {of_metric.title}", "format": ".4~g"},
+        {"field": "low", "title": "95 % from", "format": ".4~g"},
+        {"field": "high", "title": "to", "format": ".4~g"},
+        {"field": "n", "title": "runs"},
+    ]
+    encoding = {"x": along, "y": mean, "color": color}
+    interval = {**encoding, "y": {**mean, "field": "bottom"}, "y2": {"field": "top"}}
+    layers: list[Spec] = [
+        {"mark": {"type": "rule", "opacity": 0.5, "clip": True}, "encoding": interval},
+        *([{"mark": {"type": "line", "strokeWidth": 1.5, "clip": True}, "encoding": encoding}] if is_line else []),
+        {
+            "mark": {"type": "point", "size": 30, "filled": True, "opacity": 1, "clip": True},
+            "encoding": {**encoding, "tooltip": hover},
+            "params": [ZOOM_ALL] if is_line else [],
+        },
+        {
+            "transform": [{"filter": "datum.best"}],
+            "mark": {"type": "point", "size": 150, "filled": False, "strokeWidth": 2, "opacity": 1},
+            "encoding": encoding,
+        },
+    ]
+    if panel is None:
+        return chart(data={"name": MEANS}, layer=layers)
+    beside = {"field": data.column(panel).key, "type": "nominal", "title": data.column(panel).title}
+    return {"$schema": SCHEMA, "data": {"name": MEANS}, "facet": {"column": beside}, "spec": {"layer": layers}}
+
+
 def heat_map(data: ChartData, x: str, y: str, *, metric: str | None = None) -> Spec:
     """Draw the mean of a metric for each pair of two parameters' values.
 
@@ -132,7 +183,8 @@ def heat_map(data: ChartData, x: str, y: str, *, metric: str | None = None) -> S
         {"field": "n", "title": "runs"},
     ]
     scheme = {"scheme": SEQUENTIAL, "reverse": data.goal == "minimize" and of_metric == data.objective}
-    scale = {"type": "log", **scheme} if of_metric.is_log else {"zero": False, **scheme}
+    bounds = {**sensible_bounds(data, of_metric), "clamp": True}
+    scale = {"type": "log", **scheme, **bounds} if of_metric.is_log else {"zero": False, **scheme}
     return chart(
         layer=[
             {
@@ -198,174 +250,14 @@ def parallel_coordinates(data: ChartData, names: Sequence[str]) -> Spec:
     }
     return chart(
         data={"values": rows},
-        mark={"type": "line", "opacity": 0.5, "strokeWidth": 1},
+        # Not opacity: with it each line is a layer of its own to what draws a PNG file, which takes 50 ms for each.
+        mark={"type": "line", "strokeOpacity": 0.5, "strokeWidth": 1},
         encoding={
             "x": {"field": "axis", "type": "nominal", "sort": [axis.title for axis in axes], "title": None},
             "y": {"field": "at", "type": "quantitative", "axis": None, "scale": {"domain": [0, 1]}},
             "detail": {"field": "i", "type": "nominal"},
             "color": color if data.objective else {"value": _MARK},
         },
-    )
-
-
-def curves(metric: str, place: str, *, is_log: bool = False, is_log_place: bool = False) -> Spec:
-    """Draw a metric over the course of runs: a line for each group, and a band over its seeds.
-
-    Reads the data sets ``lines`` (``g`` group, ``x``, ``y``, ``low``, ``high``) and ``raw`` (a run each, ``r``). The
-    groups have their colours in the order of the rows.
-    """
-    x = {
-        "field": "x",
-        "type": "quantitative",
-        "title": place,
-        "scale": {"type": "log"} if is_log_place else {"zero": False},
-    }
-    y_scale = {"type": "log"} if is_log else {"zero": False}
-    group = {
-        "field": "g",
-        "type": "nominal",
-        "title": None,
-        "sort": None,
-        "scale": {"range": CATEGORIES},
-        "legend": {
-            "orient": "bottom",
-            "columns": 1,
-            "labelLimit": 600,
-            "symbolType": "stroke",
-            "symbolOpacity": 1,
-            "symbolStrokeWidth": 3,
-        },
-    }
-    y = {"field": "y", "type": "quantitative", "title": metric, "scale": y_scale}
-    hover = [
-        {"field": "g", "title": "configuration"},
-        {"field": "x", "title": place},
-        {"field": "y", "title": metric, "format": ".4~g"},
-        {"field": "low", "title": "from", "format": ".4~g"},
-        {"field": "high", "title": "to", "format": ".4~g"},
-    ]
-    return chart(
-        layer=[
-            {
-                "data": {"name": "raw"},
-                "mark": {"type": "line", "strokeWidth": 1, "opacity": 0.25},
-                "encoding": {"x": x, "y": y, "color": group, "detail": {"field": "r"}},
-                "params": [ZOOM_ALL],
-            },
-            {
-                "data": {"name": "lines"},
-                "mark": {"type": "area", "opacity": 0.18, "strokeWidth": 0},
-                "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": group},
-            },
-            {
-                "data": {"name": "lines"},
-                "mark": {"type": "line", "strokeWidth": 2},
-                "encoding": {"x": x, "y": y, "color": group},
-            },
-            {  # a line has one hover text for all of it, its points have one each
-                "data": {"name": "lines"},
-                "mark": {"type": "point", "size": 80, "filled": True, "opacity": 0},
-                "encoding": {"x": x, "y": y, "color": group, "tooltip": hover},
-            },
-        ]
-    )
-
-
-def timeline(data: ChartData) -> Spec:
-    """Draw which run held which slot, and when. Reads ``bars``, of :func:`sweepline.reports.summaries.stretches`."""
-    slots = {row["slot"] for row in data.rows if row.get("slot")}
-    met = {row["state"] for row in data.rows}
-    states = [state for state in STATE_COLORS if state in met]
-    colors = {"domain": states, "range": [STATE_COLORS[state] for state in states]}
-    return rows_chart(
-        len(slots),
-        n_named=len(states),
-        data={"name": "bars"},
-        mark={"type": "bar", "height": {"band": 0.75}},
-        encoding={
-            "y": {"field": "slot", "type": "nominal", "title": None},
-            "x": {"field": "start", "type": "quantitative", "title": "seconds since the first start"},
-            "x2": {"field": "end"},
-            "color": {
-                "field": "state",
-                "type": "nominal",
-                "title": None,
-                "scale": colors,
-                "legend": {"orient": "top", "symbolLimit": 0},
-            },
-            "tooltip": [
-                {"field": "run", "title": "run"},
-                {"field": "state", "title": "state"},
-                {"field": "start", "title": "from, s", "format": ".1f"},
-                {"field": "end", "title": "to, s", "format": ".1f"},
-            ],
-        },
-        params=[ZOOM_X],
-    )
-
-
-def best_so_far(data: ChartData) -> Spec:
-    """Draw the best objective so far over the runs as they ended. Reads ``history``: ``n``, ``y``, ``best``."""
-    title = data.objective.title if data.objective else ""
-    scale = {"type": "log", "nice": False} if data.objective and data.objective.is_log else {"zero": False}
-    x = {"field": "n", "type": "quantitative", "title": "runs that have ended"}
-    return chart(
-        layer=[
-            {
-                "data": {"name": "history"},
-                "mark": {"type": "point", "size": 20, "filled": True, "opacity": 0.6, "color": FAINT},
-                "encoding": {
-                    "x": x,
-                    "y": {"field": "y", "type": "quantitative", "title": title, "scale": scale},
-                    "tooltip": [
-                        {"field": "run", "title": "run"},
-                        {"field": "n", "title": "run number"},
-                        {"field": "y", "title": title, "format": ".4~g"},
-                        {"field": "best", "title": "best so far", "format": ".4~g"},
-                    ],
-                },
-                "params": [ZOOM_ALL],
-            },
-            {
-                "data": {"name": "history"},
-                "mark": {"type": "line", "interpolate": "step-after", "color": _MARK, "strokeWidth": 2},
-                "encoding": {"x": x, "y": {"field": "best", "type": "quantitative", "title": title, "scale": scale}},
-            },
-        ]
-    )
-
-
-def distribution(data: ChartData) -> Spec:
-    """Draw the share of runs whose objective is no worse than each value (EDF). Reads ``edf``: ``y``, ``share``."""
-    title = data.objective.title if data.objective else ""
-    scale = {"type": "log", "nice": False} if data.objective and data.objective.is_log else {"zero": False}
-    encoding: Spec = {
-        "x": {"field": "y", "type": "quantitative", "title": title, "scale": scale},
-        "y": {
-            "field": "share",
-            "type": "quantitative",
-            "title": "share of runs at least as good",
-            "axis": {"format": "%"},
-            "scale": {"domain": [0, 1]},
-        },
-    }
-    hover = [
-        {"field": "y", "title": title, "format": ".4~g"},
-        {"field": "share", "title": "runs at least as good", "format": ".1%"},
-    ]
-    return chart(
-        data={"name": "edf"},
-        layer=[
-            {
-                "mark": {"type": "line", "interpolate": "step-after", "color": _MARK, "strokeWidth": 2},
-                "encoding": encoding,
-                "params": [ZOOM_ALL],
-            },
-            {
-                "mark": {"type": "point", "size": 80, "filled": True, "opacity": 0},
-                "encoding": {**encoding, "tooltip": hover},
-            },
-        ],
     )
 
 

@@ -2,31 +2,57 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from sweepline.contract.files import write_whole
+from sweepline.contract.metrics import PLACES
 from sweepline.contract.text import printable
 from sweepline.errors import ConfigError, did_you_mean, record_error
-from sweepline.reports import charts, vega
-from sweepline.reports.channels import Spec, with_data
-from sweepline.reports.chartdata import ChartData, result_of
+from sweepline.reports import charts, coursecharts, vega
+from sweepline.reports.channels import Spec, sensible_bounds, with_data
+from sweepline.reports.chartdata import STEP_SIZE, ChartData, Column, result_of
 from sweepline.reports.collect import ReportedSweep
-from sweepline.reports.histories import curve_lines
+from sweepline.reports.histories import EFFECTIVE, Member, curve_lines, groups_of_best
 from sweepline.reports.pagedata import TEMPERATURE, chart_data, tradeoff_cells
-from sweepline.reports.summaries import best_so_far, means_by_pair, means_by_parameter, shares, stretches
+from sweepline.reports.summaries import (
+    best_so_far,
+    means_by_group,
+    means_by_pair,
+    means_by_parameter,
+    shares,
+    stretches,
+)
 
 _WIDTH, _HEIGHT = 250, 165  # points: a column of a paper in two columns
 _STEP = 14  # of a row of a chart of rows
 _FONT = 8
+_MAX_PANELS = 4  # beside each other in the width of a page
+_PANEL_WIDTH = 200
 _PAPER: Mapping[str, Any] = {
     "background": "white",
     "font": "Helvetica, Arial, DejaVu Sans, sans-serif",
     "axis": {"labelFontSize": _FONT, "titleFontSize": _FONT, "titleFontWeight": "normal", "gridColor": "#e4e8ec"},
     "legend": {"labelFontSize": _FONT, "titleFontSize": _FONT, "titleFontWeight": "normal", "symbolSize": 40},
+    "header": {"labelFontSize": _FONT, "titleFontSize": _FONT, "titleFontWeight": "normal", "titlePadding": 0},
     "text": {"fontSize": _FONT},
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture by name; ``draw`` returns its specification with its data.
+
+    ``is_usual`` are those that are written where none is named; there are many more that can be.
+    """
+
+    name: str
+    draw: Callable[[], Spec]
+    is_usual: bool = True
 
 
 def write_figures(
@@ -38,89 +64,183 @@ def write_figures(
         sweeps: at least one.
         folder: is made where it is missing.
         kinds: of files: ``svg``, ``png``, ``pdf``.
-        names: of pictures; all that these sweeps have where there are none.
+        names: of pictures, or patterns such as ``heat-*``; the usual ones where there are none.
 
     Raises:
         ConfigError: a name is unknown, or there is nothing to draw.
         SweeplineError: a file cannot be written.
     """
-    found = dict(build_figures(sweeps))
-    unknown = [name for name in names or () if name not in found]
-    if unknown:
-        there = f"; there are {', '.join(found)}" if found else "; these sweeps have none"
-        raise ConfigError(f"--plots {unknown[0]}: no such picture{did_you_mean(unknown[0], found) or there}")
+    found = {figure.name: figure for figure in build_figures(sweeps)}
     if not found:
         raise ConfigError("--figures: no run has a result yet, so there is nothing to draw")
+    chosen = _choose(found, names) if names else [figure for figure in found.values() if figure.is_usual]
     folder.mkdir(parents=True, exist_ok=True)
-    for name in names or found:
+    for figure in chosen:
         for kind in kinds:
-            path = folder / f"{name}.{kind}"
+            path = folder / f"{figure.name}.{kind}"
             try:
-                write_whole(path, vega.draw(found[name](), kind), is_durable=False)
+                write_whole(path, vega.draw(figure.draw(), kind), is_durable=False)
             except OSError as error:
                 raise record_error(path, "cannot be written", error) from None
             yield path
 
 
-def build_figures(sweeps: Sequence[ReportedSweep]) -> Iterator[tuple[str, Callable[[], Spec]]]:
-    """Yield the pictures of sweeps by name, each as a function that returns its specification with its data."""
+def _choose(found: Mapping[str, Figure], names: Sequence[str]) -> list[Figure]:
+    """Return the figures that names or patterns mean, each once.
+
+    Raises:
+        ConfigError: one means none.
+    """
+    chosen: dict[str, Figure] = {}
+    for name in names:
+        own = {one: figure for one, figure in found.items() if one == name or fnmatchcase(one, name)}
+        if not own:
+            hint = did_you_mean(name, found) or "; sweepline report --plots lists them"
+            raise ConfigError(f"--plots {name}: no such picture{hint}")
+        chosen |= own
+    return list(chosen.values())
+
+
+def build_figures(sweeps: Sequence[ReportedSweep]) -> Iterator[Figure]:
+    """Yield the pictures that sweeps can have."""
     data = chart_data(sweeps)
     objective = data.objective
     if any(row.get("slot") for row in data.rows):
-        yield "timeline", lambda: _paper(with_data(charts.timeline(data), bars=stretches(data.rows)))
+        yield Figure("timeline", lambda: _paper(with_data(coursecharts.timeline(data), bars=stretches(data.rows))))
     if objective is None or all(result_of(row, objective) is None for row in data.rows):
         return
-    importance = sweeps[0].importance
-    names = [name for name in data.parameters if name not in (TEMPERATURE, "sweep")]
-    order = [n for n in importance.shares if n in data.parameters] if importance is not None else names
-    if importance is not None and len(importance.shares) > 1:
-        of_shown = {name: importance.shares[name] for name in order}
-        yield "importance", lambda: _paper(charts.importance_bars(of_shown, data))
-    for name in order:
-        yield f"slice-{_file_name(name)}", lambda name=name: _slice(data, name)  # type: ignore[misc]
-    few = [name for name in order if data.parameters[name].levels]
-    for i, x in enumerate(few):
-        for y in few[i + 1 :]:
-            yield f"heat-{_file_name(x)}-{_file_name(y)}", lambda x=x, y=y: _heat(data, x, y)  # type: ignore[misc]
+    order = _parameters_in_order(sweeps[0], data)
+    yield from _importance(sweeps[0], data, order)
+    called = _file_names([*order, *([TEMPERATURE] if TEMPERATURE in data.parameters else [])])
+    for name, own in called.items():
+        yield Figure(f"slice-{own}", lambda name=name: _slice(data, objective, name))  # type: ignore[misc]
+    few = {name: own for name, own in called.items() if data.parameters[name].levels}
+    for x, y in itertools.combinations(few, 2):
+
+        def draw(x: str = x, y: str = y) -> Spec:
+            return _heat(data, objective, x, y)
+
+        yield Figure(f"heat-{few[x]}-{few[y]}", draw, is_usual=TEMPERATURE not in (x, y))
+    yield from _lines(data, objective, few)
     if len(order) > 1:
         axes = [*order, sweeps[0].objective.name] if sweeps[0].objective is not None else order
-        yield "parallel", lambda: _paper(charts.parallel_coordinates(data, axes), width=2 * _WIDTH)
+        yield Figure("parallel", lambda: _paper(charts.parallel_coordinates(data, axes), width=2 * _WIDTH))
     history = best_so_far(data.rows, objective, data.goal)
-    yield "best", lambda: _paper(with_data(charts.best_so_far(data), history=history))
+    yield Figure("best", lambda: _paper(with_data(coursecharts.best_so_far(data), history=history)))
     edf = shares(data.rows, objective, data.goal)
-    yield "edf", lambda: _paper(with_data(charts.distribution(data), edf=edf))
-    middle = sweeps[0].middle_by_duration
-    if middle is not None and len(middle.cells) > 2:
-        cells = tradeoff_cells(middle, objective)
-        yield (
-            "tradeoff",
-            lambda: _paper(
-                with_data(charts.tradeoff(objective, "mean duration, s", printable(middle.name)), cells=cells)
-            ),
-        )
-    lines = curve_lines(sweeps, next(name for name, column in data.metrics.items() if column == objective))
-    if lines:
-        spec = charts.curves(objective.title, lines[0]["place"])
-        yield "curves", lambda: _paper(with_data(spec, lines=lines, raw=[]))
+    yield Figure("edf", lambda: _paper(with_data(coursecharts.distribution(data), edf=edf)))
+    yield from _tradeoff(sweeps[0], objective)
+    yield from _curves(sweeps, data, objective, few)
 
 
-def _slice(data: ChartData, name: str) -> Spec:
-    assert data.objective is not None
-    means = means_by_parameter(data.rows, data.parameters[name], data.objective)
+def _parameters_in_order(first: ReportedSweep, data: ChartData) -> list[str]:
+    """Return the parameters that pictures show, the most important first where that is known."""
+    if first.importance is not None:
+        return [name for name in first.importance.shares if name in data.parameters]
+    return [name for name in data.parameters if name not in (TEMPERATURE, "sweep")]
+
+
+def _importance(first: ReportedSweep, data: ChartData, order: Sequence[str]) -> Iterator[Figure]:
+    importance = first.importance
+    if importance is not None and len(importance.shares) > 1:
+        of_shown = {name: importance.shares[name] for name in order}
+        yield Figure("importance", lambda: _paper(charts.importance_bars(of_shown, data)))
+
+
+def _slice(data: ChartData, objective: Column, name: str) -> Spec:
+    means = means_by_parameter(data.rows, data.parameters[name], objective)
     return _paper(with_data(charts.metric_by_parameter(data, name), runs=data.rows, means=means))
 
 
-def _heat(data: ChartData, x: str, y: str) -> Spec:
-    assert data.objective is not None
-    cells = means_by_pair(data.rows, data.parameters[x], data.parameters[y], data.objective)
+def _heat(data: ChartData, objective: Column, x: str, y: str) -> Spec:
+    cells = means_by_pair(data.rows, data.parameters[x], data.parameters[y], objective)
     return _paper(with_data(charts.heat_map(data, x, y), cells=cells))
 
 
+def _lines(data: ChartData, objective: Column, few: Mapping[str, str]) -> Iterator[Figure]:
+    """Yield a metric against a number with a line for each value of another; usual is the step size, by the first."""
+    numeric = [name for name in few if data.parameters[name].kind == "number" and name != TEMPERATURE]
+    usual = next((name for name in numeric if STEP_SIZE.search(name)), None)
+    for x in numeric:
+        others = [name for name in few if name not in (x, TEMPERATURE)]
+        others.sort(key=lambda name: data.parameters[name].kind != "number")  # stable: the most important first
+        for i, group in enumerate(others):
+            panel = _panel_of(data, [name for name in others if name != group])
+
+            def draw(x: str = x, group: str = group, panel: str | None = panel) -> Spec:
+                columns = [data.parameters[name] for name in (group, panel) if name is not None]
+                means = means_by_group(data.rows, data.parameters[x], columns, objective, data.goal)
+                return _paper(with_data(charts.metric_lines(data, x, group, panel=panel), means=means))
+
+            yield Figure(f"lines-{few[x]}-by-{few[group]}", draw, is_usual=x == usual and i == 0)
+
+
+def _panel_of(data: ChartData, names: Sequence[str]) -> str | None:
+    """Return a parameter whose values are kinds of things, and few enough to have a picture each."""
+    kinds = [name for name in names if data.parameters[name].kind == "category"]
+    return next((name for name in kinds if 1 < len(data.parameters[name].levels) <= _MAX_PANELS), None)
+
+
+def _tradeoff(first: ReportedSweep, objective: Column) -> Iterator[Figure]:
+    middle = first.middle_by_duration
+    if middle is not None and len(middle.cells) > 2:
+        spec = charts.tradeoff(objective, "mean duration, s", printable(middle.name))
+        yield Figure("tradeoff", lambda: _paper(with_data(spec, cells=tradeoff_cells(middle, objective))))
+
+
+def _curves(
+    sweeps: Sequence[ReportedSweep], data: ChartData, objective: Column, few: Mapping[str, str]
+) -> Iterator[Figure]:
+    """Yield the courses of the objective by each place that it has, of the best configurations or by a parameter."""
+    metric = next(name for name, column in data.metrics.items() if column == objective)
+    best = groups_of_best(sweeps)
+    usual = curve_lines(best, metric)
+    if not usual:
+        return
+    bounds = sensible_bounds(data, objective)
+    first: list[Member] = next(iter(best.values()))
+    places = [place for place in (*PLACES, EFFECTIVE) if curve_lines({"": first[:1]}, metric, place=place)]
+    for place in (None, *places):
+        for group in (None, *few):
+
+            def draw(place: str | None = place, group: str | None = group) -> Spec:
+                groups = best if group is None else _groups_by(sweeps, data, data.parameters[group])
+                lines = curve_lines(groups, metric, place=place)
+                counted = lines[0]["place"] if lines else ""
+                spec = coursecharts.curves(objective.title, counted, is_log=objective.is_log, bounds=bounds)
+                if group is not None:
+                    spec = coursecharts.colored_by(spec, data.parameters[group])
+                return _paper(with_data(spec, lines=lines, raw=[]))
+
+            by_place = f"-{place.replace(' ', '-')}" if place else ""
+            by_group = f"-by-{few[group]}" if group else ""
+            yield Figure(f"curves{by_place}{by_group}", draw, is_usual=group is None and place in (None, EFFECTIVE))
+
+
+def _groups_by(sweeps: Sequence[ReportedSweep], data: ChartData, column: Column) -> dict[Any, list[Member]]:
+    """Return the runs of sweeps by their value of a parameter."""
+    runs = [(sweep, record) for sweep in sweeps for record in sweep.records]
+    found: dict[Any, list[Member]] = {level: [] for level in column.levels}
+    for run, row in zip(runs, data.rows, strict=True):
+        if row.get(column.key) in found:
+            found[row[column.key]].append(run)
+    return found
+
+
 def _paper(spec: Spec, *, width: int = _WIDTH) -> Spec:
+    if "facet" in spec:
+        return {**spec, "spec": {**spec["spec"], "width": _PANEL_WIDTH, "height": _HEIGHT}, "config": _PAPER}
     n_rows = spec.get("usermeta", {}).get("rows")
     height = _HEIGHT if n_rows is None else n_rows * _STEP
     return {**spec, "width": width, "height": height, "autosize": {"type": "pad"}, "config": _PAPER}
 
 
-def _file_name(name: str) -> str:
-    return "".join(char if char.isalnum() or char in "_." else "-" for char in name)[:60] or "parameter"
+def _file_names(names: Sequence[str]) -> dict[str, str]:
+    """Return what parameters are called in the names of files; those that would be called alike are numbered."""
+    found: dict[str, str] = {}
+    for name in names:
+        plain = "".join(char if char.isalnum() or char in "_." else "-" for char in name)[:60] or "parameter"
+        plain = "temperature" if name == TEMPERATURE else plain
+        numbered = (f"{plain}-{i}" for i in itertools.count(2))
+        found[name] = next(one for one in itertools.chain([plain], numbered) if one not in found.values())
+    return found

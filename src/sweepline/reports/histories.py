@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sweepline.analysis.differences import differing
 from sweepline.contract.metrics import PLACES, MetricPoint
 from sweepline.contract.text import printable
+from sweepline.contract.values import is_number
 from sweepline.recording.events import RunRecord
+from sweepline.reports.chartdata import STEP_SIZE
 from sweepline.reports.collect import MAX_METRICS, ReportedSweep
 from sweepline.reports.words import format_parameter_value
 
 MAX_POINTS = 200_000
 MIN_POINTS_OF_A_RUN = 24
+MAX_LINE_POINTS = 500
+EFFECTIVE = "effective steps"
 
 
 def collect_curves(sweeps: Iterable[ReportedSweep]) -> dict[str, Any]:
@@ -73,33 +78,85 @@ def _short(value: float) -> float | str:
     return float(f"{value:.7g}") if math.isfinite(value) else repr(value)
 
 
-def curve_lines(sweeps: Sequence[ReportedSweep], metric: str, *, n_best: int = 6) -> list[dict[str, Any]]:
-    """Return the mean course of a metric for the best configurations, with the range between their seeds.
+Member = tuple[ReportedSweep, RunRecord]
 
-    Rows have ``g`` (the configuration), ``x``, ``y``, ``low``, ``high``, and ``place``: what ``x`` counts.
+
+def groups_of_best(sweeps: Sequence[ReportedSweep], *, n_best: int = 6) -> dict[str, list[Member]]:
+    """Return the runs of the best configurations by a text that says what sets them apart."""
+    ranked = [(sweep, config) for sweep in sweeps for config in sweep.ranked[:n_best]][:n_best]
+    names = differing(config.params for _, config in ranked)
+    found = {}
+    for rank, (sweep, config) in enumerate(ranked, 1):
+        setting = ", ".join(f"{name}={format_parameter_value(config.params.get(name))}" for name in names)
+        found[f"{rank}: {setting}"] = [(sweep, record) for record in config.runs]
+    return found
+
+
+def curve_lines(
+    groups: Mapping[Any, Sequence[Member]], metric: str, *, place: str | None = None
+) -> list[dict[str, Any]]:
+    """Return the mean course of a metric in each group of runs, with the range between them.
+
+    Args:
+        groups: runs by what they are called.
+        metric: its name.
+        place: what the course is told by: ``epoch``, ``step``, ``samples``, or :data:`EFFECTIVE` (step size times
+            steps); by default the first of those that a group's runs have.
+
+    Returns:
+        Rows with ``g`` (the group), ``x``, ``y``, ``low``, ``high``, and ``place``: what ``x`` counts. A group whose
+        runs do not have that place, or fewer than two points of it, has none.
     """
     found: list[dict[str, Any]] = []
-    ranked = [(sweep, config) for sweep in sweeps for config in sweep.ranked[:n_best]]
-    names = differing(config.params for _, config in ranked[:n_best])
-    for rank, (sweep, config) in enumerate(ranked[:n_best], 1):
-        setting = ", ".join(f"{name}={format_parameter_value(config.params.get(name))}" for name in names)
-        values: dict[float, list[float]] = {}
-        place = "point"
-        for record in config.runs:
+    for group, members in groups.items():
+        courses, counted = [], place or "point"
+        for sweep, record in members:
             points = [p for p in _points_of(sweep, record) if math.isfinite(p.values.get(metric, math.nan))]
-            place = next((name for name in PLACES if points and all(name in p.place for p in points)), "point")
-            for i, point in enumerate(points, 1):
-                values.setdefault(point.place.get(place, i), []).append(point.values[metric])
-        if len(values) > 1:
-            found += [
-                {
-                    "g": f"{rank}: {setting}",
-                    "x": x,
-                    "y": statistics.fmean(ys),
-                    "low": min(ys),
-                    "high": max(ys),
-                    "place": place,
-                }
-                for x, ys in sorted(values.items())
-            ]
+            own = place or _finest_place(points)
+            counted = own if place is None else place
+            xs = _positions(points, own, record)
+            if xs:
+                courses.append(sorted(zip(xs, (point.values[metric] for point in points), strict=True)))
+        found += [{"g": group, **point, "place": counted} for point in _mean_course(courses)]
     return found
+
+
+def _finest_place(points: Sequence[MetricPoint]) -> str:
+    return next((name for name in PLACES if points and all(name in point.place for point in points)), "point")
+
+
+def _positions(points: Sequence[MetricPoint], place: str, record: RunRecord) -> list[float] | None:
+    """Return where points lie; None where they do not say."""
+    if place == "point":
+        return [float(i) for i in range(1, len(points) + 1)]
+    if place == EFFECTIVE:
+        rate = next((value for name, value in record.params.items() if STEP_SIZE.search(name)), None)
+        steps = _positions(points, "step", record) or _positions(points, "epoch", record)
+        return [float(rate) * step for step in steps] if rate is not None and is_number(rate) and steps else None
+    return [float(point.place[place]) for point in points] if all(place in point.place for point in points) else None
+
+
+def _mean_course(courses: Sequence[Sequence[tuple[float, float]]]) -> list[dict[str, float]]:
+    """Return the mean of several courses and the range between them, at the places of any; each reaches to its end."""
+    places = sorted({x for course in courses for x, _ in course})
+    if len(places) < 2:
+        return []
+    places = [places[i] for i in range(0, len(places) - 1, -(-len(places) // MAX_LINE_POINTS))] + places[-1:]
+    found = []
+    for x in places:
+        values = [y for course in courses if (y := _value_at(course, x)) is not None]
+        if values:
+            found.append({"x": x, "y": statistics.fmean(values), "low": min(values), "high": max(values)})
+    return found
+
+
+def _value_at(course: Sequence[tuple[float, float]], x: float) -> float | None:
+    """Return the value of a course between its points; None beyond its ends."""
+    i = bisect_left(course, x, key=lambda point: point[0])
+    if i == len(course) or (i == 0 and course[0][0] > x):
+        return None
+    after = course[i]
+    if after[0] == x:
+        return after[1]
+    before = course[i - 1]
+    return before[1] + (after[1] - before[1]) * (x - before[0]) / (after[0] - before[0])

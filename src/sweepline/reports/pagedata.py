@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -19,9 +18,18 @@ from sweepline.contract.files import open_plain
 from sweepline.contract.runfolder import COMMAND, START_MARK, STDERR, STDOUT
 from sweepline.contract.text import display_path, printable
 from sweepline.recording.events import RunRecord, names_in
-from sweepline.reports import charts
-from sweepline.reports.channels import channel, step_channel
-from sweepline.reports.chartdata import ChartData, Column, chart_values, make_column, result_of, shown
+from sweepline.reports import charts, coursecharts
+from sweepline.reports.channels import channel, group_channel, step_channel
+from sweepline.reports.chartdata import (
+    BATCH_SIZE,
+    STEP_SIZE,
+    ChartData,
+    Column,
+    chart_values,
+    make_column,
+    result_of,
+    shown,
+)
 from sweepline.reports.collect import ReportedSweep, started_s
 from sweepline.reports.histories import collect_curves
 from sweepline.reports.numbers import format_with_spread
@@ -34,10 +42,6 @@ from sweepline.runs import UNSUCCESSFUL, State, canonical_json
 
 _MAX_COMMANDS, _MAX_TAILS, _TAIL_BYTES = 2000, 40, 3000
 _MAX_PARAMETERS, _MAX_METRICS = 40, 40
-_STEP_SIZE, _BATCH_SIZE = (
-    re.compile(r"(?:^|[._/])(?:lr|step_size|learning_rate)$"),
-    re.compile(r"(?:^|[._/])(?:batch_size|bs)$"),
-)
 TEMPERATURE = "temperature (step size / batch size)"
 
 
@@ -61,8 +65,8 @@ def chart_data(sweeps: Sequence[ReportedSweep]) -> ChartData:
         name: replace(make_column(f"m{i}", printable(name), measured[name]), levels=())
         for i, name in enumerate(metrics)
     }
-    step_size = next((name for name, c in parameters.items() if _STEP_SIZE.search(name) and c.kind == "number"), None)
-    batch_size = next((name for name, c in parameters.items() if _BATCH_SIZE.search(name) and c.kind == "number"), None)
+    step_size = next((name for name, c in parameters.items() if STEP_SIZE.search(name) and c.kind == "number"), None)
+    batch_size = next((name for name, c in parameters.items() if BATCH_SIZE.search(name) and c.kind == "number"), None)
     columns = _fixed_columns(records)
     columns |= {column.key: chart_values(swept[name], column) for name, column in parameters.items()}
     columns |= {column.key: chart_values(measured[name], column) for name, column in results.items()}
@@ -203,6 +207,7 @@ def _columns(data: ChartData) -> list[dict[str, Any]]:
             entry["x"], entry["y"] = channel(column), channel(column, is_y=True)
             if role == "parameter":
                 entry["stepX"], entry["stepY"] = step_channel(column), step_channel(column, is_y=True)
+                entry["group"] = group_channel(column)
             found.append(entry)
     return found
 
@@ -236,7 +241,7 @@ def _same_for_all(sweeps: Sequence[ReportedSweep], data: ChartData) -> dict[str,
 
 def _pictures(sweeps: Sequence[ReportedSweep], data: ChartData) -> dict[str, Any]:
     """Return the pictures that do not follow the reader's choice, and what those that do begin with."""
-    found = {"curves": {"spec": charts.curves(data.objective.title if data.objective else "", "epoch")}}
+    found = {"curves": {"spec": coursecharts.curves(data.objective.title if data.objective else "", "epoch")}}
     found |= _timeline(data)
     if data.objective is None or all(result_of(row, data.objective) is None for row in data.rows):
         return found
@@ -259,20 +264,23 @@ def _result_pictures(first: ReportedSweep, data: ChartData, objective: Column) -
         found["slice"] = {kind: {"spec": charts.metric_by_parameter(data, name)} for kind, name in kinds.items()}
     if len(ordered) > 1:
         found["heat"] = {"spec": charts.heat_map(data, ordered[0], ordered[1])}
+    along = next((name for name in ordered if data.parameters[name].kind == "number"), None)
+    if along is not None and len(ordered) > 1:
+        found["lines"] = {"spec": charts.metric_lines(data, along, next(name for name in ordered if name != along))}
     middle = first.middle_by_duration
     if middle is not None and len(middle.cells) > 2 and middle.middle.cost is not None:
         spec = charts.tradeoff(objective, "mean duration, s", printable(middle.name))
         found["tradeoff"] = {"spec": spec, "data": {"cells": tradeoff_cells(middle, objective)}, "note": str(middle)}
     history = best_so_far(data.rows, objective, data.goal)
-    found["best"] = {"spec": charts.best_so_far(data), "data": {"history": history}}
+    found["best"] = {"spec": coursecharts.best_so_far(data), "data": {"history": history}}
     edf = shares(data.rows, objective, data.goal)
-    found["edf"] = {"spec": charts.distribution(data), "data": {"edf": edf}}
+    found["edf"] = {"spec": coursecharts.distribution(data), "data": {"edf": edf}}
     return found
 
 
 def _timeline(data: ChartData) -> dict[str, Any]:
     timed = [row for row in data.rows if row.get("slot")]
-    return {"timeline": {"spec": charts.timeline(data), "data": {"bars": stretches(timed)}}} if timed else {}
+    return {"timeline": {"spec": coursecharts.timeline(data), "data": {"bars": stretches(timed)}}} if timed else {}
 
 
 def tradeoff_cells(middle: GoldenMiddle, quality: Column) -> list[dict[str, Any]]:

@@ -62,6 +62,34 @@ def describe_interval(interval: Interval) -> dict[str, Any]:
     return {"mean": interval.mean, **told, "bottom": bottom, "top": top, "n": interval.n}
 
 
+def means_by_group(
+    rows: Iterable[Mapping[str, Any]], x: Column, groups: Sequence[Column], metric: Column, goal: str
+) -> Rows:
+    """Return the mean of a metric for each value of a parameter within each group; ``best`` marks a group's best.
+
+    Args:
+        rows: of runs.
+        x: the parameter whose values are compared.
+        groups: columns whose values, taken together, are a group.
+        metric: what is compared.
+        goal: ``minimize`` or ``maximize``.
+    """
+    by_group: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        by_group.setdefault(tuple(row.get(column.key) for column in groups), []).append(row)
+    found: Rows = []
+    for group, members in by_group.items():
+        if None in group:
+            continue
+        named = dict(zip((column.key for column in groups), group, strict=True))
+        means = [{**named, **mean, "best": False} for mean in means_by_parameter(members, x, metric)]
+        if len(means) > 1:
+            pick = max if goal == "maximize" else min
+            pick(means, key=lambda mean: mean["mean"])["best"] = True
+        found += means
+    return found
+
+
 def means_by_pair(rows: Iterable[Mapping[str, Any]], x: Column, y: Column, metric: Column) -> Rows:
     """Return the mean of a metric for each pair of values of two parameters that some run has ended with.
 

@@ -1,6 +1,6 @@
 // The course of runs: a mean over seeds and the range between them.
 const CURVES = DATA.curves.metrics;
-const MAX_LINE_POINTS = 3000, MAX_LOOKUPS = 100000, MAX_NAMED = 12;
+const MAX_LINE_POINTS = 3000, MAX_LOOKUPS = 100000;
 
 function placesOf(metric) {
   const named = DATA.curves.places.filter((place) => CURVES[metric].every((curve) => curve[place]));

@@ -47,7 +47,7 @@ const RANKED = RUNS.filter((row) => row.result !== null).sort((a, b) => SIGN * (
 const STORE = `sweepline ${location.pathname} ${DATA.title}`;
 const state = {
   expression: "", share: 100, sort: "", descending: false, page: 0, unfolded: [], theme: "system", brushes: {}, axes: null,
-  scatter: {}, heat: {}, slice: {}, curves: { top: 6, smooth: 0, group: "config" },
+  scatter: {}, heat: {}, slice: {}, lines: {}, curves: { top: 6, smooth: 0, group: "config" },
 };
 function remember() {
   const titles = COLUMNS.map((c) => [c.key, c.title]);
@@ -62,7 +62,7 @@ function recall() {
   Object.assign(state, kept);
   state.sort = keyNow(state.sort) ?? "";
   state.axes = state.axes && state.axes.map(keyNow).filter(Boolean);
-  for (const name of ["scatter", "heat", "slice"]) state[name] = moved(state[name]);
+  for (const name of ["scatter", "heat", "slice", "lines"]) state[name] = moved(state[name]);
   state.curves.group = keyNow(state.curves.group) ?? "config";
   for (const [id, brush] of Object.entries(state.brushes)) {
     const entries = Object.entries(brush).map(([key, range]) => [keyNow(key), range]);

@@ -56,6 +56,21 @@ function meansBy(rows, parameter, metric) {
   });
 }
 // A pair whose runs have all ended without a result has no mean; where no pair has one there is nothing to tell.
+// The means by a parameter within each value of another; in each the best is marked.
+function meansByGroup(rows, parameter, group, metric) {
+  const groups = new Map();
+  for (const row of rows) {
+    const value = row[group.key];
+    if (isMissing(value)) continue;
+    if (!groups.has(value)) groups.set(value, []);
+    groups.get(value).push(row);
+  }
+  return [...groups].flatMap(([value, members]) => {
+    const means = meansBy(members, parameter, metric).map((mean) => ({ ...mean, [group.key]: value, best: false }));
+    if (means.length > 1) means.reduce((a, b) => (SIGN * (b.mean - a.mean) < 0 ? b : a)).best = true;
+    return means;
+  });
+}
 function meansByPair(rows, x, y, metric) {
   const cells = new Map();
   for (const row of rows) {
