@@ -159,3 +159,15 @@ def test_the_command_lists_pictures_and_writes_them_beside_the_report(project: P
     assert not (project.path / "report.html").exists()
     made = project.command("report", "runs.csv", "--metric", "loss", "--plots", "lines-lr-*", "--format", "svg")
     assert made.stdout.split() == ["report.html", "figures/lines-lr-by-width.svg"]
+
+
+def test_effective_steps_are_on_a_logarithmic_axis_and_what_lies_beyond_an_axis_is_cut() -> None:
+    found = figures(study(worst=1e9))
+    curves = found["curves-effective-steps"].draw()
+    assert curves["layer"][2]["encoding"]["x"]["scale"] == {"type": "log"}
+    for name in ("curves", "slice-lr", "lines-lr-by-width"):
+        made = found[name].draw()
+        layers = made.get("spec", made)["layer"]
+        ends = {layer["encoding"]["y"]["scale"].get("domainMax") for layer in layers}
+        assert [round(end, 6) for end in ends] == [10.0], name
+        assert all(layer["mark"].get("clip") for layer in layers if layer["mark"]["type"] in ("line", "rule")), name

@@ -65,41 +65,42 @@ def metric_by_parameter(data: ChartData, parameter: str, *, metric: str | None =
     """Draw a metric against one parameter: runs as points, and for each value the mean with its 95 % interval.
 
     Reads the data set ``means`` too, of :func:`sweepline.reports.summaries.means_by_parameter`. Shown are results: the
-    rows of runs that finished.
+    rows of runs that finished; a logarithmic axis ends at 100 times the best of them.
     """
     column, of_metric = data.column(parameter), data.metric(metric)
     is_line = column.kind == "number"
     x, y = channel(column) if is_line else step_channel(column), channel(of_metric, is_y=True)
+    y["scale"] = {**y["scale"], **sensible_bounds(data, of_metric)}
     finished: Spec = {"transform": [{"filter": f"datum.state === '{State.FINISHED}'"}]}
-    mean = {"field": "mean", "type": "quantitative", "title": of_metric.title}
+    mean = {"field": "mean", "type": "quantitative", "title": of_metric.title, "scale": y["scale"]}
     line: Spec = {
         "data": {"name": MEANS},
-        "mark": {"type": "line", "color": _MARK, "strokeWidth": 1.5},
+        "mark": {"type": "line", "color": _MARK, "strokeWidth": 1.5, "clip": True},
         "encoding": {"x": x, "y": mean},
     }
     layers: list[Spec] = [
         {  # as in a scatter plot: axes that followed the selection would move under the pointer that drags it
             "data": {"name": ALL},
             **finished,
-            "mark": {"type": "point", "filled": True, "size": 14, "opacity": 0.25, "color": FAINT},
+            "mark": {"type": "point", "filled": True, "size": 14, "opacity": 0.25, "color": FAINT, "clip": True},
             "encoding": {"x": x, "y": y},
             "params": [BRUSH, ZOOM] if is_line else [BRUSH],
         },
         {
             "data": {"name": SHOWN},
             **finished,
-            "mark": {"type": "point", "filled": True, "size": 30, "opacity": 0.6, "color": FAINT},
+            "mark": {"type": "point", "filled": True, "size": 30, "opacity": 0.6, "color": FAINT, "clip": True},
             "encoding": {"x": x, "y": y, "tooltip": tooltip(data, column, of_metric)},
         },
         {
             "data": {"name": MEANS},
-            "mark": {"type": "rule", "strokeWidth": 2, "color": _MARK},
+            "mark": {"type": "rule", "strokeWidth": 2, "color": _MARK, "clip": True},
             "encoding": {"x": x, "y": {**mean, "field": "bottom"}, "y2": {"field": "top"}},
         },
         *([line] if is_line else []),
         {
             "data": {"name": MEANS},
-            "mark": {"type": "point", "size": 40, "filled": True, "color": _MARK, "opacity": 1},
+            "mark": {"type": "point", "size": 40, "filled": True, "color": _MARK, "opacity": 1, "clip": True},
             "encoding": {
                 "x": x,
                 "y": mean,

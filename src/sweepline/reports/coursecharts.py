@@ -62,7 +62,7 @@ def curves(
         layer=[
             {
                 "data": {"name": "raw"},
-                "mark": {"type": "line", "strokeWidth": 1, "opacity": 0.25},
+                "mark": {"type": "line", "strokeWidth": 1, "strokeOpacity": 0.25, "clip": True},
                 "encoding": {"x": x, "y": y, "color": group, "detail": {"field": "r"}},
                 "params": [ZOOM_ALL],
             },

@@ -207,7 +207,13 @@ def _curves(
                 groups = best if group is None else _groups_by(sweeps, data, data.parameters[group])
                 lines = curve_lines(groups, metric, place=place)
                 counted = lines[0]["place"] if lines else ""
-                spec = coursecharts.curves(objective.title, counted, is_log=objective.is_log, bounds=bounds)
+                spec = coursecharts.curves(
+                    objective.title,
+                    counted,
+                    is_log=objective.is_log,
+                    is_log_place=place == EFFECTIVE,  # step sizes mostly span orders of magnitude
+                    bounds=bounds,
+                )
                 if group is not None:
                     spec = coursecharts.colored_by(spec, data.parameters[group])
                 return _paper(with_data(spec, lines=lines, raw=[]))

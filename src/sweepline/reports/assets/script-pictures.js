@@ -3,6 +3,7 @@ const P = DATA.pictures;
 const ORDER = (P.order || []).map((key) => BY_KEY.get(key)).filter(Boolean);
 const FEW = ORDER.filter((c) => c.isFew);
 const MAX_NAMED = 12;
+const AXIS_END = OBJECTIVE?.isLog ? " The axis ends at 100 times the best result." : "";
 const STEP_SIZE = /(^|[._/])(lr|step_size|learning_rate)$/, BATCH_SIZE = /(^|[._/])(batch_size|bs)$/;
 
 // Another column for a picture: what was selected in it by the last one is selected no more.
@@ -29,7 +30,7 @@ function addSlice(parent, key, id, isFixed) {
   const isNumber = () => column.kind === "number";
   const spec = () => withChannels(P.slice[column.kind].spec, { x: isNumber() ? column.x : column.stepX });
   const noteOf = () => (column.isFew || !isNumber() ? "Grey: single runs. Blue: the mean of the runs at a value, whatever their other parameters, with its 95 % interval."
-    : "Grey: single runs. Blue: the mean of each twelfth of the runs with its 95 % interval.");
+    : "Grey: single runs. Blue: the mean of each twelfth of the runs with its 95 % interval.") + AXIS_END;
   const controls = isFixed ? [] : [choice("parameter", titled(PARAMETERS.filter((c) => P.slice[c.kind])), key, (chosen) => {
     column = BY_KEY.get(chosen);
     state.slice = { x: chosen };
@@ -83,7 +84,7 @@ function addLines(parent) {
   }
   drawControls();
   const picture = new Picture("lines", "One parameter, for each value of another", parent, { spec: spec(), data: means, controls: [controls], isFollowing: true,
-    note: `The mean of the runs at each value, with its 95 % interval; a ring is the best of a line.${OBJECTIVE.isLog ? " The axis ends at 100 times the best result." : ""}` });
+    note: `The mean of the runs at each value, with its 95 % interval; a ring is the best of a line.${AXIS_END}` });
 }
 function mapPair() {
   const size = FEW.find((c) => BATCH_SIZE.test(c.title)), rate = FEW.find((c) => STEP_SIZE.test(c.title));

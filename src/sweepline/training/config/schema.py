@@ -44,6 +44,14 @@ class DataConfig(Settings):
         "mnist", "The data set.", memory="value", choices=DATASETS.names
     )
     root: str | None = key(None, "Folder of data sets; null: $SWEEPLINE_DATA, else ./data.", affects="nothing")
+    skip: int = key(
+        0,
+        "Leave out so many examples at the beginning of the training portion, as networks have seen that are fused. At "
+        "least 0.",
+        memory="value",
+        omit_default=True,
+        ge=0,
+    )
     limit: Positive | None = key(
         None, "Train on the first so many examples of the training portion; null: on all.", memory="value"
     )

@@ -44,18 +44,22 @@ def load_data(config: TrainConfig) -> Splits:
     """Return the training, held-out (None without ``valid_fraction``) and test examples, on the CPU.
 
     Raises:
-        ConfigError: the data set is not on this machine, or its files are damaged.
+        ConfigError: the data set is not on this machine, its files are damaged, or nothing of it is left to train on.
     """
     import torch
 
     dataset = find_dataset(config)
     dataset.prepare()
     train = dataset.load("train")
-    if train.draw is not None and (config.data.limit is not None or config.data.valid_fraction):
+    if train.draw is not None and (config.data.limit is not None or config.data.valid_fraction or config.data.skip):
         raise ConfigError(
-            f"data {config.data.name}: draws its examples, so that data.limit and data.valid_fraction mean nothing; "
-            "use data.args.n_examples, and evaluate.split: test"
+            f"data {config.data.name}: draws its examples, so that data.skip, data.limit and data.valid_fraction mean "
+            "nothing; use data.args.n_examples, and evaluate.split: test"
         )
+    if config.data.skip >= len(train):
+        raise ConfigError(f"data.skip={config.data.skip} leaves none of the {len(train)} training examples")
+    if config.data.skip:
+        train = train.part(torch.arange(config.data.skip, len(train)))
     if config.data.limit is not None:
         train = train.first(config.data.limit)
     valid = None
