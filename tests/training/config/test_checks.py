@@ -107,6 +107,7 @@ def test_a_value_of_another_type_is_refused_and_the_override_named(override: str
         "learner.weight_decay=-1e-9",
         "learner.eps=0",
         "data.limit=0",
+        "data.skip=-1",
         "data.valid_fraction=1.0",
         "data.valid_fraction=-0.1",
         "evaluate.every=-1",

@@ -31,6 +31,7 @@ OTHERS = {
     "gradient_clip": 1.0,
     "data.name": "digits",
     "data.root": "/data",
+    "data.skip": 20,
     "data.limit": 50,
     "data.valid_fraction": 0.2,
     "model.name": "simple_cnn",

@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from sweepline.errors import ConfigError
 from sweepline.training.config.loading import load_config
 from sweepline.training.datasets.examples import Examples
 from sweepline.training.datasets.splits import load_data
@@ -71,3 +72,17 @@ def test_loading_digits_imports_neither_scikit_learn_nor_torchvision() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
+
+
+def test_examples_at_the_beginning_are_left_out_before_any_are_counted() -> None:
+    whole, _, _ = load("data.name=digits")
+    train, _, test = load("data.name=digits", "data.skip=300", "data.limit=200")
+    assert torch.equal(train.inputs, whole.inputs[300:500])
+    assert len(test) == 297
+    train, valid, _ = load("data.name=digits", "data.skip=1000", "data.valid_fraction=0.2")
+    assert (len(train), len(valid or ())) == (400, 100)
+
+
+def test_leaving_out_all_examples_is_a_sentence() -> None:
+    with pytest.raises(ConfigError, match=r"data\.skip=1500 leaves none of the 1500 training examples"):
+        load("data.name=digits", "data.skip=1500")
