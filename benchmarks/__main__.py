@@ -14,6 +14,7 @@ from benchmarks import (
     coldstart,
     epoch,
     gpu,
+    mapped,
     noop,
     planning,
     refill,
@@ -38,6 +39,7 @@ OURS = {
     "epoch": epoch,
     "reportpage": report_page,
     "gpu": gpu,
+    "mapped": mapped,
     "trust": trust,
 }
 SLOW = ("ray-reuse", "ray", "guild", "syne-quick", "syne")  # minutes for what others do in seconds: one round

@@ -86,3 +86,11 @@ def test_examples_at_the_beginning_are_left_out_before_any_are_counted() -> None
 def test_leaving_out_all_examples_is_a_sentence() -> None:
     with pytest.raises(ConfigError, match=r"data\.skip=1500 leaves none of the 1500 training examples"):
         load("data.name=digits", "data.skip=1500")
+
+
+def test_a_part_in_a_row_is_no_copy() -> None:
+    """Arrays that are mapped would be read and held by each run otherwise."""
+    whole, _, _ = load("data.name=digits")
+    part = whole.between(300).between(0, 200)
+    assert part.inputs.data_ptr() == whole.inputs[300:].data_ptr()
+    assert len(part) == 200

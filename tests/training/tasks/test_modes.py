@@ -40,7 +40,7 @@ INDEX = torch.arange(40)
 def digits() -> tuple[Examples, Examples]:
     """Few examples to train on, and others."""
     examples = find_dataset(load_config(None, COMMON)).load("train")
-    return examples.first(200), examples.part(torch.arange(600, 900))
+    return examples.between(0, 200), examples.part(torch.arange(600, 900))
 
 
 @pytest.fixture(scope="module")
@@ -321,7 +321,7 @@ def test_the_loss_of_a_fresh_classifier_is_that_of_chance(digits: tuple[Examples
 
 
 def test_examples_without_a_copy_are_the_first(digits: tuple[Examples, Examples]) -> None:
-    few = digits[0].first(10)
+    few = digits[0].between(0, 10)
     assert few.inputs.data_ptr() == digits[0].inputs.data_ptr()
     assert replace(few, n_classes=0, targets=torch.zeros(10, 3)).n_outputs == 3
 

@@ -66,9 +66,9 @@ class Examples:
         """Return the examples of an epoch: the same ones, unless they are drawn anew each time."""
         return self if self.draw is None else self.draw(epoch).to(self.targets.device)
 
-    def first(self, n: int) -> Examples:
-        """Return the first ones, without a copy of them."""
-        return replace(self, inputs=self.inputs[:n], targets=self.targets[:n])
+    def between(self, start: int, stop: int | None = None) -> Examples:
+        """Return those from one to before another, without a copy of them."""
+        return replace(self, inputs=self.inputs[start:stop], targets=self.targets[start:stop])
 
     def part(self, index: torch.Tensor) -> Examples:
         """Return some of the examples."""

@@ -58,10 +58,8 @@ def load_data(config: TrainConfig) -> Splits:
         )
     if config.data.skip >= len(train):
         raise ConfigError(f"data.skip={config.data.skip} leaves none of the {len(train)} training examples")
-    if config.data.skip:
-        train = train.part(torch.arange(config.data.skip, len(train)))
-    if config.data.limit is not None:
-        train = train.first(config.data.limit)
+    if config.data.skip or config.data.limit is not None:
+        train = train.between(config.data.skip).between(0, config.data.limit)
     valid = None
     n_valid = round(len(train) * config.data.valid_fraction)
     if config.data.valid_fraction and not 0 < n_valid < len(train):
