@@ -9,18 +9,16 @@ from typing import Any
 
 from sweepline.config.commandfile import is_native, spread
 from sweepline.config.faults import Faults
+from sweepline.config.fixing import FixedValues
 from sweepline.config.parameters import NamedParameter, parameter_names, read_parameters
 from sweepline.config.schema import SweepModel
-from sweepline.contract.values import flatten, is_number, parse_override, same_value
+from sweepline.contract.values import flatten, is_number
 from sweepline.contract.yamlfile import KeyPath
 from sweepline.errors import ConfigError, did_you_mean
-from sweepline.programs.arguments import format_python
 from sweepline.programs.base import Command
 from sweepline.programs.native import NativeCommand
-from sweepline.runs import canonical_json
 from sweepline.space.constraints import Constraint, parse_constraint
-from sweepline.space.dependent import ONLY_LISTED, Alternative, Computed, Conditional, Dependencies, fits_of, names_read
-from sweepline.space.expressions import parse_expression
+from sweepline.space.dependent import ONLY_LISTED, Computed, Conditional, Dependencies, fits_of, names_read
 from sweepline.space.parameters import Categorical, Constant, IntUniform, Parameter, values_as_listed
 from sweepline.space.plan import SearchSpace
 from sweepline.space.samplers.grid import Grid
@@ -34,14 +32,15 @@ class SpaceReader:
     """Turns a validated model into a search space; all faults into one place."""
 
     def __init__(self, model: SweepModel, faults: Faults, fixed: Sequence[str]) -> None:
-        self.model, self.faults, self.fixed = model, faults, fixed
+        self.model, self.faults = model, faults
+        self.fixed = FixedValues(fixed, faults)
         self._of_file = self._read_parameters()
         self._zipped = self._read_zip()
         self._listed = self._read_listed()
         self._check_names()
         self._of_file = self._with_set_ups()
         self._of_file = self._from_large_to_small()
-        self.parameters = self._fix(self._of_file)
+        self.parameters = self._with_fixed()
         """Those that a start searches: the file's, and what ``--set`` fixes or adds."""
 
     def read(
@@ -50,7 +49,7 @@ class SpaceReader:
         """Return what the file itself searches, and what this start does, of it or beside it, by ``--set``."""
         space = self._space(constraints, command, identity)
         whole = self._whole(space)
-        return whole, replace(self._pick_seed(space), named_by=self._naming(whole, space))
+        return whole, replace(self.fixed.pick_seed(space), named_by=self._naming(whole, space))
 
     def _read_parameters(self) -> list[NamedParameter]:
         faults = self.faults
@@ -193,37 +192,13 @@ class SpaceReader:
                 if missing:
                     self.faults.note(("runs", i), f"names no {', '.join(missing)}, which this run is not handed")
 
-    def _fix(self, of_file: Sequence[NamedParameter]) -> list[NamedParameter]:
-        """Return the parameters with those fixed that ``--set`` names; a seed that the file repeats is no parameter."""
-        found, faults = self._fix_zipped(of_file), self.faults
-        for text in self.fixed:
-            name, value = parse_override(text)
-            replaced = [i for i, parameter in enumerate(found) if parameter.name == name]
-            if replaced:
-                found[replaced[0]] = _fixed(found[replaced[0]], value)
-            elif name != "seed" or not self._repeats_seeds:
-                if found and not is_native(self.model):
-                    hint = did_you_mean(name, [parameter.name for parameter in found])
-                    faults.note((), f"--set {text}: no such parameter in the file; it is added{hint}")
-                found.append(NamedParameter((name,), Constant(value)))
-        if not found and not faults.errors:
-            faults.error(("parameters",), "is empty; name at least one parameter, or list runs")
+    def _with_fixed(self) -> list[NamedParameter]:
+        """Return the parameters of this start."""
+        may_add = not is_native(self.model)
+        found = self.fixed.apply(self._of_file, self._zipped, is_told=may_add, may_add_seed=not self._repeats_seeds)
+        if not found and not self.faults.errors:
+            self.faults.error(("parameters",), "is empty; name at least one parameter, or list runs")
         return found
-
-    def _fix_zipped(self, of_file: Sequence[NamedParameter]) -> list[NamedParameter]:
-        """Return the parameters with the values alone that go with one which ``--set`` picks of a zipped list."""
-        found = {parameter.name: parameter for parameter in of_file}
-        picked = {name: value for name, value in map(parse_override, self.fixed) if name in found}
-        for group in self._zipped:
-            listed = {name: values_as_listed(found[name].parameter) for name in group}
-            n_rows = len(listed[group[0]])
-            here = [n for n in group if n in picked]
-            rows = [i for i in range(n_rows) if all(same_value(picked[n], listed[n][i]) for n in here)]
-            for name in group if here and rows else ():
-                values = tuple(listed[name][i] for i in rows)
-                parameter = Constant(values[0]) if len(values) == 1 else Categorical(values)
-                found[name] = replace(found[name], parameter=parameter)
-        return list(found.values()) if len(found) == len(of_file) else list(of_file)
 
     def _whole(self, space: SearchSpace) -> SearchSpace:
         """Return the space that the file describes by itself; ``space`` where only ``--set`` makes one of it."""
@@ -231,7 +206,7 @@ class SpaceReader:
         names = [parameter.name for parameter in of_file]
         is_open = self.model.method == "grid" and any(p.parameter.grid is None for p in of_file)
         if (
-            not self.fixed
+            not self.fixed.values
             or not of_file
             or is_open
             or any(set(constraint.names) - set(names) for constraint in space.constraints)
@@ -245,16 +220,6 @@ class SpaceReader:
     def _repeats_seeds(self) -> bool:
         """Whether runs get their seeds beside the parameters."""
         return self.model.seeds is not None or self.model.repeats > 1 or is_native(self.model)
-
-    def _pick_seed(self, space: SearchSpace) -> SearchSpace:
-        """Return the space with the one seed that ``--set seed=N`` picks where seeds are no parameter."""
-        picked = [value for name, value in map(parse_override, self.fixed) if name == "seed"]
-        if not picked or "seed" in space.parameters:
-            return space
-        if isinstance(picked[-1], bool) or not isinstance(picked[-1], int):
-            self.faults.error((), f"--set seed={format_python(picked[-1])}: a seed is a whole number")
-            return space
-        return replace(space, seeds=(picked[-1],))
 
     def _naming(self, whole: SearchSpace, space: SearchSpace) -> tuple[str, ...]:
         """Return the parameters that name runs: those which vary in the file, and those set to what it does not say."""
@@ -289,15 +254,7 @@ class SpaceReader:
                         )
                 self._check_occurs(constraint, constraints, parameters, key)
                 constraints.append(constraint)
-        return [*constraints, *self._without_what_is_set()]
-
-    def _without_what_is_set(self) -> Iterator[Constraint]:
-        """Yield constraints that drop the combinations which do not have what ``--set`` fixes, where others decide."""
-        following = {p.name for p in self.parameters if isinstance(p.parameter, (Computed, Conditional))}
-        for name, value in map(parse_override, self.fixed):
-            if name in following and isinstance(value, (str, int, float)):
-                others = parse_expression(f"params[{name!r}] != {value!r}")
-                yield Constraint(text=f"--set {name}={format_python(value)}", exclude=others)
+        return [*constraints, *self.fixed.constraints(parameters)]
 
     def _dependencies(self) -> Dependencies:
         """Return what follows from what; nothing where the file has a fault in it."""
@@ -333,7 +290,7 @@ class SpaceReader:
             identity=identity,
             grid_order=self._grid_order(),
             zipped=self._zipped_still(),
-            listed=self._listed_still(),
+            listed=self.fixed.pick_listed(self._listed, has_product=self._has_product),
         )
         if not self.faults.errors:
             self._check_listed(space)
@@ -348,27 +305,10 @@ class SpaceReader:
         return [parameter.name for parameter in ordered]
 
     def _zipped_still(self) -> list[tuple[str, ...]]:
-        """Return the groups of ``zip`` without what ``--set`` has made constant."""
+        """Return the groups of ``zip`` without what is constant in this start."""
         varying = {p.name for p in self.parameters if not isinstance(p.parameter, Constant)}
         left = [tuple(name for name in group if name in varying) for group in self._zipped]
         return [group for group in left if len(group) > 1]
-
-    def _listed_still(self) -> list[dict[str, Any]]:
-        """Return the combinations of ``runs`` that equal what ``--set`` fixes; where none does, all with that in place.
-
-        Beside a product that has it none are changed.
-        """
-        fixed = dict(map(parse_override, self.fixed))
-        equal = [
-            listed
-            for listed in self._listed
-            if all(name not in listed or same_value(listed[name], value) for name, value in fixed.items())
-        ]
-        named = {name for listed in self._listed for name in listed}
-        if equal or self._has_product or not fixed.keys() & named:
-            return equal
-        found = [{name: fixed.get(name, value) for name, value in listed.items()} for listed in self._listed]
-        return list({canonical_json(listed): listed for listed in found}.values())
 
     def _check_grid(self, parameters: Sequence[NamedParameter], space: SearchSpace) -> None:
         for parameter in parameters:
@@ -406,34 +346,6 @@ class SpaceReader:
         if model.repeats > 1 or isinstance(command, NativeCommand):
             return draw_seeds(model.seed, model.repeats)
         return (None,)
-
-
-def _fixed(named: NamedParameter, value: Any) -> NamedParameter:
-    """Return a parameter with one value.
-
-    A conditional one keeps its conditions, those alone under which it takes this value where there are such. One that
-    is computed stays so: which combinations are meant is told by a constraint.
-    """
-    parameter = named.parameter
-    if parameter == ONLY_LISTED or (isinstance(parameter, Computed) and fits_of(parameter) is None):
-        return named
-    if not isinstance(parameter, Conditional):
-        return replace(named, parameter=Constant(value))
-    taking = [a for a in parameter.alternatives if _takes(a.parameter, value)]
-    alternatives = tuple(
-        a if isinstance(a.parameter, Computed) else Alternative(a.when, Constant(value))
-        for a in taking or parameter.alternatives
-    )
-    return replace(named, parameter=Conditional(alternatives))
-
-
-def _takes(parameter: Parameter, value: Any) -> bool:
-    """Whether a parameter takes a value, as far as that can be told."""
-    return (
-        isinstance(parameter, Computed)
-        or parameter.grid is None
-        or any(same_value(value, own) for own in parameter.grid)
-    )
 
 
 def _may_be_computed(parameter: Parameter | None) -> bool:
