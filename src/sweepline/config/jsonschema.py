@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
-from sweepline.config.parameters import DISTRIBUTIONS
+from sweepline.config.distributions import DISTRIBUTIONS
 from sweepline.config.schema import FitsModel, OwnKeys, SweepModel
 
 

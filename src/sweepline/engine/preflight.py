@@ -1,27 +1,35 @@
-"""Asks our trainer, before the first run, whether it knows every override and has its data. One process, no torch."""
+"""What is looked at before the first run: the program, the plan, and whether our trainer knows every override."""
 
 from __future__ import annotations
 
 import itertools
 import json
+import resource
 import subprocess
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from sweepline.config.sweepfile import SweepSettings
+from sweepline.contract.text import display_path
+from sweepline.engine.freezing import KEPT
+from sweepline.engine.preparation import PreparedSweep
 from sweepline.engine.signals import stop_as_exit
-from sweepline.errors import ConfigError
+from sweepline.errors import ConfigError, ExecutorUnavailableError
+from sweepline.executors.local.slots import Slots
+from sweepline.programs.location import missing_program
 from sweepline.programs.native import NativeCommand
 from sweepline.runs import Run, canonical_json
-from sweepline.space.plan import Plan
+from sweepline.space.plan import Plan, count_all
 
 PREPARE_FLAG = "--prepare"
+_N_DESCRIPTORS = 32
 MAX_RUNS_LOOKED_AT, MAX_RUNS_CHECKED = 5000, 500
 
 
 def check_with_trainer(settings: SweepSettings, plan: Plan, environ: Mapping[str, str]) -> None:
     """Let the trainer check its config for every value that the plan holds, and prepare its data.
 
-    Scripts named train_single.py that are not our trainer are left alone: they might start training.
+    It does so in one process, without torch. Scripts named train_single.py that are not our trainer are left alone: they might start training.
 
     Raises:
         ConfigError: the trainer does not know a key, refuses a value, or cannot get its data; its own sentences.
@@ -64,3 +72,46 @@ def _telling_runs(plan: Plan) -> Iterator[Run]:
         n_told += 1
         if n_told == MAX_RUNS_CHECKED:
             return
+
+
+def check_startable(prepared: PreparedSweep) -> None:
+    """Say before anything starts that the program is not there, or that there is nothing to run, or no end to it.
+
+    Raises:
+        ConfigError: it is so.
+    """
+    settings, plan = prepared.settings, prepared.plan
+    if prepared.options.fresh and prepared.options.code == KEPT:
+        raise ConfigError(
+            "--fresh sets the code that was kept aside with the records; leave out one of --fresh, --code kept"
+        )
+    problem = missing_program(settings.command)
+    if problem:
+        own, here = settings.experiment_dir, Path.cwd()
+        places = f"{here}" if own.resolve() == here.resolve() else f"{own} and {here}"
+        looked = f"; looked in {places}" if "not found" in problem else ""
+        raise ConfigError(f"{display_path(settings.path)}: {problem}{looked}")
+    if not plan.is_enumerable:
+        return
+    if settings.needs_limit and prepared.options.count is None:
+        raise ConfigError(
+            f"{display_path(settings.path)}: random search needs an end: set samples or run_cap, or --count N"
+        )
+    if next(plan.runs(), None) is None:
+        count_all(plan)
+        raise ConfigError(f"{display_path(settings.path)}: no runs to plan")
+
+
+def check_descriptors(slots: Slots) -> None:
+    """Say before anything starts that there are too few file descriptors.
+
+    Raises:
+        ExecutorUnavailableError: it is so.
+    """
+    needed = _N_DESCRIPTORS + 3 * len(slots.all)  # of each slot a lease and two logs, which the keeper holds
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit < needed:
+        raise ExecutorUnavailableError(
+            f"a sweep with {len(slots.all)} slots needs {needed} file descriptors, the limit is {limit}: "
+            "raise it with ulimit -n, or lower max_concurrent"
+        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import resource
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,12 +21,12 @@ from sweepline.engine.backlog import Backlog
 from sweepline.engine.bestfile import write_best
 from sweepline.engine.diskpause import DiskPause
 from sweepline.engine.failureguard import FailureGuard
-from sweepline.engine.freezing import KEPT, choose_code
+from sweepline.engine.freezing import choose_code
 from sweepline.engine.keeping import BestRunFiles
 from sweepline.engine.loop import Loop
 from sweepline.engine.outcome import reader_of
 from sweepline.engine.planfile import build_plan_record
-from sweepline.engine.preflight import check_with_trainer
+from sweepline.engine.preflight import check_descriptors, check_startable, check_with_trainer
 from sweepline.engine.preloading import RUNS_WORTH_WARMING, plan_warm_start
 from sweepline.engine.preparation import PreparedSweep
 from sweepline.engine.progress import Observer, Progress
@@ -39,20 +38,16 @@ from sweepline.engine.signals import StopRequests
 from sweepline.engine.stability import StabilityGuard
 from sweepline.engine.state import SweepState
 from sweepline.engine.tasks import TaskBuilder, interpreter_of, source_of
-from sweepline.errors import ConfigError, ExecutorUnavailableError
 from sweepline.executors.base import Executor
 from sweepline.executors.local.admission import GpuAdmission, build_admission
 from sweepline.executors.local.executor import LocalExecutor, check_available
-from sweepline.executors.local.slots import Slots
-from sweepline.programs.location import missing_program
 from sweepline.recording.book import RecordBook
 from sweepline.recording.events import RunRecord
 from sweepline.recording.folders import BEST, SweepFolder
 from sweepline.runs import SETTLED
 from sweepline.space.dependent import Dependencies
-from sweepline.space.plan import Plan, count_all
+from sweepline.space.plan import Plan
 
-_N_DESCRIPTORS = 32
 Say = Callable[[str], None]
 
 
@@ -121,10 +116,10 @@ def run_sweep(
         SweeplineError: nothing could start, or what happens could no longer be written down.
     """
     settings, folder = prepared.settings, prepared.folder
-    _check_startable(prepared)
+    check_startable(prepared)
     if executor is None:
         check_available()
-    _check_descriptors(prepared.slots)
+    check_descriptors(prepared.slots)
     with _held(prepared) as admission, ExitStack() as resources:
         token = secrets.token_hex(8)
         doubt = folder.lock(take_over=prepared.options.take_over)
@@ -382,38 +377,3 @@ def _begin(state: SweepState) -> None:
 def _ids_of(plan: Plan) -> set[str] | None:
     """Return the ids of all runs; None where making them would take longer than they are worth."""
     return set(plan.ids()) if plan.is_small else None
-
-
-def _check_startable(prepared: PreparedSweep) -> None:
-    """Say before anything starts that the program is not there, or that there is nothing to run, or no end to it."""
-    settings, plan = prepared.settings, prepared.plan
-    if prepared.options.fresh and prepared.options.code == KEPT:
-        raise ConfigError(
-            "--fresh sets the code that was kept aside with the records; leave out one of --fresh, --code kept"
-        )
-    problem = missing_program(settings.command)
-    if problem:
-        own, here = settings.experiment_dir, Path.cwd()
-        places = f"{here}" if own.resolve() == here.resolve() else f"{own} and {here}"
-        looked = f"; looked in {places}" if "not found" in problem else ""
-        raise ConfigError(f"{display_path(settings.path)}: {problem}{looked}")
-    if not plan.is_enumerable:
-        return
-    if settings.needs_limit and prepared.options.count is None:
-        raise ConfigError(
-            f"{display_path(settings.path)}: random search needs an end: set samples or run_cap, or --count N"
-        )
-    if next(plan.runs(), None) is None:
-        count_all(plan)
-        raise ConfigError(f"{display_path(settings.path)}: no runs to plan")
-
-
-def _check_descriptors(slots: Slots) -> None:
-    """Say before anything starts that there are too few file descriptors."""
-    needed = _N_DESCRIPTORS + 3 * len(slots.all)  # of each slot a lease and two logs, which the keeper holds
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if limit < needed:
-        raise ExecutorUnavailableError(
-            f"a sweep with {len(slots.all)} slots needs {needed} file descriptors, the limit is {limit}: "
-            "raise it with ulimit -n, or lower max_concurrent"
-        )

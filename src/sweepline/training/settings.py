@@ -6,11 +6,14 @@ Nothing here needs torch, so that a typing error in a config costs a tenth of a 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Factor = Annotated[float, Field(gt=0.0, le=1.0)]
 # What a key changes of the numbers of a given step: them; only which batch size is found, and them by it; or nothing.
 Affects = Literal["result", "memory", "nothing"]
 # Keys that act through one number alone, which stands for them wherever results are compared.

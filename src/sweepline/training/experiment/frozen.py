@@ -17,9 +17,10 @@ from sweepline.contract.text import display_path
 from sweepline.contract.values import flatten, parse_override
 from sweepline.errors import ConfigError
 from sweepline.training import places
+from sweepline.training.config.batchsizeschema import DECIDING
 from sweepline.training.config.files import RUN_SIZE, without_outcome
 from sweepline.training.config.loading import check_config
-from sweepline.training.config.schema import DECIDING, TrainConfig
+from sweepline.training.config.schema import TrainConfig
 from sweepline.training.config.sizes import with_decided_size
 from sweepline.training.experiment.folder import CONFIGS, frozen_path, locked, write_whole
 from sweepline.training.experiment.numbers import PROPOSED_BY, is_taken, next_run_number, reserve_run_number
