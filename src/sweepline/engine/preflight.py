@@ -29,7 +29,8 @@ MAX_RUNS_LOOKED_AT, MAX_RUNS_CHECKED = 5000, 500
 def check_with_trainer(settings: SweepSettings, plan: Plan, environ: Mapping[str, str]) -> None:
     """Let the trainer check its config for every value that the plan holds, and prepare its data.
 
-    It does so in one process, without torch. Scripts named train_single.py that are not our trainer are left alone: they might start training.
+    It does so in one process, without torch. Scripts named train_single.py that are not our trainer are left alone:
+    they might start training.
 
     Raises:
         ConfigError: the trainer does not know a key, refuses a value, or cannot get its data; its own sentences.
