@@ -1,6 +1,6 @@
 """What the modes of training are worth: each against the baseline that it should beat, over seeds, paired by seed.
 
-Digits and the real MNIST ($SWEEPLINE_DATA). Every pair trains for the same number of optimizer steps.
+``python -m benchmarks.modes [digits] [mnist]``: digits and the real MNIST ($SWEEPLINE_DATA). Every pair trains for the same number of optimizer steps.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ SEEDS = range(5)
 ADAM = ("learner.opt=adam", "learner.step_size=0.002", "device=cpu", "batch_size=64")
 TESTED = ("evaluate.every=1000", "evaluate.final_test=never")
 SETTINGS = {
-    "digits": {"data": ("data.name=digits",), "few": 300, "long": 40, "short": 20},
-    "mnist": {"data": ("data.name=mnist",), "few": 2000, "long": 20, "short": 10},
+    "digits": {"data": ("data.name=digits",), "few": 300, "many": 1200, "long": 40, "short": 20},
+    "mnist": {"data": ("data.name=mnist",), "few": 2000, "many": 10000, "long": 20, "short": 10},
 }
+"""``few`` examples are there for networks that are compared, ``many`` for what learns of networks; epochs otherwise."""
 PCA = """
 import json, sys
 import torch
@@ -37,21 +38,14 @@ print(json.dumps({"pca": (inputs[1] - kept).square().mean().item(), "mean": (inp
 """
 
 
-def figures(n: int) -> Iterator[Figure]:  # noqa: ARG001 - seeds are its repetitions
-    """Yield for each data set and mode the differences to the baseline, seed by seed."""
-    has_mnist = (Path(os.environ.get("SWEEPLINE_DATA", "")) / "MNIST" / "raw").is_dir()
-    for name in ("digits", "mnist") if has_mnist else ("digits",):
-        with tempfile.TemporaryDirectory() as folder:
-            yield from _Modes(name, Path(folder)).figures()
-
-
 class _Modes:
     """The runs of one data set, in a folder of their own."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder, own = name, folder, SETTINGS[name]
         self.data: tuple[str, ...] = own["data"]  # type: ignore[assignment]
-        self.few, self.long, self.short = (int(own[key]) for key in ("few", "long", "short"))  # type: ignore[call-overload]
+        names = ("few", "many", "long", "short")
+        self.few, self.many, self.long, self.short = (int(own[name]) for name in names)  # type: ignore[call-overload]
 
     def figures(self) -> Iterator[Figure]:
         """Yield all of them."""
@@ -87,8 +81,9 @@ class _Modes:
         for seed in SEEDS:
             words = ("model.name=conv_autoencoder", "model.latent=8", "training.mode=autoencoder", "batch_size=32")
             epochs = 60 if self.name == "digits" else 5
-            losses.append(self._train("autoencoder", *words, seed=seed, epochs=epochs)["test_loss"])
-        base = run_json(PCA, "8", *self.data)
+            limit = f"data.limit={self.many}"
+            losses.append(self._train("autoencoder", *words, limit, seed=seed, epochs=epochs)["test_loss"])
+        base = run_json(PCA, "8", *self.data, limit)
         yield self._figure("autoencoder, 8 numbers, loss against PCA of 8", losses, [base["pca"]] * len(losses), "")
         yield self._figure("autoencoder, loss against the mean image", losses, [base["mean"]] * len(losses), "")
 
@@ -128,7 +123,7 @@ class _Modes:
             yield self._figure(f"CNN of {self.few} examples, the easy ones first by {by}, or all", *accuracies)
 
     def _fusion(self) -> Iterator[Figure]:
-        experts = (("simple_cnn", self.few // 10), ("mlp", self.few))
+        experts = (("simple_cnn", self.few // 3), ("mlp", self.few))
         for model, limit in experts:
             words = (f"model.name={model}", f"data.limit={limit}")
             self._train(f"expert_{model}", *words, seed=100, epochs=self.long)
@@ -140,6 +135,8 @@ class _Modes:
                     *("model.name=dqn", "model.width=64", "model.depth=3", "training.mode=fusion"),
                     f"training.experts=[{names}]",
                     f"training.feedback={feedback}",
+                    # Of examples that a network was trained on it is surer than it has reason to be.
+                    *(f"data.skip={self.few}", f"data.limit={self.many}"),
                     seed=s,
                     epochs=self.short,
                 )
@@ -152,7 +149,14 @@ class _Modes:
             yield self._figure(f"fusion (feedback {feedback}), or the best constant weight", chosen, constant)
 
 
+def _of(names: Sequence[str]) -> Iterator[Figure]:
+    has_mnist = (Path(os.environ.get("SWEEPLINE_DATA", "")) / "MNIST" / "raw").is_dir()
+    for name in names or (("digits", "mnist") if has_mnist else ("digits",)):
+        with tempfile.TemporaryDirectory() as folder:
+            yield from _Modes(name, Path(folder)).figures()
+
+
 if __name__ == "__main__":
-    for figure in figures(1):
+    for figure in _of(sys.argv[1:]):
         sys.stdout.write(json.dumps({"title": figure.title, "values": list(figure.values)}) + "\n")
         sys.stdout.flush()
