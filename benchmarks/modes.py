@@ -1,6 +1,7 @@
 """What the modes of training are worth: each against the baseline that it should beat, over seeds, paired by seed.
 
-``python -m benchmarks.modes [digits] [mnist]``: digits and the real MNIST ($SWEEPLINE_DATA). Every pair trains for the same number of optimizer steps.
+``python -m benchmarks.modes [digits] [mnist]``: digits and the real MNIST ($SWEEPLINE_DATA). Every pair trains for the
+same number of optimizer steps.
 """
 
 from __future__ import annotations
