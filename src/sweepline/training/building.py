@@ -14,7 +14,7 @@ from sweepline.errors import ConfigError
 from sweepline.training import memory, plugins
 from sweepline.training.config.checks import models_for
 from sweepline.training.config.schema import LearnerConfig, ModelConfig, TrainConfig
-from sweepline.training.config.trained import find_trained
+from sweepline.training.config.trained import Trained, find_trained
 from sweepline.training.datasets.examples import Examples
 from sweepline.training.optim.optimization import Optimization
 from sweepline.training.optim.optimizers import build_optimizer
@@ -49,6 +49,8 @@ def build_training(
     model = build_model(config.model, input_shape=input_shape, n_outputs=n_outputs)
     if MODELS.is_brought(config.model.name):
         check_brought(config, model, training, input_shape, n_outputs)
+    if config.model.weights is not None:
+        _go_on_from(config, config.model.weights, model)
     if distills_features(config):
         _add_projection(config, model, training)
     model = model.to(config.device)
@@ -140,20 +142,43 @@ def load_trained(name: str, key: str, training: Examples, device: torch.device) 
         ConfigError: it cannot be found, or is for other data.
     """
     found = find_trained(name, key)
-    if found.config.training.centered:
-        raise ConfigError(f"{key} {name}: was trained centered, so that its weights alone do not tell what it computes")
     input_shape, n_outputs = shapes_of(found.config, training)
     model = build_model(found.config.model, input_shape=input_shape, n_outputs=n_outputs)
+    _load_weights(found, f"{key} {name}", model)
+    return model.to(device).eval().requires_grad_(requires_grad=False), found.config
+
+
+def _go_on_from(config: TrainConfig, name: str, model: nn.Module) -> None:
+    """Give a network the weights of one that a run has trained.
+
+    Raises:
+        ConfigError: it cannot be found, or is another kind of network.
+    """
+    found = find_trained(name, "model.weights")
+    own, other = (one.model_dump(exclude={"weights"}) for one in (config.model, found.config.model))
+    differing = [f"model.{key} is {other[key]!r} there" for key in own if own[key] != other[key]]
+    if differing:
+        raise ConfigError(f"model.weights {name}: is another network: {', '.join(differing)}")
+    _load_weights(found, f"model.weights {name}", model)
+
+
+def _load_weights(found: Trained, what: str, model: nn.Module) -> None:
+    """Give a network the weights that a run has ended with.
+
+    Raises:
+        ConfigError: they do not fit, do not tell what it computes, or the run has not ended.
+    """
+    if found.config.training.centered:
+        raise ConfigError(f"{what}: was trained centered, so that its weights alone do not tell what it computes")
     try:
         content = torch.load(found.weights, map_location="cpu", weights_only=True)
         state = content.get("model", content)
         model.load_state_dict({n: value for n, value in state.items() if not n.startswith(f"{PROJECTION}.")})
     except Exception as error:  # whatever a damaged file, or one of another network, makes of the reader
-        raise ConfigError(f"{key} {name}: {found.weights} does not fit: {' '.join(str(error).split())[:200]}") from None
+        raise ConfigError(f"{what}: {found.weights} does not fit: {' '.join(str(error).split())[:200]}") from None
     stands = content.get("state") if state is not content else None
     if stands is not None and stands["epoch"] <= found.config.epochs and not stands["best"]["is_over"]:
-        raise ConfigError(f"{key} {name}: the run has not ended: it stands at epoch {stands['epoch']}")
-    return model.to(device).eval().requires_grad_(requires_grad=False), found.config
+        raise ConfigError(f"{what}: the run has not ended: it stands at epoch {stands['epoch']}")
 
 
 def distills_features(config: TrainConfig) -> bool:

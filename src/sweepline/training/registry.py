@@ -100,7 +100,8 @@ class Registry:
     def ignored(self, name: str, section: BaseModel) -> list[str]:
         """Return the keys of a section that are set and mean nothing to an entry."""
         entry = self.entry(name)
-        taken = {*(entry.settings.model_fields if entry is not None and entry.settings is not None else ()), "name"}
+        own = entry.settings.model_fields if entry is not None and entry.settings is not None else ()
+        taken = {*own, "name", "weights"}  # these two mean something to all
         taken |= {"args"} if entry is None else set()
         fields = type(section).model_fields
         return [key for key in fields if key not in taken and getattr(section, key) != default_of(fields[key])]

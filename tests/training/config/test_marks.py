@@ -36,6 +36,7 @@ OTHERS = {
     "data.valid_fraction": 0.2,
     "model.name": "simple_cnn",
     "model.width": 8,
+    "model.weights": "/nowhere",
     "learner.opt": "adam",
     "learner.step_size": 0.1,
     "learner.weight_decay": 0.1,

@@ -313,6 +313,51 @@ def test_weights_of_another_network_are_refused(digits: tuple[Examples, Examples
         task_of(words, *digits)
 
 
+class TestGoingOn:
+    """A network that begins with the weights of one that was trained."""
+
+    def test_it_begins_with_them_and_not_with_new_ones(
+        self, digits: tuple[Examples, Examples], trained: Callable[..., str]
+    ) -> None:
+        folder = trained("mlp", epochs=2)
+        config = load_config(None, [*COMMON, "model.name=mlp", f"model.weights={folder}", "seed=5", "epochs=1"])
+        model, optimization, remarks = build_training(config, digits[0])
+        kept = torch.load(Path(folder) / BEST_WEIGHTS, weights_only=True)
+        assert remarks == []
+        assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
+        task = build_task(config, model, *digits)
+        for _ in train(task, optimization, config):
+            pass
+        assert not any(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
+
+    def test_other_weights_are_another_run(self, trained: Callable[..., str]) -> None:
+        configs = [
+            load_config(None, [*COMMON, "model.name=mlp", *words])
+            for words in ([], [f"model.weights={trained('mlp')}"])
+        ]
+        assert result_identity(configs[0], 100) != result_identity(configs[1], 100)
+
+    @pytest.mark.parametrize(
+        ("words", "sentence"),
+        [
+            (["model.name=mlp", "model.width=8"], r"is another network: model\.width is 32 there"),
+            (["model.name=simple_cnn"], r"is another network: model\.name is 'mlp' there"),
+            (["model.name=mlp", "model.parametrization=mup"], r"model\.parametrization is 'standard' there"),
+        ],
+    )
+    def test_another_network_is_a_sentence(
+        self, words: list[str], sentence: str, digits: tuple[Examples, Examples], trained: Callable[..., str]
+    ) -> None:
+        config = load_config(None, [*COMMON, *words, f"model.weights={trained('mlp')}"])
+        with pytest.raises(ConfigError, match=sentence):
+            build_training(config, digits[0])
+
+    def test_a_run_that_is_not_there_is_a_sentence(self, digits: tuple[Examples, Examples]) -> None:
+        config = load_config(None, [*COMMON, "model.name=mlp", "model.weights=/nowhere"])
+        with pytest.raises(ConfigError, match=r"model\.weights /nowhere: nothing of this name"):
+            build_training(config, digits[0])
+
+
 def test_the_loss_of_a_fresh_classifier_is_that_of_chance(digits: tuple[Examples, Examples]) -> None:
     for model in ("mlp", "encoder_decoder", "decoder_only"):
         task = task_of([f"model.name={model}"], *digits)

@@ -75,7 +75,8 @@ def _keys(config: TrainConfig, names: Collection[str]) -> dict[str, Any]:
 def stands_on_others(config: TrainConfig) -> bool:
     """Whether a config names code of the user's own, or networks that other runs have trained."""
     own = config.training
-    return bool(_brought(config)) or own.use_knowledge_distillation or own.mode in ("curriculum", "fusion")
+    is_helped = own.use_knowledge_distillation or own.mode in ("curriculum", "fusion")
+    return bool(_brought(config)) or is_helped or config.model.weights is not None
 
 
 def _brought(config: TrainConfig) -> list[tuple[str, str]]:
@@ -96,6 +97,7 @@ def code_digests(config: TrainConfig) -> dict[str, str]:
             digests[f"code of {key}"] = plugins.code_digest(key, name)
     own = config.training
     helping = {
+        "model.weights": config.model.weights,
         "training.teacher": own.teacher if own.use_knowledge_distillation else None,
         "training.difficulty": own.difficulty if own.mode == "curriculum" else None,
         **({f"training.experts.{i}": name for i, name in enumerate(own.experts)} if own.mode == "fusion" else {}),

@@ -94,6 +94,11 @@ class ModelConfig(Settings):
     )
     gamma: float = key(1.0, "mlp with sp or mup: richness, above 0; small is lazy.", omit_default=True, gt=0)
     args: Args = key({}, "Arguments of a network of one's own.", memory="value", omit_default=True)
+    weights: str | None = key(
+        None,
+        "Go on from a network like this one that a run has trained, with an optimizer that is fresh; null: draw one.",
+        omit_default=True,
+    )
 
     @property
     def size_word(self) -> str:
