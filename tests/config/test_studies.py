@@ -105,3 +105,19 @@ def test_a_study_is_run_by_name_and_leaves_nothing_where_that_is_asked(project: 
     again = project.run("--study", "one", "-o", "opt.lr=0.1")
     assert "started" not in again.stdout
     assert "no study 'two'" in project.run("--study", "two").stderr
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (f"opt.text={'a' * 90}1", f"opt.text={'a' * 90}2"),
+        ("opt.text=a/b", "opt.text=a_b"),
+        ("opt.text=a b", "opt.text=a  b"),
+        ("opt.text=x.", "opt.text=x"),
+        ("opt.text=é" + "é" * 90, "opt.text=é" + "é" * 91),
+    ],
+)
+def test_studies_that_differ_never_share_a_folder(experiment: Path, first: str, second: str) -> None:
+    names = [combinations(experiment, [], [override])[0] for override in (first, second)]
+    assert names[0] != names[1]
+    assert all(len(name) <= 80 and name.startswith("one_opt.text_") for name in names)

@@ -10,13 +10,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from sweepline.cli.asjson import add_json, print_json
 from sweepline.cli.progress import write_progress
+from sweepline.config.faults import describe_detail
 from sweepline.config.schema import FitsModel
-from sweepline.config.sweepfile import SweepSettings, load_sweep
+from sweepline.config.sweepfile import SweepSettings, escape_macros, load_command
 from sweepline.contract.text import display_path
 from sweepline.engine.batchfinder import FOLDER, RECORDS, find_batch_size
 from sweepline.engine.state import SweepOptions
@@ -83,8 +83,7 @@ def _find_for_program(args: argparse.Namespace, words: list[str]) -> int:
     except ValidationError as error:
         detail = error.errors()[0]
         name = str(detail["loc"][0]).replace("_", "-") if detail["loc"] else ""
-        message = str(detail["msg"]).removeprefix("Value error, ").replace("Input should be", "should be")
-        raise ConfigError(f"--{name}: {message}, got {detail.get('input')!r}") from None
+        raise ConfigError(f"--{name}: {describe_detail(detail)}") from None
     settings = _settings_of(words, args.flag)
     found = find_batch_size(
         settings,
@@ -108,19 +107,12 @@ def _find_for_program(args: argparse.Namespace, words: list[str]) -> int:
 
 def _settings_of(words: Sequence[str], flag: str | None) -> SweepSettings:
     """Return the command as a sweep of one parameter, the size."""
-    command = [word.replace(PLACE, "\0").replace("${", "$${").replace("\0", PLACE) for word in words]
+    command = [PLACE.join(map(escape_macros, word.split(PLACE))) for word in words]
     if flag is not None:
         name = flag.lstrip("-")
         command.append(f"{name}{PLACE}" if name.endswith("=") else f"--{name}={PLACE}")
-    sweep = {
-        "name": FOLDER,
-        "command": command,
-        "method": "grid",
-        "parameters": {PARAMETER: {"value": 1}},
-        "metric": {"name": "loss"},
-        "report": "never",
-    }
-    return load_sweep(Path.cwd() / f"{FOLDER}.yaml", text=yaml.safe_dump(sweep, sort_keys=False))
+    parameters = {PARAMETER: {"value": 1}}
+    return load_command(command, name=FOLDER, parameters=parameters, folder=Path.cwd(), metric={"name": "loss"})
 
 
 def _parser() -> argparse.ArgumentParser:

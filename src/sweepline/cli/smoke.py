@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sweepline.cli.asjson import add_json, print_json
+from sweepline.cli.progress import write_progress
 from sweepline.config.sweepfile import load_sweep
 from sweepline.contract.text import printable
 from sweepline.contract.values import parse_value
@@ -42,8 +43,8 @@ def run_with_words(argv: Sequence[str]) -> int:
     else:
         vary = dict(_read_vary(text) for text in args.vary)
         subject = subject_of_command(words, vary, seed_name=args.seed_flag, folder=Path.cwd())
-    write: Callable[[str], None] = _to_stderr
-    return _report(smoke(subject, LineDisplay(write), timeout_s=args.timeout), is_json=args.json)
+    lines = LineDisplay(lambda line: write_progress(f"{line}\n"))
+    return _report(smoke(subject, lines, timeout_s=args.timeout), is_json=args.json)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,10 +77,6 @@ def _read_vary(text: str) -> tuple[str, list[Any]]:
     if not equals or not name:
         raise ConfigError(f"--vary {text}: write NAME=A,B")
     return name.lstrip("-"), [parse_value(value) for value in values.split(",")]
-
-
-def _to_stderr(text: str) -> None:
-    print(printable(text), file=sys.stderr, flush=True)
 
 
 def _report(checks: Iterator[Check], *, is_json: bool) -> int:

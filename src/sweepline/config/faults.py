@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from sweepline.contract.yamlfile import Document, KeyPath
-from sweepline.errors import ConfigError
+from sweepline.errors import ConfigError, did_you_mean
 
 MAX_SENTENCE = 600
+
+
+def describe_detail(detail: Any, known: Sequence[str] = ()) -> str:
+    """Return a pydantic error's detail as a sentence without its key; ``known`` are the keys that there are."""
+    kind, value, loc = detail["type"], detail.get("input"), detail["loc"]
+    if kind == "missing":
+        return f"needs the key {loc[-1]!r}"
+    if kind == "extra_forbidden":
+        return f"unknown key{did_you_mean(str(loc[-1]), known) or '; there are ' + ', '.join(known)}"
+    if kind in ("model_type", "dict_type"):
+        return f"must be a mapping, got {value!r}"
+    if kind == "tuple_type":
+        return f"should be a valid list, got {value!r}"
+    if kind == "value_error":
+        return str(detail["msg"]).removeprefix("Value error, ")
+    if kind == "literal_error" and isinstance(value, str):
+        expected = str(detail["ctx"]["expected"])
+        hint = did_you_mean(value, re.findall(r"'(\w+)'", expected))
+        return f"unknown value {value!r}{hint or f'; there are {expected}'}"
+    return f"{str(detail['msg']).replace('Input should be', 'should be')}, got {value!r}"
 
 
 class Faults:

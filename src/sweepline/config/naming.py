@@ -51,6 +51,12 @@ def _holds(folder: Path, word: str, *, is_module: bool) -> bool:
     return not Path(word).is_absolute() and (is_there or (function is not None and function.find(folder) is not None))
 
 
+def folder_name(label: str) -> str:
+    """Return a label as the name of a folder: at most 80 characters, none that a shell or a file system minds."""
+    name = re.sub(r"[^\w.-]+", "_", label)[:80].strip("._") or "sweep"
+    return name.encode("utf-8", "replace")[:MAX_NAME_BYTES].decode(errors="ignore")
+
+
 def name_sweep(path: Path, experiment_dir: Path, given: str | None) -> tuple[str, str | None]:
     """Return a sweep's name, which is that of its folder in ``outputs``, and a note where an old one is kept.
 
@@ -58,8 +64,7 @@ def name_sweep(path: Path, experiment_dir: Path, given: str | None) -> tuple[str
     runs are still found.
     """
     label = given or (experiment_dir.name if path.stem == "sweep" else path.stem)
-    name = re.sub(r"[^\w.-]+", "_", label)[:80].strip("._") or "sweep"
-    name = name.encode("utf-8", "replace")[:MAX_NAME_BYTES].decode(errors="ignore")
+    name = folder_name(label)
     outputs = experiment_dir / OUTPUTS
     if given or path.stem != "sweep" or (outputs / name / JOURNAL).exists():
         return name, None

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sweepline.config.distributions import read_distribution
-from sweepline.config.faults import Faults
+from sweepline.config.faults import Faults, describe_detail
 from sweepline.config.schema import FitsModel
 from sweepline.contract.yamlfile import KeyPath
 from sweepline.errors import ConfigError, did_you_mean
@@ -219,13 +219,7 @@ def _read_fits(raw: Any) -> Computed:
     try:
         fits = FitsModel.model_validate({} if raw is None else raw)
     except ValidationError as error:
-        known = tuple(FitsModel.model_fields)
         detail = error.errors()[0]
-        key = ".".join(map(str, detail["loc"])) or "fits"
-        if detail["type"] == "extra_forbidden":
-            raise ConfigError(
-                f"fits: unknown key {key!r}{did_you_mean(key, known) or '; there are ' + ', '.join(known)}"
-            ) from None
-        message = str(detail["msg"]).removeprefix("Value error, ").replace("Input should be", "should be")
-        raise ConfigError(f"fits.{key}: {message}, got {detail.get('input')!r}") from None
+        key = ".".join(["fits", *map(str, detail["loc"])])
+        raise ConfigError(f"{key}: {describe_detail(detail, tuple(FitsModel.model_fields))}") from None
     return Computed(Fits(fits.first, fits.model_dump(mode="json"), names=fits.per or ()))

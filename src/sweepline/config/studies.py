@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from sweepline.config.naming import folder_name
 from sweepline.config.schema import StudyModel, StudyOption
 from sweepline.contract.text import display_path
 from sweepline.contract.values import is_number, parse_override, parse_value
@@ -79,8 +81,16 @@ def load_study(
         else:
             _replace(tree["parameters"], key, {"value": value})
         changes.append(f"{key}_{value}")
-    tree["name"] = "_".join([str(tree.get("name") or name), *changes])
+    tree["name"] = _name("_".join([str(tree.get("name") or name), *changes]))
     return study, yaml.dump(tree, Dumper=_Dumper, sort_keys=False)
+
+
+def _name(label: str) -> str:
+    """Return a name that no other study has: a label that would be cut, or lose characters, ends in its digest."""
+    if folder_name(label) == label:
+        return label
+    digest = hashlib.sha256(label.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{folder_name(label[:71])}_{digest}"
 
 
 class _Dumper(yaml.SafeDumper):

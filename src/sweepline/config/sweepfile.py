@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import yaml
+
 from sweepline.config.commandfile import CommandReader
 from sweepline.config.faults import Faults
 from sweepline.config.naming import find_experiment_dir, name_sweep
@@ -126,6 +128,37 @@ def load_sweep(
     faults.raise_if_any()
     assert model is not None
     return _Reader(Path(os.path.normpath(path.absolute())), model, faults, fixed, text=text).read()
+
+
+def load_command(
+    words: Sequence[str], *, name: str, parameters: Mapping[str, Any], folder: Path, **keys: Any
+) -> SweepSettings:
+    """Return a command with places for parameters, such as ``${lr}``, as a sweep without a file.
+
+    Args:
+        words: the command; see :func:`escape_macros` for what is no place.
+        name: of the sweep, and of its folder in ``outputs``.
+        parameters: as a sweep file has them.
+        folder: from where paths are looked for.
+        keys: others of a sweep file.
+
+    Raises:
+        ConfigError: the command cannot be started, or a key is wrong.
+    """
+    sweep = {
+        "name": name,
+        "command": list(words),
+        "method": "grid",
+        "parameters": parameters,
+        "report": "never",
+        **keys,
+    }
+    return load_sweep(folder / f"{name}.yaml", text=yaml.safe_dump(sweep, sort_keys=False))
+
+
+def escape_macros(word: str) -> str:
+    """Return a word of a command so that it arrives as it is."""
+    return word.replace("${", "$${")
 
 
 def with_known_sizes(settings: SweepSettings) -> SweepSettings:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from sweepline.config.faults import Faults
+from sweepline.config.faults import Faults, describe_detail
 from sweepline.config.schema import (
     WANDB_ONLY_KEYS,
     AlignModel,
@@ -99,8 +98,6 @@ def _report(error: ValidationError, own: Mapping[Any, Any], faults: Faults) -> N
 
 def _sentence(detail: Any) -> str:
     kind, value, loc = detail["type"], detail.get("input"), detail["loc"]
-    if kind == "missing":
-        return f"needs the key {loc[-1]!r}"
     if kind == "extra_forbidden":
         models: dict[str, type[BaseModel]] = {
             "wandb": WandbModel,
@@ -113,18 +110,7 @@ def _sentence(detail: Any) -> str:
         }
         fields = next((model for name, model in models.items() if name in loc), LoggingModel).model_fields
         names = tuple(field.alias or name for name, field in fields.items())
-        known = ("csv_path", "metrics") if "local" in loc else names
-        return f"unknown key{did_you_mean(str(loc[-1]), known) or '; there are ' + ', '.join(known)}"
-    if kind in ("model_type", "dict_type"):
-        return f"must be a mapping, got {value!r}"
+        return describe_detail(detail, ("csv_path", "metrics") if "local" in loc else names)
     if kind == "tuple_type" and loc[-1] == "seeds" and isinstance(value, int):
         return f"is a list, as [0, 1]; repeats: {value} gives each combination so many seeds of its own choice"
-    if kind == "tuple_type":
-        return f"should be a valid list, got {value!r}"
-    if kind == "value_error":
-        return str(detail["msg"]).removeprefix("Value error, ")
-    if kind == "literal_error" and isinstance(value, str):
-        expected = str(detail["ctx"]["expected"])
-        hint = did_you_mean(value, re.findall(r"'(\w+)'", expected))
-        return f"unknown value {value!r}{hint or f'; there are {expected}'}"
-    return f"{str(detail['msg']).replace('Input should be', 'should be')}, got {value!r}"
+    return describe_detail(detail)

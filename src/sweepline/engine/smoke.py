@@ -11,10 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sweepline.analysis.effects import measures_speed
-from sweepline.config.sweepfile import SweepSettings, load_sweep
+from sweepline.config.sweepfile import SweepSettings, escape_macros, load_command
 from sweepline.contract.metrics import MetricPoint
 from sweepline.contract.runfolder import STDERR, STDOUT
 from sweepline.engine.preparation import PreparedSweep, prepare_sweep
@@ -109,22 +107,17 @@ def subject_of_command(
     if single is not None:
         raise ConfigError(f"--vary {single}: give two values to compare, as {single}=0.1,0.01")
     seeds: list[Any] = [*SEEDS]
-    parameters = {name: {"values": list(values)} for name, values in vary.items()}
+    parameters: dict[str, Any] = {name: {"values": list(values)} for name, values in vary.items()}
     if seed_name and seed_name != "seed":
         parameters[seed_name] = {"values": seeds}
-    escaped = [word.replace("${", "$${") if "${" in word else word for word in words]
-    sweep: dict[str, Any] = {
-        "name": FOLDER,
-        "command": [*escaped, "${args}"],
-        "method": "grid",
-        "parameters": parameters,
-        "report": "never",
-    }
-    if not parameters:
-        sweep |= {"command": escaped, "parameters": {"unused": {"value": None}}}
-    if seed_name == "seed":
-        sweep["seeds"] = seeds
-    settings = load_sweep(folder / f"{FOLDER}.yaml", text=yaml.safe_dump(sweep, sort_keys=False))
+    command = [*map(escape_macros, words), *(["${args}"] if parameters else [])]
+    settings = load_command(
+        command,
+        name=FOLDER,
+        parameters=parameters or {"unused": {"value": None}},
+        folder=folder,
+        **({"seeds": seeds} if seed_name == "seed" else {}),
+    )
     return subject_of_sweep(settings)
 
 
