@@ -26,7 +26,9 @@ from sweepline.training.reporting.exitcodes import EXIT_STOPPED, EXIT_UNWRITTEN,
 def main(argv: Sequence[str] | None = None, *, default_config: Path | None = None) -> int:
     """Run ``train_single.py``; return its exit code: 0, or 2 with one sentence when nothing could start."""
     parser = argparse.ArgumentParser(
-        description="Train once: train_single.py [--config F] -- learner.step_size=0.1 seed=3", allow_abbrev=False
+        prog="sweepline train" if default_config is None else None,
+        description="Train once, as in: -- learner.step_size=0.1 seed=3",
+        allow_abbrev=False,
     )
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--config", type=Path, default=default_config, help=f"config file (default: {default_config})")

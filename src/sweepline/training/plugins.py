@@ -7,6 +7,7 @@ is called with those of the things on offer that its signature names, and with t
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -110,6 +111,7 @@ def check_form(key: str, name: str) -> None:
         raise ValueError(f"{key} {name!r}: write file.py:Name or package.module:Name for something of your own")
 
 
+@functools.cache  # each look reads the metadata of all packages
 def installed(key: str) -> dict[str, EntryPoint]:
     """Return the entry points of installed packages for a key, by name."""
     return {point.name: point for point in entry_points(group=f"sweepline.{KINDS[key]}s")}

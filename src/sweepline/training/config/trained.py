@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -30,7 +31,14 @@ class Trained:
     @property
     def digest(self) -> str:
         """What tells these weights from others."""
-        return hashlib.sha256(self.weights.read_bytes()).hexdigest()[:16]
+        seen = self.weights.stat()
+        return _digest(self.weights, seen.st_ino, seen.st_size, seen.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(path: Path, *_: int) -> str:
+    """Return the digest of a file as it is; what else tells its state has it read again once it has changed."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def find_trained(name: str, key: str) -> Trained:
