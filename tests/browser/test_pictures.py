@@ -17,6 +17,15 @@ from tests.browser.conftest import SVG, Open, Shared
 
 pytestmark = pytest.mark.browser
 
+RINGS = """(figure) => {
+  const found = [];
+  const walk = (mark) => mark.items.forEach((item) => {
+    if (mark.marktype === "group") item.items.forEach(walk);
+    else if (mark.marktype === "symbol" && item.datum?.best && item.size > 100) found.push(item.datum);
+  });
+  walk(figure.querySelector(".sheet").view.scenegraph().root);
+  return found;
+}"""
 ALWAYS = {"parallel", "slice", "scatter", "best", "edf", "timeline"}
 
 
@@ -67,21 +76,21 @@ class TestLines:
     def report(self, open_report: Open) -> Any:
         return open_report(sweeps.three_parameters())
 
-    def best(self, report: Any) -> dict[str, set[str]]:
-        """Return where the lines have their rings, by width: what is told there has the least mean of its line."""
-        found: dict[str, list[tuple[float, str]]] = {}
-        for told in report.hover_texts("lines"):
-            found.setdefault(told["width"], []).append((float(told["mean val.loss"]), told["lr"]))
-        return {width: {lr for loss, lr in points if loss == min(points)[0]} for width, points in found.items()}
+    def rings(self, report: Any) -> dict[int, float]:
+        """Return where the lines have their rings: the step size by width."""
+        rows = report.picture("lines").evaluate(RINGS)
+        columns = report.page.evaluate("JSON.parse(document.getElementById('data').textContent).columns")
+        keys = {column["title"]: column["key"] for column in columns}
+        return {row[keys["width"]]: row[keys["lr"]] for row in rows}
 
     def choose(self, report: Any, label: str, option: str) -> None:
         report.picture("lines").get_by_label(label, exact=True).select_option(label=option)
 
     def test_it_shows_the_kind_of_the_best_run_until_another_is_asked_for(self, report: Any) -> None:
         self.choose(report, "of", "kind = moving")
-        assert self.best(report) == {"64": {"0.5"}, "128": {"1"}, "256": {"2"}}
+        assert self.rings(report) == {64: 0.5, 128: 1.0, 256: 2.0}
         self.choose(report, "of", "kind = staying")
-        assert self.best(report) == {width: {"1"} for width in ("64", "128", "256")}
+        assert self.rings(report) == {64: 1.0, 128: 1.0, 256: 1.0}
 
     def test_other_lines_along_another_axis(self, report: Any) -> None:
         self.choose(report, "along", "width")
@@ -95,7 +104,13 @@ class TestLines:
     def test_it_follows_the_filter(self, report: Any) -> None:
         report.page.fill("#expression", "width > 64")
         report.wait_for_count("40 of 60 runs")
-        assert set(self.best(report)) == {"128", "256"}
+        assert set(self.rings(report)) == {128, 256}
+
+    def test_what_was_chosen_stays_over_a_reload(self, report: Any) -> None:
+        self.choose(report, "of", "all runs")
+        report.page.reload()
+        chosen = report.picture("lines").get_by_label("of", exact=True).locator("option:checked").text_content()
+        assert chosen == "all runs"
 
 
 def test_a_picture_tells_the_columns_that_it_was_asked_to_show(open_report: Open) -> None:

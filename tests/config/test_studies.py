@@ -115,9 +115,19 @@ def test_a_study_is_run_by_name_and_leaves_nothing_where_that_is_asked(project: 
         ("opt.text=a b", "opt.text=a  b"),
         ("opt.text=x.", "opt.text=x"),
         ("opt.text=é" + "é" * 90, "opt.text=é" + "é" * 91),
+        ("opt.text=" + "漢" * 90 + "1", "opt.text=" + "漢" * 90 + "2"),
+        ("opt.text=1", 'opt.text="1"'),
+        ("opt.text=true", 'opt.text="True"'),
+        ("opt.text=null", 'opt.text="None"'),
     ],
 )
 def test_studies_that_differ_never_share_a_folder(experiment: Path, first: str, second: str) -> None:
     names = [combinations(experiment, [], [override])[0] for override in (first, second)]
     assert names[0] != names[1]
-    assert all(len(name) <= 80 and name.startswith("one_opt.text_") for name in names)
+    assert all(len(name.encode()) <= 80 and name.startswith("one_opt.text_") for name in names)
+
+
+def test_two_changes_are_another_study_than_one_whose_value_looks_like_them(experiment: Path) -> None:
+    one, _ = combinations(experiment, [], ["opt.text=b_batch_1"])
+    two, _ = combinations(experiment, [], ["opt.text=b", "batch=1"])
+    assert one != two == "one_opt.text_b_batch_1"

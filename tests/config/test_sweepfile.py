@@ -504,6 +504,8 @@ def test_a_fixed_value_frees_a_grid_of_its_continuous_parameter() -> None:
 
 def test_the_last_fixed_value_of_a_name_wins() -> None:
     assert load(HEAD + LIST, fixed=["a=1", "a=2"]).space.parameters["a"] == Constant(2)
+    following = HEAD + "parameters: {a: [1, 2], b: {expr: 'a * 10'}, c: {values: [3, 4], when: {a: 2}}}\n"
+    assert combinations(load(following, fixed=["b=10", "b=20", "c=3", "c=4"])) == [{"a": 2, "b": 20, "c": 4}]
 
 
 def test_a_fixed_value_without_equals_sign_is_refused() -> None:

@@ -15,6 +15,7 @@ from sweepline.config.schema import FitsModel
 from sweepline.config.sweepfile import load_sweep
 from sweepline.engine import batchfinder
 from sweepline.engine.batchfinder import FoundSize, find_batch_size
+from sweepline.engine.state import SweepOptions
 from sweepline.errors import ConfigError, SweeplineError
 from sweepline.fits.memorymodel import predict_largest
 from sweepline.fits.search import NothingFitsError, search_by_memory
@@ -157,6 +158,29 @@ def test_what_runs_with_more_than_its_share_does_not_fit(tmp_path: Path, monkeyp
     found = find_batch_size(settings, parameter="batch-size", fits=fits, base={}, tell=said.append)
     assert found.largest < 90
     assert "out of memory: it took 1" in "".join(said)
+
+
+def test_files_that_are_mapped_are_nobodys_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batchfinder, "free_bytes", lambda: 100 << 20)
+    (tmp_path / "data").write_bytes(b"x" * (200 << 20))
+    reading = f"import mmap; file = open({str(tmp_path / 'data')!r}, 'rb')\n"
+    reading += "data = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ); sum(data[::4096])"
+    source = PROGRAM.format(kib=1024).replace("held = []\nfor", f"{reading}\nheld = []\nfor", 1)
+    settings = sweep(tmp_path, source, more="devices: cpu\n")
+    fits = FitsModel.model_validate({"lines": 2, "timeout": 20, "first": 16, "max": 16})
+    found = find_batch_size(settings, parameter="batch-size", fits=fits, base={}, tell=[].append)
+    assert found.largest == 16
+    assert found.probes[0]["peak_bytes"] < 60 << 20
+
+
+def test_more_runs_at_a_time_are_measured_for_anew(tmp_path: Path) -> None:
+    source = PROGRAM.format(kib=64)
+    for n, expected in ((1, True), (1, False), (4, True)):
+        settings = sweep(tmp_path, source, options="{lines: 1, first: 2, max: 4}", more="devices: cpu\n")
+        options = SweepOptions(max_concurrent=n)
+        assert (batchfinder.count_unmeasured(settings, options)[1] > 0) == expected
+        measured = batchfinder.measure_batch_size(settings, options, [].append)
+        assert batchfinder.count_unmeasured(measured, options) == ("batch-size", 0)
 
 
 def test_a_sweep_measures_once_for_each_set_up_and_keeps_the_size(project: Project) -> None:

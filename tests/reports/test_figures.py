@@ -13,7 +13,7 @@ import pytest
 from sweepline.contract.metrics import MetricPoint
 from sweepline.errors import ConfigError
 from sweepline.recording.events import RunRecord
-from sweepline.reports.channels import sensible_bounds
+from sweepline.reports.channels import describe_bounds, sensible_bounds
 from sweepline.reports.collect import ReportedSweep
 from sweepline.reports.figures import Figure, build_figures, write_figures
 from sweepline.reports.histories import EFFECTIVE, curve_lines
@@ -95,9 +95,9 @@ def test_runs_that_hardly_trained_leave_room_for_the_others(
     worst: float, goal: str, expected: dict[str, float]
 ) -> None:
     sweep = study(worst=worst)
-    data = chart_data([sweep_of(sweep.records, goal=goal)])
-    assert data.objective is not None
-    assert sensible_bounds(data, data.objective) == pytest.approx(expected)
+    bounds = sensible_bounds(chart_data([sweep_of(sweep.records, goal=goal)]))
+    assert bounds == pytest.approx(expected)
+    assert ("best result" in describe_bounds(bounds)) == bool(expected)
 
 
 def test_effective_steps_are_step_sizes_times_steps() -> None:
@@ -171,3 +171,44 @@ def test_effective_steps_are_on_a_logarithmic_axis_and_what_lies_beyond_an_axis_
         ends = {layer["encoding"]["y"]["scale"].get("domainMax") for layer in layers}
         assert [round(end, 6) for end in ends] == [10.0], name
         assert all(layer["mark"].get("clip") for layer in layers if layer["mark"]["type"] in ("line", "rule")), name
+
+
+def course_of(*points: tuple[dict[str, int], float], run: str = "0") -> tuple[ReportedSweep, RunRecord]:
+    record = recorded(run * 12, params={"lr": 0.5}, metrics={"loss": 1.0}, attempt=1)
+    return sweep_of([record], read_history=lambda _: [MetricPoint({"loss": y}, place) for place, y in points]), record
+
+
+def test_several_points_at_one_place_are_their_mean() -> None:
+    member = course_of(*(({"epoch": epoch}, loss) for epoch, loss in [(1, 4.0), (1, 2.0), (1, 3.0), (2, 1.0)]))
+    assert [(row["x"], row["y"]) for row in curve_lines({"all": [member]}, "loss")] == [(1.0, 3.0), (2.0, 1.0)]
+
+
+def test_runs_are_told_by_a_place_that_all_of_them_have() -> None:
+    members = [
+        course_of(({"epoch": 1, "step": 100}, 2.0), ({"epoch": 2, "step": 200}, 1.0)),
+        course_of(({"step": 100}, 4.0), ({"step": 200}, 3.0), run="1"),
+    ]
+    lines = curve_lines({"all": members}, "loss")
+    assert [(row["place"], row["x"], row["y"]) for row in lines] == [("step", 100.0, 3.0), ("step", 200.0, 2.0)]
+
+
+def test_effective_steps_need_steps() -> None:
+    member = course_of(({"epoch": 1}, 2.0), ({"epoch": 2}, 1.0))
+    assert curve_lines({"all": [member]}, "loss", place=EFFECTIVE) == []
+
+
+def test_what_has_no_place_on_a_logarithmic_axis_is_not_drawn() -> None:
+    sweep = study(worst=1e9)
+    read = sweep.read_history
+    zero = MetricPoint({"loss": 0.0}, {"step": 0})
+    found = figures(sweep_of(sweep.records, swept=sweep.swept, read_history=lambda record: [zero, *read(record)]))
+    lines = found["curves-effective-steps"].draw()["datasets"]["lines"]
+    assert lines
+    assert all(row["x"] > 0 and row["low"] > 0 for row in lines)
+
+
+def test_no_picture_hides_another_of_its_name() -> None:
+    levels = {**LEVELS, "a": [1, 2], "b-c": [1, 2], "a-b": [1, 2], "c": [1, 2]}
+    names = [figure.name for figure in build_figures([study(levels=levels)])]
+    assert len(names) == len(set(names))
+    assert {"heat-a-b-c", "heat-a-b-c-2"} <= set(names)

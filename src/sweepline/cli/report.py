@@ -77,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
 def _list_plots(sweeps: Sequence[ReportedSweep]) -> int:
     from sweepline.reports.figures import build_figures
 
-    for figure in build_figures(sweeps):
-        print(figure.name)
+    names = [figure.name for figure in build_figures(sweeps)]
+    if not names:
+        raise ConfigError("--plots: no run has a result yet, so there is nothing to draw")
+    print("\n".join(names))
     return 0

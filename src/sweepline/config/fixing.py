@@ -26,8 +26,9 @@ class FixedValues:
     """
 
     def __init__(self, texts: Sequence[str], faults: Faults) -> None:
-        self.texts, self.faults = texts, faults
+        self.faults = faults
         self.values: dict[str, Any] = dict(map(parse_override, texts))
+        self._texts = {parse_override(text)[0]: text for text in texts}
 
     def apply(
         self, of_file: Sequence[NamedParameter], zipped: Sequence[Sequence[str]], *, is_told: bool, may_add_seed: bool
@@ -41,15 +42,14 @@ class FixedValues:
             may_add_seed: whether a seed can be a parameter; it is none where the file repeats runs by seeds.
         """
         found = self._pick_zipped(of_file, zipped)
-        for text in self.texts:
-            name, value = parse_override(text)
+        for name, value in self.values.items():
             at = next((i for i, parameter in enumerate(found) if parameter.name == name), None)
             if at is not None:
                 found[at] = _fixed(found[at], value)
             elif name != "seed" or may_add_seed:
                 if found and is_told:
                     hint = did_you_mean(name, [parameter.name for parameter in found])
-                    self.faults.note((), f"--set {text}: no such parameter in the file; it is added{hint}")
+                    self.faults.note((), f"--set {self._texts[name]}: no such parameter in the file; it is added{hint}")
                 found.append(NamedParameter((name,), Constant(value)))
         return found
 
@@ -89,7 +89,7 @@ class FixedValues:
     def constraints(self, parameters: Sequence[NamedParameter]) -> Iterator[Constraint]:
         """Yield constraints that drop the combinations which do not have what is fixed, where others decide it."""
         following = {p.name for p in parameters if isinstance(p.parameter, (Computed, Conditional))}
-        for name, value in map(parse_override, self.texts):
+        for name, value in self.values.items():
             if name in following and isinstance(value, (str, int, float)):
                 others = parse_expression(f"params[{name!r}] != {value!r}")
                 yield Constraint(text=f"--set {name}={format_python(value)}", exclude=others)

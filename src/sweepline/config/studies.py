@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,19 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from sweepline.config.faults import describe_detail
 from sweepline.config.naming import folder_name
 from sweepline.config.schema import StudyModel, StudyOption
 from sweepline.contract.text import display_path
 from sweepline.contract.values import is_number, parse_override, parse_value
 from sweepline.contract.yamlfile import read_yaml
 from sweepline.errors import ConfigError, did_you_mean
+from sweepline.runs import canonical_json
 
 FOLDER = Path("cfg") / "studies"
 _MAX_POINTS = 1000
+_WORD = re.compile(r"(?!(?:true|false|null|yes|no|on|off|nan|inf)$)[a-zA-Z]+")  # text that nothing else reads as
+_MAX_KEPT_BYTES = 71
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,26 +76,32 @@ def load_study(
         return study, study.path.read_text(encoding="utf-8")
     tree = copy.deepcopy(read_yaml(study.path).value)
     tree.setdefault("parameters", {})
-    changes = []
+    changes: list[tuple[str, Any]] = []
     for word, text in _pairs(study, options):
         _change(tree["parameters"], study.model.options[word], word, text)
-        changes.append(f"{word}_{text}")
+        changes.append((word, parse_value(text)))
     for key, value in map(parse_override, overrides):
         if key == "seed" and "seed" not in tree["parameters"]:
             tree["seeds"] = [value]
         else:
             _replace(tree["parameters"], key, {"value": value})
-        changes.append(f"{key}_{value}")
-    tree["name"] = _name("_".join([str(tree.get("name") or name), *changes]))
+        changes.append((key, value))
+    tree["name"] = _name(str(tree.get("name") or name), changes)
     return study, yaml.dump(tree, Dumper=_Dumper, sort_keys=False)
 
 
-def _name(label: str) -> str:
-    """Return a name that no other study has: a label that would be cut, or lose characters, ends in its digest."""
-    if folder_name(label) == label:
+def _name(study: str, changes: Sequence[tuple[str, Any]]) -> str:
+    """Return a name for a study that is changed: it tells of the changes, and other changes have another one.
+
+    Numbers and plain words stand for themselves; with anything else, or if it were too long, it ends in a digest.
+    """
+    label = "_".join([study, *(f"{key}_{value}" for key, value in changes)])
+    is_plain = all(is_number(value) or (isinstance(value, str) and _WORD.fullmatch(value)) for _, value in changes)
+    if is_plain and folder_name(label) == label:
         return label
-    digest = hashlib.sha256(label.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    return f"{folder_name(label[:71])}_{digest}"
+    digest = hashlib.sha256(canonical_json([study, *map(list, changes)]).encode("utf-8", "replace")).hexdigest()[:8]
+    kept = label.encode("utf-8", "replace")[:_MAX_KEPT_BYTES].decode(errors="ignore")
+    return f"{folder_name(kept)}_{digest}"
 
 
 class _Dumper(yaml.SafeDumper):
@@ -130,7 +141,13 @@ def _read(path: Path) -> Study | None:
     except ValidationError as error:
         detail = error.errors()[0]
         key = ".".join(map(str, ("study", *detail["loc"])))
-        raise ConfigError(f"{display_path(path)}: {key}: {detail['msg']}") from None
+        sentence = describe_detail(detail, tuple(_keys_of(detail["loc"])))
+        raise ConfigError(f"{display_path(path)}: {key}: {sentence}") from None
+
+
+def _keys_of(loc: Sequence[Any]) -> Iterator[str]:
+    """Yield the keys that there are where one stands."""
+    yield from (StudyOption if "options" in loc[:-1] else StudyModel).model_fields
 
 
 def _pairs(study: Study, words: Sequence[str]) -> list[tuple[str, str]]:

@@ -163,23 +163,34 @@ def escape_macros(word: str) -> str:
 
 def with_known_sizes(settings: SweepSettings) -> SweepSettings:
     """Return settings with the batch sizes that were measured for this sweep, as its file has it now."""
-    told = fits_record(settings, {})
+    return with_sizes(settings, sizes) if (sizes := read_known_sizes(settings)) else settings
+
+
+def read_known_sizes(settings: SweepSettings, *, n_sharing: int | None = None) -> dict[str, int]:
+    """Return the batch sizes that were measured for this sweep, as its file has it now.
+
+    Args:
+        settings: of the sweep.
+        n_sharing: take those alone that were measured for so many runs that share a device; None: all.
+    """
+    told = fits_record(settings, {}, n_sharing=n_sharing)
     try:
         known = json.loads((settings.sweep_dir / MEASURED_SIZES).read_text(encoding="utf-8")) if told else {}
-        sizes = dict(known["sizes"]) if known and {**known, "sizes": {}} == told else {}
+        own = {**known, "sizes": {}, **({"n_sharing": None} if n_sharing is None else {})}
+        return dict(known["sizes"]) if own == told else {}
     except (OSError, ValueError, KeyError, TypeError):  # none was measured yet
-        return settings
-    return with_sizes(settings, sizes) if sizes else settings
+        return {}
 
 
-def fits_record(settings: SweepSettings, sizes: Mapping[str, int]) -> dict[str, Any]:
+def fits_record(settings: SweepSettings, sizes: Mapping[str, int], *, n_sharing: int | None) -> dict[str, Any]:
     """Return what is kept of measured batch sizes, with what they were measured by; nothing where none is."""
     found = find_fits(settings.space.parameters)
     if found is None:
         return {}
     _, fits = found
     program = hashlib.sha256(settings.space.identity.encode()).hexdigest()[:16]
-    return {"per": list(fits.names), "options": dict(fits.options), "program": program, "sizes": dict(sizes)}
+    how = {"per": list(fits.names), "options": dict(fits.options), "program": program, "n_sharing": n_sharing}
+    return {**how, "sizes": dict(sizes)}
 
 
 def with_sizes(settings: SweepSettings, table: Mapping[str, int]) -> SweepSettings:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.config.schema import FitsModel
-from sweepline.config.sweepfile import MEASURED_SIZES, SweepSettings, fits_record, with_sizes
+from sweepline.config.sweepfile import MEASURED_SIZES, SweepSettings, fits_record, read_known_sizes, with_sizes
 from sweepline.contract.files import write_whole
 from sweepline.contract.text import display_path
 from sweepline.engine.batchprobe import ERROR, OK, TIMEOUT, Limit, Prober, SizeProbe
@@ -131,7 +131,9 @@ def measure_batch_size(settings: SweepSettings, options: SweepOptions, tell: Tel
         return settings
     name, fits = measured
     how = FitsModel.model_validate(fits.options)
-    table = dict(fits.table)
+    n_sharing = _n_sharing(settings, options)
+    table = read_known_sizes(settings, n_sharing=n_sharing)  # without those for more or fewer runs at a time
+    known, fits = dict(table), replace(fits, table=dict(table))
     for params in _setups(settings, name, fits):
         if fits.names:
             tell(f"{name} for {', '.join(f'{other} {params.get(other)}' for other in fits.names)}:\n")
@@ -142,16 +144,26 @@ def measure_batch_size(settings: SweepSettings, options: SweepOptions, tell: Tel
         )
         table[fits.key(params)] = found.batch_size
         tell(f"{name} {found.batch_size} ({found.largest} fits, safety factor {found.safety_factor})\n")
-    if table != fits.table:
-        text = json.dumps(fits_record(settings, table), indent=2)
+    if table != known:
+        text = json.dumps(fits_record(settings, table, n_sharing=n_sharing), indent=2)
         write_whole(settings.sweep_dir / MEASURED_SIZES, f"{text}\n".encode())
     return with_sizes(settings, table)
 
 
-def count_unmeasured(settings: SweepSettings) -> tuple[str, int]:
+def count_unmeasured(settings: SweepSettings, options: SweepOptions) -> tuple[str, int]:
     """Return the name of a batch size that is measured, and for how many set-ups it is not yet."""
     measured = find_fits(settings.space.parameters)
-    return (measured[0], sum(1 for _ in _setups(settings, *measured))) if measured is not None else ("", 0)
+    if measured is None:
+        return "", 0
+    name, fits = measured
+    known = read_known_sizes(settings, n_sharing=_n_sharing(settings, options))
+    return name, sum(1 for _ in _setups(settings, name, replace(fits, table=known)))
+
+
+def _n_sharing(settings: SweepSettings, options: SweepOptions) -> int:
+    """Return how many runs share a device in a start."""
+    prepared = prepare_sweep(settings, options, is_dry=True)
+    return prepared.tasks.n_sharing(prepared.slots.all[0])
 
 
 def _setups(settings: SweepSettings, name: str, fits: Fits) -> Iterator[dict[str, Any]]:
@@ -229,7 +241,7 @@ def _search(prober: Prober, fits: FitsModel, limit: Limit, tell: Tell) -> tuple[
         rates = [probe.examples_per_s for probe in probes if probe.status == OK and probe.examples_per_s]
         is_over = is_growing and is_no_faster(rates) and not limit.is_enforced and limit.gpu is None
         if is_over:
-            tell("Larger sizes are no faster: none is tried, as nothing bounds memory (memory_gib does)\n")
+            tell("Larger sizes are no faster: none is tried, as there is memory in plenty (memory_gib bounds it)\n")
         return is_over
 
     found = search_by_memory(

@@ -201,7 +201,7 @@ class _Watched:
         if self._limit.gpu is not None:
             return self._gpu_most
         if not self._limit.is_enforced or self._limit.n_bytes is None:
-            return self._meter.peak.resident
+            return self._meter.peak.own
         return min(self._meter.peak.data, self._limit.n_bytes)  # partly an estimate, and the kernel gave no more
 
     def look(self) -> None:

@@ -129,17 +129,36 @@ def group_channel(column: Column) -> Spec:
     return {"field": column.key, "type": kind, "title": column.title, "sort": None, "scale": scale, "legend": legend}
 
 
-def sensible_bounds(data: ChartData, metric: Column) -> Spec:
-    """Return where a logarithmic scale of a metric ends: at 100 times its best result, if there are any beyond.
+def sensible_bounds(data: ChartData) -> Spec:
+    """Return where a logarithmic scale of the objective ends: at 100 times the best result, if there are any beyond.
 
     Runs that hardly trained would leave no room for those that are compared.
     """
-    results = [result for row in data.rows if (result := result_of(row, metric)) is not None]
-    if not metric.is_log or not results or max(results) <= _MOST_TIMES * min(results):
+    objective = data.objective
+    results = [r for row in data.rows if objective is not None and (r := result_of(row, objective)) is not None]
+    if objective is None or not objective.is_log or not results or max(results) <= _MOST_TIMES * min(results):
         return {}
     if data.goal == "maximize":
         return {"domainMin": max(results) / _MOST_TIMES}
     return {"domainMax": min(results) * _MOST_TIMES}
+
+
+def describe_bounds(bounds: Spec) -> str:
+    """Return what a reader is told of :func:`sensible_bounds`; nothing where there are none."""
+    if "domainMin" in bounds:
+        return "Axes and colours begin at a hundredth of the best result."
+    return "Axes and colours end at 100 times the best result." if bounds else ""
+
+
+def mean_tooltip(of_metric: Column, *columns: Column) -> list[Spec]:
+    """Return what is shown of a mean over runs when it is pointed at."""
+    return [
+        *({"field": column.key, "title": column.title} for column in columns),
+        {"field": "mean", "title": f"mean {of_metric.title}", "format": ".4~g"},
+        {"field": "low", "title": "95 % from", "format": ".4~g"},
+        {"field": "high", "title": "to", "format": ".4~g"},
+        {"field": "n", "title": "runs"},
+    ]
 
 
 def rows_chart(n: int, *, step: int = STEP, n_named: int = 0, **parts: Any) -> Spec:

@@ -28,6 +28,7 @@ from sweepline.reports.channels import (
     chart,
     color_channel,
     group_channel,
+    mean_tooltip,
     rows_chart,
     sensible_bounds,
     step_channel,
@@ -70,7 +71,8 @@ def metric_by_parameter(data: ChartData, parameter: str, *, metric: str | None =
     column, of_metric = data.column(parameter), data.metric(metric)
     is_line = column.kind == "number"
     x, y = channel(column) if is_line else step_channel(column), channel(of_metric, is_y=True)
-    y["scale"] = {**y["scale"], **sensible_bounds(data, of_metric)}
+    if of_metric == data.objective:
+        y["scale"] = {**y["scale"], **sensible_bounds(data)}
     finished: Spec = {"transform": [{"filter": f"datum.state === '{State.FINISHED}'"}]}
     mean = {"field": "mean", "type": "quantitative", "title": of_metric.title, "scale": y["scale"]}
     line: Spec = {
@@ -104,21 +106,15 @@ def metric_by_parameter(data: ChartData, parameter: str, *, metric: str | None =
             "encoding": {
                 "x": x,
                 "y": mean,
-                "tooltip": [
-                    {"field": column.key, "title": column.title},
-                    {"field": "mean", "title": f"mean {of_metric.title}", "format": ".4~g"},
-                    {"field": "low", "title": "95 % from", "format": ".4~g"},
-                    {"field": "high", "title": "to", "format": ".4~g"},
-                    {"field": "n", "title": "runs"},
-                ],
+                "tooltip": mean_tooltip(of_metric, column),
             },
         },
     ]
     return chart(layer=layers)
 
 
-def metric_lines(data: ChartData, x: str, group: str, *, metric: str | None = None, panel: str | None = None) -> Spec:
-    """Draw a metric against one parameter with a line for each value of another; a ring is where a line is best.
+def metric_lines(data: ChartData, x: str, group: str, *, panel: str | None = None) -> Spec:
+    """Draw the objective against one parameter, a line for each value of another; a ring is where a line is best.
 
     So one sees whether the best step size stays where it is over widths or batch sizes. Reads the data set ``means``,
     of :func:`sweepline.reports.summaries.means_by_group`. A logarithmic axis ends at 100 times the best result: beyond
@@ -128,23 +124,15 @@ def metric_lines(data: ChartData, x: str, group: str, *, metric: str | None = No
         data: the runs.
         x: the parameter on the axis.
         group: the parameter with a line for each of its values.
-        metric: by default the objective.
         panel: a parameter with a picture of its own for each value, beside each other.
     """
-    column, of_group, of_metric = data.column(x), data.column(group), data.metric(metric)
+    column, of_group, of_metric = data.column(x), data.column(group), data.metric(None)
     is_line = column.kind == "number"
     along = channel(column) if is_line else step_channel(column)
     mean = {**channel(of_metric, is_y=True), "field": "mean"}
-    mean["scale"] = {**mean["scale"], **sensible_bounds(data, of_metric)}
+    mean["scale"] = {**mean["scale"], **sensible_bounds(data)}
     color = group_channel(of_group)
-    hover = [
-        {"field": column.key, "title": column.title},
-        {"field": of_group.key, "title": of_group.title},
-        {"field": "mean", "title": f"mean {of_metric.title}", "format": ".4~g"},
-        {"field": "low", "title": "95 % from", "format": ".4~g"},
-        {"field": "high", "title": "to", "format": ".4~g"},
-        {"field": "n", "title": "runs"},
-    ]
+    hover = mean_tooltip(of_metric, column, of_group)
     encoding = {"x": along, "y": mean, "color": color}
     interval = {**encoding, "y": {**mean, "field": "bottom"}, "y2": {"field": "top"}}
     layers: list[Spec] = [
@@ -184,7 +172,7 @@ def heat_map(data: ChartData, x: str, y: str, *, metric: str | None = None) -> S
         {"field": "n", "title": "runs"},
     ]
     scheme = {"scheme": SEQUENTIAL, "reverse": data.goal == "minimize" and of_metric == data.objective}
-    bounds = {**sensible_bounds(data, of_metric), "clamp": True}
+    bounds = {**(sensible_bounds(data) if of_metric == data.objective else {}), "clamp": True}
     scale = {"type": "log", **scheme, **bounds} if of_metric.is_log else {"zero": False, **scheme}
     return chart(
         layer=[

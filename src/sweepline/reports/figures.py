@@ -1,10 +1,10 @@
-"""Every picture of a report as a file, drawn without a browser, in the width of a paper's column."""
+"""The pictures of a report as files, drawn without a browser, in the width of a paper's column."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,16 @@ def _choose(found: Mapping[str, Figure], names: Sequence[str]) -> list[Figure]:
 
 
 def build_figures(sweeps: Sequence[ReportedSweep]) -> Iterator[Figure]:
-    """Yield the pictures that sweeps can have."""
+    """Yield the pictures that sweeps can have, each under a name of its own."""
+    met: set[str] = set()
+    for figure in _figures(sweeps):
+        numbered = (f"{figure.name}-{i}" for i in itertools.count(2))
+        name = next(one for one in itertools.chain([figure.name], numbered) if one not in met)
+        met.add(name)
+        yield replace(figure, name=name)
+
+
+def _figures(sweeps: Sequence[ReportedSweep]) -> Iterator[Figure]:
     data = chart_data(sweeps)
     objective = data.objective
     if any(row.get("slot") for row in data.rows):
@@ -197,7 +206,7 @@ def _curves(
     usual = curve_lines(best, metric)
     if not usual:
         return
-    bounds = sensible_bounds(data, objective)
+    bounds = sensible_bounds(data)
     first: list[Member] = next(iter(best.values()))
     places = [place for place in (*PLACES, EFFECTIVE) if curve_lines({"": first[:1]}, metric, place=place)]
     for place in (None, *places):
@@ -216,11 +225,17 @@ def _curves(
                 )
                 if group is not None:
                     spec = coursecharts.colored_by(spec, data.parameters[group])
-                return _paper(with_data(spec, lines=lines, raw=[]))
+                is_shown = [_has_place(row, objective, is_log_place=place == EFFECTIVE) for row in lines]
+                return _paper(with_data(spec, lines=list(itertools.compress(lines, is_shown)), raw=[]))
 
             by_place = f"-{place.replace(' ', '-')}" if place else ""
             by_group = f"-by-{few[group]}" if group else ""
             yield Figure(f"curves{by_place}{by_group}", draw, is_usual=group is None and place in (None, EFFECTIVE))
+
+
+def _has_place(row: Mapping[str, Any], objective: Column, *, is_log_place: bool) -> bool:
+    """Whether a point of a course can be on its axes: zero is on no logarithmic one."""
+    return (row["x"] > 0 or not is_log_place) and (row["low"] > 0 or not objective.is_log)
 
 
 def _groups_by(sweeps: Sequence[ReportedSweep], data: ChartData, column: Column) -> dict[Any, list[Member]]:
@@ -242,11 +257,6 @@ def _paper(spec: Spec, *, width: int = _WIDTH) -> Spec:
 
 
 def _file_names(names: Sequence[str]) -> dict[str, str]:
-    """Return what parameters are called in the names of files; those that would be called alike are numbered."""
-    found: dict[str, str] = {}
-    for name in names:
-        plain = "".join(char if char.isalnum() or char in "_." else "-" for char in name)[:60] or "parameter"
-        plain = "temperature" if name == TEMPERATURE else plain
-        numbered = (f"{plain}-{i}" for i in itertools.count(2))
-        found[name] = next(one for one in itertools.chain([plain], numbered) if one not in found.values())
-    return found
+    """Return what parameters are called in the names of files."""
+    plain = {name: "".join(char if char.isalnum() or char in "_." else "-" for char in name)[:60] for name in names}
+    return {name: "temperature" if name == TEMPERATURE else own or "parameter" for name, own in plain.items()}

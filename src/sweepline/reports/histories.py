@@ -101,27 +101,34 @@ def curve_lines(
         groups: runs by what they are called.
         metric: its name.
         place: what the course is told by: ``epoch``, ``step``, ``samples``, or :data:`EFFECTIVE` (step size times
-            steps); by default the first of those that a group's runs have.
+            steps); by default the first of those that all runs have, else the number of the point.
 
     Returns:
-        Rows with ``g`` (the group), ``x``, ``y``, ``low``, ``high``, and ``place``: what ``x`` counts. A group whose
-        runs do not have that place, or fewer than two points of it, has none.
+        Rows with ``g`` (the group), ``x``, ``y``, ``low``, ``high``, and ``place``: what ``x`` counts. A run that does
+        not have that place has no part in it, and a group with fewer than two points has no rows.
     """
+    points_of = {
+        group: [(record, _points_with(sweep, record, metric)) for sweep, record in members]
+        for group, members in groups.items()
+    }
+    counted = place or _common_place([points for own in points_of.values() for _, points in own if points])
     found: list[dict[str, Any]] = []
-    for group, members in groups.items():
-        courses, counted = [], place or "point"
-        for sweep, record in members:
-            points = [p for p in _points_of(sweep, record) if math.isfinite(p.values.get(metric, math.nan))]
-            own = place or _finest_place(points)
-            counted = own if place is None else place
-            xs = _positions(points, own, record)
+    for group, runs in points_of.items():
+        courses = []
+        for record, points in runs:
+            xs = _positions(points, counted, record)
             if xs:
-                courses.append(sorted(zip(xs, (point.values[metric] for point in points), strict=True)))
+                courses.append(_course(zip(xs, (point.values[metric] for point in points), strict=True)))
         found += [{"g": group, **point, "place": counted} for point in _mean_course(courses)]
     return found
 
 
-def _finest_place(points: Sequence[MetricPoint]) -> str:
+def _points_with(sweep: ReportedSweep, record: RunRecord, metric: str) -> list[MetricPoint]:
+    return [point for point in _points_of(sweep, record) if math.isfinite(point.values.get(metric, math.nan))]
+
+
+def _common_place(runs: Sequence[Sequence[MetricPoint]]) -> str:
+    points = [point for run in runs for point in run]
     return next((name for name in PLACES if points and all(name in point.place for point in points)), "point")
 
 
@@ -131,9 +138,17 @@ def _positions(points: Sequence[MetricPoint], place: str, record: RunRecord) -> 
         return [float(i) for i in range(1, len(points) + 1)]
     if place == EFFECTIVE:
         rate = next((value for name, value in record.params.items() if STEP_SIZE.search(name)), None)
-        steps = _positions(points, "step", record) or _positions(points, "epoch", record)
+        steps = _positions(points, "step", record)
         return [float(rate) * step for step in steps] if rate is not None and is_number(rate) and steps else None
     return [float(point.place[place]) for point in points] if all(place in point.place for point in points) else None
+
+
+def _course(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return points in their order; those at one place, as several in an epoch, are one: their mean."""
+    values: dict[float, list[float]] = {}
+    for x, y in points:
+        values.setdefault(x, []).append(y)
+    return [(x, statistics.fmean(ys)) for x, ys in sorted(values.items())]
 
 
 def _mean_course(courses: Sequence[Sequence[tuple[float, float]]]) -> list[dict[str, float]]:

@@ -19,7 +19,7 @@ from sweepline.contract.runfolder import COMMAND, START_MARK, STDERR, STDOUT
 from sweepline.contract.text import display_path, printable
 from sweepline.recording.events import RunRecord, names_in
 from sweepline.reports import charts, coursecharts
-from sweepline.reports.channels import channel, group_channel, step_channel
+from sweepline.reports.channels import channel, describe_bounds, group_channel, sensible_bounds, step_channel
 from sweepline.reports.chartdata import (
     BATCH_SIZE,
     STEP_SIZE,
@@ -251,6 +251,7 @@ def _pictures(sweeps: Sequence[ReportedSweep], data: ChartData) -> dict[str, Any
 def _result_pictures(first: ReportedSweep, data: ChartData, objective: Column) -> dict[str, Any]:
     found: dict[str, Any] = {}
     names = [name for name in data.parameters if name not in (TEMPERATURE, "sweep")]
+    found["bounds"] = describe_bounds(sensible_bounds(data))
     importance = first.importance
     ordered = [name for name in importance.shares if name in data.parameters] if importance else []
     ordered += [name for name in names if name not in ordered]

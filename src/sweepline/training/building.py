@@ -163,7 +163,7 @@ def _go_on_from(config: TrainConfig, name: str, model: nn.Module) -> None:
 
 
 def _load_weights(found: Trained, what: str, model: nn.Module) -> None:
-    """Give a network the weights that a run has ended with.
+    """Give a network the weights that a run has kept: its best ones where it has those, else its last.
 
     Raises:
         ConfigError: they do not fit, do not tell what it computes, or the run has not ended.

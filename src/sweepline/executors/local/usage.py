@@ -12,12 +12,13 @@ from sweepline.executors.local.census import all_pids, session_of
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Bytes: ``resident`` is the sum of the most that each process ever held, ``data`` the most that one allocated.
+    """Bytes: ``own`` is the most that all processes took for themselves, ``data`` the most that one allocated.
 
-    ``data`` is what RLIMIT_DATA bounds, as it was when the process held the most.
+    ``own`` leaves out files that are mapped, and has once what forked processes share. ``data`` is what RLIMIT_DATA
+    bounds, as it was when the process held the most.
     """
 
-    resident: int = 0
+    own: int = 0
     data: int = 0
 
 
@@ -32,15 +33,15 @@ class UsageMeter:
 
     def read(self) -> None:
         """Take the memory of now into account; nothing where the run has no process any more."""
-        resident = data = 0
+        own = data = 0
         for pid, status in self._statuses():
             held, anonymous, allocated = (status.get(name, 0) for name in ("VmRSS", "RssAnon", "VmData"))
             most = max(held, status.get("VmHWM", 0))
-            resident += most
+            own += _read_own(pid) + most - held  # what was held between two looks is taken to be its own
             # What is allocated and not touched is least between two steps; in one it may be what is about to be filled.
             self._untouched[pid] = min(self._untouched.get(pid, allocated), allocated - anonymous)
             data = max(data, allocated, self._untouched[pid] + most - (held - anonymous))
-        self.peak = Usage(max(self.peak.resident, resident), max(self.peak.data, data))
+        self.peak = Usage(max(self.peak.own, own), max(self.peak.data, data))
 
     def _statuses(self) -> Iterator[tuple[int, dict[str, int]]]:
         if self._session is None:
@@ -59,6 +60,16 @@ class UsageMeter:
             except OSError:
                 continue
         return False
+
+
+def _read_own(pid: int) -> int:
+    """Return what a process has in memory that is in no file, its share of what it shares with others; in bytes."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # it has ended, or is another user's
+        return 0
+    rows = (line.split() for line in text.splitlines())
+    return sum(int(row[1]) * 1024 for row in rows if row and row[0] in ("Pss_Anon:", "Pss_Shmem:"))
 
 
 def _read_status(pid: int) -> dict[str, int]:

@@ -56,6 +56,20 @@ function meansBy(rows, parameter, metric) {
   });
 }
 // A pair whose runs have all ended without a result has no mean; where no pair has one there is nothing to tell.
+function meansByPair(rows, x, y, metric) {
+  const cells = new Map();
+  for (const row of rows) {
+    if ((row.state !== FINISHED && !UNSUCCESSFUL.has(row.state)) || isMissing(row[x.key]) || isMissing(row[y.key])) continue;
+    const at = JSON.stringify([row[x.key], row[y.key]]);
+    if (!cells.has(at)) cells.set(at, { [x.key]: row[x.key], [y.key]: row[y.key], total: 0, n: 0 });
+    if (row.state !== FINISHED || isMissing(row[metric.key])) continue;
+    const cell = cells.get(at);
+    cell.total += row[metric.key];
+    cell.n++;
+  }
+  const found = [...cells.values()].map((cell) => ({ ...cell, mean: cell.n ? cell.total / cell.n : null }));
+  return found.some((cell) => cell.n) ? found : [];
+}
 // The means by a parameter within each value of another; in each the best is marked.
 function meansByGroup(rows, parameter, group, metric) {
   const groups = new Map();
@@ -70,18 +84,4 @@ function meansByGroup(rows, parameter, group, metric) {
     if (means.length > 1) means.reduce((a, b) => (SIGN * (b.mean - a.mean) < 0 ? b : a)).best = true;
     return means;
   });
-}
-function meansByPair(rows, x, y, metric) {
-  const cells = new Map();
-  for (const row of rows) {
-    if ((row.state !== FINISHED && !UNSUCCESSFUL.has(row.state)) || isMissing(row[x.key]) || isMissing(row[y.key])) continue;
-    const at = JSON.stringify([row[x.key], row[y.key]]);
-    if (!cells.has(at)) cells.set(at, { [x.key]: row[x.key], [y.key]: row[y.key], total: 0, n: 0 });
-    if (row.state !== FINISHED || isMissing(row[metric.key])) continue;
-    const cell = cells.get(at);
-    cell.total += row[metric.key];
-    cell.n++;
-  }
-  const found = [...cells.values()].map((cell) => ({ ...cell, mean: cell.n ? cell.total / cell.n : null }));
-  return found.some((cell) => cell.n) ? found : [];
 }

@@ -2,8 +2,8 @@
 const P = DATA.pictures;
 const ORDER = (P.order || []).map((key) => BY_KEY.get(key)).filter(Boolean);
 const FEW = ORDER.filter((c) => c.isFew);
-const MAX_NAMED = 12;
-const AXIS_END = OBJECTIVE?.isLog ? " The axis ends at 100 times the best result." : "";
+const MAX_NAMED = 12, ALL_RUNS = "all";
+const BOUNDS = P.bounds ? ` ${P.bounds}` : "";
 const STEP_SIZE = /(^|[._/])(lr|step_size|learning_rate)$/, BATCH_SIZE = /(^|[._/])(batch_size|bs)$/;
 
 // Another column for a picture: what was selected in it by the last one is selected no more.
@@ -30,7 +30,7 @@ function addSlice(parent, key, id, isFixed) {
   const isNumber = () => column.kind === "number";
   const spec = () => withChannels(P.slice[column.kind].spec, { x: isNumber() ? column.x : column.stepX });
   const noteOf = () => (column.isFew || !isNumber() ? "Grey: single runs. Blue: the mean of the runs at a value, whatever their other parameters, with its 95 % interval."
-    : "Grey: single runs. Blue: the mean of each twelfth of the runs with its 95 % interval.") + AXIS_END;
+    : "Grey: single runs. Blue: the mean of each twelfth of the runs with its 95 % interval.") + BOUNDS;
   const controls = isFixed ? [] : [choice("parameter", titled(PARAMETERS.filter((c) => P.slice[c.kind])), key, (chosen) => {
     column = BY_KEY.get(chosen);
     state.slice = { x: chosen };
@@ -50,7 +50,7 @@ function addHeat(parent, x, y, id, isFixed) {
   const controls = isFixed ? [] : [choice("x", titled(few), chosen.x, pick("x")), choice("y", titled(few), chosen.y, pick("y"))];
   const title = isFixed ? `${OBJECTIVE.title} by ${BY_KEY.get(x).title} and ${BY_KEY.get(y).title}` : "Two parameters";
   const picture = new Picture(id, title, parent, { spec: spec(), data: cells, controls, isFollowing: true,
-    note: `The mean of the runs at each pair; × where no run has a finite result. ${OBJECTIVE.isLog ? "Colours end at 100 times the best result. " : ""}Click a field to select its runs, double click for all.` });
+    note: `The mean of the runs at each pair; × where no run has a finite result. Click a field to select its runs, double click for all.${BOUNDS}` });
 }
 // The objective against one parameter, a line for each value of another: where is each line's best?
 function addLines(parent) {
@@ -63,16 +63,18 @@ function addLines(parent) {
   const rest = () => others(chosen.x).filter((c) => c.key !== chosen.group && new Set(RUNS.map((row) => row[c.key])).size <= MAX_NAMED);
   const single = () => rest().flatMap((c) => [...new Set(RUNS.map((row) => row[c.key]))].filter((value) => !isMissing(value)).map((value) => [text(c, value), `${c.title} = ${general(value)}`]));
   function complete() {
+    if (!along.some((c) => c.key === chosen.x)) chosen.x = x.key;
+    if (!FEW.some((c) => c.key === chosen.group)) chosen.group = chosen.x;
     if (chosen.group === chosen.x) chosen.group = others(chosen.x)[0].key;
     const kinds = rest().find((c) => c.kind === "category"), best = RANKED[0];
-    if (chosen.only && !single().some(([key]) => key === chosen.only)) delete chosen.only;
-    chosen.only ??= kinds && best && !isMissing(best[kinds.key]) ? text(kinds, best[kinds.key]) : "";
+    if (chosen.only !== ALL_RUNS && !single().some(([key]) => key === chosen.only)) delete chosen.only;
+    chosen.only ??= kinds && best && !isMissing(best[kinds.key]) ? text(kinds, best[kinds.key]) : ALL_RUNS;
   }
   complete();
   const column = (name) => BY_KEY.get(chosen[name]);
   const spec = () => withChannels(P.lines.spec, { x: column("x").x, color: column("group").group });
   function means() {
-    const [title, value] = chosen.only ? JSON.parse(chosen.only) : [];
+    const [title, value] = chosen.only === ALL_RUNS ? [] : JSON.parse(chosen.only);
     const own = COLUMNS.find((c) => c.title === title);
     return { means: meansByGroup(own ? shown.filter((row) => row[own.key] === value) : shown, column("x"), column("group"), OBJECTIVE) };
   }
@@ -80,11 +82,11 @@ function addLines(parent) {
   const pick = (name) => (key) => { chosen[name] = key; complete(); state.lines = chosen; keepingFocus(controls, drawControls); change(picture, spec()); };
   function drawControls() {
     controls.replaceChildren(choice("along", titled(along), chosen.x, pick("x")), choice("a line for each", titled(others(chosen.x)), chosen.group, pick("group")),
-      ...(single().length ? [choice("of", [["", "all runs"], ...single()], chosen.only, pick("only"))] : []));
+      ...(single().length ? [choice("of", [[ALL_RUNS, "all runs"], ...single()], chosen.only, pick("only"))] : []));
   }
   drawControls();
   const picture = new Picture("lines", "One parameter, for each value of another", parent, { spec: spec(), data: means, controls: [controls], isFollowing: true,
-    note: `The mean of the runs at each value, with its 95 % interval; a ring is the best of a line.${AXIS_END}` });
+    note: `The mean of the runs at each value, with its 95 % interval; a ring is the best of a line.${BOUNDS}` });
 }
 function mapPair() {
   const size = FEW.find((c) => BATCH_SIZE.test(c.title)), rate = FEW.find((c) => STEP_SIZE.test(c.title));

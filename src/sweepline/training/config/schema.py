@@ -96,7 +96,8 @@ class ModelConfig(Settings):
     args: Args = key({}, "Arguments of a network of one's own.", memory="value", omit_default=True)
     weights: str | None = key(
         None,
-        "Go on from a network like this one that a run has trained, with an optimizer that is fresh; null: draw one.",
+        "Go on from a network like this one that a run has trained (its best weights where it has kept them), with an "
+        "optimizer that is fresh; null: draw one.",
         omit_default=True,
     )
 
