@@ -119,7 +119,7 @@ def children_of(pid: int) -> list[int]:
 def keeper_of(project: Project) -> int | None:
     """Return the project's keeper; None where there is none (yet)."""
     found = [pid for pid in project.survivors() if b"sweepline.executors.local.keeper.main" in cmdline_of(pid)]
-    forked = [pid for pid in found if stat_of(pid)[1:2] and int(stat_of(pid)[1]) in found]  # not yet their programs
+    forked = [pid for pid in found if (stat := stat_of(pid))[1:2] and int(stat[1]) in found]  # not yet their programs
     return next((pid for pid in found if pid not in forked), None)
 
 
@@ -275,7 +275,8 @@ def test_no_sigkill_of_the_keeper_leaves_a_run_alive_or_unfinished(
         wait_until(lambda enough=enough: len(finished(project)) >= enough, f"the sweep goes on ({SEEDED})")
         keeper = wait_for_keeper(project)
         time.sleep(chance.uniform(0, 0.3))
-        kept = {(pid, stat_of(pid)[19]) for pid in project.survivors() if pid != process.pid and is_alive(pid)}
+        others = [pid for pid in project.survivors() if pid != process.pid and is_alive(pid)]
+        kept = {(pid, stat[19]) for pid in others if (stat := stat_of(pid))}  # some end between two looks
         os.kill(keeper, signal.SIGKILL)
         n_hit += len(kept) > 1
         died_s = seconds_until(

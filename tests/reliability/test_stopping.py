@@ -247,7 +247,7 @@ def test_a_run_that_reacts_at_once_to_a_signal_to_all_is_interrupted_whoever_get
     keeper, runs = wait_for_keeper(project), [int(words[1]) for words in lines_of(project, "invocations")]
     for pid in runs:
         os.kill(pid, signal.SIGTERM)
-    wait_until(lambda: {stat_of(pid)[0] for pid in runs if stat_of(pid)} <= {"Z"}, "the runs have ended")
+    wait_until(lambda: {stat[0] for pid in runs if (stat := stat_of(pid))} <= {"Z"}, "the runs have ended")
     os.kill(keeper, signal.SIGTERM)
     assert process.wait(DEADLINE_S) == 143, terminal_of(project)
     assert [(end["state"], end["signal"]) for end in ends(project)] == [("interrupted", 15)] * 2
