@@ -89,6 +89,7 @@ base: &base
   min: 0
   max: 1
 method: bayes
+metric: {name: acc}
 parameters:
   a: *base
   b:

@@ -299,3 +299,49 @@ def test_a_parameter_that_cannot_be_meant_is_refused_in_one_sentence(config: Any
 def test_a_parameter_checks_itself(build_it: Any) -> None:
     with pytest.raises(ConfigError):
         build_it()
+
+
+OTHERS: dict[str, Parameter] = {
+    "normal": distribution("normal", mu=2, sigma=3),
+    "log_normal": distribution("log_normal", mu=0, sigma=1),
+    "q_normal": distribution("q_normal", mu=0, sigma=10, q=3),
+    "q_log_normal": distribution("q_log_normal", mu=0, sigma=1, q=0.5),
+    "q_log_uniform_values": distribution("q_log_uniform_values", min=1, max=1000, q=10),
+    "q_beta": distribution("q_beta", a=2, b=2, q=0.25),
+    "rounded beyond its bounds": distribution("q_uniform", min=1, max=9, q=5),
+    "categorical": build({"values": ["a", 1, 2.5, None, "a", [1, 2]]}),
+    "weighted": build({"values": ["a", "b", "c"], "probabilities": [0.2, 0.0, 0.8]}),
+    "constant": build({"value": "x"}),
+}
+
+
+@pytest.mark.parametrize("name", [*BOUNDED, *OTHERS])
+def test_a_value_has_a_quantile_at_which_it_is(name: str) -> None:
+    parameter = {**{n: p for n, (p, _, _) in BOUNDED.items()}, **OTHERS}[name]
+    for i in range(200):
+        value = parameter.at(i / 200)
+        found = parameter.quantile(value)
+        assert found is not None
+        assert 0 <= found < 1
+        assert is_close(parameter.at(found), value), (i, value, found)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, high + 1) for name, (_, _, high) in BOUNDED.items()),
+        *((name, low - 1) for name, (_, low, _) in BOUNDED.items()),
+        *((name, "text") for name in (*BOUNDED, "normal", "log_normal", "q_normal")),
+        ("int_uniform", 1.5),
+        ("int_uniform", True),
+        ("categorical", "b"),
+        ("categorical", True),
+        ("weighted", "b"),
+        ("constant", 1),
+        ("log_normal", -1.0),
+        ("rounded beyond its bounds", 20),
+    ],
+)
+def test_a_value_that_a_parameter_does_not_take_has_no_quantile(name: str, value: Any) -> None:
+    parameter = {**{n: p for n, (p, _, _) in BOUNDED.items()}, **OTHERS}[name]
+    assert parameter.quantile(value) is None

@@ -8,10 +8,12 @@ from collections import Counter
 from sweepline.contract.text import display_path
 from sweepline.engine.batchfinder import count_unmeasured
 from sweepline.engine.preparation import PreparedSweep
+from sweepline.engine.resuming import take_up
 from sweepline.programs.location import missing_program
 from sweepline.runs import SETTLED
 from sweepline.space.plan import Plan, count_all
 from sweepline.space.samplers.base import Tally
+from sweepline.space.samplers.bayes import N_STARTUP
 
 N_DRAWS_SHOWN = 10
 _MAX_SHARES_SHOWN = 6
@@ -30,7 +32,11 @@ def print_dry_run(prepared: PreparedSweep) -> None:
     for note in notes:
         print(f"# note: {note}")
     print(f"# sweep {settings.name} ({display_path(settings.path)}), method {settings.space.method}")
-    if plan.space.limit is None and settings.needs_limit:
+    if not plan.is_enumerable:
+        take_up(plan, prepared.records.values(), retry_failed=prepared.options.retry_failed)
+        planned = list(itertools.islice(plan.runs(), N_DRAWS_SHOWN))
+        print(f"# {_describe_proposals(plan, len(planned))}")
+    elif plan.space.limit is None and settings.needs_limit:
         print(f"# random search without an end: set samples or run_cap, or --count N; the first {N_DRAWS_SHOWN} draws:")
         planned = list(itertools.islice(plan.runs(), N_DRAWS_SHOWN))
     else:
@@ -54,6 +60,14 @@ def print_dry_run(prepared: PreparedSweep) -> None:
         slot = slots.all[i % slots.n_max]
         print(f"# {run.run_id} {run.name} on {slot.label}")
         print(tasks.command_line(run, slot))
+
+
+def _describe_proposals(plan: Plan, n: int) -> str:
+    limit = plan.space.limit
+    total = "no end (set samples or run_cap, or --count N)" if limit is None else f"{limit:,} combinations"
+    each = f", {plan.n_seeds} seeds" if plan.n_seeds > 1 else ""
+    how = f"the first {N_STARTUP} drawn, the others by {plan.space.sampler} from what was measured"
+    return f"{total}{each}; {how}; the next {n} runs:"
 
 
 def describe_plan(plan: Plan) -> str:

@@ -270,6 +270,9 @@ class OwnKeys(BaseModel):
     )
     align: AlignModel | None = Field(None, description="start only if runs are trained as a champion was")
     keep: KeepModel | None = Field(None, description="delete the checkpoints of runs that are not among the best")
+    sampler: Literal["tpe", "gp", "cma", "qmc"] | None = Field(
+        None, description="method bayes: what proposes, as Optuna calls it (default: tpe); qmc spreads evenly"
+    )
     stability: StabilityModel | None = Field(
         None, description="grid: skip smaller values of a parameter once larger ones were stable"
     )

@@ -17,6 +17,7 @@ from sweepline.contract.yamlfile import KeyPath
 from sweepline.errors import ConfigError, did_you_mean
 from sweepline.programs.base import Command
 from sweepline.programs.native import NativeCommand
+from sweepline.runs import Objective
 from sweepline.space.constraints import Constraint, parse_constraint
 from sweepline.space.dependent import ONLY_LISTED, Computed, Conditional, Dependencies, fits_of, names_read
 from sweepline.space.parameters import Categorical, Constant, IntUniform, Parameter, values_as_listed
@@ -44,10 +45,10 @@ class SpaceReader:
         """Those that a start searches: the file's, and what ``--set`` fixes or adds."""
 
     def read(
-        self, constraints: Sequence[Constraint], command: Command, identity: str
+        self, constraints: Sequence[Constraint], command: Command, identity: str, objective: Objective | None
     ) -> tuple[SearchSpace, SearchSpace]:
         """Return what the file itself searches, and what this start does, of it or beside it, by ``--set``."""
-        space = self._space(constraints, command, identity)
+        space = self._space(constraints, command, identity, objective)
         whole = self._whole(space)
         return whole, replace(self.fixed.pick_seed(space), named_by=self._naming(whole, space))
 
@@ -277,13 +278,17 @@ class SpaceReader:
                 hint = did_you_mean(str(condition.wanted), map(str, occurring))
                 self.faults.warn(key, f"never applies: {condition.name} takes no such value{hint}")
 
-    def _space(self, constraints: Sequence[Constraint], command: Command, identity: str) -> SearchSpace:
+    def _space(
+        self, constraints: Sequence[Constraint], command: Command, identity: str, objective: Objective | None
+    ) -> SearchSpace:
         model, parameters = self.model, self.parameters
         limits = [limit for limit in (model.samples, model.run_cap) if limit is not None]
         space = SearchSpace(
             parameters={parameter.name: parameter.parameter for parameter in parameters},
             constraints=tuple(constraints),
-            method="grid" if model.method == "grid" else "random",
+            method=model.method,
+            sampler=model.sampler or "tpe",
+            objective=objective,
             sampler_seed=model.seed,
             limit=min(limits, default=None),
             seeds=self._seeds(command),

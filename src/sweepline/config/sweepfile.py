@@ -226,7 +226,8 @@ class _Reader:
         command, identity = reader.read(searched.parameters)
         constraints = searched.constraints()
         reader.check(command, searched.parameters, constraints)
-        whole, space = searched.read(constraints, command, identity)
+        objective = self._objective()
+        whole, space = searched.read(constraints, command, identity, objective)
         model, local = self.model, self.model.logging.local
         if local.csv_path and (not local.csv_path.endswith(".csv") or "\0" in local.csv_path):
             self.faults.error(("logging", "local", "csv_path"), f"must name a .csv file, got {local.csv_path!r}")
@@ -242,7 +243,7 @@ class _Reader:
             whole=whole,
             space=space,
             command=command,
-            objective=self._objective(),
+            objective=objective,
             patterns=self._patterns(),
             logged_metrics=local.metrics,
             csv_path=None if self.faults.errors or not local.csv_path else self._resolve(local.csv_path),
@@ -334,8 +335,10 @@ class _Reader:
 
     def _notes(self) -> None:
         model, faults = self.model, self.faults
-        if model.method == "bayes":
-            faults.note(("method",), "bayes is not built yet: it plans and runs as random draws")
+        if model.method == "bayes" and model.metric is None:
+            faults.error(("method",), "bayes needs metric: {name: ..., goal: minimize}, which it is to improve")
+        if model.sampler is not None and model.method != "bayes":
+            faults.error(("sampler",), f"{model.sampler} goes with method: bayes, this is {model.method}")
         early = model.early_terminate
         if early is not None:
             numbers = {key for key, value in early.items() if isinstance(value, int) and not isinstance(value, bool)}

@@ -174,6 +174,11 @@ def _setups(settings: SweepSettings, name: str, fits: Fits) -> Iterator[dict[str
     """
     if settings.needs_limit:
         raise ConfigError(f"{display_path(settings.path)}: {name}: fits needs samples, to know what it is measured for")
+    if settings.space.method == "bayes" and fits.names:
+        raise ConfigError(
+            f"{display_path(settings.path)}: {name}: fits is measured before the start, when method: bayes does not "
+            "know its combinations; set fits: {per: []} for one size, or take method: random"
+        )
     met: set[str] = set(fits.table)
     for params in Plan(settings.space).combinations(Tally()):
         key = fits.key(params)

@@ -20,6 +20,7 @@ from sweepline.programs.location import missing_program
 from sweepline.programs.native import NativeCommand
 from sweepline.runs import Run, canonical_json
 from sweepline.space.plan import Plan, count_all
+from sweepline.space.samplers.bayes import BayesSampler, check_installed
 
 PREPARE_FLAG = "--prepare"
 _N_DESCRIPTORS = 32
@@ -92,12 +93,15 @@ def check_startable(prepared: PreparedSweep) -> None:
         places = f"{here}" if own.resolve() == here.resolve() else f"{own} and {here}"
         looked = f"; looked in {places}" if "not found" in problem else ""
         raise ConfigError(f"{display_path(settings.path)}: {problem}{looked}")
-    if not plan.is_enumerable:
-        return
     if settings.needs_limit and prepared.options.count is None:
         raise ConfigError(
-            f"{display_path(settings.path)}: random search needs an end: set samples or run_cap, or --count N"
+            f"{display_path(settings.path)}: {plan.space.method} search needs an end: set samples or run_cap, or "
+            "--count N"
         )
+    if isinstance(plan.sampler, BayesSampler):
+        check_installed()
+    if not plan.is_enumerable:
+        return
     if next(plan.runs(), None) is None:
         count_all(plan)
         raise ConfigError(f"{display_path(settings.path)}: no runs to plan")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 from sweepline.contract.text import name_some
 from sweepline.engine.freezing import Code
 from sweepline.programs.sourcecode import changed_files, describe_change
 from sweepline.recording.events import RunRecord
-from sweepline.runs import State
+from sweepline.runs import SETTLED, RunOutcome, State
+from sweepline.space.plan import Plan
 
 
 def describe_edit(records: Mapping[str, RunRecord], planned: Set[str]) -> str:
@@ -54,6 +55,17 @@ def describe_code(records: Sequence[RunRecord], codes: Mapping[str, Mapping[str,
                 f"{describe_change(states, code.files)} since {n} runs ended: their results are kept; "
                 "--fresh runs all again"
             )
+
+
+def take_up(plan: Plan, records: Iterable[RunRecord], *, retry_failed: bool) -> None:
+    """Tell a plan what earlier starts of this program and config recorded; one that learns goes on where they were."""
+    known = [r for r in records if plan.is_enumerable or plan.belongs(r.params, r.seed, r.run_id)]
+    if not plan.is_enumerable:
+        done = {r.run_id for r in known if not (r.goes_on or (retry_failed and r.state not in SETTLED))}
+        plan.take_up([record.params for record in known], lambda run_id: run_id not in done)
+    for record in known:
+        if record.outcome is not None or not plan.is_enumerable:
+            plan.tell(record.params, record.outcome or RunOutcome(state=record.state))
 
 
 def _program_of(state: str) -> str:

@@ -32,7 +32,7 @@ from sweepline.engine.preparation import PreparedSweep
 from sweepline.engine.progress import Observer, Progress
 from sweepline.engine.provenance import Provenance
 from sweepline.engine.recovery import Survivor, read_again, recover
-from sweepline.engine.resuming import describe_code, describe_edit, describe_resume
+from sweepline.engine.resuming import describe_code, describe_edit, describe_resume, take_up
 from sweepline.engine.retries import RetryPolicy
 from sweepline.engine.signals import StopRequests
 from sweepline.engine.stability import StabilityGuard
@@ -367,9 +367,7 @@ def _begin(state: SweepState) -> None:
             state.effects.note_end(record)  # what earlier starts were told
     if state.best_files is not None:
         state.best_files.load(state.book.records.values())
-    for record in state.book.records.values():
-        if record.outcome is not None:
-            state.plan.tell(record.params, record.outcome)
+    take_up(state.plan, state.book.records.values(), retry_failed=state.options.retry_failed)
     state.book.note_code(state.code.state, state.code.files)
     state.book.begin(sweep=state.settings.name, sweep_file=state.settings.path, sweep_token=state.tasks.sweep_token)
 

@@ -61,6 +61,10 @@ class Computed:
         """Refuse: nothing is drawn."""
         raise TypeError("a computed parameter follows from others")
 
+    def quantile(self, value: Any) -> float | None:
+        """Refuse: nothing is drawn."""
+        raise TypeError("a computed parameter follows from others")
+
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
@@ -99,6 +103,10 @@ class Conditional:
         return None if None in grids else unique_values([value for grid in grids for value in grid or ()])
 
     def at(self, quantile: float) -> Any:
+        """Refuse: which alternative is drawn from follows from others."""
+        raise TypeError("a conditional parameter follows from others")
+
+    def quantile(self, value: Any) -> float | None:
         """Refuse: which alternative is drawn from follows from others."""
         raise TypeError("a conditional parameter follows from others")
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sweepline.contract.values import is_number
 from sweepline.errors import ConfigError
-from sweepline.space.parameters import Parameter
+from sweepline.space.parameters import BELOW_ONE, Parameter, as_quantile
 
 _SMALLEST_QUANTILE = 2.0**-54
 _MAX_EXPONENT = 709.0  # exp() of more is beyond a float
@@ -29,6 +30,9 @@ class Uniform:
 
     def at(self, quantile: float) -> float:
         return self.min + quantile * (self.max - self.min)
+
+    def quantile(self, value: Any) -> float | None:
+        return as_quantile((value - self.min) / (self.max - self.min)) if is_number(value) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,10 @@ class LogUniform:
     def at(self, quantile: float) -> float:
         return math.exp(self.min + quantile * (self.max - self.min))
 
+    def quantile(self, value: Any) -> float | None:
+        exponent = _log(value)
+        return None if exponent is None else as_quantile((exponent - self.min) / (self.max - self.min))
+
 
 @dataclass(frozen=True, slots=True)
 class LogUniformValues:
@@ -72,6 +80,10 @@ class LogUniformValues:
         low, high = math.log(self.min), math.log(self.max)
         return math.exp(low + quantile * (high - low))
 
+    def quantile(self, value: Any) -> float | None:
+        low, high, exponent = math.log(self.min), math.log(self.max), _log(value)
+        return None if exponent is None else as_quantile((exponent - low) / (high - low))
+
 
 @dataclass(frozen=True, slots=True)
 class InvLogUniform:
@@ -90,6 +102,10 @@ class InvLogUniform:
     def at(self, quantile: float) -> float:
         return math.exp(-(self.min + (1.0 - quantile) * (self.max - self.min)))
 
+    def quantile(self, value: Any) -> float | None:
+        exponent = _log(value)
+        return None if exponent is None else as_quantile(1.0 + (exponent + self.min) / (self.max - self.min))
+
 
 @dataclass(frozen=True, slots=True)
 class Normal:
@@ -107,6 +123,9 @@ class Normal:
     def at(self, quantile: float) -> float:
         return statistics.NormalDist(self.mu, self.sigma).inv_cdf(max(quantile, _SMALLEST_QUANTILE))
 
+    def quantile(self, value: Any) -> float | None:
+        return as_quantile(statistics.NormalDist(self.mu, self.sigma).cdf(value)) if is_number(value) else None
+
 
 @dataclass(frozen=True, slots=True)
 class LogNormal:
@@ -123,6 +142,10 @@ class LogNormal:
     def at(self, quantile: float) -> float:
         return math.exp(min(Normal(self.mu, self.sigma).at(quantile), _MAX_EXPONENT))
 
+    def quantile(self, value: Any) -> float | None:
+        exponent = _log(value)
+        return None if exponent is None else Normal(self.mu, self.sigma).quantile(exponent)
+
 
 @dataclass(frozen=True, slots=True)
 class Beta:
@@ -138,11 +161,11 @@ class Beta:
             raise ConfigError(f"beta needs a > 0 and b > 0, got a={self.a} and b={self.b}")
 
     def at(self, quantile: float) -> float:
-        try:
-            from scipy.special import betaincinv
-        except ImportError:
-            raise ConfigError("distribution beta needs scipy: pip install 'sweepline[beta]'") from None
-        return float(betaincinv(self.a, self.b, quantile))
+        return float(_scipy_special().betaincinv(self.a, self.b, quantile))
+
+    def quantile(self, value: Any) -> float | None:
+        is_inside = is_number(value) and 0.0 <= value <= 1.0
+        return as_quantile(float(_scipy_special().betainc(self.a, self.b, value))) if is_inside else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +202,33 @@ class Quantized:
         n = round(self.inner.at(quantile) / self.q)
         return n * self.q if isinstance(self.q, int) else _multiple(n, self.q)
 
+    def quantile(self, value: Any) -> float | None:
+        """Return that of the inner value which is nearest: what is rounded to a multiple may lie outside."""
+        if not is_number(value) or not math.isclose(value / self.q, round(value / self.q), rel_tol=1e-9, abs_tol=1e-9):
+            return None
+        low, high = self.inner.at(0.0), self.inner.at(BELOW_ONE)
+        nearest = min(max(value, low), high)
+        is_rounded = abs(nearest - value) <= self.q / 2 * (1 + 1e-9)
+        return self.inner.quantile(nearest) if is_rounded else None
+
 
 def _multiple(n: int, q: float, *, start: float = 0) -> float:
     """Return start + n q as it is written in decimals: 0.3 for three times 0.1, not 0.30000000000000004."""
     from decimal import Decimal
 
     return float(Decimal(repr(start)) + n * Decimal(repr(q)))
+
+
+def _log(value: Any) -> float | None:
+    return math.log(value) if is_number(value) and value > 0 and math.isfinite(value) else None
+
+
+def _scipy_special() -> Any:
+    try:
+        import scipy.special
+    except ImportError:
+        raise ConfigError("distribution beta needs scipy: pip install 'sweepline[beta]'") from None
+    return scipy.special
 
 
 def _check_bounds(name: str, low: float, high: float) -> None:

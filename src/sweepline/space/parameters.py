@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sweepline.contract.values import same_value
+from sweepline.contract.values import is_number, same_value
 from sweepline.errors import ConfigError
 
 
@@ -27,6 +27,20 @@ class Parameter(Protocol):
 
     def at(self, quantile: float) -> Any:
         """Return the value at ``quantile`` in [0, 1)."""
+
+    def quantile(self, value: Any) -> float | None:
+        """Return a quantile in [0, 1) at which this value is; None where it takes no such value."""
+
+
+BELOW_ONE = 1.0 - 2.0**-53  # the greatest quantile
+
+
+def as_quantile(share: float) -> float | None:
+    """Return a share as a quantile; None where it lies outside, but for what rounding may add."""
+    return min(max(share, 0.0), BELOW_ONE) if -_ROUNDING <= share <= 1.0 + _ROUNDING else None
+
+
+_ROUNDING = 1e-9
 
 
 def unique_values(values: Sequence[Any]) -> tuple[Any, ...]:
@@ -65,6 +79,9 @@ class Constant:
     def at(self, quantile: float) -> Any:
         return self.value
 
+    def quantile(self, value: Any) -> float | None:
+        return 0.0 if same_value(value, self.value) else None
+
 
 @dataclass(frozen=True, slots=True)
 class Categorical:
@@ -83,6 +100,10 @@ class Categorical:
 
     def at(self, quantile: float) -> Any:
         return self.values[min(int(quantile * len(self.values)), len(self.values) - 1)]
+
+    def quantile(self, value: Any) -> float | None:
+        at = next((i for i, own in enumerate(self.values) if same_value(own, value)), None)
+        return None if at is None else (at + 0.5) / len(self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +133,14 @@ class WeightedCategorical:
                 return value
         return self.values[-1]
 
+    def quantile(self, value: Any) -> float | None:
+        below = 0.0
+        for own, probability in zip(self.values, self.probabilities, strict=True):
+            if probability > 0 and same_value(own, value):
+                return as_quantile(below + probability / 2)
+            below += probability
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class IntUniform:
@@ -132,3 +161,8 @@ class IntUniform:
     def at(self, quantile: float) -> int:
         n_values = self.max - self.min + 1
         return self.min + max(0, math.ceil(quantile * n_values) - 1)
+
+    def quantile(self, value: Any) -> float | None:
+        if not is_number(value) or not self.min <= value <= self.max or value != int(value):
+            return None
+        return float((value - self.min + 0.5) / (self.max - self.min + 1))

@@ -6,21 +6,23 @@ import functools
 import hashlib
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sweepline.errors import ConfigError
-from sweepline.runs import Params, Run, RunOutcome, canonical_json, run_id_of, run_name_of
+from sweepline.runs import Objective, Params, Run, RunOutcome, canonical_json, run_id_of, run_name_of
 from sweepline.space.constraints import Constraint
 from sweepline.space.dependent import ONLY_LISTED, Computed, Dependencies
 from sweepline.space.parameters import Constant, Parameter
 from sweepline.space.samplers.base import EnumeratedSampler, Sampler, Tally
+from sweepline.space.samplers.bayes import N_STARTUP, BayesSampler
 from sweepline.space.samplers.grid import Grid, GridSampler
 from sweepline.space.samplers.listed import ListedFirst
-from sweepline.space.samplers.random import RandomSampler
+from sweepline.space.samplers.random import QmcSampler, RandomSampler
 
 MAX_COUNTED_AT_ONCE = 200_000
+QMC = "qmc"
 _MISSING = {"absent": "in a combination that is listed"}
 
 
@@ -31,7 +33,9 @@ class SearchSpace:
     ``parameters`` are in the order of the file; ``limit`` bounds the combinations, ``seeds`` repeats each of them.
     ``identity`` stands for the program and its config in every run's id; ``named_by`` are the parameters that stand in
     its name, by default those that vary. Parameters of a group of ``zipped`` go through their values together.
-    ``listed`` are combinations that are written down: they come first, beside the product where there is one.
+    ``listed`` are combinations that are written down: they come first, beside the product where there is one. The
+    method ``bayes`` proposes by a model of the ``objective``, which a ``sampler`` makes: ``tpe``, ``gp``, ``cma``, or
+    ``qmc``, which spreads evenly instead.
     """
 
     parameters: Mapping[str, Parameter]
@@ -45,6 +49,8 @@ class SearchSpace:
     named_by: Sequence[str] | None = None
     zipped: Sequence[Sequence[str]] = ()
     listed: Sequence[Mapping[str, Any]] = ()
+    sampler: str = "tpe"
+    objective: Objective | None = None
 
     @property
     def swept(self) -> tuple[str, ...]:
@@ -69,17 +75,32 @@ class SearchSpace:
         return parameter != ONLY_LISTED or len(here) > 1 or self.has_product
 
 
-def build_sampler(space: SearchSpace) -> EnumeratedSampler:
+def build_sampler(space: SearchSpace) -> Sampler:
     """Return the sampler that a space's method names."""
     product: EnumeratedSampler | None = None
     if space.has_product and space.method != "grid":
-        product = RandomSampler(space.parameters, space.constraints, space.sampler_seed, space.zipped)
+        kind = QmcSampler if space.sampler == QMC else RandomSampler
+        product = kind(space.parameters, space.constraints, space.sampler_seed, space.zipped)
     elif space.has_product:
         order = space.grid_order or sorted(space.parameters)
         product = GridSampler(Grid({name: space.parameters[name] for name in order}, space.constraints, space.zipped))
-    if product is not None and not space.listed:
-        return product
-    return ListedFirst(space.listed, space.constraints, Dependencies(space.parameters), product)
+    found = product
+    if product is None or space.listed:
+        found = ListedFirst(space.listed, space.constraints, Dependencies(space.parameters), product)
+    assert found is not None
+    if space.method != "bayes" or space.sampler == QMC or product is None or space.objective is None:
+        return found
+    return BayesSampler(
+        space.parameters,
+        space.constraints,
+        found,
+        space.zipped,
+        seed=space.sampler_seed,
+        objective=space.objective,
+        kind=space.sampler,
+        n_first=max(N_STARTUP, len(space.listed)),
+        n_total=space.limit,
+    )
 
 
 class Plan:
@@ -116,6 +137,22 @@ class Plan:
     def tell(self, params: Params, outcome: RunOutcome) -> None:
         """Let the sampler learn how a run ended."""
         self.sampler.tell(params, outcome)
+
+    def take_up(self, known: Iterable[Params], is_open: Callable[[str], bool]) -> None:
+        """Go on, with a sampler that learns, where earlier starts were: what they proposed counts, and goes first.
+
+        Args:
+            known: the combinations, in the order in which they were proposed.
+            is_open: asked for the id of each of their runs whether that is still to be run.
+        """
+        combinations = {canonical_json(params): params for params in known}
+        self._n_proposed = len(combinations)
+        for i, params in enumerate(combinations.values()):
+            self._left.extend(self._runs_of(params, itertools.count(i), None, is_open))
+
+    def belongs(self, params: Params, seed: int | None, run_id: str) -> bool:
+        """Whether a run, recorded under an id, is one of the program and the config of this space."""
+        return run_id == run_id_of(params, seed, self.space.identity)
 
     def combinations(self, tally: Tally) -> Iterator[Mapping[str, Any]]:
         """Yield the parameter values of each kept combination, in the file's order of names.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 from collections import Counter
@@ -20,6 +21,7 @@ from sweepline.space.samplers.grid import Grid
 MAX_REJECTED_IN_A_ROW = 10_000
 MAX_REPEATED_IN_A_ROW = 1_000
 MAX_ENUMERATED = 1_000_000
+_BLOCK = 256  # points of a Sobol sequence that are made at once
 
 
 class RandomSampler(EnumeratedSampler):
@@ -49,12 +51,15 @@ class RandomSampler(EnumeratedSampler):
         """Return draw ``index`` before constraints."""
 
         def draw_one(name: str, parameter: Parameter) -> Any:
-            stream = self._stream_of.get(name, name)  # those that are zipped draw the same place of their lists
-            return parameter.at(random.Random(f"{self.seed}/{stream}/{index}").random())
+            return parameter.at(self.quantile(name, index))
 
         if not self._dependencies:
             return {name: draw_one(name, parameter) for name, parameter in self.parameters.items()}
         return self._dependencies.complete(draw_one)
+
+    def quantile(self, name: str, index: int) -> float:
+        """Return where a parameter's value lies in a draw; those that are zipped draw the same place of their lists."""
+        return random.Random(f"{self.seed}/{self._stream_of.get(name, name)}/{index}").random()
 
     def walk(self, tally: Tally) -> Iterator[dict[str, Any]]:
         """Yield accepted draws, counting into ``tally``; a small finite space is used up to its last combination.
@@ -104,6 +109,36 @@ class RandomSampler(EnumeratedSampler):
         for params in rest:
             tally.n_walked += 1
             yield params
+
+
+class QmcSampler(RandomSampler):
+    """Draws that are spread evenly: a scrambled Sobol sequence, of SciPy, with a dimension for each parameter."""
+
+    def quantile(self, name: str, index: int) -> float:
+        """See :meth:`RandomSampler.quantile`."""
+        names = dict.fromkeys(self._stream_of.get(own, own) for own in self.parameters)
+        block, at = divmod(index, _BLOCK)
+        place = list(names).index(self._stream_of.get(name, name))
+        return float(_sobol(len(names), self.seed, block)[at][place])
+
+
+@functools.lru_cache(maxsize=4)
+def _sobol(n_dimensions: int, seed: int, block: int) -> Any:
+    """Return the points of a block of a sequence, (256, dimensions).
+
+    Raises:
+        ConfigError: SciPy is not installed, or there are too many dimensions for it.
+    """
+    try:
+        from scipy.stats import qmc
+    except ImportError:
+        raise ConfigError("sampler: qmc needs SciPy: pip install 'sweepline[bayes]'") from None
+    if n_dimensions > qmc.Sobol.MAXDIM:
+        raise ConfigError(f"sampler: qmc takes at most {qmc.Sobol.MAXDIM:,} parameters, got {n_dimensions:,}")
+    points = qmc.Sobol(n_dimensions, scramble=True, rng=seed)
+    if block:
+        points.fast_forward(block * _BLOCK)
+    return points.random(_BLOCK)
 
 
 def _is_listed(parameter: Parameter) -> bool:

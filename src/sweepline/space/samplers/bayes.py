@@ -1,0 +1,276 @@
+"""Proposals by a model of what was measured: Optuna's samplers, over every distribution of a sweep file.
+
+A value is known to Optuna by its quantile, so that each distribution is exactly what it is for random draws, also those
+that Optuna does not have; values of a list are known by their place in it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import math
+import statistics
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sweepline.contract.values import is_number
+from sweepline.errors import ConfigError
+from sweepline.runs import Objective, Params, RunOutcome, State, canonical_json
+from sweepline.space.constraints import Constraint
+from sweepline.space.dependent import Conditional, Dependencies
+from sweepline.space.expressions import ABSENT
+from sweepline.space.parameters import BELOW_ONE, Categorical, Parameter, values_as_listed
+from sweepline.space.samplers.base import EnumeratedSampler, Tally, apply_constraints
+
+KINDS = ("tpe", "gp", "cma")
+N_STARTUP = 10  # combinations that are drawn at random before a model says anything
+MAX_TRIES = 20  # proposals that are dropped or known, after which the next random draw is taken
+MAX_OBSERVATIONS = 2000  # the latest, which a model is made of: that takes longer the more there are
+_OLDEST = 5  # Optuna's major version
+_MIN_ORDERED = 3  # values of a list of numbers from which on their order tells something
+_UNDONE = frozenset({State.PENDING, State.RUNNING, State.INTERRUPTED})
+
+
+@dataclass
+class _Observation:
+    """A combination that was proposed or recorded, with the outcomes of its runs."""
+
+    params: Params
+    outcomes: list[RunOutcome] = field(default_factory=list)
+    made: tuple[Any, Any] = (None, None)
+    """What its trial was last made of, and that trial: to make it takes longer than all else."""
+
+    def values(self, metric: str, state: State) -> list[float]:
+        """Return what its runs of a state have measured; of diverged ones that is no finite number."""
+        return [o.metrics[metric] for o in self.outcomes if o.state == state and metric in o.metrics]
+
+
+class BayesSampler:
+    """Proposes what a model of the objective expects to be good, or to tell much.
+
+    The first ten combinations are random draws. What is proposed follows from the seed and from what is known, in the
+    order in which it was proposed, so that a sweep that was killed goes on as it would have gone. What constraints
+    drop, or was proposed before, is not proposed.
+
+    Args:
+        parameters: in the order of the file.
+        constraints: as of a random search.
+        draws: what is proposed at first, and where the model has nothing new.
+        zipped: groups of parameters that go through their values together.
+        seed: of the models.
+        objective: what is optimized.
+        kind: ``tpe``, ``gp``, or ``cma``, as Optuna calls its samplers.
+        n_first: how many of the draws come before any model is asked.
+        n_total: how many combinations there will be, where that is known.
+    """
+
+    is_enumerable = False
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Parameter],
+        constraints: Sequence[Constraint],
+        draws: EnumeratedSampler,
+        zipped: Sequence[Sequence[str]] = (),
+        *,
+        seed: int,
+        objective: Objective,
+        kind: str = "tpe",
+        n_first: int = N_STARTUP,
+        n_total: int | None = None,
+    ) -> None:
+        self.objective, self.kind, self.seed, self.n_total = objective, kind, seed, n_total
+        self._n_first = n_first
+        self._constraints = tuple(constraints)
+        self._dependencies = Dependencies(parameters)
+        self._dimensions = _Dimensions(parameters, zipped, assigned={n for c in constraints for n in c.assign})
+        self._draws = draws.walk(Tally())
+        self._known: dict[str, _Observation] = {}
+        self._n_tries = 0  # of proposals since something new was known
+
+    def ask(self) -> Params | None:
+        """Return the next combination; None where a finite space holds no other.
+
+        Raises:
+            ConfigError: Optuna is not installed, or is too old; constraints drop everything.
+        """
+        n_measured = sum(bool(known.outcomes) for known in self._known.values())
+        is_told = len(self._known) >= self._n_first and n_measured >= N_STARTUP
+        found = self._propose() if is_told else None
+        if found is None:
+            found = next((dict(params) for params in self._draws if canonical_json(params) not in self._known), None)
+        if found is not None:
+            self._known[canonical_json(found)] = _Observation(found)
+            self._n_tries = 0
+        return found
+
+    def tell(self, params: Params, outcome: RunOutcome) -> None:
+        """Learn how a run ended. Runs of a combination with other seeds are one observation: their mean."""
+        known = self._known.setdefault(canonical_json(params), _Observation(params))
+        if outcome.state not in _UNDONE and outcome not in known.outcomes:  # what is known already is told again
+            known.outcomes.append(outcome)
+            self._n_tries = 0
+
+    def _propose(self) -> dict[str, Any] | None:
+        """Return what the model proposes, unless that is nothing new, or dropped, time and again."""
+        optuna = _import_optuna()
+        trials = self.trials()
+        for _ in range(MAX_TRIES):
+            self._n_tries += 1
+            study = optuna.create_study(direction=self.objective.goal, sampler=self._sampler(optuna, trials))
+            study.add_trials(trials)
+            params = self._dependencies.complete(functools.partial(self._dimensions.suggest, study.ask()))
+            if apply_constraints(self._constraints, params, self._dependencies) is not None:
+                continue
+            if canonical_json(params) not in self._known:
+                return params
+        return None
+
+    def _sampler(self, optuna: Any, trials: Sequence[Any]) -> Any:
+        """Return a sampler whose random numbers are of this proposal alone."""
+        text = f"{self.seed}/{len(self._known)}/{self._n_tries}"
+        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+        samplers = optuna.samplers
+        with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
+            if self.kind == "gp":
+                return samplers.GPSampler(seed=seed, n_startup_trials=0, deterministic_objective=False)
+            if self.kind == "cma":
+                # Its distribution begins with the best of what is known: nothing else tells of earlier proposals.
+                return samplers.CmaEsSampler(seed=seed, n_startup_trials=0, source_trials=_numbers_of(optuna, trials))
+            return samplers.TPESampler(seed=seed, n_startup_trials=0, multivariate=True, group=True, constant_liar=True)
+
+    def trials(self) -> list[Any]:
+        """Return what is known as Optuna's trials: measured, stopped early, or under way; failed runs tell nothing."""
+        return list(self._trials(_import_optuna()))
+
+    def _trials(self, optuna: Any) -> Iterator[Any]:
+        states, metric = optuna.trial.TrialState, self.objective.name
+        known = list(self._known.values())[-MAX_OBSERVATIONS:]
+        measured = [v for one in known for v in one.values(metric, State.FINISHED) if math.isfinite(v)]
+        worst = (min if self.objective.goal == "maximize" else max)(measured, default=None)
+        for one in known:
+            results = [v if math.isfinite(v) else worst for v in one.values(metric, State.FINISHED)]
+            bounded = [value for value in results if value is not None]  # of diverged runs alone nothing is known
+            pruned = [value for value in one.values(metric, State.PRUNED) if math.isfinite(value)]
+            if bounded:
+                told: dict[str, Any] = {"state": states.COMPLETE, "value": statistics.fmean(bounded)}
+            elif pruned:
+                told = {"state": states.PRUNED, "intermediate_values": {1: statistics.fmean(pruned)}}
+            elif not one.outcomes:
+                told = {"state": states.RUNNING}
+            else:
+                continue
+            if one.made[0] != told:
+                raw, distributions = self._dimensions.raw_of(one.params, self._dependencies)
+                trial = None if raw is None else optuna.create_trial(**told, params=raw, distributions=distributions)
+                one.made = (told, trial)
+            if one.made[1] is not None:
+                yield one.made[1]
+
+
+class _Dimensions:
+    """How parameters stand in Optuna. ``assigned`` are those that constraints set to whatever they like."""
+
+    def __init__(
+        self, parameters: Mapping[str, Parameter], zipped: Sequence[Sequence[str]], *, assigned: set[str]
+    ) -> None:
+        self._parameters, self._assigned = parameters, assigned
+        self._group_of = {name: tuple(group) for group in zipped for name in group}
+
+    def suggest(self, trial: Any, name: str, parameter: Parameter) -> Any:
+        """Return the value of a parameter in a combination, as a trial suggests it."""
+        found = self._dimension(name, parameter)
+        if found is None:
+            return parameter.at(0.0)
+        key, bounds, at, _ = found
+        if hasattr(bounds, "choices"):
+            return at(trial.suggest_categorical(key, bounds.choices))
+        is_place = isinstance(bounds.low, int)
+        return at((trial.suggest_int if is_place else trial.suggest_float)(key, bounds.low, bounds.high))
+
+    def raw_of(self, params: Params, dependencies: Dependencies) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+        """Return where a combination stands, and in what; None where a value is no longer one of its parameter's."""
+        raw: dict[str, Any] = {}
+        distributions: dict[str, Any] = {}
+        is_outside = False
+
+        def note(name: str, parameter: Parameter) -> Any:
+            nonlocal is_outside
+            value, found = params.get(name, ABSENT), self._dimension(name, parameter)
+            place = found[3](value) if found is not None and value is not ABSENT else None
+            if found is not None and place is not None:
+                raw[found[0]], distributions[found[0]] = place, found[1]
+            elif found is not None and name not in self._assigned:
+                is_outside = True
+            return value
+
+        dependencies.complete(note)
+        return (None if is_outside else raw), distributions
+
+    def _dimension(self, name: str, parameter: Parameter) -> _Dimension | None:
+        """Return a parameter's name and distribution in Optuna, and how values follow and are found; None: constant."""
+        import optuna.distributions as dist
+
+        group = self._group_of.get(name)
+        if group is not None:
+            rows = values_as_listed(parameter)
+            return ("+".join(group), dist.CategoricalDistribution(range(len(rows))), rows.__getitem__, _place_in(rows))
+        key, whole = name, self._parameters[name]
+        if isinstance(whole, Conditional):
+            key = f"{name}#{next(i for i, a in enumerate(whole.alternatives) if a.parameter is parameter)}"
+        values = parameter.grid if isinstance(parameter, Categorical) else None
+        if parameter.grid is not None and len(parameter.grid) < 2:
+            return None
+        if values is None or len(values) < len(parameter.values):  # type: ignore[attr-defined]
+            quantile: Any = dist.FloatDistribution(0.0, 1.0)
+            return key, quantile, lambda place: parameter.at(min(place, BELOW_ONE)), parameter.quantile
+        if len(values) >= _MIN_ORDERED and all(map(is_number, values)):
+            values = sorted(values)
+            return key, dist.IntDistribution(0, len(values) - 1), values.__getitem__, _place_in(values)
+        return key, dist.CategoricalDistribution(range(len(values))), values.__getitem__, _place_in(values)
+
+
+_Dimension = tuple[str, Any, Callable[[Any], Any], Callable[[Any], Any]]
+
+
+def _place_in(values: Sequence[Any]) -> Callable[[Any], int | None]:
+    places = {canonical_json(value): place for place, value in reversed(list(enumerate(values)))}
+    return lambda value: places.get(canonical_json(value))
+
+
+def _numbers_of(optuna: Any, trials: Sequence[Any]) -> list[Any]:
+    """Return measured trials without what is no number, as CMA-ES takes them."""
+    found = []
+    for trial in trials:
+        own = {key: d for key, d in trial.distributions.items() if not hasattr(d, "choices")}
+        if trial.state == optuna.trial.TrialState.COMPLETE and own:
+            raw = {key: trial.params[key] for key in own}
+            found.append(optuna.create_trial(value=trial.value, params=raw, distributions=own))
+    return found
+
+
+def check_installed() -> None:
+    """Make sure that there is an Optuna that can be used. Does not import it.
+
+    Raises:
+        ConfigError: there is none, or it is too old.
+    """
+    how = "pip install 'sweepline[bayes]'"
+    try:
+        version = importlib.metadata.version("optuna")
+    except importlib.metadata.PackageNotFoundError:
+        raise ConfigError(f"method: bayes needs Optuna: {how}; or take method: random") from None
+    major = version.partition(".")[0]
+    if not major.isdecimal() or int(major) < _OLDEST:
+        raise ConfigError(f"method: bayes needs Optuna {_OLDEST} or later, this is {version}: {how}")
+
+
+def _import_optuna() -> Any:
+    check_installed()
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna

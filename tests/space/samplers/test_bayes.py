@@ -1,0 +1,244 @@
+"""Proposals by a model: better than chance, never what is known or dropped, and the same from the same history."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from sweepline.errors import ConfigError
+from sweepline.runs import Objective, RunOutcome, State, canonical_json
+from sweepline.space.constraints import parse_conditions, parse_constraint
+from sweepline.space.dependent import Alternative, Computed, Conditional
+from sweepline.space.distributions import (
+    Beta,
+    InvLogUniform,
+    LogNormal,
+    LogUniform,
+    LogUniformValues,
+    Normal,
+    Quantized,
+    Uniform,
+)
+from sweepline.space.expressions import parse_expression
+from sweepline.space.parameters import Categorical, Constant, IntUniform, Parameter, WeightedCategorical
+from sweepline.space.plan import Plan, SearchSpace
+from sweepline.space.samplers.bayes import KINDS, N_STARTUP, BayesSampler, check_installed
+
+pytest.importorskip("optuna", reason="Optuna is not installed")
+
+LOSS = Objective(name="loss")
+PLAIN: dict[str, Parameter] = {"lr": LogUniformValues(1e-5, 1.0), "dropout": Uniform(0.0, 0.9)}
+EVERY: dict[str, Parameter] = {
+    "uniform": Uniform(-1, 2),
+    "log_uniform": LogUniform(-10, -3),
+    "inv_log_uniform": InvLogUniform(1, 5),
+    "normal": Normal(0, 2),
+    "log_normal": LogNormal(0, 1),
+    "beta": Beta(2, 5),
+    "q_uniform": Quantized(Uniform(1, 9), 5),
+    "q_normal": Quantized(Normal(0, 10), 3),
+    "int_uniform": IntUniform(-3, 3),
+    "weighted": WeightedCategorical(("a", "b"), (0.2, 0.8)),
+    "twice": Categorical(("a", "a", "b")),
+    "mixed": Categorical((1, "x", None, [1, 2], True)),
+    "sizes": Categorical((16, 128, 32, 64)),
+    "fixed": Constant(7),
+}
+
+
+def build(parameters: Mapping[str, Parameter], *, seed: int = 0, **fields: Any) -> BayesSampler:
+    space = SearchSpace(parameters=parameters, method="bayes", objective=LOSS, sampler_seed=seed, **fields)
+    sampler = Plan(space).sampler
+    assert isinstance(sampler, BayesSampler)
+    return sampler
+
+
+def loss_of(params: Mapping[str, Any]) -> float:
+    return float((math.log10(params["lr"]) + 2) ** 2 + params["dropout"] ** 2)
+
+
+def ended(loss: float, *, n: int = 0, state: State = State.FINISHED) -> RunOutcome:
+    return RunOutcome(state=state, metrics={"loss": loss}, duration_s=float(n))
+
+
+def drive(sampler: BayesSampler, n: int, loss: Any = loss_of) -> list[Mapping[str, Any]]:
+    """Propose and measure, one after the other; return what was proposed."""
+    found = []
+    for i in range(n):
+        params = sampler.ask()
+        if params is None:
+            break
+        found.append(params)
+        sampler.tell(params, ended(loss(params), n=i))
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_finds_better_than_chance(kind: str) -> None:
+    """Random draws reach a median of about 0.1 here with as many runs."""
+    if kind == "gp":
+        pytest.importorskip("torch", reason="the Gaussian process needs torch")
+    seeds = range(1 if kind == "gp" else 5)  # which takes ten times as long
+    best = [min(map(loss_of, drive(build(PLAIN, seed=seed, sampler=kind), 25))) for seed in seeds]
+    random = []
+    for seed in range(5):
+        space = SearchSpace(parameters=PLAIN, method="random", sampler_seed=seed, limit=25)
+        random.append(min(loss_of(run.params) for run in Plan(space).runs()))
+    assert statistics.median(best) < 0.6 * statistics.median(random)
+
+
+def test_the_first_ones_are_those_of_random_search() -> None:
+    space = SearchSpace(parameters=PLAIN, method="random", limit=N_STARTUP)
+    assert drive(build(PLAIN), N_STARTUP) == [run.params for run in Plan(space).runs()]
+
+
+def test_every_distribution_gives_values_of_its_own() -> None:
+    found = drive(build(EVERY), 40, lambda params: params["uniform"] ** 2 + abs(params["int_uniform"]))
+    assert len(found) == 40
+    for params in found:
+        assert list(params) == list(EVERY)
+        assert all(EVERY[name].quantile(value) is not None for name, value in params.items())
+    assert {type(params["sizes"]) for params in found} == {int}
+    assert {canonical_json(params["mixed"]) for params in found} <= {"1", '"x"', "null", "[1,2]", "true"}
+
+
+def test_what_constraints_drop_or_set_is_never_proposed_otherwise() -> None:
+    parameters: dict[str, Parameter] = {**PLAIN, "opt": Categorical(("sgd", "adam")), "momentum": Uniform(0.0, 1.0)}
+    constraints = [
+        parse_constraint({"exclude": "lr > 0.01 and dropout > 0.3"}),
+        parse_constraint({"when": {"opt": "adam"}, "set": {"momentum": 0.0}}),
+    ]
+    found = drive(build(parameters, constraints=constraints), 80, lambda p: loss_of(p) + p["momentum"])
+    assert len(found) == 80
+    assert not any(params["lr"] > 0.01 and params["dropout"] > 0.3 for params in found)
+    assert all(params["momentum"] == 0.0 for params in found if params["opt"] == "adam")
+    assert any(params["opt"] == "adam" for params in found[N_STARTUP:])
+
+
+def test_conditional_computed_and_zipped_parameters_belong_together() -> None:
+    parameters: dict[str, Parameter] = {
+        "lr": LogUniformValues(1e-5, 1.0),
+        "dropout": Uniform(0.0, 0.9),
+        "opt": Categorical(("sgd", "adam")),
+        "momentum": Conditional((Alternative(parse_conditions({"opt": "sgd"}), Uniform(0.0, 0.99)),)),
+        "half": Computed(parse_expression("lr / 2", ["lr"])),
+        "width": Categorical((64, 128, 256)),
+        "depth": Categorical((2, 3, 4)),
+    }
+    found = drive(build(parameters, zipped=[("width", "depth")]), 60)
+    for params in found:
+        assert ("momentum" in params) == (params["opt"] == "sgd")
+        assert params["half"] == params["lr"] / 2
+        assert {64: 2, 128: 3, 256: 4}[params["width"]] == params["depth"]
+    assert {params["opt"] for params in found[N_STARTUP:]} == {"sgd", "adam"}
+
+
+def test_nothing_is_proposed_twice_and_a_finite_space_ends() -> None:
+    parameters: dict[str, Parameter] = {
+        "lr": Categorical((0.1, 0.01, 0.001)),
+        "dropout": Categorical((0.0, 0.5, 0.7, 0.9)),
+    }
+    found = drive(build(parameters), 100)
+    assert len({canonical_json(params) for params in found}) == len(found) == 12
+
+
+@pytest.mark.parametrize("n_pending", [0, 3])
+def test_the_same_history_gives_the_same_proposals(n_pending: int) -> None:
+    first = build(EVERY)
+    done = drive(first, 25, lambda params: params["uniform"] ** 2)
+    pending = [first.ask() for _ in range(n_pending)]
+    again = build(EVERY)
+    for params in [*done, *pending]:
+        assert params is not None
+        again.tell(params, RunOutcome(state=State.INTERRUPTED))
+    for i, params in reversed(list(enumerate(done))):  # runs end in any order
+        again.tell(params, ended(params["uniform"] ** 2, n=i))
+    assert [again.ask() for _ in range(4)] == [first.ask() for _ in range(4)]
+
+
+def test_combinations_that_are_under_way_are_not_proposed_around() -> None:
+    """A model that did not know of them would propose the same place for all slots."""
+    sampler = build(PLAIN)
+    drive(sampler, 30)
+    at_once = [sampler.ask() for _ in range(6)]
+    rates = sorted(math.log10(params["lr"]) for params in at_once if params)
+    assert len(rates) == 6
+    assert rates[-1] - rates[0] > 0.05
+
+
+class TestWhatIsTold:
+    """What becomes of outcomes."""
+
+    def told(self, outcomes: Sequence[RunOutcome], *, goal: str = "minimize") -> Any:
+        """Return the trial of a combination with these outcomes, beside two others; None where it tells nothing."""
+        space = SearchSpace(parameters=PLAIN, method="bayes", objective=Objective(name="loss", goal=goal))
+        sampler = Plan(space).sampler
+        assert isinstance(sampler, BayesSampler)
+        for lr, loss in ((0.1, 5.0), (0.01, 1.0)):
+            sampler.tell({"lr": lr, "dropout": 0.5}, ended(loss))
+        for outcome in outcomes:
+            sampler.tell({"lr": 0.5, "dropout": 0.25}, outcome)
+        return next((t for t in sampler.trials() if t.params["dropout"] == pytest.approx(0.25 / 0.9)), None)
+
+    def test_repeats_are_one_observation_their_mean(self) -> None:
+        assert self.told([ended(1.0, n=1), ended(2.0, n=2), ended(6.0, n=3)]).value == 3.0
+
+    def test_what_is_told_again_counts_once(self) -> None:
+        assert self.told([ended(1.0, n=1), ended(2.0, n=2), ended(2.0, n=2)]).value == 1.5
+
+    def test_a_failed_run_is_no_number(self) -> None:
+        assert self.told([RunOutcome(state=State.FAILED)]) is None
+        assert self.told([RunOutcome(state=State.FAILED), ended(2.0)]).value == 2.0
+
+    @pytest.mark.parametrize(("goal", "worst"), [("minimize", 5.0), ("maximize", 1.0)])
+    def test_a_diverged_run_is_the_worst_that_was_seen(self, goal: str, worst: float) -> None:
+        assert self.told([ended(math.nan)], goal=goal).value == worst
+        assert self.told([ended(math.inf)], goal=goal).value == worst
+
+    def test_a_run_that_was_stopped_early_tells_how_far_it_came(self) -> None:
+        found = self.told([ended(3.0, state=State.PRUNED)])
+        assert (found.state.name, found.intermediate_values) == ("PRUNED", {1: 3.0})
+
+    def test_a_run_that_was_interrupted_is_under_way(self) -> None:
+        assert self.told([RunOutcome(state=State.INTERRUPTED)]).state.name == "RUNNING"
+
+
+def test_what_is_known_is_used_in_a_wider_space() -> None:
+    done = drive(build(PLAIN), 20)
+    wider: dict[str, Parameter] = {"lr": LogUniformValues(1e-6, 10.0), "dropout": Uniform(0.0, 0.9)}
+    sampler = build(wider)
+    for params in done:
+        sampler.tell(params, ended(loss_of(params)))
+    assert len(sampler.trials()) == 20
+    narrower = build({"lr": LogUniformValues(1e-3, 1.0), "dropout": Uniform(0.0, 0.9)})
+    for params in done:
+        narrower.tell(params, ended(loss_of(params)))
+    assert len(narrower.trials()) == sum(params["lr"] >= 1e-3 for params in done)
+
+
+def test_a_sobol_sequence_is_spread_evenly_and_can_be_counted() -> None:
+    pytest.importorskip("scipy", reason="SciPy is not installed")
+    plan = Plan(SearchSpace(parameters=PLAIN, method="bayes", sampler="qmc", objective=LOSS, limit=64))
+    assert plan.is_enumerable
+    places = [PLAIN["dropout"].quantile(run.params["dropout"]) for run in plan.runs()]
+    assert len(places) == 64
+    assert sorted(int(place * 16) for place in places if place is not None) == sorted([*range(16)] * 4)
+
+
+@pytest.mark.parametrize("version", [None, "4.9.0", "3.6"])
+def test_without_an_optuna_that_serves_a_sentence_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, version: str | None
+) -> None:
+    def installed(_: str) -> str:
+        if version is None:
+            raise importlib.metadata.PackageNotFoundError
+        return version
+
+    monkeypatch.setattr(importlib.metadata, "version", installed)
+    with pytest.raises(ConfigError, match=r"method: bayes needs Optuna.*pip install 'sweepline\[bayes\]'"):
+        check_installed()
