@@ -331,7 +331,7 @@ WARNINGS: dict[str, tuple[str, str]] = {
     ),
     "early_terminate as text": (HEAD + LIST + "early_terminate: hyperband\n", r"sweep.yaml:5: early_terminate: .*"),
     "early_terminate of an unknown type": (
-        HEAD + LIST + "early_terminate: {type: median, min_iter: 3}\n",
+        HEAD + LIST + "early_terminate: {type: medium, min_iter: 3}\n",
         r"sweep.yaml:5: early_terminate: needs type: hyperband .*ignored",
     ),
     "early_terminate without its iterations": (

@@ -8,6 +8,7 @@ from collections import Counter
 from sweepline.contract.text import display_path
 from sweepline.engine.batchfinder import count_unmeasured
 from sweepline.engine.preparation import PreparedSweep
+from sweepline.engine.pruning.rules import describe_rule
 from sweepline.engine.resuming import take_up
 from sweepline.programs.location import missing_program
 from sweepline.runs import SETTLED
@@ -51,6 +52,8 @@ def print_dry_run(prepared: PreparedSweep) -> None:
     if done:
         n_done = sum(run.run_id in done for run in (planned if planned is not None else plan.runs()))
         print(f"# {n_done} of them have ended already and would not run again")
+    for rule in settings.early_stop:
+        print(f"# early stopping: {describe_rule(rule)}")
     kinds = ", ".join(dict.fromkeys("cpu" if not slot.is_gpu else slot.label for slot in slots.all))
     is_own = settings.command.proves_overrides and not isinstance(settings.threads, int)
     threads = "CPU threads as the config says" if is_own else f"{tasks.threads} CPU threads each"

@@ -34,6 +34,7 @@ _COMMANDS = (
     "best",
     "importance",
     "diff",
+    "explain",
     "rerun",
     "align",
     "smoke",

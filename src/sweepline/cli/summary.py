@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
@@ -16,13 +17,14 @@ from sweepline.analysis.statistics import mean_interval
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract.runfolder import ATTEMPTS
 from sweepline.contract.text import display_path, printable
-from sweepline.display.formats import align_columns, format_number
+from sweepline.display.formats import align_columns, format_number, format_seconds
 from sweepline.engine.session import SweepResult
+from sweepline.engine.stability import is_skipped
 from sweepline.engine.wandbfile import wandb_folders
 from sweepline.recording.events import RunRecord
 from sweepline.recording.folders import BEST, SweepFolder
 from sweepline.reports.numbers import format_with_spread
-from sweepline.runs import UNSUCCESSFUL, Objective
+from sweepline.runs import UNSUCCESSFUL, Objective, State
 
 N_BEST = 10
 _MAX_FAILED_SHOWN = 5
@@ -97,6 +99,7 @@ def build_summary(
     """Return the lines of a summary; ``ranked`` are the configurations as :func:`rank_configs` returns them."""
     states = Counter(record.state.value for record in records)
     lines = ["", f"{len(records)} runs: " + ", ".join(f"{n} {state}" for state, n in states.most_common())]
+    lines += _describe_pruned(records)
     ranked = rank_configs(records, objective) if ranked is None else ranked
     metric = primary_metric(records, [objective.name, *logged] if objective else logged)
     effects = [] if metric is None else find_no_effects(records, metric)
@@ -121,6 +124,22 @@ def build_summary(
     if len(failed) > _MAX_FAILED_SHOWN:
         lines.append(f"({len(failed) - _MAX_FAILED_SHOWN} more failures in runs.csv)")
     return [printable(line) for line in [*lines, *_doubts(records, effects)]]
+
+
+def _describe_pruned(records: Sequence[RunRecord]) -> list[str]:
+    """Return what stopping runs early has saved, beside those that went to their end; nothing where none did."""
+    stopped = [r.duration_s for r in records if r.state == State.PRUNED and not is_skipped(r)]
+    finished = [r.duration_s for r in records if r.state == State.FINISHED]
+    if not stopped or not finished:
+        return []
+    whole = statistics.fmean(finished)
+    saved = sum(max(0.0, whole - duration) for duration in stopped)
+    share = saved / (saved + sum(stopped) + sum(finished)) if saved else 0.0
+    return [
+        f"early stopping: {len(stopped)} of {len(stopped) + len(finished)} runs stopped, after "
+        f"{format_seconds(statistics.fmean(stopped))} on average instead of {format_seconds(whole)}: about "
+        f"{format_seconds(saved)} of run time saved ({share:.0%})"
+    ]
 
 
 def _describe_standing(ranked: Sequence[RankedConfig], objective: Objective | None, idle: Set[str]) -> list[str]:

@@ -296,4 +296,6 @@ class SweepModel(OwnKeys):
     entity: str | None = None
     description: str | None = None
     run_cap: Count | None = None
-    early_terminate: dict[str, Any] | None = None
+    early_terminate: Any = Field(
+        None, description="a rule that stops runs early, {type: hyperband, min_iter: 3}, or a list of them"
+    )

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from sweepline.config.commandfile import CommandReader
+from sweepline.config.earlystopping import Rule, read_early_stopping
 from sweepline.config.faults import Faults
 from sweepline.config.naming import find_experiment_dir, name_sweep
 from sweepline.config.parameters import read_parameters
@@ -70,6 +71,7 @@ class SweepSettings:
     align: AlignModel | None
     keep: KeepModel | None
     stability: StabilityModel | None
+    early_stop: Sequence[Rule]
     report: str
     records_dir: Path | None = None
     """Where everything is written; None: below the experiment's outputs, under the sweep's name."""
@@ -259,6 +261,7 @@ class _Reader:
             align=self._align(command),
             keep=self._keep(),
             stability=model.stability,
+            early_stop=self._early_stop(),
             report=model.report,
             preload=model.preload,
             retry=model.retry,
@@ -278,6 +281,13 @@ class _Reader:
         if wanted is not None and not isinstance(command, NativeCommand):
             self.faults.error(("align",), f"needs {NATIVE_PROGRAM}, which tells what a config comes to")
         return wanted
+
+    def _early_stop(self) -> tuple[Rule, ...]:
+        rules = read_early_stopping(self.model.early_terminate, self.faults)
+        if rules and self.model.metric is None:
+            self.faults.warn(("early_terminate",), "needs metric, by which runs are judged; ignored")
+            return ()
+        return rules
 
     def _keep(self) -> KeepModel | None:
         keep = self.model.keep
@@ -339,13 +349,3 @@ class _Reader:
             faults.error(("method",), "bayes needs metric: {name: ..., goal: minimize}, which it is to improve")
         if model.sampler is not None and model.method != "bayes":
             faults.error(("sampler",), f"{model.sampler} goes with method: bayes, this is {model.method}")
-        early = model.early_terminate
-        if early is not None:
-            numbers = {key for key, value in early.items() if isinstance(value, int) and not isinstance(value, bool)}
-            has_bands = "min_iter" in numbers or {"max_iter", "s"} <= numbers
-            if early.get("type") == "hyperband" and has_bands:
-                faults.note(("early_terminate",), "is read but not acted on yet: every run goes to its end")
-            else:
-                faults.warn(
-                    ("early_terminate",), "needs type: hyperband with min_iter, or with max_iter and s; ignored"
-                )

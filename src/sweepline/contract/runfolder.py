@@ -2,7 +2,8 @@
 
 At most five are the sweep's own, and none is empty. The sweep writes ``command.txt``, and ``overrides.yaml`` for
 programs that read it (ours, and those that use W&B); the keeper the logs and ``exit.json``. A program that proves its
-overrides writes ``config.yaml`` and then ``config.sha256``. ``metrics.csv`` is the program's own, else the sweep's.
+overrides writes ``config.yaml`` and then ``config.sha256``. ``metrics.csv`` is the program's own, else the sweep's. A
+run that was stopped early has ``early_stop.json`` beside them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ ENVIRONMENT = "env.json"
 ARGS_JSON = "args.json"
 EFFECTIVE_CONFIG, CONFIG_HASH = "config.yaml", "config.sha256"
 METRICS = "metrics.csv"
+EARLY_STOP = "early_stop.json"
+"""Why the sweep has stopped a run early."""
 
 OUTPUT_FOLDER = "files"
 """The program's own folder, ``${run_dir}``: empty when it is handed over, and nothing of the sweep's is in it."""
@@ -35,7 +38,18 @@ BATCH_SIZE_STATE = "batch_size.json"
 
 KEPT_ACROSS_ATTEMPTS = (CHECKPOINTS, BEST_WEIGHTS, ATTEMPTS, BATCH_SIZE_STATE)
 
-RECORDED = (STDOUT, STDERR, EXIT_FILE, COMMAND, OVERRIDES, ENVIRONMENT, EFFECTIVE_CONFIG, CONFIG_HASH, METRICS)
+RECORDED = (
+    STDOUT,
+    STDERR,
+    EXIT_FILE,
+    COMMAND,
+    OVERRIDES,
+    ENVIRONMENT,
+    EFFECTIVE_CONFIG,
+    CONFIG_HASH,
+    METRICS,
+    EARLY_STOP,
+)
 """What tells how a run went and what it found."""
 
 START_MARK = "# run "

@@ -83,6 +83,8 @@ class Ends:
     def _take(self, end: _HeldEnd) -> None:
         sweep, active, run = self._sweep, end.active, end.active.run
         outcome = self._read(end)
+        if sweep.pruner is not None:  # what it told after the last look: others are compared with it
+            sweep.pruner.add(run.run_id, active.tail.take_watched())
         sweep.book.end(run.run_id, active.attempt, outcome)
         if sweep.stability is not None:  # now, as the slot is free already
             sweep.stability.note(sweep.book.records[run.run_id])

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from sweepline.contract.files import open_plain
-from sweepline.contract.metrics import PLACES
+from sweepline.contract.metrics import PLACES, MetricPoint
 from sweepline.contract.runfolder import STDERR, STDOUT
 from sweepline.engine.metricreader import MAX_METRICS, Measured, MetricReader, note_extremes, summarize
 from sweepline.runs import Objective
@@ -43,6 +43,10 @@ class LogTail:
         until = time.monotonic() + within_s
         has_all = [stream.read_new(until) for stream in (self._output, self._errors)]
         return all(has_all)
+
+    def take_watched(self) -> list[MetricPoint]:
+        """Return the points of the watched metric since the last call."""
+        return [*self._output.reader.take_watched(), *self._errors.reader.take_watched()]
 
     def finish(self) -> Measured:
         """Read to the end of a run that has ended, and return what it measured."""
@@ -155,8 +159,14 @@ def build_tail(
     patterns: Mapping[str, re.Pattern[str]],
     objective: Objective | None,
     logged: Collection[str] = (),
+    watched: str = "",
 ) -> LogTail:
-    """Return what reads a run's logs; the objective and ``logged`` metrics are read however many others there are."""
+    """Return what reads a run's logs; the objective and ``logged`` metrics are read however many others there are.
+
+    The points of a ``watched`` metric are put aside as they come.
+    """
     reserved = [*logged, *([objective.name] if objective else [])]
     summaries = objective.summaries if objective else {}
-    return LogTail(run_dir, MetricReader(patterns, reserved=reserved, summaries=summaries))
+    reader = MetricReader(patterns, reserved=reserved, summaries=summaries)
+    reader.watched = watched
+    return LogTail(run_dir, reader)

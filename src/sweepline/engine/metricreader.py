@@ -121,6 +121,9 @@ class MetricReader:
         self.place: Mapping[str, int] = {}  # of the last point that told one
         self.n_bad_lines = 0
         self.bad_lines: list[str] = []
+        self.watched = ""
+        """A metric whose points are put aside for who judges the run, all of them; see :meth:`take_watched`."""
+        self._watched: list[MetricPoint] = []
         self._patterns = [(name, number_pattern(pattern)) for name, pattern in self.patterns.items()]
         self._extremes: dict[str, float] = {}
         self._dropped_names: set[str] = set()
@@ -131,7 +134,14 @@ class MetricReader:
 
     def fresh(self) -> Self:
         """Return a reader for another stream of the same run."""
-        return type(self)(self.patterns, reserved=self.reserved, summaries=self.summaries)
+        other = type(self)(self.patterns, reserved=self.reserved, summaries=self.summaries)
+        other.watched = self.watched
+        return other
+
+    def take_watched(self) -> list[MetricPoint]:
+        """Return the points of the watched metric since the last call."""
+        found, self._watched = self._watched, []
+        return found
 
     @property
     def points(self) -> list[MetricPoint]:
@@ -251,6 +261,8 @@ class MetricReader:
             self.latest.update(values)
             self.history.add(point)
             self.place = point.place or self.place
+            if self.watched in values:
+                self._watched.append(point)
             if self.summaries:
                 note_extremes(self._extremes, values, self.summaries)
 

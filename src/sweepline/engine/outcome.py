@@ -32,6 +32,7 @@ from sweepline.engine.diskpause import blame_full_disk, is_excusable
 from sweepline.engine.lasterror import GPU_LOST, LoggedError, find_error
 from sweepline.engine.logtail import LogTail, build_tail
 from sweepline.engine.metricreader import Measured, MetricReader
+from sweepline.engine.pruning.pruner import describe_verdict, read_verdict
 from sweepline.engine.wandbfile import find_wandb_files, read_wandb_metrics
 from sweepline.errors import ConfigError, DiskFullError, record_error
 from sweepline.executors.base import Exit, StopReason
@@ -128,9 +129,11 @@ class OutcomeReader:
         """Return what :meth:`read` does of an attempt that this process did not start."""
         return self.read(run_dir, ended, asked=read_asked(run_dir))
 
-    def follow(self, run_dir: Path) -> LogTail:
-        """Return what follows the output of a run that is under way."""
-        return build_tail(run_dir, patterns=self.patterns, objective=self.objective, logged=self.logged)
+    def follow(self, run_dir: Path, *, watched: str = "") -> LogTail:
+        """Return what follows the output of a run that is under way; see :func:`build_tail`."""
+        return build_tail(
+            run_dir, patterns=self.patterns, objective=self.objective, logged=self.logged, watched=watched
+        )
 
 
 def reader_of(settings: SweepSettings) -> OutcomeReader:
@@ -214,6 +217,9 @@ def _state_of(run_dir: Path, ended: Exit) -> tuple[State, str, LoggedError | Non
         return State.UNKILLABLE, "survived SIGKILL: it hangs in the kernel, and its device with it", None
     if ended.stopped == StopReason.INTERRUPTED:
         return State.INTERRUPTED, "stopped with the sweep; goes on at the next start", None
+    if ended.stopped == StopReason.PRUNED:
+        verdict = read_verdict(run_dir)
+        return State.PRUNED, describe_verdict(verdict) if verdict else "stopped early", None
     if ended.not_started is not None:
         return State.SPAWN_ERROR, one_line(ended.not_started), None
     if ended.stopped == StopReason.KEEPER_DIED:

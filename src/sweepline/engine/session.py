@@ -31,6 +31,7 @@ from sweepline.engine.preloading import RUNS_WORTH_WARMING, plan_warm_start
 from sweepline.engine.preparation import PreparedSweep
 from sweepline.engine.progress import Observer, Progress
 from sweepline.engine.provenance import Provenance
+from sweepline.engine.pruning.pruner import Pruner
 from sweepline.engine.recovery import Survivor, read_again, recover
 from sweepline.engine.resuming import describe_code, describe_edit, describe_resume, take_up
 from sweepline.engine.retries import RetryPolicy
@@ -266,6 +267,7 @@ def _compose(
         admission=admission,
         effects=None if settings.command.proves_overrides else EffectWatch(settings.space.swept),
         stability=_stability_guard(settings, book),
+        pruner=Pruner(settings.early_stop, settings.objective) if settings.early_stop and settings.objective else None,
         best_files=(
             BestRunFiles(settings.keep, settings.objective, folder) if settings.keep and settings.objective else None
         ),
@@ -367,6 +369,9 @@ def _begin(state: SweepState) -> None:
             state.effects.note_end(record)  # what earlier starts were told
     if state.best_files is not None:
         state.best_files.load(state.book.records.values())
+    if state.pruner is not None:
+        records = state.book.records
+        state.pruner.load(records.values(), {run_id: state.folder.run_dir(run_id) for run_id in records})
     take_up(state.plan, state.book.records.values(), retry_failed=state.options.retry_failed)
     state.book.note_code(state.code.state, state.code.files)
     state.book.begin(sweep=state.settings.name, sweep_file=state.settings.path, sweep_token=state.tasks.sweep_token)

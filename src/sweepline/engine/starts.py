@@ -109,13 +109,15 @@ class Starts:
             sweep.slots.give_back(slot)
             raise
         sweep.provenance.begin()
+        if sweep.pruner is not None:
+            sweep.pruner.begin(run.run_id)
         active = ActiveRun(
             run=run,
             attempt=attempt,
             slot=slot,
             handle=handle,
             run_dir=run_dir,
-            tail=sweep.reader.follow(run_dir),
+            tail=sweep.reader.follow(run_dir, watched=sweep.watched_metric),
             asked=sweep.tasks.asked(sweep.tasks.expand(sized), slot),
         )
         sweep.active.append(active)
@@ -148,13 +150,15 @@ class Starts:
             sweep.book.end(record.run_id, record.attempt, sweep.reader.read_kept(run_dir, end))
             return
         run = Run(run_id=record.run_id, name=record.name, params=record.params, seed=record.seed, index=0)
+        if sweep.pruner is not None:
+            sweep.pruner.begin(run.run_id)
         active = ActiveRun(
             run=run,
             attempt=record.attempt,
             slot=slot,
             handle=handle,
             run_dir=run_dir,
-            tail=sweep.reader.follow(run_dir),
+            tail=sweep.reader.follow(run_dir, watched=sweep.watched_metric),
             asked=read_asked(run_dir),
         )
         sweep.active.append(active)

@@ -15,6 +15,7 @@ from sweepline.engine.keeping import BestRunFiles
 from sweepline.engine.outcome import OutcomeReader
 from sweepline.engine.progress import ActiveRun, Observer, Progress
 from sweepline.engine.provenance import Provenance
+from sweepline.engine.pruning.pruner import Pruner
 from sweepline.engine.retries import RetryPolicy
 from sweepline.engine.signals import StopRequests
 from sweepline.engine.stability import StabilityGuard
@@ -81,6 +82,7 @@ class SweepState:
     best_files: BestRunFiles | None = None
     effects: EffectWatch | None = None
     stability: StabilityGuard | None = None
+    pruner: Pruner | None = None
     planned: Set[str] | None = None
     whole: Set[str] | None = None
     active: list[ActiveRun] = field(default_factory=list)
@@ -102,6 +104,11 @@ class SweepState:
         """The recorded runs of this start's plan."""
         known = self.book.records.values()
         return [record for record in known if self.planned is None or record.run_id in self.planned]
+
+    @property
+    def watched_metric(self) -> str:
+        """The metric by which runs under way are judged; nothing where none is."""
+        return self.pruner.metric if self.pruner is not None else ""
 
     def say(self, text: str) -> None:
         """Tell a person."""

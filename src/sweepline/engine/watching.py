@@ -33,6 +33,19 @@ class Watching:
         for active in self._sweep.active:
             active.tail.read_new()
             self._check_overrides(active)
+            self._judge(active)
+
+    def _judge(self, active: ActiveRun) -> None:
+        """Stop a run that a rule of early stopping says is not worth going on."""
+        pruner = self._sweep.pruner
+        verdict = pruner.note(active.run.run_id, active.tail.take_watched()) if pruner is not None else None
+        if pruner is None or verdict is None:
+            return
+        try:
+            pruner.write(verdict, active.run_dir)
+        except OSError as error:  # the run is stopped all the same: its reason says less
+            self._sweep.say(f"{active.run.name}: why it is stopped early cannot be written down: {error.strerror}")
+        active.handle.cancel(StopReason.PRUNED)
 
     def _check_overrides(self, active: ActiveRun) -> None:
         """Stop a run as soon as its effective config shows that an override did not arrive."""

@@ -19,6 +19,7 @@ class StopReason(StrEnum):
     TIMEOUT = "timeout"
     STALLED = "stalled"
     OVERRIDE_NOT_APPLIED = "override_not_applied"
+    PRUNED = "pruned"
     KEEPER_DIED = "keeper_died"
 
 

@@ -1,0 +1,143 @@
+"""The rules by which a run is stopped early, each a function of its course and those of the others.
+
+Hyperband is W&B's, as its sweep controller decides; the others follow Li et al. 2020 (asha) and Golovin et al. 2017
+(median). All values are such that smaller is better.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from sweepline.config import earlystopping as config
+from sweepline.engine.pruning.courses import POINTS, Course
+
+_N_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why a run is stopped, with the numbers that it was decided on.
+
+    ``value`` is what the run had ``at`` a budget counted ``by`` something, ``threshold`` what it would have needed.
+    ``others`` are the values of all runs that had come so far, the run's own among them, best first.
+    """
+
+    rule: str
+    value: float
+    threshold: float
+    at: float
+    by: str
+    others: tuple[float, ...] = ()
+
+
+def judge(rule: config.Rule, run_id: str, courses: Mapping[str, Course]) -> Verdict | None:
+    """Return why a run is to be stopped now; None where it goes on."""
+    own = courses[run_id]
+    if isinstance(rule, config.Hyperband):
+        return _hyperband(rule, own, courses)
+    if isinstance(rule, config.Asha):
+        return _asha(rule, own, courses)
+    if isinstance(rule, (config.Median, config.Percentile)):
+        return _against_others(rule, run_id, courses)
+    if isinstance(rule, config.Patience):
+        return _patience(rule, own)
+    if isinstance(rule, config.Threshold):
+        return None  # needs the goal: see Pruner
+    return _diverged(rule, own)
+
+
+def bands_of(rule: config.Hyperband) -> Iterator[int]:
+    """Yield the bands of W&B's hyperband, in points: without an end where ``min_iter`` says where they begin."""
+    if rule.min_iter is not None:
+        yield from (int(rule.min_iter * rule.eta**i) for i in itertools.count())
+    elif rule.max_iter is not None and rule.s is not None:
+        yield from sorted(int(rule.max_iter / rule.eta**i) for i in range(1, rule.s + 1))
+
+
+def rungs_of(rule: config.Asha) -> Iterator[float]:
+    """Yield the rungs of successive halving, without an end."""
+    yield from (rule.min * rule.factor**i for i in itertools.count())
+
+
+def describe_rule(rule: config.Rule) -> str:
+    """Return what a rule does, for who looks at a plan."""
+    if isinstance(rule, config.Hyperband):
+        bands = list(itertools.islice(bands_of(rule), _N_SHOWN + 1))
+        shown = ", ".join(map(str, bands[:_N_SHOWN])) + (" ..." if len(bands) > _N_SHOWN else "")
+        return f"hyperband at {shown} points: the best 1/{rule.eta:g} go on"
+    if isinstance(rule, config.Asha):
+        rungs = ", ".join(f"{rung:g}" for rung in itertools.islice(rungs_of(rule), _N_SHOWN))
+        return f"asha at {rungs} ... {rule.by}: the best 1/{rule.factor:g} go on"
+    options = rule.model_dump(exclude={"type"}, exclude_none=True)
+    return f"{rule.type} ({', '.join(f'{name} {value}' for name, value in options.items())})"
+
+
+def _hyperband(rule: config.Hyperband, own: Course, courses: Mapping[str, Course]) -> Verdict | None:
+    reached = len(own.values)
+    band = max(itertools.takewhile(lambda band: band <= reached, bands_of(rule)), default=0)
+    if band < 1:
+        return None
+
+    def value_of(course: Course) -> float:
+        return course.values[band - 1] if rule.strict else course.best_until(band)
+
+    values = sorted(value_of(course) for course in courses.values() if len(course.values) >= band)
+    threshold, value = values[int(len(values) / rule.eta)], value_of(own)
+    if not value > threshold:
+        return None
+    return Verdict("hyperband", value, threshold, band, POINTS, tuple(values))
+
+
+def _asha(rule: config.Asha, own: Course, courses: Mapping[str, Course]) -> Verdict | None:
+    reached = own.reached(rule.by)
+    rung = max(itertools.takewhile(lambda rung: rung <= reached, rungs_of(rule)), default=0.0)
+    value = own.value_at(rung, rule.by) if rung > 0 else None
+    if value is None:
+        return None
+    values = sorted(v for course in courses.values() if (v := course.value_at(rung, rule.by)) is not None)
+    n_going_on = int(len(values) / rule.factor)
+    if n_going_on < 1 or value <= values[n_going_on - 1]:
+        return None
+    return Verdict("asha", value, values[n_going_on - 1], rung, rule.by, tuple(values))
+
+
+def _against_others(
+    rule: config.Median | config.Percentile, run_id: str, courses: Mapping[str, Course]
+) -> Verdict | None:
+    own = courses[run_id]
+    reached = own.reached(rule.by)
+    if reached < rule.warmup:
+        return None
+    others = [c for other, c in courses.items() if other != run_id and c.reached(rule.by) >= reached]
+    if len(others) < rule.min_runs:
+        return None
+    if isinstance(rule, config.Median):
+        means = sorted(course.mean_until(course.n_until(reached, rule.by)) for course in others)
+        value, threshold, values = own.best_until(len(own.values)), statistics.median(means), means
+    else:
+        there = [course.value_at(reached, rule.by) for course in others]
+        values = sorted([own.values[-1], *(v for v in there if v is not None)])
+        n_good = max(1, math.ceil(len(values) * rule.percentile / 100))
+        value, threshold = own.values[-1], values[n_good - 1]
+    return Verdict(rule.type, value, threshold, reached, rule.by, tuple(values)) if value > threshold else None
+
+
+def _patience(rule: config.Patience, own: Course) -> Verdict | None:
+    if len(own.values) <= rule.n:
+        return None
+    before, since = own.best_until(len(own.values) - rule.n), min(own.values[-rule.n :])
+    if since < before - rule.min_delta:
+        return None
+    return Verdict("patience", since, before - rule.min_delta, len(own.values), POINTS)
+
+
+def _diverged(rule: config.Diverged, own: Course) -> Verdict | None:
+    last = own.values[-rule.n :]
+    first = own.values[0] if own.values else math.inf
+    limit = first * rule.factor if rule.factor is not None and 0 < first < math.inf else math.inf
+    is_bad = len(last) == rule.n and all(value == math.inf or value > limit for value in last)
+    return Verdict("diverged", last[-1], limit, len(own.values), POINTS) if is_bad else None

@@ -1,0 +1,109 @@
+"""``early_terminate`` on real processes that print their loss: who is stopped, and what is kept of them."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import Any
+
+import pytest
+
+from tests.conftest import Project, wait_until
+
+PROGRAM = """
+    import os, pathlib, signal, sys, time
+    x = float(dict(word.lstrip("-").split("=") for word in sys.argv[1:])["x"])
+    own = pathlib.Path(os.environ["SWEEPLINE_RUN_DIR"])
+
+    def save(number, frame):
+        (own / "saved.txt").write_text("what it had")
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, save)
+    for epoch in range(1, 10):
+        print(f"epoch {epoch}: loss {x + 1 / epoch:.4f}", flush=True)
+        while epoch >= 3 and x > 2 and not (own / "go_on").exists():
+            time.sleep(0.01)  # a run that is to be stopped waits for that
+    """
+SWEEP = """
+    program: train.py
+    name: small
+    method: grid
+    metric: {name: loss}
+    metrics: {loss: 'loss ([0-9.]+)'}
+    parameters: {x: [1, 2, 3, 4]}
+    devices: cpu
+    max_concurrent: 1
+    report: never
+    early_terminate: {type: threshold, worse_than: 3.0, after: 3}
+"""
+THRESHOLD = "{type: threshold, worse_than: 3.0, after: 3}"
+
+
+@pytest.fixture
+def sweep(project: Project) -> Project:
+    project.write("train.py", PROGRAM)
+    project.write("sweep.yaml", SWEEP)
+    return project
+
+
+def states(project: Project) -> dict[int, str]:
+    rows = project.rows()
+    return dict(zip(rows.x, rows.state, strict=True))
+
+
+def folder(project: Project, x: int) -> Any:
+    rows = project.rows()
+    return project.sweep_dir / "runs" / rows[rows.x == x].run_id.iloc[0]
+
+
+def test_a_run_that_is_stopped_is_no_failure_and_no_result_and_keeps_what_it_has(sweep: Project) -> None:
+    ended = sweep.run()
+    assert ended.returncode == 0
+    assert states(sweep) == {1: "finished", 2: "finished", 3: "pruned", 4: "pruned"}
+    assert "early stopping: 2 of 4 runs stopped" in ended.stdout
+    assert (folder(sweep, 3) / "saved.txt").read_text() == "what it had"
+    assert (folder(sweep, 3) / "metrics.csv").read_text().split() == ["loss", "4.0", "3.5", "3.3333"]
+    rows = sweep.rows()
+    assert rows[rows.x == 3].reason.iloc[0] == "threshold: loss 3.3333 after 3 points is worse than 3"
+    best = json.loads(sweep.command("best", "--json").stdout)
+    assert [config["parameters"]["x"] for config in best["configurations"]] == [1, 2]
+    again = sweep.run()
+    assert "2 finished, 2 pruned" in again.stdout
+    assert states(sweep) == {1: "finished", 2: "finished", 3: "pruned", 4: "pruned"}
+
+
+def test_why_it_was_stopped_can_be_asked(sweep: Project) -> None:
+    sweep.write("sweep.yaml", SWEEP.replace(THRESHOLD, "{type: asha, min: 3}"))
+    dry = sweep.run("--dry-run").stdout
+    assert "# early stopping: asha at 3, 9, 27, 81, 243 ... points: the best 1/3 go on" in dry
+    sweep.run()
+    told = sweep.command("explain", "x3").stdout
+    assert "pruned, asha: loss 3.3333 after 3 points is worse than 1.3333, 3 of 3" in told
+    assert "rank         3 of the 3 runs that had come there" in told
+    assert "values there 1.3333  2.3333  3.3333" in told
+    assert json.loads(sweep.command("explain", "x4", "--json").stdout)["early_stop"]["n"] == 4
+    assert sweep.command("explain", "x1").stdout.startswith("x1 (")
+    assert "finished" in sweep.command("explain", "x1").stdout
+
+
+def test_nothing_is_judged_otherwise_after_a_kill(sweep: Project) -> None:
+    """The second half of the sweep is compared with what the first half told before the kill."""
+    sweep.write("sweep.yaml", SWEEP.replace(THRESHOLD, "{type: asha, min: 3}"))
+    process = sweep.start("run")
+    csv = sweep.path / "outputs" / "small" / "runs.csv"
+    wait_until(lambda: csv.exists() and csv.read_bytes().count(b"finished") == 2, "two runs have ended")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    wait_until(lambda: not sweep.survivors(), "nothing of it lives")
+    sweep.run()
+    assert states(sweep) == {1: "finished", 2: "finished", 3: "pruned", 4: "pruned"}
+    assert "3 of 3" in sweep.command("explain", "x3").stdout
+
+
+def test_a_file_of_wandb_with_hyperband_runs_as_it_is(sweep: Project) -> None:
+    sweep.write("sweep.yaml", SWEEP.replace(THRESHOLD, "{type: hyperband, min_iter: 3}"))
+    ended = sweep.run()
+    assert ended.returncode == 0
+    assert states(sweep) == {1: "finished", 2: "finished", 3: "pruned", 4: "pruned"}
+    assert "warning" not in ended.stderr
