@@ -96,6 +96,8 @@ class Run:
 class RunOutcome:
     """How one attempt of a run ended, and what it measured.
 
+    A run that was judged has told its objective ``n_points`` times; None where nobody counted.
+
     A run ``is_blameless`` when something else ended it: the sweep, its keeper, a lost GPU, a full disk. It ran on
     ``host``. All fields are recorded, a new one as soon as it stands here, but for ``log_tail``: the lines of its
     output that lead to its error.
@@ -111,6 +113,7 @@ class RunOutcome:
     max_rss_kib: int | None = None
     is_blameless: bool = False
     host: str = ""
+    n_points: int | None = None
     log_tail: Sequence[str] = field(default=(), metadata={"is_recorded": False})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sweepline.engine.diskpause import blame_full_disk, has_room
 from sweepline.engine.progress import ActiveRun
@@ -85,6 +85,7 @@ class Ends:
         outcome = self._read(end)
         if sweep.pruner is not None:  # what it told after the last look: others are compared with it
             sweep.pruner.add(run.run_id, active.tail.take_watched())
+            outcome = replace(outcome, n_points=sweep.pruner.n_points(run.run_id))
         sweep.book.end(run.run_id, active.attempt, outcome)
         if sweep.stability is not None:  # now, as the slot is free already
             sweep.stability.note(sweep.book.records[run.run_id])

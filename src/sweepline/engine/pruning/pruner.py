@@ -51,6 +51,10 @@ class Pruner:
             if self.metric in point.values:
                 course.add(self._sign * point.values[self.metric], point.place)
 
+    def n_points(self, run_id: str) -> int:
+        """Return how many values a run has told."""
+        return len(self._courses[run_id].values) if run_id in self._courses else 0
+
     def note(self, run_id: str, points: Iterable[MetricPoint]) -> Verdict | None:
         """Take what a run has told; return why it is to be stopped, once."""
         found: Verdict | None = None

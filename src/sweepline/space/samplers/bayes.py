@@ -154,11 +154,16 @@ class BayesSampler:
         for one in known:
             results = [v if math.isfinite(v) else worst for v in one.values(metric, State.FINISHED)]
             bounded = [value for value in results if value is not None]  # of diverged runs alone nothing is known
-            pruned = [value for value in one.values(metric, State.PRUNED) if math.isfinite(value)]
+            pruned = [
+                o for o in one.outcomes if o.state == State.PRUNED and math.isfinite(o.metrics.get(metric, math.nan))
+            ]
             if bounded:
                 told: dict[str, Any] = {"state": states.COMPLETE, "value": statistics.fmean(bounded)}
             elif pruned:
-                told = {"state": states.PRUNED, "intermediate_values": {1: statistics.fmean(pruned)}}
+                # Those that came further rank before others, however good these were.
+                at = max(outcome.n_points or 1 for outcome in pruned)
+                value = statistics.fmean(outcome.metrics[metric] for outcome in pruned)
+                told = {"state": states.PRUNED, "intermediate_values": {at: value}}
             elif not one.outcomes:
                 told = {"state": states.RUNNING}
             else:
