@@ -106,6 +106,13 @@ class TestLines:
         report.wait_for_count("40 of 60 runs")
         assert set(self.rings(report)) == {128, 256}
 
+    def test_lines_of_a_single_point_have_no_ring(self, open_report: Open) -> None:
+        pairs = [(0.1, 8), (0.2, 16), (0.4, 32)]
+        records = [sweeps.run(i, {"lr": lr, "width": w}, sweeps.results(lr)) for i, (lr, w) in enumerate(pairs)]
+        report = open_report(sweeps.sweep(records))
+        assert self.rings(report) == {}
+        assert len(report.hover_texts("lines")) == 3
+
     def test_what_was_chosen_stays_over_a_reload(self, report: Any) -> None:
         self.choose(report, "of", "all runs")
         report.page.reload()

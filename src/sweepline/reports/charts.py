@@ -144,9 +144,9 @@ def metric_lines(data: ChartData, x: str, group: str, *, panel: str | None = Non
             "params": [ZOOM_ALL] if is_line else [],
         },
         {
-            "transform": [{"filter": "datum.best"}],
-            "mark": {"type": "point", "size": 150, "filled": False, "strokeWidth": 2, "opacity": 1},
-            "encoding": encoding,
+            # Not filtered: where no line has a best, scales of no data at all would be warned of.
+            "mark": {"type": "point", "size": 150, "filled": False, "strokeWidth": 2, "clip": True},
+            "encoding": {**encoding, "opacity": {"condition": {"test": "datum.best", "value": 1}, "value": 0}},
         },
     ]
     if panel is None:
