@@ -31,7 +31,7 @@ SWEEP = """
     method: grid
     metric: {name: loss}
     metrics: {loss: 'loss ([0-9.]+)'}
-    parameters: {x: [1, 2, 3, 4]}
+    parameters: {x: [2, 1, 3, 4]}
     devices: cpu
     max_concurrent: 1
     report: never

@@ -96,13 +96,15 @@ def test_a_last_band_has_no_more_after_it() -> None:
 @pytest.mark.parametrize(
     ("courses", "options", "expected"),
     [
-        # Rung 1: with fewer than three there nobody is stopped; of three the best goes on, of six the best two.
-        ([[1], [2], [3], [4], [5], [0]], {}, {2: 1, 3: 1, 4: 1}),
-        ([[1, 1], [2, 2], [0, 0]], {"min": 2}, {}),
+        # Rung 1: up to five runs there the best goes on, of six the best two.
+        ([[1], [2], [3], [4], [5], [0]], {}, {1: 1, 2: 1, 3: 1, 4: 1}),
+        ([[2], [3], [4], [5], [6], [2.5]], {}, {1: 1, 2: 1, 3: 1, 4: 1}),
+        ([[2], [3], [4], [5], [6], [3.5]], {}, {1: 1, 2: 1, 3: 1, 4: 1, 5: 1}),
+        ([[1, 1], [2, 2], [0, 0]], {"min": 2}, {1: 2}),
         ([[3], [2], [1]], {}, {}),
         ([[1], [2]], {"factor": 2}, {1: 1}),
         ([[1, 9], [2, 9], [3, 9]], {"by": "steps", "min": 20}, {}),  # equal at 20 steps, the second point
-        ([[1, 7], [2, 8], [3, 9]], {"by": "epochs", "min": 2}, {2: 2}),
+        ([[1, 7], [2, 8], [3, 9]], {"by": "epochs", "min": 2}, {1: 2, 2: 2}),
     ],
 )
 def test_asha_lets_the_best_share_go_on(

@@ -99,8 +99,8 @@ def _asha(rule: config.Asha, own: Course, courses: Mapping[str, Course]) -> Verd
     if value is None:
         return None
     values = sorted(v for course in courses.values() if (v := course.value_at(rung, rule.by)) is not None)
-    n_going_on = int(len(values) / rule.factor)
-    if n_going_on < 1 or value <= values[n_going_on - 1]:
+    n_going_on = max(1, int(len(values) / rule.factor))  # of the first few the best, as a rung cannot wait for others
+    if value <= values[n_going_on - 1]:
         return None
     return Verdict("asha", value, values[n_going_on - 1], rung, rule.by, tuple(values))
 
