@@ -21,6 +21,7 @@ from benchmarks import (
     report,
     report_page,
     resume,
+    search,
     startup,
     tracking,
     trust,
@@ -40,6 +41,7 @@ OURS = {
     "reportpage": report_page,
     "gpu": gpu,
     "mapped": mapped,
+    "search": search,
     "trust": trust,
 }
 SLOW = ("ray-reuse", "ray", "guild", "syne-quick", "syne")  # minutes for what others do in seconds: one round

@@ -15,12 +15,13 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.measure import Figure
 from sweepline.config.earlystopping import RULES, Rule
 from sweepline.contract.metrics import MetricPoint
 from sweepline.engine.pruning.pruner import Pruner
@@ -152,6 +153,33 @@ def summarize(found: Mapping[tuple[int, str], Sequence[Search]], tasks: Sequence
     return lines
 
 
+def figures(n: int) -> Iterator[Figure]:
+    """Yield for three problems and ``n`` seeds how many epochs each method needs to where random search ends."""
+    if not os.environ.get("SWEEPLINE_HPO_BENCH"):
+        yield Figure("search on LCBench", note="not measured: SWEEPLINE_HPO_BENCH is not set")
+        return
+    found = _search_all(QUICK, range(n), list(METHODS), jobs=os.cpu_count())
+    goal = {task: statistics.median(s.results[-1] for s in found[task, "random"]) for task in QUICK}
+    for name in METHODS:
+        epochs = [
+            next((i for i, value in enumerate(one.results, 1) if value >= goal[task]), 2 * BUDGET)
+            for task in QUICK
+            for one in found[task, name]
+        ]
+        yield Figure(f"search on LCBench, {name}: epochs to the end of random search", epochs, unit="epochs")
+
+
+def _search_all(
+    tasks: Sequence[int], seeds: Iterable[int], names: Sequence[str], *, jobs: int | None
+) -> dict[tuple[int, str], list[Search]]:
+    todo = [(task, seed, name) for task in tasks for name in names for seed in seeds]
+    found: dict[tuple[int, str], list[Search]] = {}
+    with ProcessPoolExecutor(jobs) as pool:
+        for task, name, _, one in pool.map(measure, todo):
+            found.setdefault((task, name), []).append(one)
+    return found
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -164,11 +192,7 @@ def main() -> None:
     tasks = args.tasks or (QUICK if args.quick else TASKS)
     seeds = range(args.seeds or (3 if args.quick else 10))
     names = list(dict.fromkeys(["random", "tpe", *args.methods]))
-    jobs = [(task, seed, name) for task in tasks for name in names for seed in seeds]
-    found: dict[tuple[int, str], list[Search]] = {}
-    with ProcessPoolExecutor(args.jobs) as pool:
-        for task, name, _, one in pool.map(measure, jobs):
-            found.setdefault((task, name), []).append(one)
+    found = _search_all(tasks, seeds, names, jobs=args.jobs)
     for by in ("results", "seen"):
         sys.stdout.write("\n".join([*summarize(found, tasks, by=by), "", ""]))
     n_asked = sum(s.n_runs for own in found.values() for s in own)
