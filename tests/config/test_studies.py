@@ -127,7 +127,14 @@ def test_studies_that_differ_never_share_a_folder(experiment: Path, first: str, 
     assert all(len(name.encode()) <= 80 and name.startswith("one_opt.text_") for name in names)
 
 
+def test_the_order_of_changes_is_nothing(experiment: Path) -> None:
+    names = {
+        combinations(experiment, [], list(order))[0] for order in (("batch=1", "opt.lr=0.5"), ("opt.lr=0.5", "batch=1"))
+    }
+    assert len(names) == 1
+
+
 def test_two_changes_are_another_study_than_one_whose_value_looks_like_them(experiment: Path) -> None:
     one, _ = combinations(experiment, [], ["opt.text=b_batch_1"])
     two, _ = combinations(experiment, [], ["opt.text=b", "batch=1"])
-    assert one != two == "one_opt.text_b_batch_1"
+    assert one != two == "one_batch_1_opt.text_b"

@@ -82,8 +82,10 @@ def test_the_dry_run_shows_the_first_proposals_and_then_the_next(sweep: Project)
     sweep.run("--keep-going", "--count", "30")
     told = proposed(sweep)
     assert len(told) == 15
+    assert "/48" in sweep.command("status").stdout
     assert f"--lr={told[0][0]}" in first[0]
     following = sweep.run("--dry-run").stdout.splitlines()
+    assert "# 30 runs have ended already" in following
     sweep.run("--keep-going", "--count", "2")
     assert f"--lr={proposed(sweep)[15][0]}" in next(line for line in following if line.startswith("mkdir"))
 

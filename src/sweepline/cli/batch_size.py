@@ -45,6 +45,10 @@ def run_with_words(argv: Sequence[str]) -> int:
             raise ConfigError(f"{HISTORY} takes the folder of an experiment, which holds batch_size_tuning.json")
         _draw(Path(argv[1]), None)
         return 0
+    if list(argv) in (["-h"], ["--help"]):
+        _parser().print_help()
+        print("\nWithout a program, for our own trainer:\n", flush=True)
+        return _find_for_trainer(argv)
     at = argv.index("--") if "--" in argv else len(argv)
     own, program = list(argv[:at]), list(argv[at + 1 :])
     if any(word.partition("=")[0] == "--flag" for word in own) or any(PLACE in word for word in program):

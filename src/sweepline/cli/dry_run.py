@@ -49,7 +49,9 @@ def print_dry_run(prepared: PreparedSweep) -> None:
         for run_id, record in prepared.records.items()
         if record.is_ended and (record.state in SETTLED or not prepared.options.retry_failed)
     }
-    if done:
+    if done and not plan.is_enumerable:
+        print(f"# {len(done)} runs have ended already")
+    elif done:
         n_done = sum(run.run_id in done for run in (planned if planned is not None else plan.runs()))
         print(f"# {n_done} of them have ended already and would not run again")
     for rule in settings.early_stop:

@@ -86,7 +86,7 @@ def load_study(
         else:
             _replace(tree["parameters"], key, {"value": value})
         changes.append((key, value))
-    tree["name"] = _name(str(tree.get("name") or name), changes)
+    tree["name"] = _name(str(tree.get("name") or name), sorted(dict(changes).items()))
     return study, yaml.dump(tree, Dumper=_Dumper, sort_keys=False)
 
 

@@ -55,7 +55,7 @@ def build_plan_record(
         "reading": reading_hash(settings),
         "method": space.method,
         "n_combinations": plan.n_combinations,
-        "n_runs": count_all(plan).n_kept * plan.n_seeds if plan.is_small else None,
+        "n_runs": _n_runs(plan),
         "limit": space.limit,
         "seeds": list(space.seeds),
         "sampler_seed": space.sampler_seed,
@@ -72,6 +72,13 @@ def build_plan_record(
         "csv": os.path.relpath(settings.csv_path or settings.sweep_dir / "runs.csv", settings.sweep_dir),
         "starts": [*((old or {}).get("starts") or []), start],
     }
+
+
+def _n_runs(plan: Plan) -> int | None:
+    """Return how many runs there are, as far as that is known before they are proposed."""
+    if not plan.is_enumerable and plan.sampler.n_total is not None:
+        return plan.sampler.n_total * plan.n_seeds
+    return count_all(plan).n_kept * plan.n_seeds if plan.is_small else None
 
 
 def describe_objective(objective: Objective) -> dict[str, str]:

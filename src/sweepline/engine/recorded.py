@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sweepline.config.naming import check_owner
+from sweepline.config.naming import OUTPUTS, check_owner
 from sweepline.config.sweepfile import SweepSettings, load_sweep
 from sweepline.contract.files import open_plain
 from sweepline.contract.metrics import MetricPoint, read_history
@@ -54,6 +54,12 @@ def find_sweep(target: Path, *, needs_journal: bool = True) -> RecordedSweep:
     """
     is_folder = (target.is_dir() and not (target / "sweep.yaml").exists()) or (target / JOURNAL).exists()
     path = target / "sweep.yaml" if target.is_dir() else target
+    if not is_folder and not path.exists():
+        known = sorted(found.parent for found in (path.parent / OUTPUTS).glob(f"*/{JOURNAL}"))
+        if known:
+            raise ConfigError(
+                f"{display_path(path)}: no such file; name a sweep's file or folder, such as {display_path(known[-1])}"
+            )
     settings = None if is_folder else load_sweep(path)
     folder = SweepFolder(target if settings is None else settings.sweep_dir)
     if not folder.journal.exists() and (needs_journal or not folder.runs.is_dir()):

@@ -96,6 +96,8 @@ def _choose(found: Mapping[str, Figure], names: Sequence[str]) -> list[Figure]:
         own = {one: figure for one, figure in found.items() if one == name or fnmatchcase(one, name)}
         if not own:
             hint = did_you_mean(name, found) or "; sweepline report --plots lists them"
+            if name.startswith("curves") and not any(one.startswith("curves") for one in found):
+                hint = ": no run has told its objective twice, so that there are no curves"
             raise ConfigError(f"--plots {name}: no such picture{hint}")
         chosen |= own
     return list(chosen.values())

@@ -330,6 +330,16 @@ class TestGoingOn:
             pass
         assert not any(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
 
+    def test_the_latest_weights_of_an_experiment_are_named_by_their_link(self, tmp_path: Path) -> None:
+        words = [*COMMON, "model.name=mlp", "epochs=1", "data.limit=100", f"output_dir={tmp_path}"]
+        argv = [sys.executable, "-m", "sweepline.training", "--", *words]
+        subprocess.run(argv, check=True, capture_output=True, cwd=tmp_path)
+        (latest,) = tmp_path.rglob("models/latest.pth")
+        config = load_config(None, [*COMMON, "model.name=mlp", f"model.weights={latest}"])
+        model, _, _ = build_training(config, find_dataset(config).load("train"))
+        kept = torch.load(latest, weights_only=True)
+        assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
+
     def test_other_weights_are_another_run(self, trained: Callable[..., str]) -> None:
         configs = [
             load_config(None, [*COMMON, "model.name=mlp", *words])

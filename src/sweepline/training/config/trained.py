@@ -50,6 +50,8 @@ def find_trained(name: str, key: str) -> Trained:
     path = places.find(name)
     if path is None:
         raise ConfigError(f"{key} {name}: nothing of this name in {places.describe()}; {_HOW}")
+    if path.is_symlink() and not path.is_dir():
+        path = path.resolve()  # models/latest.pth
     if path.is_dir():
         return Trained(_config_of_run(path, key), _weights_of_run(path, key))
     weights, frozen = _WEIGHTS.fullmatch(path.name), _FROZEN.fullmatch(path.name)
@@ -82,7 +84,8 @@ def _weights_of_run(folder: Path, key: str) -> Path:
     found = [path for path in (folder / BEST_WEIGHTS, *reversed(last)) if path.is_file()]
     if not found:
         raise ConfigError(
-            f"{key} {folder}: has kept no weights ({BEST_WEIGHTS}, {CHECKPOINTS}/); run it with checkpoints"
+            f"{key} {folder}: has kept no weights ({BEST_WEIGHTS}, {CHECKPOINTS}/); "
+            "run it with checkpoint.interval_s=0, or name its weights in models/"
         )
     return found[0]
 
