@@ -1,7 +1,7 @@
 """Proposals by a model of what was measured: Optuna's samplers, over every distribution of a sweep file.
 
 A value is known to Optuna by its quantile, so that each distribution is exactly what it is for random draws, also those
-that Optuna does not have; values of a list are known by their place in it.
+that Optuna does not have; values of a list are known by their place in it, and whole numbers as they are.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sweepline.runs import Objective, Params, RunOutcome, State, canonical_json
 from sweepline.space.constraints import Constraint
 from sweepline.space.dependent import Conditional, Dependencies
 from sweepline.space.expressions import ABSENT
-from sweepline.space.parameters import BELOW_ONE, Categorical, Parameter, values_as_listed
+from sweepline.space.parameters import BELOW_ONE, Categorical, IntUniform, Parameter, values_as_listed
 from sweepline.space.samplers.base import EnumeratedSampler, Tally, apply_constraints
 
 KINDS = ("tpe", "gp", "cma")
@@ -223,9 +223,12 @@ class _Dimensions:
         if group is not None:
             rows = values_as_listed(parameter)
             return ("+".join(group), dist.CategoricalDistribution(range(len(rows))), rows.__getitem__, _place_in(rows))
-        key, whole = name, self._parameters[name]
-        if isinstance(whole, Conditional):
-            key = f"{name}#{next(i for i, a in enumerate(whole.alternatives) if a.parameter is parameter)}"
+        key, own = name, self._parameters[name]
+        if isinstance(own, Conditional):
+            key = f"{name}#{next(i for i, a in enumerate(own.alternatives) if a.parameter is parameter)}"
+        if isinstance(parameter, IntUniform) and parameter.max > parameter.min:
+            whole = dist.IntDistribution(parameter.min, parameter.max)
+            return key, whole, int, lambda value: None if parameter.quantile(value) is None else int(value)
         values = parameter.grid if isinstance(parameter, Categorical) else None
         if parameter.grid is not None and len(parameter.grid) < 2:
             return None
