@@ -111,9 +111,14 @@ def check_form(key: str, name: str) -> None:
         raise ValueError(f"{key} {name!r}: write file.py:Name or package.module:Name for something of your own")
 
 
-@functools.cache  # each look reads the metadata of all packages
-def installed(key: str) -> dict[str, EntryPoint]:
+def installed(key: str) -> Mapping[str, EntryPoint]:
     """Return the entry points of installed packages for a key, by name."""
+    return _installed(key, tuple(sys.path))
+
+
+@functools.lru_cache(maxsize=32)
+def _installed(key: str, _: tuple[str, ...]) -> Mapping[str, EntryPoint]:
+    """Look once for each state of the path of modules: a look reads the metadata of all packages."""
     return {point.name: point for point in entry_points(group=f"sweepline.{KINDS[key]}s")}
 
 
