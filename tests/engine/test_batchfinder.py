@@ -15,6 +15,7 @@ from sweepline.config.schema import FitsModel
 from sweepline.config.sweepfile import load_sweep
 from sweepline.engine import batchfinder
 from sweepline.engine.batchfinder import FoundSize, find_batch_size
+from sweepline.engine.preparation import prepare_sweep
 from sweepline.engine.state import SweepOptions
 from sweepline.errors import ConfigError, SweeplineError
 from sweepline.fits.memorymodel import predict_largest
@@ -178,9 +179,9 @@ def test_more_runs_at_a_time_are_measured_for_anew(tmp_path: Path) -> None:
     for n, expected in ((1, True), (1, False), (4, True)):
         settings = sweep(tmp_path, source, options="{lines: 1, first: 2, max: 4}", more="devices: cpu\n")
         options = SweepOptions(max_concurrent=n)
-        assert (batchfinder.count_unmeasured(settings, options)[1] > 0) == expected
+        assert (batchfinder.count_unmeasured(prepare_sweep(settings, options))[1] > 0) == expected
         measured = batchfinder.measure_batch_size(settings, options, [].append)
-        assert batchfinder.count_unmeasured(measured, options) == ("batch-size", 0)
+        assert batchfinder.count_unmeasured(prepare_sweep(measured, options)) == ("batch-size", 0)
 
 
 def test_a_sweep_measures_once_for_each_set_up_and_keeps_the_size(project: Project) -> None:

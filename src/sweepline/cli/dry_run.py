@@ -25,7 +25,7 @@ def print_dry_run(prepared: PreparedSweep) -> None:
     settings, plan, slots, tasks = prepared.settings, prepared.plan, prepared.slots, prepared.tasks
     problem = missing_program(settings.command)
     notes = [note for note in prepared.notes if not problem or problem not in note]
-    name, n_unmeasured = count_unmeasured(settings, prepared.options)
+    name, n_unmeasured = count_unmeasured(prepared)
     if n_unmeasured:
         n = "one set-up" if n_unmeasured == 1 else f"{n_unmeasured} set-ups"
         notes.append(f"{name} is measured for {n} when the sweep is started; here it is its first size")

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,13 +141,9 @@ def _read(path: Path) -> Study | None:
     except ValidationError as error:
         detail = error.errors()[0]
         key = ".".join(map(str, ("study", *detail["loc"])))
-        sentence = describe_detail(detail, tuple(_keys_of(detail["loc"])))
+        model = StudyOption if "options" in detail["loc"][:-1] else StudyModel
+        sentence = describe_detail(detail, tuple(model.model_fields))
         raise ConfigError(f"{display_path(path)}: {key}: {sentence}") from None
-
-
-def _keys_of(loc: Sequence[Any]) -> Iterator[str]:
-    """Yield the keys that there are where one stands."""
-    yield from (StudyOption if "options" in loc[:-1] else StudyModel).model_fields
 
 
 def _pairs(study: Study, words: Sequence[str]) -> list[tuple[str, str]]:

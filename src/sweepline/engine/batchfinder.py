@@ -131,7 +131,7 @@ def measure_batch_size(settings: SweepSettings, options: SweepOptions, tell: Tel
         return settings
     name, fits = measured
     how = FitsModel.model_validate(fits.options)
-    n_sharing = _n_sharing(settings, options)
+    n_sharing = _n_sharing(prepare_sweep(settings, options, is_dry=True))
     table = read_known_sizes(settings, n_sharing=n_sharing)  # without those for more or fewer runs at a time
     known, fits = dict(table), replace(fits, table=dict(table))
     for params in _setups(settings, name, fits):
@@ -150,19 +150,19 @@ def measure_batch_size(settings: SweepSettings, options: SweepOptions, tell: Tel
     return with_sizes(settings, table)
 
 
-def count_unmeasured(settings: SweepSettings, options: SweepOptions) -> tuple[str, int]:
+def count_unmeasured(prepared: PreparedSweep) -> tuple[str, int]:
     """Return the name of a batch size that is measured, and for how many set-ups it is not yet."""
+    settings = prepared.settings
     measured = find_fits(settings.space.parameters)
     if measured is None:
         return "", 0
     name, fits = measured
-    known = read_known_sizes(settings, n_sharing=_n_sharing(settings, options))
+    known = read_known_sizes(settings, n_sharing=_n_sharing(prepared))
     return name, sum(1 for _ in _setups(settings, name, replace(fits, table=known)))
 
 
-def _n_sharing(settings: SweepSettings, options: SweepOptions) -> int:
+def _n_sharing(prepared: PreparedSweep) -> int:
     """Return how many runs share a device in a start."""
-    prepared = prepare_sweep(settings, options, is_dry=True)
     return prepared.tasks.n_sharing(prepared.slots.all[0])
 
 

@@ -167,6 +167,4 @@ def build_tail(
     """
     reserved = [*logged, *([objective.name] if objective else [])]
     summaries = objective.summaries if objective else {}
-    reader = MetricReader(patterns, reserved=reserved, summaries=summaries)
-    reader.watched = watched
-    return LogTail(run_dir, reader)
+    return LogTail(run_dir, MetricReader(patterns, reserved=reserved, summaries=summaries, watched=watched))

@@ -101,7 +101,8 @@ class MetricReader:
 
     Of a line longer than 64 KiB only its first 64 KiB are read. ``reserved`` names, and those of the patterns, are
     taken however many others there are. ``summaries`` tell which results are the least or the greatest value of a
-    metric instead of its last: result name to metric name and ``min``, ``max`` or ``last``.
+    metric instead of its last: result name to metric name and ``min``, ``max`` or ``last``. The points of a ``watched``
+    metric are put aside, all of them, for who judges the run.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class MetricReader:
         *,
         reserved: Collection[str] = (),
         summaries: Mapping[str, tuple[str, str]] | None = None,
+        watched: str = "",
     ) -> None:
         self.patterns = dict(patterns or {})
         self.summaries = dict(summaries or {})
@@ -121,8 +123,7 @@ class MetricReader:
         self.place: Mapping[str, int] = {}  # of the last point that told one
         self.n_bad_lines = 0
         self.bad_lines: list[str] = []
-        self.watched = ""
-        """A metric whose points are put aside for who judges the run, all of them; see :meth:`take_watched`."""
+        self.watched = watched
         self._watched: list[MetricPoint] = []
         self._patterns = [(name, number_pattern(pattern)) for name, pattern in self.patterns.items()]
         self._extremes: dict[str, float] = {}
@@ -134,9 +135,7 @@ class MetricReader:
 
     def fresh(self) -> Self:
         """Return a reader for another stream of the same run."""
-        other = type(self)(self.patterns, reserved=self.reserved, summaries=self.summaries)
-        other.watched = self.watched
-        return other
+        return type(self)(self.patterns, reserved=self.reserved, summaries=self.summaries, watched=self.watched)
 
     def take_watched(self) -> list[MetricPoint]:
         """Return the points of the watched metric since the last call."""

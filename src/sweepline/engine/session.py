@@ -370,8 +370,7 @@ def _begin(state: SweepState) -> None:
     if state.best_files is not None:
         state.best_files.load(state.book.records.values())
     if state.pruner is not None:
-        records = state.book.records
-        state.pruner.load(records.values(), {run_id: state.folder.run_dir(run_id) for run_id in records})
+        state.pruner.load(state.book.records.values(), state.folder.run_dir)
     take_up(state.plan, state.book.records.values(), retry_failed=state.options.retry_failed)
     state.book.note_code(state.code.state, state.code.files)
     state.book.begin(sweep=state.settings.name, sweep_file=state.settings.path, sweep_token=state.tasks.sweep_token)

@@ -107,6 +107,14 @@ def test_every_distribution_gives_values_of_its_own() -> None:
     assert {canonical_json(params["mixed"]) for params in found} <= {"1", '"x"', "null", "[1,2]", "true"}
 
 
+def test_a_very_fine_step_is_no_list_of_values() -> None:
+    """A grid of it would have a hundred million, and be refused."""
+    fine: dict[str, Parameter] = {"x": Quantized(Uniform(0.0, 1.0), 1e-8)}
+    found = drive(build(fine), N_STARTUP + 3, lambda params: params["x"])
+    assert len(found) == N_STARTUP + 3
+    assert all(fine["x"].quantile(params["x"]) is not None for params in found)
+
+
 def test_what_constraints_drop_or_set_is_never_proposed_otherwise() -> None:
     parameters: dict[str, Parameter] = {**PLAIN, "opt": Categorical(("sgd", "adam")), "momentum": Uniform(0.0, 1.0)}
     constraints = [

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from bisect import bisect_right
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,22 +12,31 @@ POINTS = "points"
 _PLACES = {"epochs": "epoch", "steps": "step", "samples": "samples"}
 
 
+def _numbers() -> array[float]:
+    return array("d")
+
+
 @dataclass
 class Course:
     """The values of one run in their order, smaller being better, with where each was told.
 
-    A value that is no finite number is infinitely bad.
+    A value that is no finite number is infinitely bad. Every new value of a run is judged beside all other courses:
+    what is asked of these then, the best and the sum of the first values, is kept as they come.
     """
 
-    values: list[float] = field(default_factory=list)
-    places: dict[str, list[float]] = field(default_factory=dict)
+    values: array[float] = field(default_factory=_numbers)
+    bests: array[float] = field(default_factory=_numbers)
+    sums: array[float] = field(default_factory=_numbers)
+    places: dict[str, array[float]] = field(default_factory=lambda: {by: _numbers() for by in _PLACES})
 
     def add(self, value: float, place: Mapping[str, int]) -> None:
         """Take the next value."""
-        self.values.append(value if math.isfinite(value) else math.inf)
-        for by, name in _PLACES.items():
-            own = self.places.setdefault(by, [])
-            own.append(max(float(place.get(name, 0)), own[-1] if own else 0.0))
+        value = value if math.isfinite(value) else math.inf
+        self.bests.append(min(value, self.bests[-1]) if self.bests else value)
+        self.sums.append(value + (self.sums[-1] if self.sums else 0.0))
+        self.values.append(value)
+        for by, own in self.places.items():
+            own.append(max(float(place.get(_PLACES[by], 0)), own[-1] if own else 0.0))
 
     def reached(self, by: str) -> float:
         """Return how far the run has come."""
@@ -37,23 +46,17 @@ class Course:
 
     def n_until(self, budget: float, by: str) -> int:
         """Return how many values were told up to a budget."""
-        if by == POINTS:
-            return min(int(budget), len(self.values))
-        return bisect_right(self.places.get(by, []), budget)
+        return min(int(budget), len(self.values)) if by == POINTS else bisect_right(self.places[by], budget)
 
     def value_at(self, budget: float, by: str) -> float | None:
         """Return the value where the run first had come so far; None where it has not."""
-        if by == POINTS:
-            index = math.ceil(budget) - 1
-            return self.values[max(index, 0)] if 0 < budget <= len(self.values) else None
-        places = self.places.get(by, [])
-        first = next((i for i, place in enumerate(places) if place >= budget), None)
-        return None if first is None else self.values[first]
+        index = max(math.ceil(budget) - 1, 0) if by == POINTS else bisect_left(self.places[by], budget)
+        return self.values[index] if index < len(self.values) else None
 
     def best_until(self, n: int) -> float:
         """Return the best of the first values."""
-        return min(itertools.islice(self.values, n), default=math.inf)
+        return self.bests[min(n, len(self.bests)) - 1] if n > 0 and self.bests else math.inf
 
     def mean_until(self, n: int) -> float:
         """Return the mean of the first values."""
-        return sum(itertools.islice(self.values, n)) / n if n else math.inf
+        return self.sums[n - 1] / n if n else math.inf

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +27,19 @@ class Pruner:
     """
 
     def __init__(self, rules: Sequence[Rule], objective: Objective) -> None:
-        self.rules, self.objective = rules, objective
+        self.objective = objective
         self.metric = objective.summaries.get(objective.name, (objective.name, ""))[0]
         self._sign = -1.0 if objective.goal == "maximize" else 1.0
+        # Courses have smaller values for better ones, whatever the goal, and so has what they are compared with.
+        self._rules = [self._turned(rule) for rule in rules]
         self._courses: dict[str, Course] = {}
         self._stopped: set[str] = set()
 
-    def load(self, records: Iterable[RunRecord], run_dirs: Mapping[str, Path]) -> None:
+    def load(self, records: Iterable[RunRecord], run_dir: Callable[[str], Path]) -> None:
         """Take the courses of runs that have ended into account, from what is kept of them."""
         for record in records:
             if record.is_ended and record.attempt > 0:
-                self.add(record.run_id, _read_points(run_dirs[record.run_id]))
+                self.add(record.run_id, _read_points(run_dir(record.run_id)))
 
     def begin(self, run_id: str) -> None:
         """Forget what an earlier attempt has told: this one tells it again."""
@@ -61,17 +63,15 @@ class Pruner:
         for point in points:
             self.add(run_id, [point])
             if found is None and run_id not in self._stopped and self.metric in point.values:
-                found = next((verdict for rule in self.rules if (verdict := self._judge(rule, run_id))), None)
+                found = next((verdict for rule in self._rules if (verdict := judge(rule, run_id, self._courses))), None)
         if found is not None:
             self._stopped.add(run_id)
         return found
 
-    def _judge(self, rule: Rule, run_id: str) -> Verdict | None:
+    def _turned(self, rule: Rule) -> Rule:
         if not isinstance(rule, Threshold):
-            return judge(rule, run_id, self._courses)
-        own, limit = self._courses[run_id], self._sign * rule.worse_than
-        is_over = own.reached(rule.by) >= rule.after and own.values[-1] > limit
-        return Verdict("threshold", own.values[-1], limit, own.reached(rule.by), rule.by) if is_over else None
+            return rule
+        return rule.model_copy(update={"worse_than": self._sign * rule.worse_than})
 
     def describe(self, verdict: Verdict) -> dict[str, Any]:
         """Return a verdict as it is written down: values as the run told them, others best first."""

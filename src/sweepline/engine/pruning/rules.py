@@ -46,7 +46,7 @@ def judge(rule: config.Rule, run_id: str, courses: Mapping[str, Course]) -> Verd
     if isinstance(rule, config.Patience):
         return _patience(rule, own)
     if isinstance(rule, config.Threshold):
-        return None  # needs the goal: see Pruner
+        return _threshold(rule, own)
     return _diverged(rule, own)
 
 
@@ -133,6 +133,12 @@ def _patience(rule: config.Patience, own: Course) -> Verdict | None:
     if since < before - rule.min_delta:
         return None
     return Verdict("patience", since, before - rule.min_delta, len(own.values), POINTS)
+
+
+def _threshold(rule: config.Threshold, own: Course) -> Verdict | None:
+    reached, value = own.reached(rule.by), own.values[-1]
+    is_over = reached >= rule.after and value > rule.worse_than
+    return Verdict("threshold", value, rule.worse_than, reached, rule.by) if is_over else None
 
 
 def _diverged(rule: config.Diverged, own: Course) -> Verdict | None:

@@ -22,7 +22,7 @@ from sweepline.runs import Objective, Params, RunOutcome, State, canonical_json
 from sweepline.space.constraints import Constraint
 from sweepline.space.dependent import Conditional, Dependencies
 from sweepline.space.expressions import ABSENT
-from sweepline.space.parameters import BELOW_ONE, Categorical, IntUniform, Parameter, values_as_listed
+from sweepline.space.parameters import BELOW_ONE, Categorical, Constant, IntUniform, Parameter, values_as_listed
 from sweepline.space.samplers.base import EnumeratedSampler, Tally, apply_constraints
 
 KINDS = ("tpe", "gp", "cma")
@@ -89,7 +89,6 @@ class BayesSampler:
         self._dimensions = _Dimensions(parameters, zipped, assigned={n for c in constraints for n in c.assign})
         self._draws = draws.walk(Tally())
         self._known: dict[str, _Observation] = {}
-        self._n_tries = 0  # of proposals since something new was known
 
     def ask(self) -> Params | None:
         """Return the next combination; None where a finite space holds no other.
@@ -104,7 +103,6 @@ class BayesSampler:
             found = next((dict(params) for params in self._draws if canonical_json(params) not in self._known), None)
         if found is not None:
             self._known[canonical_json(found)] = _Observation(found)
-            self._n_tries = 0
         return found
 
     def tell(self, params: Params, outcome: RunOutcome) -> None:
@@ -112,15 +110,13 @@ class BayesSampler:
         known = self._known.setdefault(canonical_json(params), _Observation(params))
         if outcome.state not in _UNDONE and outcome not in known.outcomes:  # what is known already is told again
             known.outcomes.append(outcome)
-            self._n_tries = 0
 
     def _propose(self) -> dict[str, Any] | None:
         """Return what the model proposes, unless that is nothing new, or dropped, time and again."""
         optuna = _import_optuna()
         trials = self.trials()
-        for _ in range(MAX_TRIES):
-            self._n_tries += 1
-            study = optuna.create_study(direction=self.objective.goal, sampler=self._sampler(optuna, trials))
+        for n_try in range(1, MAX_TRIES + 1):
+            study = optuna.create_study(direction=self.objective.goal, sampler=self._sampler(optuna, trials, n_try))
             study.add_trials(trials)
             params = self._dependencies.complete(functools.partial(self._dimensions.suggest, study.ask()))
             if apply_constraints(self._constraints, params, self._dependencies) is not None:
@@ -129,9 +125,9 @@ class BayesSampler:
                 return params
         return None
 
-    def _sampler(self, optuna: Any, trials: Sequence[Any]) -> Any:
+    def _sampler(self, optuna: Any, trials: Sequence[Any], n_try: int) -> Any:
         """Return a sampler whose random numbers are of this proposal alone."""
-        text = f"{self.seed}/{len(self._known)}/{self._n_tries}"
+        text = f"{self.seed}/{len(self._known)}/{n_try}"
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
         samplers = optuna.samplers
         with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
@@ -226,11 +222,11 @@ class _Dimensions:
         key, own = name, self._parameters[name]
         if isinstance(own, Conditional):
             key = f"{name}#{next(i for i, a in enumerate(own.alternatives) if a.parameter is parameter)}"
-        if isinstance(parameter, IntUniform) and parameter.max > parameter.min:
+        if isinstance(parameter, IntUniform):
             whole = dist.IntDistribution(parameter.min, parameter.max)
             return key, whole, int, lambda value: None if parameter.quantile(value) is None else int(value)
-        values = parameter.grid if isinstance(parameter, Categorical) else None
-        if parameter.grid is not None and len(parameter.grid) < 2:
+        values = parameter.grid if isinstance(parameter, (Categorical, Constant)) else None
+        if values is not None and len(values) < 2:
             return None
         if values is None or len(values) < len(parameter.values):  # type: ignore[attr-defined]
             quantile: Any = dist.FloatDistribution(0.0, 1.0)

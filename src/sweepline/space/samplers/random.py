@@ -145,7 +145,7 @@ def _is_listed(parameter: Parameter) -> bool:
     """Whether draws come from the values that a grid walks."""
     if isinstance(parameter, Conditional):
         return all(_is_listed(alternative.parameter) for alternative in parameter.alternatives)
-    return parameter.is_finite and parameter.grid is not None and not isinstance(parameter, Quantized)
+    return parameter.is_finite and not isinstance(parameter, Quantized) and parameter.grid is not None
 
 
 def draw_seeds(seed: int, n: int) -> tuple[int, ...]:
