@@ -19,7 +19,7 @@ PROGRAM = """
     random.seed(args.seed)
     SETUP
     for epoch in (1, 2, 3):
-        loss, accuracy = random.random() * args.lr, 0.5 + random.random() / 4
+        loss, accuracy = (1 + random.random()) * args.lr, 0.5 + random.random() / 4
         print(f"METRIC epoch={epoch} train_loss={loss} val_loss={HELD_OUT} val_acc={ACCURACY}", flush=True)
         time.sleep(0.1)
 """

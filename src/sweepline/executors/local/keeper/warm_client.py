@@ -159,7 +159,7 @@ class WarmParent:
             self._socket.sendmsg([b"fork"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
             opened.remove(reading)
         except (BrokenPipeError, ConnectionError, TimeoutError):
-            raise WarmLostError("it is gone") from None
+            raise WarmLostError(self.describe_death()) from None
         except OSError as error:
             raise StartError(error.errno or 0, f"{error.strerror}: '{message.argv[0]}'") from None
         finally:
@@ -168,16 +168,16 @@ class WarmParent:
         pid = _read_pid(reading)
         if pid is None:
             os.close(reading)
-            raise WarmLostError("it does not fork")
+            raise WarmLostError(self.describe_death(otherwise="it does not fork"))
         if pid < 0:
             os.close(reading)
             raise StartError(-pid, f"{os.strerror(-pid)}: '{message.argv[0]}'")
         return pid, reading
 
-    def describe_death(self) -> str:
-        """Return what became of it, once :meth:`receive` knows no more."""
+    def describe_death(self, *, otherwise: str = "it has closed its connection") -> str:
+        """Return what became of it, once it does not answer; ``otherwise`` where it lives."""
         if not _has_ended(self.pid, within_s=TIDY_S):
-            return "it has closed its connection"
+            return otherwise
         found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         if found is None or found.si_code == os.CLD_EXITED:
             how = "an exit" if found is None else f"exit code {found.si_status}"
