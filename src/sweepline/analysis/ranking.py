@@ -11,15 +11,25 @@ from typing import Any
 
 from sweepline.analysis.differences import comparable
 from sweepline.analysis.statistics import mean
-from sweepline.recording.events import RunRecord, names_in
+from sweepline.recording.events import RACE, RunRecord, names_in
 from sweepline.runs import Objective
 
 
 @dataclass(frozen=True)
 class RankedConfig:
-    """One configuration and its runs. What is told of it is computed when asked for: few of many are looked at."""
+    """One configuration and its runs. What is told of it is computed when asked for: few of many are looked at.
+
+    Of one that was raced ``runs`` are those of the race. ``chosen_by`` are the runs for which it was chosen to be in
+    it, which count no more: the leading ones were lucky there.
+    """
 
     runs: Sequence[RunRecord]
+    chosen_by: Sequence[RunRecord] = ()
+
+    @property
+    def is_raced(self) -> bool:
+        """Whether its runs are those of a race."""
+        return bool(self.chosen_by)
 
     @functools.cached_property
     def params(self) -> Mapping[str, Any]:
@@ -56,16 +66,25 @@ class RankedConfig:
 def rank_configs(records: Iterable[RunRecord], objective: Objective | None) -> list[RankedConfig]:
     """Return the configurations that finished, best first; in the order they ran where there is no objective.
 
-    Configurations whose objective is missing or nan come last.
+    Configurations whose objective is missing or nan come last, those that were in a race first: of these the ones that
+    stayed in it longer.
     """
     groups: dict[Hashable, list[RunRecord]] = {}
     for record in records:
         if record.has_result:
             groups.setdefault(config_key(record), []).append(record)
-    ranked = list(map(RankedConfig, groups.values()))
+    ranked = list(map(_config_of, groups.values()))
     if objective is not None:
         ranked.sort(key=lambda config: objective.sort_key(config.mean_of(objective.name)))
+        ranked.sort(key=lambda config: -len(config.runs) if config.is_raced else 0)
     return ranked
+
+
+def _config_of(runs: Sequence[RunRecord]) -> RankedConfig:
+    raced = [run for run in runs if run.in_sweep == RACE]
+    if not raced or len(raced) == len(runs):
+        return RankedConfig(runs)
+    return RankedConfig(raced, [run for run in runs if run.in_sweep != RACE])
 
 
 def config_key(record: RunRecord) -> Hashable:

@@ -78,7 +78,7 @@ def judge_best(ranked: Sequence[RankedConfig], metric: str) -> Standing | None:
     values = [found for found in values if found and all(map(math.isfinite, found.values()))]
     if not values:
         return None
-    compared = _Compared(values)
+    compared = Compared(values)
     n_tied, n_more = 0, None
     if compared.df > 0 and len(values) > 1 and len(values[0]) > 1:
         pairs = itertools.combinations(range(len(values)), 2)
@@ -96,8 +96,8 @@ def judge_best(ranked: Sequence[RankedConfig], metric: str) -> Standing | None:
     )
 
 
-class _Compared:
-    """Configurations that are compared: their results, and the variance of one that is pooled over them all."""
+class Compared:
+    """Configurations that are compared, two or more: their results, and the variance of one, pooled over them all."""
 
     def __init__(self, values: Sequence[BySeed]) -> None:
         self.values = values

@@ -8,8 +8,8 @@ from typing import Any
 
 from sweepline.analysis.differences import differing
 from sweepline.analysis.effects import find_no_effects
+from sweepline.analysis.racing import find_standing, read_race
 from sweepline.analysis.ranking import rank_configs
-from sweepline.analysis.significance import judge_best, without_twins
 from sweepline.analysis.statistics import mean_interval
 from sweepline.cli.asjson import add_json, print_json
 from sweepline.cli.summary import build_summary
@@ -37,7 +37,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(_as_json(found, records, objective))
         return 0
-    for line in build_summary(records, objective=objective, logged=(), swept=swept, has_intervals=True)[1:]:
+    race = read_race(found.plan)
+    for line in build_summary(records, objective=objective, logged=(), swept=swept, has_intervals=True, race=race)[1:]:
         print(line)
     for line in describe_others(found):
         print(line)
@@ -48,7 +49,8 @@ def _as_json(found: RecordedSweep, records: Sequence[RunRecord], objective: Obje
     """Return the configurations, best first, each metric with its 95 % interval, and how the first stands."""
     ranked = rank_configs(records, objective)
     idle = set() if objective is None else {effect.parameter for effect in find_no_effects(records, objective.name)}
-    standing = None if objective is None else judge_best(without_twins(ranked, idle), objective.name)
+    race = read_race(found.plan)
+    standing = None if objective is None else find_standing(records, ranked, objective, race, idle)
     return {
         "sweep": found.plan.get("sweep", found.folder.path.name),
         "objective": objective,

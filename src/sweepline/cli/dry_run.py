@@ -7,6 +7,7 @@ from collections import Counter
 
 from sweepline.contract.text import display_path
 from sweepline.engine.batchfinder import count_unmeasured
+from sweepline.engine.planfile import race_of
 from sweepline.engine.preparation import PreparedSweep
 from sweepline.engine.pruning.rules import describe_rule
 from sweepline.engine.resuming import take_up
@@ -56,6 +57,12 @@ def print_dry_run(prepared: PreparedSweep) -> None:
         print(f"# {n_done} of them have ended already and would not run again")
     for rule in settings.early_stop:
         print(f"# early stopping: {describe_rule(rule)}")
+    race = race_of(settings)
+    if race is not None:
+        print(
+            f"# race: then the leading {race.top} configurations get up to {len(race.seeds)} seeds more each, at most "
+            f"{race.top * len(race.seeds)} runs, until the best is clear"
+        )
     kinds = ", ".join(dict.fromkeys("cpu" if not slot.is_gpu else slot.label for slot in slots.all))
     is_own = settings.command.proves_overrides and not isinstance(settings.threads, int)
     threads = "CPU threads as the config says" if is_own else f"{tasks.threads} CPU threads each"

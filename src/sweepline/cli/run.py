@@ -102,6 +102,9 @@ def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None
         choices=["auto", "warm", "cold"],
         help="fork runs from one process that has done their imports, or not",
     )
+    parser.add_argument(
+        "--race", type=_at_least_two, metavar="N", help="at the end: more seeds for the N leading configurations"
+    )
     parser.add_argument("--retry-failed", action="store_true", help="run failed runs again")
     parser.add_argument("--max-failures", type=_positive, metavar="N", help="stop launching after N failures")
     parser.add_argument("--keep-going", action="store_true", help="go on although the first runs all fail")
@@ -123,6 +126,13 @@ def _positive(text: str) -> int:
     number = int(text) if text.isdecimal() else 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"needs a whole number above zero, got {text!r}")
+    return number
+
+
+def _at_least_two(text: str) -> int:
+    number = _positive(text)
+    if number < 2:
+        raise argparse.ArgumentTypeError("a race needs two configurations")
     return number
 
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from sweepline.analysis.differences import differing
 from sweepline.analysis.effects import NoEffect, find_no_effects, primary_metric
+from sweepline.analysis.racing import Race, find_standing
 from sweepline.analysis.ranking import RankedConfig, rank_configs
-from sweepline.analysis.significance import judge_best, without_twins
 from sweepline.analysis.statistics import mean_interval
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract.runfolder import ATTEMPTS
 from sweepline.contract.text import display_path, printable
 from sweepline.display.formats import align_columns, format_number, format_seconds
+from sweepline.engine.planfile import race_of
 from sweepline.engine.session import SweepResult
 from sweepline.engine.stability import is_skipped
 from sweepline.engine.wandbfile import wandb_folders
@@ -42,6 +43,7 @@ def print_summary(result: SweepResult, log_path: Path, *, report: str = "", writ
         logged=settings.logged_metrics,
         swept=settings.whole.swept,
         failed_dir=folder.runs,
+        race=race_of(settings),
     )
     lines += _describe_extras([record for record in records if not record.belongs], settings)
     lines += [
@@ -95,6 +97,7 @@ def build_summary(
     swept: Sequence[str],
     failed_dir: Path | None = None,
     has_intervals: bool = False,
+    race: Race | None = None,
 ) -> list[str]:
     """Return the lines of a summary; ``ranked`` are the configurations as :func:`rank_configs` returns them."""
     states = Counter(record.state.value for record in records)
@@ -116,7 +119,9 @@ def build_summary(
         lines += ["", *told]
         if len(ranked) > N_BEST:
             lines.append(f"({len(ranked) - N_BEST} more configurations in runs.csv)")
-        lines += _describe_standing(ranked, objective, {effect.parameter for effect in effects})
+        idle = {effect.parameter for effect in effects}
+        standing = None if objective is None else find_standing(records, ranked, objective, race, idle)
+        lines += [str(standing)] if standing is not None and standing.n_compared > 1 else []
     failed = [r for r in records if r.state in UNSUCCESSFUL]
     for record in failed[:_MAX_FAILED_SHOWN]:
         where = f"; log in {display_path(failed_dir / record.run_id)}" if failed_dir else ""
@@ -140,12 +145,6 @@ def _describe_pruned(records: Sequence[RunRecord]) -> list[str]:
         f"{format_seconds(statistics.fmean(stopped))} on average instead of {format_seconds(whole)}: about "
         f"{format_seconds(saved)} of run time saved ({share:.0%})"
     ]
-
-
-def _describe_standing(ranked: Sequence[RankedConfig], objective: Objective | None, idle: Set[str]) -> list[str]:
-    """Return whether the best configuration can be told from the next ones, where several have a result."""
-    standing = None if objective is None else judge_best(without_twins(ranked, idle), objective.name)
-    return [str(standing)] if standing is not None and standing.n_compared > 1 else []
 
 
 def _doubts(records: Sequence[RunRecord], effects: Sequence[NoEffect]) -> list[str]:

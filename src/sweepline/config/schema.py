@@ -76,6 +76,10 @@ def _check_devices(value: Any) -> Any:
     raise ValueError(f"needs auto, cpu, or a list such as [0, 1] or ['0,1', '2,3'], got {value!r}")
 
 
+def _name_top(value: Any) -> Any:
+    return {"top": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _name_style(value: Any) -> Any:
     return {"style": value} if isinstance(value, str) else value
 
@@ -177,6 +181,17 @@ class StabilityModel(_Strict):
     depth: Count = Field(description="how many runs that are alike but for it, and did not diverge, are enough")
 
 
+class RaceModel(_Strict):
+    """More seeds for the leading configurations, once all of the sweep has run, until the best of them is clear."""
+
+    top: Annotated[int, Field(strict=True, ge=2)] = Field(5, description="how many configurations, by the metric")
+    seeds: Annotated[int, Field(strict=True, ge=3)] = Field(10, description="how many seeds each gets at most")
+    alpha: float = Field(0.05, gt=0, lt=0.5, description="how often equal ones may be told apart by mistake")
+
+
+Race = Annotated[RaceModel, BeforeValidator(_name_top, json_schema_input_type=RaceModel | Annotated[int, Field(ge=2)])]
+
+
 class StudyOption(_Strict):
     """What an option of a study changes: exactly one of these names a parameter."""
 
@@ -273,6 +288,7 @@ class OwnKeys(BaseModel):
     sampler: Literal["tpe", "gp", "cma", "qmc"] | None = Field(
         None, description="method bayes: what proposes, as Optuna calls it (default: tpe); qmc spreads evenly"
     )
+    race: Race | None = Field(None, description="at the end: more seeds for the leading configurations")
     stability: StabilityModel | None = Field(
         None, description="grid: skip smaller values of a parameter once larger ones were stable"
     )

@@ -18,7 +18,7 @@ from sweepline.config.earlystopping import Rule, read_early_stopping
 from sweepline.config.faults import Faults
 from sweepline.config.naming import find_experiment_dir, name_sweep
 from sweepline.config.parameters import read_parameters
-from sweepline.config.schema import AlignModel, KeepModel, StabilityModel, SweepModel, WandbModel
+from sweepline.config.schema import AlignModel, KeepModel, RaceModel, StabilityModel, SweepModel, WandbModel
 from sweepline.config.searchspace import SpaceReader
 from sweepline.config.validation import validate
 from sweepline.contract.runfolder import RECORDED
@@ -26,6 +26,7 @@ from sweepline.contract.text import display_path
 from sweepline.contract.yamlfile import parse_yaml, read_yaml
 from sweepline.errors import ConfigError
 from sweepline.programs.base import Command
+from sweepline.programs.command import ProgramCommand
 from sweepline.programs.native import NATIVE_PROGRAM, NativeCommand
 from sweepline.programs.wandb import WandbSettings
 from sweepline.runs import Objective
@@ -72,6 +73,7 @@ class SweepSettings:
     keep: KeepModel | None
     stability: StabilityModel | None
     early_stop: Sequence[Rule]
+    race: RaceModel | None
     report: str
     records_dir: Path | None = None
     """Where everything is written; None: below the experiment's outputs, under the sweep's name."""
@@ -211,6 +213,22 @@ def with_sizes(settings: SweepSettings, table: Mapping[str, int]) -> SweepSettin
     return replace(settings, whole=spaces[0], space=spaces[1])
 
 
+def with_race(settings: SweepSettings, race: RaceModel) -> SweepSettings:
+    """Return settings with a race at the end of the sweep, for which the program is handed seeds.
+
+    Raises:
+        ConfigError: there is nothing to race by, or the seed is searched.
+    """
+    command = settings.command
+    if settings.objective is None:
+        raise ConfigError("needs metric: {name: ..., goal: minimize}, by which configurations are compared")
+    if "seed" in settings.whole.parameters:
+        raise ConfigError("seed is a parameter here, so that there are no seeds to add: use seeds or repeats for it")
+    if isinstance(command, ProgramCommand):
+        command = replace(command, passes_seed=True)
+    return replace(settings, race=race, command=command)
+
+
 class _Reader:
     """Turns a validated model into settings; one method per concern, all faults into one place."""
 
@@ -262,6 +280,7 @@ class _Reader:
             keep=self._keep(),
             stability=model.stability,
             early_stop=self._early_stop(),
+            race=model.race,
             report=model.report,
             preload=model.preload,
             retry=model.retry,
@@ -273,6 +292,10 @@ class _Reader:
         )
         self._notes()
         self.faults.raise_if_any()
+        if model.race is not None:
+            with self.faults.at(("race",)):
+                settings = with_race(settings, model.race)
+            self.faults.raise_if_any()
         settings = with_known_sizes(settings)
         return replace(settings, warnings=tuple(dict.fromkeys(self.faults.warnings)))
 

@@ -125,7 +125,7 @@ class Ends:
         for handle in self._uncommitted:
             handle.release()
         self._uncommitted.clear()
-        if ended and not sweep.plan.is_enumerable:
+        if ended and not sweep.plan.is_enumerable and not (sweep.race is not None and sweep.race.begun):
             sweep.backlog.feed(self._runs_to_do())
         for end in ended:
             retry = self._to_go_again.pop(end.record.run_id, None)

@@ -86,7 +86,9 @@ class Loop:
         sweep = self._sweep
         if sweep.active or sweep.book.has_uncommitted:
             return False
-        return sweep.is_stopping or (sweep.backlog.is_empty and not self.ends.are_held)
+        if sweep.is_stopping:
+            return True
+        return sweep.backlog.is_empty and not self.ends.are_held and not self.starts.feed_race()
 
     def _wait(self, *, is_busy: bool) -> None:
         """Wait for news until the next thing is due; not at all while there is output to read or a plan to walk."""

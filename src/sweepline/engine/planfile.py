@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepline import __version__
+from sweepline.analysis.racing import Race, plan_race
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.executors.local.slots import Slots
 from sweepline.runs import Objective
@@ -62,6 +63,7 @@ def build_plan_record(
         "parameters": {name: repr(parameter) for name, parameter in space.parameters.items()},
         "constraints": [constraint.text for constraint in space.constraints],
         "objective": None if objective is None else describe_objective(objective),
+        "race": _describe_race(settings) or (old or {}).get("race"),
         "slots": None if slots is None else [slot.label for slot in slots.all],
         "max_concurrent": None if slots is None else slots.n_max,
         "threads": threads,
@@ -79,6 +81,17 @@ def _n_runs(plan: Plan) -> int | None:
     if not plan.is_enumerable and plan.sampler.n_total is not None:
         return plan.sampler.n_total * plan.n_seeds
     return count_all(plan).n_kept * plan.n_seeds if plan.is_small else None
+
+
+def race_of(settings: SweepSettings) -> Race | None:
+    """Return the race that a sweep ends with."""
+    space = settings.whole
+    return None if settings.race is None else plan_race(settings.race, space.seeds, space.sampler_seed)
+
+
+def _describe_race(settings: SweepSettings) -> dict[str, Any] | None:
+    race = race_of(settings)
+    return None if race is None else {"top": race.top, "seeds": list(race.seeds), "alpha": race.alpha}
 
 
 def describe_objective(objective: Objective) -> dict[str, str]:

@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sweepline.config.naming import check_owner
-from sweepline.config.sweepfile import SweepSettings
+from sweepline.config.schema import RaceModel
+from sweepline.config.sweepfile import SweepSettings, with_race
 from sweepline.engine.freezing import Code
 from sweepline.engine.state import SweepOptions
 from sweepline.engine.tasks import TaskBuilder
 from sweepline.errors import ExecutorUnavailableError, RecordError
 from sweepline.executors.local.gpus import Gpu, read_gpus
 from sweepline.executors.local.slots import Slots, build_slots, thread_budget
-from sweepline.recording.events import RunRecord
+from sweepline.recording.events import RACE, RunRecord
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.journal import read_events
 from sweepline.recording.snapshot import replay_journal
@@ -54,6 +55,8 @@ def prepare_sweep(
     Raises:
         SweeplineError: it cannot start.
     """
+    if options.race is not None:
+        settings = with_race(settings, (settings.race or RaceModel()).model_copy(update={"top": options.race}))
     devices = _devices(settings, options)
     gpus, trouble, driver_notes = _ask_driver(devices, min_free_mib=options.gpu_free_mib or settings.gpu_free_mib)
     slots, device_notes = build_slots(
@@ -134,5 +137,5 @@ def _bounded(
     """Bound an endless search by what ``count`` adds to what is recorded."""
     if not settings.needs_limit or count is None:
         return space
-    n_ended = sum(record.is_ended for record in records.values())
+    n_ended = sum(record.is_ended and record.in_sweep != RACE for record in records.values())
     return replace(space, limit=math.ceil((n_ended + count) / Plan(space).n_seeds))

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from sweepline.engine.logtail import LogTail
 from sweepline.executors.base import RunHandle
 from sweepline.executors.local.slots import Slot
-from sweepline.recording.events import RunRecord
+from sweepline.recording.events import RACE, RunRecord
 from sweepline.runs import UNSUCCESSFUL, Objective, Run, RunOutcome, State
 from sweepline.space.plan import Plan
 
@@ -66,7 +66,8 @@ class Progress:
 
     def __init__(self, plan: Plan, objective: Objective | None) -> None:
         self.objective = objective
-        self.n_total: int | None = None
+        self._n_planned: int | None = None
+        self._n_added = 0
         self.n_session = 0
         self.active: Sequence[ActiveRun] = ()
         self.best: RunRecord | None = None
@@ -81,6 +82,15 @@ class Progress:
         self._n_kept = 0
 
     @property
+    def n_total(self) -> int | None:
+        """How many runs there are: of the plan, and what was added to it."""
+        return None if self._n_planned is None else self._n_planned + self._n_added
+
+    def note_added(self, are_new: Iterable[bool]) -> None:
+        """Count runs beside the plan, but for those that are counted already."""
+        self._n_added += sum(are_new)
+
+    @property
     def n_failed(self) -> int:
         """Runs whose latest attempt ended otherwise."""
         return len(self._failed)
@@ -93,6 +103,7 @@ class Progress:
     def load(self, records: Iterable[RunRecord], *, retry_failed: bool = False) -> None:
         """Count what earlier starts recorded; with ``retry_failed`` what has failed is still to come."""
         for record in records:
+            self._n_added += record.in_sweep == RACE
             if not (retry_failed and record.state in UNSUCCESSFUL) and not record.goes_on:
                 self._count(record)
 
@@ -114,7 +125,7 @@ class Progress:
 
     def walk_plan(self) -> bool:
         """Walk a slice of the plan for the total; return whether there is more to walk."""
-        if self.n_total is not None:
+        if self._n_planned is not None:
             return False
         if not self._plan.is_enumerable and self._plan.sampler.n_total is None:
             return False  # only its end tells
@@ -123,7 +134,7 @@ class Progress:
             self._n_kept = tally.n_kept
             if time.monotonic() >= until:
                 return True
-        self.n_total = self._n_kept * self._plan.n_seeds
+        self._n_planned = self._n_kept * self._plan.n_seeds
         return False
 
     def _count(self, record: RunRecord) -> None:

@@ -7,14 +7,16 @@ import itertools
 import math
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sweepline.analysis.effects import MAX_RUNS_WATCHED, EffectWatch
+from sweepline.analysis.effects import MAX_RUNS_WATCHED, EffectWatch, find_no_effects
+from sweepline.analysis.racing import find_standing
 from sweepline.analysis.ranking import RankedConfig, rank_configs
+from sweepline.analysis.significance import Standing
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract.text import display_path
 from sweepline.engine.backlog import Backlog
@@ -25,13 +27,14 @@ from sweepline.engine.freezing import choose_code
 from sweepline.engine.keeping import BestRunFiles
 from sweepline.engine.loop import Loop
 from sweepline.engine.outcome import reader_of
-from sweepline.engine.planfile import build_plan_record
+from sweepline.engine.planfile import build_plan_record, race_of
 from sweepline.engine.preflight import check_descriptors, check_startable, check_with_trainer
 from sweepline.engine.preloading import RUNS_WORTH_WARMING, plan_warm_start
 from sweepline.engine.preparation import PreparedSweep
 from sweepline.engine.progress import Observer, Progress
 from sweepline.engine.provenance import Provenance
 from sweepline.engine.pruning.pruner import Pruner
+from sweepline.engine.race import RaceRuns
 from sweepline.engine.recovery import Survivor, read_again, recover
 from sweepline.engine.resuming import describe_code, describe_edit, describe_resume, take_up
 from sweepline.engine.retries import RetryPolicy
@@ -43,7 +46,7 @@ from sweepline.executors.base import Executor
 from sweepline.executors.local.admission import GpuAdmission, build_admission
 from sweepline.executors.local.executor import LocalExecutor, check_available
 from sweepline.recording.book import RecordBook
-from sweepline.recording.events import RunRecord
+from sweepline.recording.events import RACE, RunRecord
 from sweepline.recording.folders import BEST, SweepFolder
 from sweepline.runs import SETTLED
 from sweepline.space.dependent import Dependencies
@@ -83,6 +86,15 @@ class SweepResult:
         objective, ranked = self.settings.objective, self.ranked
         has_any = ranked and objective is not None and math.isfinite(ranked[0].means.get(objective.name, math.nan))
         return ranked[0] if has_any else None
+
+    @functools.cached_property
+    def standing(self) -> Standing | None:
+        """How the best configuration stands to the others; None without an objective or a number for it."""
+        objective, belonging = self.settings.objective, [record for record in self.records if record.belongs]
+        if objective is None:
+            return None
+        idle = {effect.parameter for effect in find_no_effects(belonging, objective.name)}
+        return find_standing(belonging, self.ranked, objective, race_of(self.settings), idle)
 
     @property
     def best(self) -> Mapping[str, Any] | None:
@@ -212,6 +224,7 @@ def _compose(
     settings, options, folder, plan = prepared.settings, prepared.options, prepared.folder, prepared.plan
     has_earlier = folder.journal.exists() or any(folder.runs.iterdir())
     planned = _ids_of(plan) if has_earlier else None
+    whole = planned if prepared.whole is plan else _ids_of(prepared.whole)
     book = RecordBook(
         folder,
         csv=settings.csv_path,
@@ -272,8 +285,26 @@ def _compose(
             BestRunFiles(settings.keep, settings.objective, folder) if settings.keep and settings.objective else None
         ),
         planned=planned,
-        whole=planned if prepared.whole is plan else _ids_of(prepared.whole),
+        whole=None if whole is None else whole | _raced_ids(book.records.values(), prepared.whole, whole),
+        race=_race_runs(prepared, observer.note),
     )
+
+
+def _race_runs(prepared: PreparedSweep, say: Say) -> RaceRuns | None:
+    """Return what makes the runs of a race; a start of a part of the sweep has none."""
+    settings, race = prepared.settings, race_of(prepared.settings)
+    if race is None or settings.objective is None:
+        return None
+    if prepared.whole is not prepared.plan:
+        say("race: this start runs a part of the sweep; start all of it for the race")
+        return None
+    return RaceRuns(race, settings.objective, prepared.plan)
+
+
+def _raced_ids(records: Iterable[RunRecord], plan: Plan, whole: Set[str]) -> set[str]:
+    """Return the ids of a race's runs whose configurations still belong to the sweep."""
+    raced = [record for record in records if record.in_sweep == RACE]
+    return {r.run_id for r in raced if any(run.run_id in whole for run in plan.runs_with(r.params, plan.space.seeds))}
 
 
 def _stability_guard(settings: SweepSettings, book: RecordBook) -> StabilityGuard | None:
@@ -313,7 +344,7 @@ def _write_best(result: SweepResult, say: Say) -> None:
     if best is None or objective is None:
         return
     try:
-        write_best(result.folder.path / BEST, best, objective)
+        write_best(result.folder.path / BEST, best, objective, result.standing)
     except OSError as error:
         say(f"{BEST} could not be written: {error.strerror}")
 

@@ -13,8 +13,8 @@ from sweepline.engine.state import SweepState
 from sweepline.errors import ExecutorUnavailableError, RecordError, record_error
 from sweepline.executors.base import StopReason
 from sweepline.executors.local.slots import Slot
-from sweepline.recording.events import EXTRA, IN_SWEEP, RunRecord
-from sweepline.runs import SETTLED, Run, RunOutcome, State
+from sweepline.recording.events import RunRecord
+from sweepline.runs import SETTLED, Run, RunOutcome, State, canonical_json
 
 MAX_REPEATED = 100  # proposals of known combinations in a row, after which a sampler is taken to have no other
 
@@ -24,6 +24,7 @@ class Starts:
 
     def __init__(self, sweep: SweepState) -> None:
         self._sweep = sweep
+        self._is_race_told = False
 
     def runs_to_do(self) -> Iterator[Run]:
         """Yield the runs of the plan that have no end that stands.
@@ -63,6 +64,20 @@ class Starts:
             return True
         return record.goes_on or (self._sweep.options.retry_failed and record.state not in SETTLED)
 
+    def feed_race(self) -> bool:
+        """Go on with the race, now that nothing else is left; return whether it has anything to start."""
+        sweep = self._sweep
+        runs = [] if sweep.race is None else sweep.race.next_runs(sweep.records)
+        if not runs:
+            return False
+        if not self._is_race_told:
+            self._is_race_told = True
+            n, seeds = len({canonical_json(run.params) for run in runs}), len({run.seed for run in runs})
+            sweep.say(f"race: {n} configurations get {seeds} seeds more{'' if seeds == 1 else ' each'} to begin with")
+        sweep.progress.note_added(run.run_id not in sweep.book.records for run in runs)
+        sweep.backlog.feed(iter(runs))
+        return not sweep.backlog.is_empty
+
     def has_to_do(self, n: int) -> bool:
         """Whether at least ``n`` runs are left for this start; of a sampler that learns that is taken for granted."""
         return not self._sweep.plan.is_enumerable or self._sweep.backlog.has(n)
@@ -96,7 +111,7 @@ class Starts:
         goes_on = record is not None and record.goes_on
         run_dir = sweep.folder.make_run_dir(run.run_id, attempt, keeps_output=goes_on)
         sized = sweep.retries.with_recommended_size(run, record)
-        in_sweep = IN_SWEEP if sweep.whole is None or run.run_id in sweep.whole else EXTRA
+        in_sweep = sweep.standing_of(run.run_id)
         code = self._code_now()
         start = start_fields(run, attempt=attempt, device=slot.device, code=code, in_sweep=in_sweep)
         task = sweep.tasks.prepare(sized, slot, run_dir, attempt=attempt, n_tries=n_tries, start=start)
@@ -131,7 +146,7 @@ class Starts:
             return False
         record = sweep.book.records.get(run.run_id)
         attempt = record.attempt + 1 if record else 1
-        in_sweep = IN_SWEEP if sweep.whole is None or run.run_id in sweep.whole else EXTRA
+        in_sweep = sweep.standing_of(run.run_id)
         (sweep.folder.make_run_dir(run.run_id, attempt, keeps_output=True) / STDOUT).touch()
         sweep.book.start(start_fields(run, attempt=attempt, device=slot.device, code="", in_sweep=in_sweep))
         sweep.book.end(run.run_id, attempt, RunOutcome(state=State.PRUNED, reason=why))

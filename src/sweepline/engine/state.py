@@ -16,6 +16,7 @@ from sweepline.engine.outcome import OutcomeReader
 from sweepline.engine.progress import ActiveRun, Observer, Progress
 from sweepline.engine.provenance import Provenance
 from sweepline.engine.pruning.pruner import Pruner
+from sweepline.engine.race import RaceRuns
 from sweepline.engine.retries import RetryPolicy
 from sweepline.engine.signals import StopRequests
 from sweepline.engine.stability import StabilityGuard
@@ -25,7 +26,7 @@ from sweepline.executors.base import Executor
 from sweepline.executors.local.admission import GpuAdmission
 from sweepline.executors.local.slots import Slots
 from sweepline.recording.book import RecordBook
-from sweepline.recording.events import REMOVED, RunRecord
+from sweepline.recording.events import EXTRA, IN_SWEEP, RACE, REMOVED, RunRecord
 from sweepline.recording.folders import SweepFolder
 from sweepline.space.plan import Plan
 
@@ -35,7 +36,8 @@ class SweepOptions:
     """What is asked of one start, beside what the sweep file says; None: as the file says.
 
     ``code`` is ``kept`` to go on with what the latest run executed, or ``new``. ``count`` bounds how many runs are
-    started, ``max_failures`` after how many failures nothing more is launched.
+    started, ``max_failures`` after how many failures nothing more is launched; ``race`` is how many configurations get
+    more seeds at the end.
     """
 
     devices: str | None = None
@@ -43,6 +45,7 @@ class SweepOptions:
     gpu_free_mib: int | None = None
     start: str | None = None
     count: int | None = None
+    race: int | None = None
     max_failures: int | None = None
     retry_failed: bool = False
     keep_going: bool = False
@@ -82,6 +85,7 @@ class SweepState:
     best_files: BestRunFiles | None = None
     effects: EffectWatch | None = None
     stability: StabilityGuard | None = None
+    race: RaceRuns | None = None
     pruner: Pruner | None = None
     planned: Set[str] | None = None
     whole: Set[str] | None = None
@@ -101,9 +105,15 @@ class SweepState:
 
     @property
     def started_records(self) -> list[RunRecord]:
-        """The recorded runs of this start's plan."""
+        """The recorded runs of this start's plan, and of a race."""
         known = self.book.records.values()
-        return [record for record in known if self.planned is None or record.run_id in self.planned]
+        return [r for r in known if self.planned is None or r.run_id in self.planned or r.in_sweep == RACE]
+
+    def standing_of(self, run_id: str) -> str:
+        """Return how a run that starts now stands to the sweep."""
+        if self.race is not None and run_id in self.race.begun:
+            return RACE
+        return IN_SWEEP if self.whole is None or run_id in self.whole else EXTRA
 
     @property
     def watched_metric(self) -> str:

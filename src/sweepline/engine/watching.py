@@ -8,6 +8,7 @@ from sweepline.engine.outcome import find_difference, has_effective_config
 from sweepline.engine.progress import ActiveRun
 from sweepline.engine.state import SweepState
 from sweepline.executors.base import StopReason
+from sweepline.recording.events import RACE
 
 WATCH_S = 0.5
 """How often output is read, whatever the display's rate: a wrong override costs as much of a run, a log is read at once
@@ -38,6 +39,8 @@ class Watching:
     def _judge(self, active: ActiveRun) -> None:
         """Stop a run that a rule of early stopping says is not worth going on."""
         pruner = self._sweep.pruner
+        if self._sweep.book.records[active.run.run_id].in_sweep == RACE:
+            return  # its result is what it is for
         verdict = pruner.note(active.run.run_id, active.tail.take_watched()) if pruner is not None else None
         if pruner is None or verdict is None:
             return

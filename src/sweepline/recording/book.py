@@ -15,6 +15,7 @@ from sweepline.recording.events import (
     EXTRA,
     IN_SWEEP,
     MEMBERSHIP,
+    RACE,
     REMOVED,
     RUN_END,
     RUN_REREAD,
@@ -131,7 +132,10 @@ class RecordBook:
         """Write down which recorded runs belong to the sweep as it is now, whose runs are ``whole``."""
         changed = {}
         for run_id, record in self.records.items():
-            standing = IN_SWEEP if run_id in whole else EXTRA if record.in_sweep == EXTRA else REMOVED
+            if run_id in whole:
+                standing = RACE if record.in_sweep == RACE else IN_SWEEP
+            else:
+                standing = EXTRA if record.in_sweep == EXTRA else REMOVED
             if standing != record.in_sweep:
                 changed[run_id] = standing
         if changed:

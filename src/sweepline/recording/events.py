@@ -13,9 +13,10 @@ from sweepline.runs import UNENDED, RunOutcome, State
 
 SWEEP_START, RUN_START, RUN_END = "sweep_start", "run_start", "run_end"
 RUN_REREAD, MEMBERSHIP, CODE = "run_reread", "membership", "code"
-IN_SWEEP, EXTRA, REMOVED = "yes", "extra", "no"
-"""How a run stands to the sweep as it is now: one of it, asked for outside the file, dropped from the file."""
-STANDINGS = (IN_SWEEP, EXTRA, REMOVED)
+IN_SWEEP, RACE, EXTRA, REMOVED = "yes", "race", "extra", "no"
+"""How a run stands to the sweep as it is now: one of it, another seed in its race, asked for outside the file, dropped
+from the file."""
+STANDINGS = (IN_SWEEP, RACE, EXTRA, REMOVED)
 
 
 class Values(Mapping[str, Any]):
@@ -104,7 +105,7 @@ class RunRecord:
     @property
     def belongs(self) -> bool:
         """Whether the run is one of the sweep as it is now."""
-        return self.in_sweep == IN_SWEEP
+        return self.in_sweep in (IN_SWEEP, RACE)
 
     @property
     def is_ended(self) -> bool:

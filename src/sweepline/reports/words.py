@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweepline.analysis.differences import differing
-from sweepline.analysis.significance import judge_best, without_twins
+from sweepline.analysis.racing import find_standing, read_race
 from sweepline.display.formats import format_seconds
 from sweepline.recording.events import RunRecord
 from sweepline.reports.collect import ReportedSweep, started_s
@@ -68,7 +68,7 @@ def _describe_best(sweep: ReportedSweep) -> Iterator[Sentence]:
         )
         return
     idle = {effect.parameter for effect in sweep.no_effects}
-    standing = judge_best(without_twins(ranked, idle), objective.name)
+    standing = find_standing(sweep.records, ranked, objective, read_race(sweep.plan), idle)
     if standing is None:
         n_results = sum(record.has_result for record in sweep.records)
         if n_results:

@@ -150,6 +150,10 @@ class Plan:
         for i, params in enumerate(combinations.values()):
             self._left.extend(self._runs_of(params, itertools.count(i), None, is_open))
 
+    def runs_with(self, params: Params, seeds: Sequence[int | None]) -> list[Run]:
+        """Return the runs of a combination with these seeds."""
+        return list(self._runs_of(params, itertools.count(), None, None, seeds=seeds))
+
     def belongs(self, params: Params, seed: int | None, run_id: str) -> bool:
         """Whether a run, recorded under an id, is one of the program and the config of this space."""
         return run_id == run_id_of(params, seed, self.space.identity)
@@ -214,10 +218,12 @@ class Plan:
         index: Iterator[int],
         ids: Iterator[str] | None,
         is_wanted: Callable[[str], bool] | None,
+        *,
+        seeds: Sequence[int | None] | None = None,
     ) -> Iterator[Run]:
         space = self.space
         is_hidden = "seed" in space.parameters and "seed" not in self._swept
-        for seed in self._seeds(params):
+        for seed in self._seeds(params) if seeds is None else seeds:
             run_id = run_id_of(params, seed, space.identity) if ids is None else next(ids)
             number = next(index)
             if is_wanted is None or is_wanted(run_id):
@@ -227,7 +233,7 @@ class Plan:
                     params=params,
                     seed=seed,
                     index=number,
-                    identity=self._identity,
+                    identity=self.identity,
                 )
 
     @functools.cached_property
@@ -240,7 +246,8 @@ class Plan:
         return [name for name in named_by if name != "seed"]
 
     @functools.cached_property
-    def _identity(self) -> str:
+    def identity(self) -> str:
+        """How its runs tell of the program and its config."""
         return self.identity_of(self.space)
 
     @staticmethod
@@ -291,6 +298,8 @@ class SingleRunPlan(Plan):
         index: Iterator[int],
         ids: Iterator[str] | None,
         is_wanted: Callable[[str], bool] | None,
+        *,
+        seeds: Sequence[int | None] | None = None,
     ) -> Iterator[Run]:
         if is_wanted is None or is_wanted(self._run.run_id):
             yield self._run
