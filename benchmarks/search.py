@@ -70,7 +70,7 @@ def search(task: int, seed: int, sampler: str, rules: Sequence[Rule], *, budget:
     """Search with four runs at once until so many epochs are trained."""
     method = "random" if sampler == "random" else "bayes"
     kind = "tpe" if sampler == "random" else sampler
-    space = SearchSpace(parameters=SPACE, method=method, sampler=kind, objective=OBJECTIVE, sampler_seed=seed)
+    space = SearchSpace(parameters=SPACE, method=method, sampler=kind, objectives=[OBJECTIVE], sampler_seed=seed)
     plan = Plan(space)
     pruner = Pruner(rules, OBJECTIVE)
     runs, found = plan.runs(), Search()

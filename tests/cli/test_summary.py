@@ -12,7 +12,7 @@ import yaml
 
 from sweepline.analysis.ranking import RankedConfig, rank_configs
 from sweepline.cli.summary import build_summary
-from sweepline.engine.bestfile import write_best
+from sweepline.engine.bestfile import BestResult, write_best
 from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective, State
 from tests.fakes import recorded
@@ -191,7 +191,7 @@ def best() -> RankedConfig:
 
 
 def test_the_best_configuration_is_written_with_its_metrics_and_runs(tmp_path: Path, best: RankedConfig) -> None:
-    write_best(tmp_path / "best.yaml", best, ACCURACY)
+    write_best(tmp_path / "best.yaml", BestResult(objectives=[ACCURACY], best=best))
     document = yaml.safe_load((tmp_path / "best.yaml").read_text())
     assert repr(document) == repr(
         {
@@ -210,17 +210,21 @@ def test_the_best_configuration_is_written_with_its_metrics_and_runs(tmp_path: P
     "value", [1e-05, True, None, "true", "1e-05", "ünï: 😀\n", [1, [2.5]], {"a": {"b": -0.0}}, 2**70], ids=ascii
 )
 def test_the_best_parameters_are_read_back_with_their_types(tmp_path: Path, value: Any) -> None:
-    write_best(tmp_path / "best.yaml", rank_configs([run(value, acc=1)], ACCURACY)[0], ACCURACY)
+    write_best(
+        tmp_path / "best.yaml", BestResult(objectives=[ACCURACY], best=rank_configs([run(value, acc=1)], ACCURACY)[0])
+    )
     params = yaml.safe_load((tmp_path / "best.yaml").read_text())["params"]
     assert repr(params["lr"]) == repr(value)
 
 
 def test_a_tuple_is_written_as_a_list(tmp_path: Path) -> None:
-    write_best(tmp_path / "best.yaml", rank_configs([run((1, 2), acc=1)], ACCURACY)[0], ACCURACY)
+    write_best(
+        tmp_path / "best.yaml", BestResult(objectives=[ACCURACY], best=rank_configs([run((1, 2), acc=1)], ACCURACY)[0])
+    )
     assert yaml.safe_load((tmp_path / "best.yaml").read_text())["params"]["lr"] == [1, 2]
 
 
 def test_a_new_best_replaces_the_old_and_leaves_nothing_beside_it(tmp_path: Path, best: RankedConfig) -> None:
     (tmp_path / "best.yaml").write_text("old")
-    write_best(tmp_path / "best.yaml", best, ACCURACY)
+    write_best(tmp_path / "best.yaml", BestResult(objectives=[ACCURACY], best=best))
     assert [(path.name, "old" in path.read_text()) for path in tmp_path.iterdir()] == [("best.yaml", False)]

@@ -18,10 +18,10 @@ def results_of(
     for name, text in (("stdout.log", out), ("stderr.log", err)):
         (run_dir / name).write_text(text)
         os.utime(run_dir / name, ns=(10**9, 10**9 * (1 + (name == last))))
-    live = build_tail(run_dir, patterns={}, objective=objective)
+    live = build_tail(run_dir, patterns={}, objectives=[objective] if objective else [])
     live.read_new()
     first = live.finish().results
-    assert build_tail(run_dir, patterns={}, objective=objective).finish().results == first
+    assert build_tail(run_dir, patterns={}, objectives=[objective] if objective else []).finish().results == first
     return first
 
 

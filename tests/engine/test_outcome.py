@@ -206,7 +206,7 @@ def test_patterns_read_both_outputs(tmp_path: Path) -> None:
 
 
 def test_a_finished_run_without_the_objective_says_so(tmp_path: Path) -> None:
-    outcome = outcome_of(tmp_path, ended(0), out="METRIC acc=1\n", objective=Objective(name="loss"))
+    outcome = outcome_of(tmp_path, ended(0), out="METRIC acc=1\n", objectives=[Objective(name="loss")])
     assert (outcome.state, outcome.reason) == (State.FINISHED, "no METRIC loss")
 
 
@@ -223,7 +223,7 @@ def test_metrics_beyond_the_limit_are_counted(tmp_path: Path) -> None:
 
 
 def test_remarks_come_together(tmp_path: Path) -> None:
-    outcome = outcome_of(tmp_path, ended(0), out="METRIC loss=low\n", objective=Objective(name="loss"), asked={})
+    outcome = outcome_of(tmp_path, ended(0), out="METRIC loss=low\n", objectives=[Objective(name="loss")], asked={})
     assert outcome.reason == (
         "no METRIC loss; 1 METRIC lines not understood (first: METRIC loss=low); "
         "overrides not proved: no config.yaml in the run folder"
@@ -278,13 +278,13 @@ def test_another_program_need_not_prove_anything(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("code", "state"), [(0, State.INTERRUPTED), (1, State.INTERRUPTED)])
 def test_a_run_whose_log_vanished_goes_again_and_says_why(tmp_path: Path, code: int, state: State) -> None:
-    outcome = outcome_of(tmp_path, Exit(exit_code=code, is_output_lost=True), objective=Objective(name="loss"))
+    outcome = outcome_of(tmp_path, Exit(exit_code=code, is_output_lost=True), objectives=[Objective(name="loss")])
     assert (outcome.state, outcome.is_blameless, "vanished while it ran" in outcome.reason) == (state, True, True)
 
 
 def test_a_run_that_told_its_objective_before_its_log_vanished_is_finished(tmp_path: Path) -> None:
     (tmp_path / "stdout.log").write_text("METRIC loss=1\n")
-    outcome = OutcomeReader(objective=Objective(name="loss")).read(tmp_path, Exit(exit_code=0, is_output_lost=True))
+    outcome = OutcomeReader(objectives=[Objective(name="loss")]).read(tmp_path, Exit(exit_code=0, is_output_lost=True))
     assert outcome.state == State.FINISHED
 
 

@@ -98,7 +98,7 @@ def test_an_objective_that_was_logged_and_not_printed_is_read_and_that_is_said(p
     (run_dir / "stdout.log").write_text("METRIC aux=1\n")
     write_run(work, ("history", {"score": 0.5, "aux": 7}))
 
-    outcome = OutcomeReader(objective=SCORE, working_dir=work).read(run_dir, Exit(exit_code=0))
+    outcome = OutcomeReader(objectives=[SCORE], working_dir=work).read(run_dir, Exit(exit_code=0))
 
     assert (outcome.metrics, outcome.reason) == ({"aux": 1.0, "score": 0.5}, "score is read from what it logged to W&B")
 
@@ -108,7 +108,7 @@ def test_an_objective_that_was_printed_is_not_looked_for_elsewhere(places: tuple
     (run_dir / "stdout.log").write_text("METRIC score=1\n")
     write_run(work, ("history", {"score": 0.5, "aux": 7}))
 
-    outcome = OutcomeReader(objective=SCORE, working_dir=work).read(run_dir, Exit(exit_code=0))
+    outcome = OutcomeReader(objectives=[SCORE], working_dir=work).read(run_dir, Exit(exit_code=0))
 
     assert (outcome.metrics, outcome.reason) == ({"score": 1.0}, "")
 

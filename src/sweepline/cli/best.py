@@ -8,6 +8,7 @@ from typing import Any
 
 from sweepline.analysis.differences import differing
 from sweepline.analysis.effects import find_no_effects
+from sweepline.analysis.pareto import find_front, read_objectives
 from sweepline.analysis.racing import find_standing, read_race
 from sweepline.analysis.ranking import rank_configs
 from sweepline.analysis.statistics import mean_interval
@@ -33,28 +34,45 @@ def run(args: argparse.Namespace) -> int:
     found = open_recorded(args.sweep)
     records = comparable_records(found)
     objective = read_objective(args, found.plan, records)
+    objectives = [] if args.metric else read_objectives(found.plan)
     swept = [name for name in found.plan.get("parameters", {}) if len({repr(r.params.get(name)) for r in records}) > 1]
     if args.json:
-        print_json(_as_json(found, records, objective))
+        print_json(_as_json(found, records, objective, objectives))
         return 0
     race = read_race(found.plan)
-    for line in build_summary(records, objective=objective, logged=(), swept=swept, has_intervals=True, race=race)[1:]:
+    lines = build_summary(
+        records,
+        objective=objective,
+        objectives=objectives,
+        logged=(),
+        swept=swept,
+        has_intervals=True,
+        race=race,
+    )
+    for line in lines[1:]:
         print(line)
     for line in describe_others(found):
         print(line)
     return 0
 
 
-def _as_json(found: RecordedSweep, records: Sequence[RunRecord], objective: Objective | None) -> dict[str, Any]:
+def _as_json(
+    found: RecordedSweep, records: Sequence[RunRecord], objective: Objective | None, objectives: Sequence[Objective]
+) -> dict[str, Any]:
     """Return the configurations, best first, each metric with its 95 % interval, and how the first stands."""
     ranked = rank_configs(records, objective)
     idle = set() if objective is None else {effect.parameter for effect in find_no_effects(records, objective.name)}
     race = read_race(found.plan)
-    standing = None if objective is None else find_standing(records, ranked, objective, race, idle)
+    standing = None
+    if objective is not None and len(objectives) < 2:
+        standing = find_standing(records, ranked, objective, race, idle)
+    front = find_front(ranked, objectives) if len(objectives) > 1 else None
     return {
         "sweep": found.plan.get("sweep", found.folder.path.name),
         "objective": objective,
         "standing": None if standing is None else {"text": str(standing), "standing": standing},
+        "objectives": objectives,
+        "front": None if front is None else [ranked.index(config) for config in front],
         "without_effect": sorted(idle),
         "differing": differing(config.params for config in ranked),
         "configurations": [

@@ -11,6 +11,7 @@ from typing import Any
 
 from sweepline.analysis.differences import differing
 from sweepline.analysis.effects import NoEffect, find_no_effects, primary_metric
+from sweepline.analysis.pareto import describe_front, find_front
 from sweepline.analysis.racing import Race, find_standing
 from sweepline.analysis.ranking import RankedConfig, rank_configs
 from sweepline.analysis.statistics import mean_interval
@@ -28,6 +29,7 @@ from sweepline.reports.numbers import format_with_spread
 from sweepline.runs import UNSUCCESSFUL, Objective, State
 
 N_BEST = 10
+N_FRONT = 20
 _MAX_FAILED_SHOWN = 5
 USED_SIZE = "run_batch_size"  # a metric that our trainer prints
 
@@ -44,6 +46,7 @@ def print_summary(result: SweepResult, log_path: Path, *, report: str = "", writ
         swept=settings.whole.swept,
         failed_dir=folder.runs,
         race=race_of(settings),
+        objectives=settings.objectives,
     )
     lines += _describe_extras([record for record in records if not record.belongs], settings)
     lines += [
@@ -98,6 +101,7 @@ def build_summary(
     failed_dir: Path | None = None,
     has_intervals: bool = False,
     race: Race | None = None,
+    objectives: Sequence[Objective] = (),
 ) -> list[str]:
     """Return the lines of a summary; ``ranked`` are the configurations as :func:`rank_configs` returns them."""
     states = Counter(record.state.value for record in records)
@@ -106,7 +110,9 @@ def build_summary(
     ranked = rank_configs(records, objective) if ranked is None else ranked
     metric = primary_metric(records, [objective.name, *logged] if objective else logged)
     effects = [] if metric is None else find_no_effects(records, metric)
-    if ranked:
+    if len(objectives) > 1 and ranked:
+        lines += _render_front(ranked, objectives, logged, swept)
+    elif ranked:
         different = differing(config.runs[0].params for config in ranked)
         shown = [name for name in swept if name in different and name != "seed"]
         told = render_ranking(
@@ -129,6 +135,22 @@ def build_summary(
     if len(failed) > _MAX_FAILED_SHOWN:
         lines.append(f"({len(failed) - _MAX_FAILED_SHOWN} more failures in runs.csv)")
     return [printable(line) for line in [*lines, *_doubts(records, effects)]]
+
+
+def _render_front(
+    ranked: Sequence[RankedConfig], objectives: Sequence[Objective], logged: Sequence[str], swept: Sequence[str]
+) -> list[str]:
+    """Return a table of the configurations that are best in several objectives, and what it is."""
+    front = find_front(ranked, objectives)
+    if not front:
+        names = " and ".join(objective.name for objective in objectives)
+        return ["", f"no configuration has a finite result for {names}"]
+    different = differing(config.runs[0].params for config in ranked)
+    shown = [name for name in swept if name in different and name != "seed"] or swept
+    logged = [*(objective.name for objective in objectives), *logged]
+    told = render_ranking(front[:N_FRONT], objective=objectives[0], others=objectives[1:], logged=logged, swept=shown)
+    more = [f"({len(front) - N_FRONT} more in {BEST})"] if len(front) > N_FRONT else []
+    return ["", *told, *more, describe_front(len(front), len(ranked), objectives)]
 
 
 def _describe_pruned(records: Sequence[RunRecord]) -> list[str]:
@@ -169,17 +191,19 @@ def render_ranking(
     logged: Sequence[str],
     swept: Sequence[str],
     has_interval: bool = False,
+    others: Sequence[Objective] = (),
 ) -> list[str]:
     """Return a plain table: rank, swept parameters, metrics as ``mean ± std`` over seeds, runs.
 
-    With ``has_interval`` the 95 % interval of the objective's mean stands behind it.
+    Behind the objective and the ``others`` stands the goal. With ``has_interval`` the 95 % interval of the objective's
+    mean stands behind it.
     """
     first = [objective.name] if objective else []
     found = dict.fromkeys(name for config in ranked for name in config.means)
     metrics = [name for name in dict.fromkeys([*first, *logged, *found]) if name in found][:4]
     params = [name for name in swept if name != "seed" and any(name in config.params for config in ranked)][:8]
-    goal = f" ({describe_goal(objective)})" if objective else ""
-    header = ["#", *params, *(name + (goal if [name] == first else "") for name in metrics), "runs"]
+    goals = {one.name: f" ({describe_goal(one)})" for one in [*([objective] if objective else []), *others]}
+    header = ["#", *params, *(name + goals.get(name, "") for name in metrics), "runs"]
     has_interval = has_interval and bool(metrics) and metrics[:1] == first
     n_before = 2 + len(params)  # the interval stands behind the objective
     header[n_before:n_before] = ["95 % interval"] * has_interval

@@ -8,7 +8,17 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 
 from sweepline.contract.runfolder import BEST_WEIGHTS, CHECKPOINTS
 
@@ -117,6 +127,27 @@ class MetricModel(BaseModel):
     summary: Literal["last", "min", "max", "best"] = Field(
         "last", description="which of a run's values is its result; best: the least or greatest, as goal says"
     )
+
+
+class SeveralModel(MetricModel):
+    """One of several objectives."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    pattern: Annotated[str, AfterValidator(_check_pattern)] | None = Field(
+        None, description="regular expression with one group, for scripts without METRIC lines"
+    )
+
+
+def _form_of_metrics(value: Any) -> str:
+    return SEVERAL if isinstance(value, (list, tuple)) else PATTERNS
+
+
+PATTERNS, SEVERAL = "patterns", "several"
+Metrics = Annotated[
+    Annotated[dict[str, str], Tag(PATTERNS)]
+    | Annotated[Annotated[tuple[SeveralModel, ...], Field(min_length=1)], Tag(SEVERAL)],
+    Discriminator(_form_of_metrics),
+]
 
 
 class LocalLoggingModel(_Strict):
@@ -278,7 +309,10 @@ class OwnKeys(BaseModel):
     stall_timeout: Duration | None = Field(None, description="stop a run that writes nothing for so long")
     grace: Duration = Field(20.0, description="time between SIGTERM and SIGKILL when a run is stopped")
     grid_limit: Count = Field(1_000_000, description="refuse grids with more combinations")
-    metrics: dict[str, str] = Field({}, description="metric name -> regular expression with one group, over the output")
+    metrics: Metrics = Field(
+        {},
+        description="metric name -> regular expression with one group, over the output; or a list: several objectives",
+    )
     logging: LoggingModel = LoggingModel()
     code: Literal["frozen", "live"] = Field(
         "frozen", description="whether runs execute the program as it was when the sweep was started, or as it is"

@@ -45,10 +45,10 @@ class SpaceReader:
         """Those that a start searches: the file's, and what ``--set`` fixes or adds."""
 
     def read(
-        self, constraints: Sequence[Constraint], command: Command, identity: str, objective: Objective | None
+        self, constraints: Sequence[Constraint], command: Command, identity: str, objectives: Sequence[Objective]
     ) -> tuple[SearchSpace, SearchSpace]:
         """Return what the file itself searches, and what this start does, of it or beside it, by ``--set``."""
-        space = self._space(constraints, command, identity, objective)
+        space = self._space(constraints, command, identity, objectives)
         whole = self._whole(space)
         return whole, replace(self.fixed.pick_seed(space), named_by=self._naming(whole, space))
 
@@ -279,7 +279,7 @@ class SpaceReader:
                 self.faults.warn(key, f"never applies: {condition.name} takes no such value{hint}")
 
     def _space(
-        self, constraints: Sequence[Constraint], command: Command, identity: str, objective: Objective | None
+        self, constraints: Sequence[Constraint], command: Command, identity: str, objectives: Sequence[Objective]
     ) -> SearchSpace:
         model, parameters = self.model, self.parameters
         limits = [limit for limit in (model.samples, model.run_cap) if limit is not None]
@@ -288,7 +288,7 @@ class SpaceReader:
             constraints=tuple(constraints),
             method=model.method,
             sampler=model.sampler or "tpe",
-            objective=objective,
+            objectives=objectives,
             sampler_seed=model.seed,
             limit=min(limits, default=None),
             seeds=self._seeds(command),

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -18,7 +19,16 @@ from sweepline.config.earlystopping import Rule, read_early_stopping
 from sweepline.config.faults import Faults
 from sweepline.config.naming import find_experiment_dir, name_sweep
 from sweepline.config.parameters import read_parameters
-from sweepline.config.schema import AlignModel, KeepModel, RaceModel, StabilityModel, SweepModel, WandbModel
+from sweepline.config.schema import (
+    AlignModel,
+    KeepModel,
+    MetricModel,
+    RaceModel,
+    SeveralModel,
+    StabilityModel,
+    SweepModel,
+    WandbModel,
+)
 from sweepline.config.searchspace import SpaceReader
 from sweepline.config.validation import validate
 from sweepline.contract.runfolder import RECORDED
@@ -49,7 +59,8 @@ class SweepSettings:
     """What the file itself searches; ``space`` is what this start searches of it, or beside it, by ``--set``."""
     space: SearchSpace
     command: Command
-    objective: Objective | None
+    objectives: Sequence[Objective]
+    """What is optimized; the first one ranks where one number has to."""
     patterns: Mapping[str, re.Pattern[str]]
     logged_metrics: Sequence[str]
     csv_path: Path | None
@@ -80,6 +91,11 @@ class SweepSettings:
     warnings: Sequence[str] = field(default=())
 
     @property
+    def objective(self) -> Objective | None:
+        """The metric by which runs are ranked."""
+        return self.objectives[0] if self.objectives else None
+
+    @property
     def needs_limit(self) -> bool:
         """Whether the search never ends by itself and the file does not bound it."""
         return self.space.method != "grid" and self.space.limit is None and self.space.has_product
@@ -87,7 +103,7 @@ class SweepSettings:
     @property
     def reserved_metrics(self) -> list[str]:
         """The metrics that are named in the file, which are kept however many others a run prints."""
-        named = [*self.logged_metrics, *self.patterns, *([self.objective.name] if self.objective else [])]
+        named = [*self.logged_metrics, *self.patterns, *(objective.name for objective in self.objectives)]
         return list(dict.fromkeys(named))
 
     @property
@@ -220,7 +236,7 @@ def with_race(settings: SweepSettings, race: RaceModel) -> SweepSettings:
         ConfigError: there is nothing to race by, or the seed is searched.
     """
     command = settings.command
-    if settings.objective is None:
+    if len(settings.objectives) != 1:
         raise ConfigError("needs metric: {name: ..., goal: minimize}, by which configurations are compared")
     if "seed" in settings.whole.parameters:
         raise ConfigError("seed is a parameter here, so that there are no seeds to add: use seeds or repeats for it")
@@ -246,8 +262,8 @@ class _Reader:
         command, identity = reader.read(searched.parameters)
         constraints = searched.constraints()
         reader.check(command, searched.parameters, constraints)
-        objective = self._objective()
-        whole, space = searched.read(constraints, command, identity, objective)
+        objectives = self._objectives()
+        whole, space = searched.read(constraints, command, identity, objectives)
         model, local = self.model, self.model.logging.local
         if local.csv_path and (not local.csv_path.endswith(".csv") or "\0" in local.csv_path):
             self.faults.error(("logging", "local", "csv_path"), f"must name a .csv file, got {local.csv_path!r}")
@@ -263,7 +279,7 @@ class _Reader:
             whole=whole,
             space=space,
             command=command,
-            objective=objective,
+            objectives=objectives,
             patterns=self._patterns(),
             logged_metrics=local.metrics,
             csv_path=None if self.faults.errors or not local.csv_path else self._resolve(local.csv_path),
@@ -308,7 +324,8 @@ class _Reader:
     def _early_stop(self) -> tuple[Rule, ...]:
         rules = read_early_stopping(self.model.early_terminate, self.faults)
         if rules and self.model.metric is None:
-            self.faults.warn(("early_terminate",), "needs metric, by which runs are judged; ignored")
+            why = "several metrics do not say which run is worse" if self._several else "needs metric, to judge runs by"
+            self.faults.warn(("early_terminate",), f"{why}; ignored")
             return ()
         return rules
 
@@ -316,7 +333,7 @@ class _Reader:
         keep = self.model.keep
         if keep is None:
             return None
-        if self.model.metric is None:
+        if self.model.metric is None and not self._several:
             self.faults.error(("keep", "best"), "needs metric, which says what is best")
         for name in keep.files:
             path = PurePosixPath(name)
@@ -331,17 +348,28 @@ class _Reader:
     def _resolve(self, path: str) -> Path:
         return (self.experiment_dir / path).resolve()
 
-    def _objective(self) -> Objective | None:
-        metric = self.model.metric
-        if metric is not None:
-            return Objective(name=metric.name, goal=metric.goal, summary=metric.summary)
-        if "metric" not in self.faults.document.value:
+    @property
+    def _several(self) -> Sequence[SeveralModel]:
+        """The objectives where ``metrics`` is a list."""
+        return self.model.metrics if isinstance(self.model.metrics, tuple) else ()
+
+    def _objectives(self) -> tuple[Objective, ...]:
+        metric, several = self.model.metric, self._several
+        if metric is not None and several:
+            self.faults.error(("metrics",), "is a list of objectives, and metric names one more: keep one of them")
+        twice = [name for name, n in Counter(one.name for one in several).items() if n > 1]
+        if twice:
+            self.faults.error(("metrics",), f"{twice[0]} stands here twice")
+        found: Sequence[MetricModel] = several or ([metric] if metric is not None else [])
+        if not found and "metric" not in self.faults.document.value:
             self.faults.warn((), "no metric: the best run cannot be told; add metric: {name: ..., goal: minimize}")
-        return None
+        return tuple(Objective(name=one.name, goal=one.goal, summary=one.summary) for one in found)
 
     def _patterns(self) -> dict[str, re.Pattern[str]]:
         patterns = {}
-        for name, text in self.model.metrics.items():
+        metrics = self.model.metrics
+        named = metrics if isinstance(metrics, dict) else {one.name: one.pattern for one in metrics if one.pattern}
+        for name, text in named.items():
             try:
                 patterns[name] = re.compile(text)
             except re.error as error:
@@ -368,7 +396,9 @@ class _Reader:
 
     def _notes(self) -> None:
         model, faults = self.model, self.faults
-        if model.method == "bayes" and model.metric is None:
+        if model.method == "bayes" and model.metric is None and not self._several:
             faults.error(("method",), "bayes needs metric: {name: ..., goal: minimize}, which it is to improve")
+        if model.sampler == "cma" and len(self._several) > 1:
+            faults.error(("sampler",), "cma takes one objective; take tpe or gp")
         if model.sampler is not None and model.method != "bayes":
             faults.error(("sampler",), f"{model.sampler} goes with method: bayes, this is {model.method}")

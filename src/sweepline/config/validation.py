@@ -10,12 +10,15 @@ from pydantic import BaseModel, ValidationError
 
 from sweepline.config.faults import Faults, describe_detail
 from sweepline.config.schema import (
+    PATTERNS,
+    SEVERAL,
     WANDB_ONLY_KEYS,
     AlignModel,
     ArgumentsModel,
     KeepModel,
     LoggingModel,
     OwnKeys,
+    SeveralModel,
     StabilityModel,
     StudyModel,
     StudyOption,
@@ -44,7 +47,7 @@ def validate(raw: Mapping[Any, Any], faults: Faults) -> SweepModel | None:
     for key in ("name", "project", "entity"):
         if isinstance(merged.get(key), (int, float)):
             merged[key] = format_python(merged[key])
-    _mend_goal(merged, faults)
+    _mend_goals(merged, faults)
     try:
         return SweepModel.model_validate(merged)
     except ValidationError as error:
@@ -69,25 +72,33 @@ def _tell_unknown_keys(merged: Mapping[str, Any], own: Mapping[Any, Any], faults
             faults.warn((key,), f"unknown key, ignored{did_you_mean(key, SweepModel.model_fields)}")
 
 
-def _mend_goal(merged: dict[str, Any], faults: Faults) -> None:
-    """Read a misspelled goal as the nearest one, and say so."""
-    metric = merged.get("metric")
+def _mend_goals(merged: dict[str, Any], faults: Faults) -> None:
+    """Read misspelled goals as the nearest ones, and say so."""
+    if "metric" in merged:
+        merged["metric"] = _mend_goal(merged["metric"], ("metric",), faults)
+    if isinstance(merged.get("metrics"), list):
+        merged["metrics"] = [_mend_goal(one, ("metrics", i), faults) for i, one in enumerate(merged["metrics"])]
+
+
+def _mend_goal(metric: Any, key: KeyPath, faults: Faults) -> Any:
     if not isinstance(metric, Mapping) or "goal" not in metric:
-        return
+        return metric
     goal = str(metric["goal"]).strip().lower()
     if goal not in GOALS:
         near = difflib.get_close_matches(goal, GOALS, n=1)
         read_as = near[0] if near else GOALS[0]
         faults.warn(
-            ("metric", "goal"), f"unknown goal {metric['goal']!r}, read as {read_as}; there are {' and '.join(GOALS)}"
+            (*key, "goal"), f"unknown goal {metric['goal']!r}, read as {read_as}; there are {' and '.join(GOALS)}"
         )
         goal = read_as
-    merged["metric"] = {**metric, "goal": goal}
+    return {**metric, "goal": goal}
 
 
 def _report(error: ValidationError, own: Mapping[Any, Any], faults: Faults) -> None:
     for detail in error.errors():
         loc = tuple(part for part in detail["loc"] if isinstance(part, (str, int)))
+        if len(loc) > 1 and loc[0] == "metrics" and loc[1] in (PATTERNS, SEVERAL):
+            loc = (loc[0], *loc[2:])
         key: KeyPath = (OWN_BLOCK, *loc) if loc and loc[0] in own else loc
         sentence = _sentence(detail)
         if loc and loc[0] in _LENIENT_KEYS:
@@ -107,6 +118,7 @@ def _sentence(detail: Any) -> str:
             "stability": StabilityModel,
             "options": StudyOption,
             "study": StudyModel,
+            SEVERAL: SeveralModel,
         }
         fields = next((model for name, model in models.items() if name in loc), LoggingModel).model_fields
         names = tuple(field.alias or name for name, field in fields.items())

@@ -158,7 +158,7 @@ def plan_ablation(
         identity=settings.space.identity,
         named_by=names,
     )
-    settings = replace(settings, space=space, whole=space, objective=objective)
+    settings = replace(settings, space=space, whole=space, objectives=[objective] if objective else [])
     code, why = (None, "") if here.run is None or here.path is not None else code_of(settings, here.run)
     return Ablation(
         settings=settings,

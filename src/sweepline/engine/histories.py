@@ -248,7 +248,7 @@ class _WholeHistory(History):
 
 
 def _read_output(path: Path, outcome: OutcomeReader, collector: _Collector) -> None:
-    reserved = [*outcome.logged, *([outcome.objective.name] if outcome.objective else [])]
+    reserved = [*outcome.logged, *(objective.name for objective in outcome.objectives)]
     reader = MetricReader(outcome.patterns, reserved=reserved)
     reader.history = _WholeHistory(collector)
     try:

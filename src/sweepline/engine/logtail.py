@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from sweepline.contract.files import open_plain
@@ -157,14 +157,14 @@ def build_tail(
     run_dir: Path,
     *,
     patterns: Mapping[str, re.Pattern[str]],
-    objective: Objective | None,
+    objectives: Sequence[Objective],
     logged: Collection[str] = (),
     watched: str = "",
 ) -> LogTail:
-    """Return what reads a run's logs; the objective and ``logged`` metrics are read however many others there are.
+    """Return what reads a run's logs; the objectives and ``logged`` metrics are read however many others there are.
 
     The points of a ``watched`` metric are put aside as they come.
     """
-    reserved = [*logged, *([objective.name] if objective else [])]
-    summaries = objective.summaries if objective else {}
+    reserved = [*logged, *(objective.name for objective in objectives)]
+    summaries = {name: summary for objective in objectives for name, summary in objective.summaries.items()}
     return LogTail(run_dir, MetricReader(patterns, reserved=reserved, summaries=summaries, watched=watched))

@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import signal
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -56,15 +56,21 @@ class OutcomeReader:
     """Reads out of run folders how runs ended and what they measured.
 
     ``patterns`` are expressions by metric name, for scripts without METRIC lines; metrics in ``logged`` are kept
-    however many others there are; a run that finished without the ``objective`` says so in its reason. ``is_own``
-    tells that the program is our trainer, which has to prove all of its overrides; it was started in ``working_dir``.
+    however many others there are; a run that finished without one of the ``objectives`` says so in its reason.
+    ``is_own`` tells that the program is our trainer, which has to prove all of its overrides; it was started in
+    ``working_dir``.
     """
 
     patterns: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
-    objective: Objective | None = None
+    objectives: Sequence[Objective] = ()
     logged: Collection[str] = ()
     is_own: bool = False
     working_dir: Path | None = None
+
+    @property
+    def objective(self) -> Objective | None:
+        """The first objective."""
+        return self.objectives[0] if self.objectives else None
 
     def read(
         self,
@@ -95,7 +101,7 @@ class OutcomeReader:
             state, reason = State.FAILED, difference
         elif state == State.FINISHED:
             is_proved = asked is None or not is_own or has_effective_config(run_dir)
-            reason = _remarks(measured, objective, remark, is_proved=is_proved)
+            reason = _remarks(measured, self.objectives, remark, is_proved=is_proved)
         reason = "; ".join(filter(None, (reason, *ended.remarks)))
         outcome = RunOutcome(
             **{name: getattr(ended, name) for name in _TOLD_BY_EXIT},
@@ -114,10 +120,9 @@ class OutcomeReader:
 
     def _complete(self, measured: Measured, run_dir: Path) -> str:
         """Add what a run logged to W&B, where its output says too little; return what is worth saying of that."""
-        objective = self.objective
-        if measured.results and (objective is None or objective.name in measured.results):
+        if measured.results and all(one.name in measured.results for one in self.objectives):
             return ""
-        return _add_wandb(measured, run_dir, self.working_dir, objective=objective, logged=self.logged)
+        return _add_wandb(measured, run_dir, self.working_dir, objectives=self.objectives, logged=self.logged)
 
     def measure(self, run_dir: Path) -> Measured:
         """Return what a run measured, from what is kept of it: its output, and W&B's own file."""
@@ -132,7 +137,7 @@ class OutcomeReader:
     def follow(self, run_dir: Path, *, watched: str = "") -> LogTail:
         """Return what follows the output of a run that is under way; see :func:`build_tail`."""
         return build_tail(
-            run_dir, patterns=self.patterns, objective=self.objective, logged=self.logged, watched=watched
+            run_dir, patterns=self.patterns, objectives=self.objectives, logged=self.logged, watched=watched
         )
 
 
@@ -140,7 +145,7 @@ def reader_of(settings: SweepSettings) -> OutcomeReader:
     """Return what reads the results of a sweep's runs."""
     return OutcomeReader(
         patterns=settings.patterns,
-        objective=settings.objective,
+        objectives=settings.objectives,
         logged=settings.logged_metrics,
         is_own=settings.command.proves_overrides,
         working_dir=settings.command.working_dir,
@@ -170,15 +175,15 @@ def _add_wandb(
     run_dir: Path,
     working_dir: Path | None,
     *,
-    objective: Objective | None,
+    objectives: Sequence[Objective],
     logged: Collection[str],
 ) -> str:
     """Add what a run logged to W&B and did not print; return what is worth saying of that."""
     files = find_wandb_files(run_dir, working_dir)
     if not files:
         return ""
-    summaries = objective.summaries if objective else {}
-    reserved = [*logged, *([objective.name] if objective else [])]
+    summaries = {name: summary for objective in objectives for name, summary in objective.summaries.items()}
+    reserved = [*logged, *(objective.name for objective in objectives)]
     try:
         found = read_wandb_metrics(files, MetricReader(reserved=reserved, summaries=summaries))
     except ImportError:
@@ -192,8 +197,8 @@ def _add_wandb(
     measured.results |= {name: value for name, value in found.results.items() if name in missing}
     measured.stride = max(measured.stride, found.stride)
     measured.n_dropped_names += found.n_dropped_names
-    is_told = is_mixed and objective is not None and objective.name in missing
-    return f"{objective.name} is read from what it logged to W&B" if is_told and objective else ""
+    told = [objective.name for objective in objectives if is_mixed and objective.name in missing]
+    return f"{', '.join(told)} is read from what it logged to W&B" if told else ""
 
 
 def _write_history(run_dir: Path, measured: Measured) -> None:
@@ -255,10 +260,9 @@ def _naming_line(error: LoggedError, kind: re.Pattern[str]) -> str:
     return error.text if kind.search(error.text) or not lines else lines[-1]
 
 
-def _remarks(measured: Measured, objective: Objective | None, remark: str, *, is_proved: bool) -> str:
+def _remarks(measured: Measured, objectives: Sequence[Objective], remark: str, *, is_proved: bool) -> str:
     remarks = [text for text in (remark, measured.fault) if text]
-    if objective is not None and objective.name not in measured.results:
-        remarks.append(f"no METRIC {objective.name}")
+    remarks += [f"no METRIC {one.name}" for one in objectives if one.name not in measured.results]
     if measured.n_bad_lines:
         remarks.append(f"{measured.n_bad_lines} METRIC lines not understood (first: {measured.bad_lines[0][:80]})")
     if measured.n_dropped_names:

@@ -63,6 +63,7 @@ def build_plan_record(
         "parameters": {name: repr(parameter) for name, parameter in space.parameters.items()},
         "constraints": [constraint.text for constraint in space.constraints],
         "objective": None if objective is None else describe_objective(objective),
+        "objectives": [describe_objective(one) for one in settings.objectives],
         "race": _describe_race(settings) or (old or {}).get("race"),
         "slots": None if slots is None else [slot.label for slot in slots.all],
         "max_concurrent": None if slots is None else slots.n_max,
@@ -113,7 +114,8 @@ def search_hash(settings: SweepSettings) -> str:
 def reading_hash(settings: SweepSettings) -> str:
     """Return a hash of what decides which result is read out of a run's output."""
     patterns = {name: pattern.pattern for name, pattern in settings.patterns.items()}
-    return _sha256(repr((sorted(patterns.items()), settings.objective)).encode())
+    objectives = settings.objective if len(settings.objectives) < 2 else tuple(settings.objectives)
+    return _sha256(repr((sorted(patterns.items()), objectives)).encode())
 
 
 def _hash_inputs(settings: SweepSettings) -> dict[str, str]:

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.analysis.effects import MAX_RUNS_WATCHED, EffectWatch, find_no_effects
+from sweepline.analysis.pareto import find_front
 from sweepline.analysis.racing import find_standing
 from sweepline.analysis.ranking import RankedConfig, rank_configs
 from sweepline.analysis.significance import Standing
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract.text import display_path
 from sweepline.engine.backlog import Backlog
-from sweepline.engine.bestfile import write_best
+from sweepline.engine.bestfile import BestResult, write_best
 from sweepline.engine.diskpause import DiskPause
 from sweepline.engine.failureguard import FailureGuard
 from sweepline.engine.freezing import choose_code
@@ -86,6 +87,12 @@ class SweepResult:
         objective, ranked = self.settings.objective, self.ranked
         has_any = ranked and objective is not None and math.isfinite(ranked[0].means.get(objective.name, math.nan))
         return ranked[0] if has_any else None
+
+    @functools.cached_property
+    def front(self) -> Sequence[RankedConfig]:
+        """Of several objectives: the configurations that no other one beats, best first in the first objective."""
+        objectives = self.settings.objectives
+        return find_front(self.ranked, objectives) if len(objectives) > 1 else []
 
     @functools.cached_property
     def standing(self) -> Standing | None:
@@ -340,11 +347,12 @@ def _n_worth_warming(prepared: PreparedSweep) -> int:
 
 def _write_best(result: SweepResult, say: Say) -> None:
     """Write ``best.yaml`` while the folder is held."""
-    best, objective = result.best_config, result.settings.objective
-    if best is None or objective is None:
+    best, objectives = result.best_config, result.settings.objectives
+    if best is None or not objectives:
         return
+    found = BestResult(objectives=objectives, best=best, front=result.front, standing=result.standing)
     try:
-        write_best(result.folder.path / BEST, best, objective, result.standing)
+        write_best(result.folder.path / BEST, found)
     except OSError as error:
         say(f"{BEST} could not be written: {error.strerror}")
 

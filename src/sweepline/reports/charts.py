@@ -250,9 +250,12 @@ def parallel_coordinates(data: ChartData, names: Sequence[str]) -> Spec:
     )
 
 
-def tradeoff(quality: Column, cost: str, middle: str) -> Spec:
+def tradeoff(quality: Column, cost: str | Column, middle: str = "") -> Spec:
     """Draw the settings by quality and cost, the Pareto front, and the golden middle, named above. Reads ``cells``."""
-    x = {"field": "cost", "type": "quantitative", "title": cost, "scale": {"zero": False, "padding": 14}}
+    x = {"type": "quantitative", "title": cost, "scale": {"zero": False, "padding": 14}}
+    if isinstance(cost, Column):
+        x, cost = channel(cost), cost.title
+    x["field"] = "cost"
     y = {**channel(quality, is_y=True), "field": "quality"}
     hover = [
         {"field": "setting"},
@@ -262,7 +265,12 @@ def tradeoff(quality: Column, cost: str, middle: str) -> Spec:
     ]
     return chart(
         # The name stands above and not beside its point, where it would lie over others, or be cut.
-        title={"text": f"orange: {middle}", "fontSize": 12, "fontWeight": "normal", "anchor": "start"},
+        title={
+            "text": f"orange: {middle}" if middle else "",
+            "fontSize": 12,
+            "fontWeight": "normal",
+            "anchor": "start",
+        },
         data={"name": "cells"},
         layer=[
             {

@@ -16,6 +16,7 @@ from typing import Any
 from sweepline.analysis.differences import differing
 from sweepline.analysis.effects import NoEffect, find_no_effects
 from sweepline.analysis.importance import Importance, find_importance
+from sweepline.analysis.pareto import find_front, read_objectives
 from sweepline.analysis.ranking import RankedConfig, rank_configs, without_seed
 from sweepline.analysis.tradeoff import DURATION, GoldenMiddle, find_golden_middle
 from sweepline.contract.metrics import MetricPoint
@@ -68,6 +69,17 @@ class ReportedSweep:
     def ranked(self) -> list[RankedConfig]:
         """The configurations that have a result, best first."""
         return rank_configs(self.records, self.objective)
+
+    @property
+    def objectives(self) -> list[Objective]:
+        """What the sweep optimized, where it is ranked by that."""
+        found = read_objectives(self.plan)
+        return found if self.objective in found[:1] else []
+
+    @functools.cached_property
+    def front(self) -> list[RankedConfig]:
+        """Of several objectives: the configurations that no other one beats."""
+        return find_front(self.ranked, self.objectives) if len(self.objectives) > 1 else []
 
     @functools.cached_property
     def differing(self) -> list[str]:

@@ -18,7 +18,7 @@ from sweepline.reports.channels import Spec, sensible_bounds, with_data
 from sweepline.reports.chartdata import STEP_SIZE, ChartData, Column, result_of
 from sweepline.reports.collect import ReportedSweep
 from sweepline.reports.histories import EFFECTIVE, Member, curve_lines, groups_of_best
-from sweepline.reports.pagedata import TEMPERATURE, chart_data, tradeoff_cells
+from sweepline.reports.pagedata import TEMPERATURE, chart_data, draw_front, tradeoff_cells
 from sweepline.reports.summaries import (
     best_so_far,
     means_by_group,
@@ -140,7 +140,7 @@ def _figures(sweeps: Sequence[ReportedSweep]) -> Iterator[Figure]:
     yield Figure("best", lambda: _paper(with_data(coursecharts.best_so_far(data), history=history)))
     edf = shares(data.rows, objective, data.goal)
     yield Figure("edf", lambda: _paper(with_data(coursecharts.distribution(data), edf=edf)))
-    yield from _tradeoff(sweeps[0], objective)
+    yield from _tradeoff(sweeps[0], data, objective)
     yield from _curves(sweeps, data, objective, few)
 
 
@@ -192,11 +192,18 @@ def _panel_of(data: ChartData, names: Sequence[str]) -> str | None:
     return next((name for name in kinds if 1 < len(data.parameters[name].levels) <= _MAX_PANELS), None)
 
 
-def _tradeoff(first: ReportedSweep, objective: Column) -> Iterator[Figure]:
+def _tradeoff(first: ReportedSweep, data: ChartData, objective: Column) -> Iterator[Figure]:
+    if first.front:
+        yield Figure("pareto", lambda: _paper(_front(first, data)))
     middle = first.middle_by_duration
     if middle is not None and len(middle.cells) > 2:
         spec = charts.tradeoff(objective, "mean duration, s", printable(middle.name))
         yield Figure("tradeoff", lambda: _paper(with_data(spec, cells=tradeoff_cells(middle, objective))))
+
+
+def _front(first: ReportedSweep, data: ChartData) -> Spec:
+    spec, cells = draw_front(first, data)
+    return with_data(spec, cells=cells)
 
 
 def _curves(

@@ -13,6 +13,7 @@ from typing import Any
 from sweepline import __version__
 from sweepline.analysis.differences import differing
 from sweepline.analysis.ranking import config_key, without_seed
+from sweepline.analysis.statistics import mean_interval
 from sweepline.analysis.tradeoff import GoldenMiddle, describe_setting
 from sweepline.contract.files import open_plain
 from sweepline.contract.runfolder import COMMAND, START_MARK, STDERR, STDOUT
@@ -272,6 +273,9 @@ def _result_pictures(first: ReportedSweep, data: ChartData, objective: Column) -
     if middle is not None and len(middle.cells) > 2 and middle.middle.cost is not None:
         spec = charts.tradeoff(objective, "mean duration, s", printable(middle.name))
         found["tradeoff"] = {"spec": spec, "data": {"cells": tradeoff_cells(middle, objective)}, "note": str(middle)}
+    if first.front:
+        spec, cells = draw_front(first, data)
+        found["pareto"] = {"spec": spec, "data": {"cells": cells}, "note": "orange: the Pareto front"}
     history = best_so_far(data.rows, objective, data.goal)
     found["best"] = {"spec": coursecharts.best_so_far(data), "data": {"history": history}}
     edf = shares(data.rows, objective, data.goal)
@@ -282,6 +286,29 @@ def _result_pictures(first: ReportedSweep, data: ChartData, objective: Column) -
 def _timeline(data: ChartData) -> dict[str, Any]:
     timed = [row for row in data.rows if row.get("slot")]
     return {"timeline": {"spec": coursecharts.timeline(data), "data": {"bars": stretches(timed)}}} if timed else {}
+
+
+def draw_front(sweep: ReportedSweep, data: ChartData) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the picture of the first two of several objectives, and what it reads: a cell for each configuration."""
+    first, second = (data.metrics[objective.name] for objective in sweep.objectives[:2])
+    front = {id(config) for config in sweep.front}
+    cells = []
+    for config in sweep.ranked:
+        quality, cost = (config.means.get(objective.name, math.nan) for objective in sweep.objectives[:2])
+        if math.isfinite(quality) and math.isfinite(cost):
+            setting = {name: config.params[name] for name in sweep.differing if name in config.params}
+            cells.append(
+                {
+                    "setting": ", ".join(f"{k}={format_parameter_value(v)}" for k, v in setting.items()),
+                    **describe_interval(mean_interval(config.values_of(sweep.objectives[0].name))),
+                    "quality": quality,
+                    "cost": cost,
+                    "n": len(config.runs),
+                    "front": id(config) in front,
+                    "middle": id(config) in front,
+                }
+            )
+    return charts.tradeoff(first, second), _above_zero(cells, first)
 
 
 def tradeoff_cells(middle: GoldenMiddle, quality: Column) -> list[dict[str, Any]]:
@@ -299,10 +326,15 @@ def tradeoff_cells(middle: GoldenMiddle, quality: Column) -> list[dict[str, Any]
         }
         for cell in middle.cells
     ]
-    if quality.is_log:  # an interval that reaches beyond zero ends where the picture does
-        least = min(end for cell in found for end in (cell["bottom"], cell["quality"]) if end > 0)
-        found = [cell | {"bottom": max(cell["bottom"], least)} for cell in found]
-    return found
+    return _above_zero(found, quality)
+
+
+def _above_zero(cells: list[dict[str, Any]], quality: Column) -> list[dict[str, Any]]:
+    """Return cells whose intervals end, on a logarithmic scale, where the picture does."""
+    if not quality.is_log:
+        return cells
+    least = min(end for cell in cells for end in (cell["bottom"], cell["quality"]) if end > 0)
+    return [cell | {"bottom": max(cell["bottom"], least)} for cell in cells]
 
 
 def _details(records: Sequence[tuple[ReportedSweep, RunRecord]], at: Path | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweepline.analysis.differences import differing
+from sweepline.analysis.pareto import describe_front
 from sweepline.analysis.racing import find_standing, read_race
 from sweepline.display.formats import format_seconds
 from sweepline.recording.events import RunRecord
@@ -68,6 +69,9 @@ def _describe_best(sweep: ReportedSweep) -> Iterator[Sentence]:
         )
         return
     idle = {effect.parameter for effect in sweep.no_effects}
+    if len(sweep.objectives) > 1 and sweep.front:
+        yield Sentence("best", describe_front(len(sweep.front), len(ranked), sweep.objectives))
+        return
     standing = find_standing(sweep.records, ranked, objective, read_race(sweep.plan), idle)
     if standing is None:
         n_results = sum(record.has_result for record in sweep.records)

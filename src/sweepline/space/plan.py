@@ -34,7 +34,7 @@ class SearchSpace:
     ``identity`` stands for the program and its config in every run's id; ``named_by`` are the parameters that stand in
     its name, by default those that vary. Parameters of a group of ``zipped`` go through their values together.
     ``listed`` are combinations that are written down: they come first, beside the product where there is one. The
-    method ``bayes`` proposes by a model of the ``objective``, which a ``sampler`` makes: ``tpe``, ``gp``, ``cma``, or
+    method ``bayes`` proposes by a model of the ``objectives``, which a ``sampler`` makes: ``tpe``, ``gp``, ``cma``, or
     ``qmc``, which spreads evenly instead.
     """
 
@@ -50,7 +50,7 @@ class SearchSpace:
     zipped: Sequence[Sequence[str]] = ()
     listed: Sequence[Mapping[str, Any]] = ()
     sampler: str = "tpe"
-    objective: Objective | None = None
+    objectives: Sequence[Objective] = ()
 
     @property
     def swept(self) -> tuple[str, ...]:
@@ -88,7 +88,7 @@ def build_sampler(space: SearchSpace) -> Sampler:
     if product is None or space.listed:
         found = ListedFirst(space.listed, space.constraints, Dependencies(space.parameters), product)
     assert found is not None
-    if space.method != "bayes" or space.sampler == QMC or product is None or space.objective is None:
+    if space.method != "bayes" or space.sampler == QMC or product is None or not space.objectives:
         return found
     return BayesSampler(
         space.parameters,
@@ -96,7 +96,7 @@ def build_sampler(space: SearchSpace) -> Sampler:
         found,
         space.zipped,
         seed=space.sampler_seed,
-        objective=space.objective,
+        objectives=space.objectives,
         kind=space.sampler,
         n_first=max(N_STARTUP, len(space.listed)),
         n_total=space.limit,

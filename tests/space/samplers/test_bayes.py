@@ -52,7 +52,7 @@ EVERY: dict[str, Parameter] = {
 
 
 def build(parameters: Mapping[str, Parameter], *, seed: int = 0, **fields: Any) -> BayesSampler:
-    space = SearchSpace(parameters=parameters, method="bayes", objective=LOSS, sampler_seed=seed, **fields)
+    space = SearchSpace(parameters=parameters, method="bayes", objectives=[LOSS], sampler_seed=seed, **fields)
     sampler = Plan(space).sampler
     assert isinstance(sampler, BayesSampler)
     return sampler
@@ -179,12 +179,32 @@ def test_combinations_that_are_under_way_are_not_proposed_around() -> None:
     assert rates[-1] - rates[0] > 0.05
 
 
+@pytest.mark.parametrize(("kind", "n"), [("tpe", 60), ("gp", 14)])
+def test_several_objectives_are_followed_all_along_their_front(kind: str, n: int) -> None:
+    """The front is where ``y`` is 0, whatever ``x``."""
+    if kind == "gp":
+        pytest.importorskip("torch", reason="the Gaussian process needs torch")
+    objectives = [Objective(name="near"), Objective(name="far", goal="maximize")]
+    parameters = {"x": Uniform(0.0, 1.0), "y": Uniform(-1.0, 1.0)}
+    sampler = Plan(SearchSpace(parameters=parameters, method="bayes", sampler=kind, objectives=objectives)).sampler
+    found = []
+    for _ in range(n):
+        params = sampler.ask()
+        assert params is not None
+        found.append(params)
+        metrics = {"near": (params["x"] - 1) ** 2 + params["y"] ** 2, "far": -(params["x"] ** 2) - abs(params["y"])}
+        sampler.tell(params, RunOutcome(state=State.FINISHED, metrics=metrics))
+    drawn, proposed = found[:N_STARTUP], found[N_STARTUP:]
+    assert statistics.fmean(abs(p["y"]) for p in proposed) < statistics.fmean(abs(p["y"]) for p in drawn) - 0.1
+    assert max(p["x"] for p in proposed) - min(p["x"] for p in proposed) > (0.5 if kind == "tpe" else 0.2)
+
+
 class TestWhatIsTold:
     """What becomes of outcomes."""
 
     def told(self, outcomes: Sequence[RunOutcome], *, goal: str = "minimize") -> Any:
         """Return the trial of a combination with these outcomes, beside two others; None where it tells nothing."""
-        space = SearchSpace(parameters=PLAIN, method="bayes", objective=Objective(name="loss", goal=goal))
+        space = SearchSpace(parameters=PLAIN, method="bayes", objectives=[Objective(name="loss", goal=goal)])
         sampler = Plan(space).sampler
         assert isinstance(sampler, BayesSampler)
         for lr, loss in ((0.1, 5.0), (0.01, 1.0)):
@@ -231,7 +251,7 @@ def test_what_is_known_is_used_in_a_wider_space() -> None:
 
 def test_a_sobol_sequence_is_spread_evenly_and_can_be_counted() -> None:
     pytest.importorskip("scipy", reason="SciPy is not installed")
-    plan = Plan(SearchSpace(parameters=PLAIN, method="bayes", sampler="qmc", objective=LOSS, limit=64))
+    plan = Plan(SearchSpace(parameters=PLAIN, method="bayes", sampler="qmc", objectives=[LOSS], limit=64))
     assert plan.is_enumerable
     places = [PLAIN["dropout"].quantile(run.params["dropout"]) for run in plan.runs()]
     assert len(places) == 64

@@ -99,6 +99,7 @@ function addFirst() {
   if (ORDER.length > 2 && P.importance) new Picture("importance", "Importance", parent, P.importance);
   if (ORDER.length > 1 && pair) addHeat(parent, ...pair, "first-heat", true);
   if (ORDER.length < 3 || !pair) addSlice(parent, ORDER[0].key, "first-slice", true);
+  if (P.pareto) new Picture("pareto", "Several objectives", parent, P.pareto);
   if (P.tradeoff) new Picture("tradeoff", "Quality and cost: the golden middle", parent, P.tradeoff);
 }
 function addParameters() {

@@ -43,9 +43,10 @@ class _Observation:
     made: tuple[Any, Any] = (None, None)
     """What its trial was last made of, and that trial: to make it takes longer than all else."""
 
-    def values(self, metric: str, state: State) -> list[float]:
-        """Return what its runs of a state have measured; of diverged ones that is no finite number."""
-        return [o.metrics[metric] for o in self.outcomes if o.state == state and metric in o.metrics]
+    def values(self, metrics: Sequence[str]) -> list[list[float]]:
+        """Return what its finished runs have measured, each all of the metrics; a diverged one has no finite number."""
+        done = [o.metrics for o in self.outcomes if o.state == State.FINISHED and all(m in o.metrics for m in metrics)]
+        return [[found[metric] for metric in metrics] for found in done]
 
 
 class BayesSampler:
@@ -61,7 +62,7 @@ class BayesSampler:
         draws: what is proposed at first, and where the model has nothing new.
         zipped: groups of parameters that go through their values together.
         seed: of the models.
-        objective: what is optimized.
+        objectives: what is optimized: one, or several at once, for which the best trade-offs are looked for.
         kind: ``tpe``, ``gp``, or ``cma``, as Optuna calls its samplers.
         n_first: how many of the draws come before any model is asked.
         n_total: how many combinations there will be, where that is known.
@@ -77,12 +78,12 @@ class BayesSampler:
         zipped: Sequence[Sequence[str]] = (),
         *,
         seed: int,
-        objective: Objective,
+        objectives: Sequence[Objective],
         kind: str = "tpe",
         n_first: int = N_STARTUP,
         n_total: int | None = None,
     ) -> None:
-        self.objective, self.kind, self.seed, self.n_total = objective, kind, seed, n_total
+        self.objectives, self.kind, self.seed, self.n_total = tuple(objectives), kind, seed, n_total
         self._n_first = n_first
         self._constraints = tuple(constraints)
         self._dependencies = Dependencies(parameters)
@@ -116,7 +117,8 @@ class BayesSampler:
         optuna = _import_optuna()
         trials = self.trials()
         for n_try in range(1, MAX_TRIES + 1):
-            study = optuna.create_study(direction=self.objective.goal, sampler=self._sampler(optuna, trials, n_try))
+            goals = [objective.goal for objective in self.objectives]
+            study = optuna.create_study(directions=goals, sampler=self._sampler(optuna, trials, n_try))
             study.add_trials(trials)
             params = self._dependencies.complete(functools.partial(self._dimensions.suggest, study.ask()))
             if apply_constraints(self._constraints, params, self._dependencies) is not None:
@@ -142,24 +144,25 @@ class BayesSampler:
         """Return what is known as Optuna's trials: measured, stopped early, or under way; failed runs tell nothing."""
         return list(self._trials(_import_optuna()))
 
+    def _worst(self, rows: Sequence[Sequence[float]]) -> list[float | None]:
+        """Return the worst finite value of each objective."""
+        columns = [[v for v in values if math.isfinite(v)] for values in zip(*rows, strict=True)]
+        worst = [min if objective.goal == "maximize" else max for objective in self.objectives]
+        return [pick(values, default=None) for pick, values in zip(worst, columns, strict=False)]
+
     def _trials(self, optuna: Any) -> Iterator[Any]:
-        states, metric = optuna.trial.TrialState, self.objective.name
+        states, metrics = optuna.trial.TrialState, [objective.name for objective in self.objectives]
         known = list(self._known.values())[-MAX_OBSERVATIONS:]
-        measured = [v for one in known for v in one.values(metric, State.FINISHED) if math.isfinite(v)]
-        worst = (min if self.objective.goal == "maximize" else max)(measured, default=None)
+        worst = self._worst([row for one in known for row in one.values(metrics)])
         for one in known:
-            results = [v if math.isfinite(v) else worst for v in one.values(metric, State.FINISHED)]
-            bounded = [value for value in results if value is not None]  # of diverged runs alone nothing is known
-            pruned = [
-                o for o in one.outcomes if o.state == State.PRUNED and math.isfinite(o.metrics.get(metric, math.nan))
-            ]
-            if bounded:
-                told: dict[str, Any] = {"state": states.COMPLETE, "value": statistics.fmean(bounded)}
-            elif pruned:
-                # Those that came further rank before others, however good these were.
-                at = max(outcome.n_points or 1 for outcome in pruned)
-                value = statistics.fmean(outcome.metrics[metric] for outcome in pruned)
-                told = {"state": states.PRUNED, "intermediate_values": {at: value}}
+            rows = one.values(metrics)
+            results = [_mean(values, bad) for values, bad in zip(zip(*rows, strict=True), worst, strict=False)]
+            if results and None not in results:
+                told: dict[str, Any] = {"state": states.COMPLETE, "values": results}
+            elif results:
+                continue  # of diverged runs alone nothing is known
+            elif len(metrics) == 1 and (pruned := _last_of_pruned(one.outcomes, metrics[0])):
+                told = {"state": states.PRUNED, "intermediate_values": pruned}
             elif not one.outcomes:
                 told = {"state": states.RUNNING}
             else:
@@ -170,6 +173,21 @@ class BayesSampler:
                 one.made = (told, trial)
             if one.made[1] is not None:
                 yield one.made[1]
+
+
+def _mean(values: Sequence[float], worst: float | None) -> float | None:
+    """Return the mean, in which a value that is no finite number stands as the worst one."""
+    found = [value if math.isfinite(value) else worst for value in values]
+    bounded = [value for value in found if value is not None]
+    return statistics.fmean(bounded) if len(bounded) == len(found) else None
+
+
+def _last_of_pruned(outcomes: Sequence[RunOutcome], metric: str) -> dict[int, float]:
+    """Return what runs that were stopped early have measured, by how far they came: further ones rank better."""
+    pruned = [o for o in outcomes if o.state == State.PRUNED and math.isfinite(o.metrics.get(metric, math.nan))]
+    if not pruned:
+        return {}
+    return {max(o.n_points or 1 for o in pruned): statistics.fmean(o.metrics[metric] for o in pruned)}
 
 
 class _Dimensions:
