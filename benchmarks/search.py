@@ -80,7 +80,7 @@ def search(task: int, seed: int, sampler: str, rules: Sequence[Rule], *, budget:
             began = time.perf_counter()
             run = next(runs)
             found.ask_s += time.perf_counter() - began
-            pruner.begin(run.run_id)
+            pruner.begin(run.run_id, run.params)
             active[run.run_id] = (run, curve_of(task, run.params), 0)
             found.n_runs += 1
         for run_id, (run, curve, epoch) in list(active.items()):

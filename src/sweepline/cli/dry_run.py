@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Iterator
 
+from sweepline.config.sweepfile import Scheduler, SweepSettings
 from sweepline.contract.text import display_path
 from sweepline.engine.batchfinder import count_unmeasured
 from sweepline.engine.planfile import race_of
 from sweepline.engine.preparation import PreparedSweep
 from sweepline.engine.pruning.rules import describe_rule
 from sweepline.engine.resuming import take_up
+from sweepline.errors import ConfigError
 from sweepline.programs.location import missing_program
 from sweepline.runs import SETTLED
 from sweepline.space.plan import Plan, count_all
@@ -37,7 +40,8 @@ def print_dry_run(prepared: PreparedSweep) -> None:
     if not plan.is_enumerable:
         take_up(plan, prepared.records.values(), retry_failed=prepared.options.retry_failed)
         planned = list(itertools.islice(plan.runs(), N_DRAWS_SHOWN))
-        print(f"# {_describe_proposals(plan, len(planned))}")
+        _check_study(prepared)
+        print(f"# {_describe_proposals(plan, len(planned), settings.scheduler)}")
     elif plan.space.limit is None and settings.needs_limit:
         print(f"# random search without an end: set samples or run_cap, or --count N; the first {N_DRAWS_SHOWN} draws:")
         planned = list(itertools.islice(plan.runs(), N_DRAWS_SHOWN))
@@ -55,18 +59,8 @@ def print_dry_run(prepared: PreparedSweep) -> None:
     elif done:
         n_done = sum(run.run_id in done for run in (planned if planned is not None else plan.runs()))
         print(f"# {n_done} of them have ended already and would not run again")
-    for rule in settings.early_stop:
-        print(f"# early stopping: {describe_rule(rule)}")
-    race = race_of(settings)
-    if race is not None:
-        print(
-            f"# race: then the leading {race.top} configurations get up to {len(race.seeds)} seeds more each, at most "
-            f"{race.top * len(race.seeds)} runs, until the best is clear"
-        )
-    kinds = ", ".join(dict.fromkeys("cpu" if not slot.is_gpu else slot.label for slot in slots.all))
-    is_own = settings.command.proves_overrides and not isinstance(settings.threads, int)
-    threads = "CPU threads as the config says" if is_own else f"{tasks.threads} CPU threads each"
-    print(f"# {slots.n_max} at a time on {kinds}; {threads}")
+    for line in [*_describe_stops(settings), _describe_slots(prepared)]:
+        print(f"# {line}")
     todo = itertools.islice((run for run in runs if run.run_id not in done), prepared.options.count)
     for i, run in enumerate(todo):
         slot = slots.all[i % slots.n_max]
@@ -74,11 +68,41 @@ def print_dry_run(prepared: PreparedSweep) -> None:
         print(tasks.command_line(run, slot))
 
 
-def _describe_proposals(plan: Plan, n: int) -> str:
+def _describe_stops(settings: SweepSettings) -> Iterator[str]:
+    """Yield what will end runs early, and what follows when all have ended."""
+    for rule in settings.early_stop:
+        yield f"early stopping: {describe_rule(rule)}"
+    race = race_of(settings)
+    if race is not None:
+        yield (
+            f"race: then the leading {race.top} configurations get up to {len(race.seeds)} seeds more each, at most "
+            f"{race.top * len(race.seeds)} runs, until the best is clear"
+        )
+
+
+def _check_study(prepared: PreparedSweep) -> None:
+    if prepared.study is not None:
+        prepared.study.close()
+        if prepared.study.fault:
+            raise ConfigError(prepared.study.fault)
+
+
+def _describe_slots(prepared: PreparedSweep) -> str:
+    settings, slots, tasks = prepared.settings, prepared.slots, prepared.tasks
+    kinds = ", ".join(dict.fromkeys("cpu" if not slot.is_gpu else slot.label for slot in slots.all))
+    is_own = settings.command.proves_overrides and not isinstance(settings.threads, int)
+    threads = "CPU threads as the config says" if is_own else f"{tasks.threads} CPU threads each"
+    return f"{slots.n_max} at a time on {kinds}; {threads}"
+
+
+def _describe_proposals(plan: Plan, n: int, scheduler: Scheduler | None) -> str:
     limit = plan.space.limit
     total = "no end (set samples or run_cap, or --count N)" if limit is None else f"{limit:,} combinations"
     each = f", {plan.n_seeds} seeds" if plan.n_seeds > 1 else ""
     how = f"the first {N_STARTUP} drawn, the others by {plan.space.sampler} from what was measured"
+    if scheduler is not None:
+        source = "" if scheduler.source is None else f" of {scheduler.source.name}"
+        how = f"proposed by {scheduler.optimizer or scheduler.search_space or scheduler.engine}{source}"
     return f"{total}{each}; {how}; the next {n} runs:"
 
 

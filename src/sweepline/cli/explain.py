@@ -53,7 +53,8 @@ def _lines(found: FoundRun, told: Mapping[str, Any] | None) -> Iterator[str]:
     yield f"{'rule':12} {told['rule']}, {told['goal']} {told['metric']}"
     yield f"{'at':12} {place}"
     yield f"{'its value':12} {told['value']:.6g}"
-    yield f"{'needed':12} {told['threshold']:.6g} or {'more' if told['goal'] == 'maximize' else 'less'}"
+    if told["threshold"] is not None:
+        yield f"{'needed':12} {told['threshold']:.6g} or {'more' if told['goal'] == 'maximize' else 'less'}"
     if told["rank"] is None:
         return
     yield f"{'rank':12} {told['rank']} of the {told['n']} runs that had come there"

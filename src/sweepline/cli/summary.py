@@ -108,6 +108,7 @@ def build_summary(
     lines = ["", f"{len(records)} runs: " + ", ".join(f"{n} {state}" for state, n in states.most_common())]
     lines += _describe_pruned(records)
     ranked = rank_configs(records, objective) if ranked is None else ranked
+    swept = swept or differing(config.params for config in ranked)  # of a space that no file lists
     metric = primary_metric(records, [objective.name, *logged] if objective else logged)
     effects = [] if metric is None else find_no_effects(records, metric)
     if len(objectives) > 1 and ranked:

@@ -223,6 +223,21 @@ class RaceModel(_Strict):
 Race = Annotated[RaceModel, BeforeValidator(_name_top, json_schema_input_type=RaceModel | Annotated[int, Field(ge=2)])]
 
 
+class SchedulerModel(_Strict):
+    """What proposes runs instead of the method: W&B's block of this name, run here and offline."""
+
+    engine: Literal["wandb", "optuna", "ax"] = Field(description="wandb: as method says")
+    source: str | None = Field(None, description="Python file with the functions that are named here")
+    optimizer: str | None = Field(None, description="function of a sweep that returns an optuna.Study, or an ax.Client")
+    search_space: str | None = Field(None, description="function of a trial that returns the parameters of a run")
+
+    @model_validator(mode="after")
+    def _check_source(self) -> SchedulerModel:
+        if (self.optimizer or self.search_space) and not self.source and self.engine != "wandb":
+            raise ValueError("names a function, but no source: the Python file that it is in")
+        return self
+
+
 class StudyOption(_Strict):
     """What an option of a study changes: exactly one of these names a parameter."""
 
@@ -336,7 +351,7 @@ class SweepModel(OwnKeys):
     """A sweep file: W&B's schema, and ours."""
 
     model_config = ConfigDict(extra="allow", frozen=True, title="sweepline sweep file")
-    method: Literal["grid", "random", "bayes"] = "grid"
+    method: Literal["grid", "random", "bayes", "custom"] = "grid"
     program: str | None = None
     command: list[Scalar] | None = None
     metric: MetricModel | None = None
@@ -346,6 +361,7 @@ class SweepModel(OwnKeys):
     entity: str | None = None
     description: str | None = None
     run_cap: Count | None = None
+    scheduler: SchedulerModel | None = Field(None, description="a study of one's own proposes what is run")
     early_terminate: Any = Field(
         None, description="a rule that stops runs early, {type: hyperband, min_iter: 3}, or a list of them"
     )

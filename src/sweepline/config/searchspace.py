@@ -197,7 +197,8 @@ class SpaceReader:
         """Return the parameters of this start."""
         may_add = not is_native(self.model)
         found = self.fixed.apply(self._of_file, self._zipped, is_told=may_add, may_add_seed=not self._repeats_seeds)
-        if not found and not self.faults.errors:
+        has_own_space = self.model.scheduler is not None and bool(self.model.scheduler.search_space)
+        if not found and not has_own_space and not self.faults.errors:
             self.faults.error(("parameters",), "is empty; name at least one parameter, or list runs")
         return found
 

@@ -48,6 +48,23 @@ MEASURED_SIZES = "batch_size/measured.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scheduler:
+    """A file of the user's that proposes what is run. ``optimizer`` and ``search_space`` are names of functions in it.
+
+    ``sweep`` is what the first of them is told of the sweep, ``working_dir`` where the file is run.
+    """
+
+    engine: str
+    source: Path | None
+    optimizer: str
+    search_space: str
+    objectives: Sequence[Objective]
+    sweep: Mapping[str, Any]
+    working_dir: Path
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SweepSettings:
     """A checked sweep file. Paths are absolute, times in seconds."""
 
@@ -83,6 +100,7 @@ class SweepSettings:
     align: AlignModel | None
     keep: KeepModel | None
     stability: StabilityModel | None
+    scheduler: Scheduler | None
     early_stop: Sequence[Rule]
     race: RaceModel | None
     report: str
@@ -251,10 +269,58 @@ class _Reader:
     def __init__(
         self, path: Path, model: SweepModel, faults: Faults, fixed: Sequence[str], *, text: str | None
     ) -> None:
-        self.path, self.model, self.faults, self.fixed = path, model, faults, fixed
+        self.path, self.model, self.faults, self.fixed = path, self._with_scheduler(model, faults), faults, fixed
         self.source = path.read_bytes() if text is None else text.encode()
         items = [str(item) for item in model.command or ()]
         self.experiment_dir = find_experiment_dir(path, model.program or NATIVE_PROGRAM, items)
+
+    @staticmethod
+    def _with_scheduler(model: SweepModel, faults: Faults) -> SweepModel:
+        """Return the model as the scheduler has it: its engine may take the place of the method, and of parameters."""
+        scheduler = model.scheduler
+        if scheduler is None or scheduler.engine == "wandb":
+            if model.method == "custom":
+                faults.error(("method",), "custom goes with scheduler: {engine: optuna}; else grid, random or bayes")
+            unused = [key for key in ("optimizer", "search_space") if scheduler and getattr(scheduler, key)]
+            for key in unused:
+                faults.warn(("scheduler", key), "is for engine optuna or ax; ignored")
+            return model
+        if scheduler.search_space and model.parameters:
+            faults.warn(("parameters",), f"{scheduler.search_space} of {scheduler.source} takes their place; ignored")
+            model = model.model_copy(update={"parameters": {}})
+        if scheduler.search_space and model.constraints:
+            faults.error(("constraints",), f"go with parameters: put them into {scheduler.search_space}")
+        if not scheduler.search_space and not model.parameters:
+            faults.error(("scheduler",), "needs parameters, or search_space: a function that returns them")
+        return model.model_copy(update={"method": "bayes"})
+
+    def _scheduler(self, objectives: Sequence[Objective]) -> Scheduler | None:
+        wanted = self.model.scheduler
+        if wanted is None or wanted.engine == "wandb" or (wanted.engine == "optuna" and not wanted.source):
+            return None
+        folders = (self.path.parent, self.experiment_dir, Path.cwd())
+        source = next((found for folder in folders if (found := folder / (wanted.source or "")).is_file()), None)
+        if wanted.source and source is None:
+            self.faults.error(("scheduler", "source"), f"no file {wanted.source!r} beside the sweep file or here")
+        if wanted.engine == "ax" and wanted.search_space:
+            self.faults.error(("scheduler", "search_space"), "is for engine optuna; Ax takes parameters")
+        name, raw = self._name(), self.faults.document.value
+        return Scheduler(
+            engine=wanted.engine,
+            source=None if source is None else source.resolve(),
+            optimizer=wanted.optimizer or "",
+            search_space=wanted.search_space or "",
+            objectives=objectives,
+            sweep={
+                "id": name,
+                "name": name,
+                "entity": self.model.entity or "",
+                "project": self.model.project or "",
+                "config": json.loads(json.dumps(raw, default=str)),
+            },
+            working_dir=self.experiment_dir.resolve(),
+            seed=self.model.seed,
+        )
 
     def read(self) -> SweepSettings:
         searched = SpaceReader(self.model, self.faults, self.fixed)
@@ -295,6 +361,7 @@ class _Reader:
             align=self._align(command),
             keep=self._keep(),
             stability=model.stability,
+            scheduler=self._scheduler(objectives),
             early_stop=self._early_stop(),
             race=model.race,
             report=model.report,
@@ -397,7 +464,9 @@ class _Reader:
     def _notes(self) -> None:
         model, faults = self.model, self.faults
         if model.method == "bayes" and model.metric is None and not self._several:
-            faults.error(("method",), "bayes needs metric: {name: ..., goal: minimize}, which it is to improve")
+            key = "method" if model.scheduler is None else "scheduler"
+            what = "bayes" if model.scheduler is None else "it"
+            faults.error((key,), f"{what} needs metric: {{name: ..., goal: minimize}}, which it is to improve")
         if model.sampler == "cma" and len(self._several) > 1:
             faults.error(("sampler",), "cma takes one objective; take tpe or gp")
         if model.sampler is not None and model.method != "bayes":

@@ -18,6 +18,7 @@ from sweepline.config.schema import (
     KeepModel,
     LoggingModel,
     OwnKeys,
+    SchedulerModel,
     SeveralModel,
     StabilityModel,
     StudyModel,
@@ -119,6 +120,7 @@ def _sentence(detail: Any) -> str:
             "options": StudyOption,
             "study": StudyModel,
             SEVERAL: SeveralModel,
+            "scheduler": SchedulerModel,
         }
         fields = next((model for name, model in models.items() if name in loc), LoggingModel).model_fields
         names = tuple(field.alias or name for name, field in fields.items())

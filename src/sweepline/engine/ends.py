@@ -130,7 +130,8 @@ class Ends:
         for end in ended:
             retry = self._to_go_again.pop(end.record.run_id, None)
             goes_again = retry is not None and sweep.requests.first is None
-            sweep.plan.tell(end.record.params, end.outcome)
+            if not goes_again:  # else it is still under way, for what learns
+                sweep.plan.tell(end.record.params, end.outcome)
             sweep.progress.add(end.record, goes_again=goes_again)
             sweep.observer.run_ended(end.record, end.outcome)
             for note in self._look_after(end.record):

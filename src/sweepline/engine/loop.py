@@ -69,6 +69,7 @@ class Loop:
             if (sweep.book.has_uncommitted and not sweep.active) or (due is not None and time.monotonic() >= due):
                 self.ends.commit()
                 self.starts.fill_slots()  # what goes again
+            self._look_at_study()
             if self._is_done():
                 break
             self.watching.look()
@@ -80,6 +81,13 @@ class Loop:
                 sweep.say(note)
         self.ends.settle()
         self._refresh()
+
+    def _look_at_study(self) -> None:
+        """Launch nothing more where what proposes runs cannot any more."""
+        sweep = self._sweep
+        if sweep.study is not None and sweep.study.fault and sweep.guard.halted is None:
+            sweep.guard.halt(f"{sweep.study.fault}: nothing more is proposed")
+            sweep.say(sweep.guard.halted or "")
 
     def _is_done(self) -> bool:
         """Whether nothing runs and nothing more will; what could be written down is in the books then."""

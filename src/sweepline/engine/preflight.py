@@ -13,6 +13,7 @@ from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract.text import display_path
 from sweepline.engine.freezing import KEPT
 from sweepline.engine.preparation import PreparedSweep
+from sweepline.engine.scheduler.sampler import check_engine
 from sweepline.engine.signals import stop_as_exit
 from sweepline.errors import ConfigError, ExecutorUnavailableError
 from sweepline.executors.local.slots import Slots
@@ -100,6 +101,8 @@ def check_startable(prepared: PreparedSweep) -> None:
         )
     if isinstance(plan.sampler, BayesSampler):
         check_installed()
+    if settings.scheduler is not None:
+        check_engine(settings.scheduler.engine, plan.space.parameters)
     if not plan.is_enumerable:
         return
     if next(plan.runs(), None) is None:

@@ -12,6 +12,7 @@ from sweepline.config.naming import check_owner
 from sweepline.config.schema import RaceModel
 from sweepline.config.sweepfile import SweepSettings, with_race
 from sweepline.engine.freezing import Code
+from sweepline.engine.scheduler.sampler import StudySampler, build_study_sampler
 from sweepline.engine.state import SweepOptions
 from sweepline.engine.tasks import TaskBuilder
 from sweepline.errors import ExecutorUnavailableError, RecordError
@@ -43,6 +44,8 @@ class PreparedSweep:
     tasks: TaskBuilder
     records: Mapping[str, RunRecord]
     notes: Sequence[str]
+    study: StudySampler | None = None
+    """What proposes runs, where a file of the user's does."""
     code: Code | None = None
     """What runs execute; None: what the sweep file and the options say."""
 
@@ -71,7 +74,11 @@ def prepare_sweep(
     check_owner(settings.path, folder.path, known_plan)
     is_read_here = is_dry or (settings.needs_limit and options.count is not None)
     records = replay_journal(folder.journal).records if is_read_here and not options.fresh else {}
-    plan = Plan(_bounded(settings, settings.space, options.count, records), sampler=sampler)
+    space = _bounded(settings, settings.space, options.count, records)
+    study = None
+    if settings.scheduler is not None and sampler is None:
+        sampler = study = build_study_sampler(settings, settings.scheduler, space, folder.path, is_dry=is_dry)
+    plan = Plan(space, sampler=sampler)
     space, all_of_it = settings.space, settings.whole
     is_part = space.parameters is not all_of_it.parameters or space.seeds != all_of_it.seeds
     whole = Plan(_bounded(settings, settings.whole, options.count, records)) if is_part and sampler is None else plan
@@ -92,6 +99,7 @@ def prepare_sweep(
         folder=folder,
         tasks=tasks,
         records=records,
+        study=study,
         notes=[*settings.warnings, *driver_notes, *device_notes, *tasks.notes(slots.all)],
     )
 

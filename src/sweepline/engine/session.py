@@ -70,6 +70,8 @@ class SweepResult:
     records: Sequence[RunRecord]
     started: Sequence[RunRecord]
     signal: int | None
+    halted: str | None = None
+    """Why nothing more was launched, where that was not all."""
 
     @property
     def path(self) -> Path:
@@ -112,7 +114,7 @@ class SweepResult:
     @property
     def is_complete(self) -> bool:
         """Whether every run of this start has ended as it should."""
-        return self.signal is None and all(record.state in SETTLED for record in self.started)
+        return self.signal is None and self.halted is None and all(record.state in SETTLED for record in self.started)
 
 
 def run_sweep(
@@ -164,6 +166,9 @@ def run_sweep(
         executor = own or executor
         assert executor is not None
         resources.callback(executor.close)
+        if prepared.study is not None:
+            resources.callback(prepared.study.close)
+            prepared.study.start()
         state = _compose(prepared, tasks, observer=observer, requests=requests, admission=admission, executor=executor)
         resources.callback(state.book.close, is_sound=False)
         resources.callback(state.provenance.close)
@@ -182,6 +187,7 @@ def run_sweep(
             records=state.records,
             started=state.started_records,
             signal=requests.first,
+            halted=state.guard.halted,
         )
         _write_best(result, observer.note)
         return result
@@ -287,7 +293,8 @@ def _compose(
         admission=admission,
         effects=None if settings.command.proves_overrides else EffectWatch(settings.space.swept),
         stability=_stability_guard(settings, book),
-        pruner=Pruner(settings.early_stop, settings.objective) if settings.early_stop and settings.objective else None,
+        pruner=_pruner(prepared),
+        study=prepared.study,
         best_files=(
             BestRunFiles(settings.keep, settings.objective, folder) if settings.keep and settings.objective else None
         ),
@@ -295,6 +302,15 @@ def _compose(
         whole=None if whole is None else whole | _raced_ids(book.records.values(), prepared.whole, whole),
         race=_race_runs(prepared, observer.note),
     )
+
+
+def _pruner(prepared: PreparedSweep) -> Pruner | None:
+    """Return what stops runs early, by rules of the sweep file, or by the study that proposes them."""
+    settings, study = prepared.settings, prepared.study
+    is_asked = study is not None and bool(study.pruner)
+    if settings.objective is None or not (settings.early_stop or is_asked):
+        return None
+    return Pruner(settings.early_stop, settings.objective, study=study if is_asked else None)
 
 
 def _race_runs(prepared: PreparedSweep, say: Say) -> RaceRuns | None:

@@ -125,7 +125,7 @@ class Starts:
             raise
         sweep.provenance.begin()
         if sweep.pruner is not None:
-            sweep.pruner.begin(run.run_id)
+            sweep.pruner.begin(run.run_id, run.params)
         active = ActiveRun(
             run=run,
             attempt=attempt,
@@ -166,7 +166,7 @@ class Starts:
             return
         run = Run(run_id=record.run_id, name=record.name, params=record.params, seed=record.seed, index=0)
         if sweep.pruner is not None:
-            sweep.pruner.begin(run.run_id)
+            sweep.pruner.begin(run.run_id, run.params)
         active = ActiveRun(
             run=run,
             attempt=record.attempt,

@@ -18,6 +18,7 @@ from sweepline.engine.provenance import Provenance
 from sweepline.engine.pruning.pruner import Pruner
 from sweepline.engine.race import RaceRuns
 from sweepline.engine.retries import RetryPolicy
+from sweepline.engine.scheduler.sampler import StudySampler
 from sweepline.engine.signals import StopRequests
 from sweepline.engine.stability import StabilityGuard
 from sweepline.engine.tasks import TaskBuilder
@@ -87,6 +88,7 @@ class SweepState:
     stability: StabilityGuard | None = None
     race: RaceRuns | None = None
     pruner: Pruner | None = None
+    study: StudySampler | None = None
     planned: Set[str] | None = None
     whole: Set[str] | None = None
     active: list[ActiveRun] = field(default_factory=list)

@@ -169,6 +169,9 @@ class Plan:
         else:
             proposed = iter(self._ask, None)
         for params in proposed:
+            if not self.space.parameters:  # the sampler has a space of its own
+                yield params
+                continue
             yield {name: params[name] for name in self.space.parameters if name in params}
 
     def _ask(self) -> Params | None:
@@ -229,7 +232,7 @@ class Plan:
             if is_wanted is None or is_wanted(run_id):
                 yield Run(
                     run_id=run_id,
-                    name=run_name_of(params, self._named_by, None if is_hidden else seed),
+                    name=run_name_of(params, self._named_by or list(params), None if is_hidden else seed),
                     params=params,
                     seed=seed,
                     index=number,

@@ -165,7 +165,7 @@ def test_a_run_that_begins_anew_is_compared_with_its_new_course() -> None:
     points = [MetricPoint({"loss": value}) for value in (3.0, 3.0)]
     assert pruner.note("run", points) is not None
     assert pruner.note("run", points) is None  # it is stopped already
-    pruner.begin("run")
+    pruner.begin("run", {})
     assert pruner.note("run", points[:1]) is None
     assert pruner.note("run", points[:1]) is not None
 

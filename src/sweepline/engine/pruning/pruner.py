@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sweepline.config.earlystopping import Rule, Threshold
 from sweepline.contract.files import open_plain, write_whole
 from sweepline.contract.metrics import MetricPoint, read_history
 from sweepline.contract.runfolder import EARLY_STOP, METRICS
-from sweepline.engine.pruning.courses import Course
+from sweepline.engine.pruning.courses import POINTS, Course
 from sweepline.engine.pruning.rules import Verdict, judge
 from sweepline.recording.events import RunRecord
-from sweepline.runs import Objective
+from sweepline.runs import Objective, Params
 
 MAX_OTHERS_KEPT = 1000  # values of others that a decision is kept with
+
+
+class Study(Protocol):
+    """Something that proposed runs and judges them too, by a rule of its own that is called ``pruner``."""
+
+    @property
+    def pruner(self) -> str:
+        """What it is called."""
+
+    def is_pruned(self, params: Params, step: int, value: float) -> bool:
+        """Take the value that a run has told at a step; return whether it is to be stopped."""
 
 
 class Pruner:
@@ -26,8 +38,10 @@ class Pruner:
     told its value: who comes to a place first has nobody to be compared with there.
     """
 
-    def __init__(self, rules: Sequence[Rule], objective: Objective) -> None:
-        self.objective = objective
+    def __init__(self, rules: Sequence[Rule], objective: Objective, *, study: Study | None = None) -> None:
+        """``study`` judges too, once no rule has stopped a run."""
+        self.objective, self._study = objective, study
+        self._params: dict[str, Params] = {}
         self.metric = objective.summaries.get(objective.name, (objective.name, ""))[0]
         self._sign = -1.0 if objective.goal == "maximize" else 1.0
         # Courses have smaller values for better ones, whatever the goal, and so has what they are compared with.
@@ -41,9 +55,11 @@ class Pruner:
             if record.is_ended and record.attempt > 0:
                 self.add(record.run_id, _read_points(run_dir(record.run_id)))
 
-    def begin(self, run_id: str) -> None:
+    def begin(self, run_id: str, params: Params) -> None:
         """Forget what an earlier attempt has told: this one tells it again."""
         self._courses[run_id] = Course()
+        if self._study is not None:
+            self._params[run_id] = params
         self._stopped.discard(run_id)
 
     def add(self, run_id: str, points: Iterable[MetricPoint]) -> None:
@@ -64,9 +80,16 @@ class Pruner:
             self.add(run_id, [point])
             if found is None and run_id not in self._stopped and self.metric in point.values:
                 found = next((verdict for rule in self._rules if (verdict := judge(rule, run_id, self._courses))), None)
+                found = found or self._ask_study(run_id, point.values[self.metric])
         if found is not None:
             self._stopped.add(run_id)
         return found
+
+    def _ask_study(self, run_id: str, value: float) -> Verdict | None:
+        study, params, n = self._study, self._params.get(run_id), self.n_points(run_id)
+        if study is None or params is None or not study.is_pruned(params, n, value):
+            return None
+        return Verdict(study.pruner, self._sign * value, math.nan, n, POINTS)
 
     def _turned(self, rule: Rule) -> Rule:
         if not isinstance(rule, Threshold):
@@ -80,7 +103,7 @@ class Pruner:
             "metric": self.metric,
             "goal": self.objective.goal,
             "value": self._sign * verdict.value,
-            "threshold": self._sign * verdict.threshold,
+            "threshold": None if math.isnan(verdict.threshold) else self._sign * verdict.threshold,
             "at": verdict.at,
             "by": verdict.by,
             "n": len(verdict.others),
@@ -107,7 +130,10 @@ def read_verdict(run_dir: Path) -> dict[str, Any] | None:
 def describe_verdict(told: Mapping[str, Any]) -> str:
     """Return in one sentence why a run was stopped."""
     place = f"after {told['at']:g} {told['by']}"
-    value, threshold = f"{told['metric']} {told['value']:.6g}", f"{told['threshold']:.6g}"
+    value = f"{told['metric']} {told['value']:.6g}"
+    if told["threshold"] is None:
+        return f"{told['rule']} of the study: {value} {place}"
+    threshold = f"{told['threshold']:.6g}"
     if told["rule"] == "patience":
         return f"patience: {value} at best of the last ones {place}, not better than {threshold}"
     if told["rule"] == "diverged":
