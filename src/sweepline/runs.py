@@ -96,7 +96,8 @@ class Run:
 class RunOutcome:
     """How one attempt of a run ended, and what it measured.
 
-    A run that was judged has told its objective ``n_points`` times; None where nobody counted.
+    A run that was judged has told its objective ``n_points`` times; None where nobody counted. Its ``course`` has what
+    that was at the rungs where runs are judged, and at its end, by how far it had come there.
 
     A run ``is_blameless`` when something else ended it: the sweep, its keeper, a lost GPU, a full disk. It ran on
     ``host``. All fields are recorded, a new one as soon as it stands here, but for ``log_tail``: the lines of its
@@ -114,6 +115,7 @@ class RunOutcome:
     is_blameless: bool = False
     host: str = ""
     n_points: int | None = None
+    course: Mapping[str, float] = field(default_factory=dict)
     log_tail: Sequence[str] = field(default=(), metadata={"is_recorded": False})
 
 

@@ -107,3 +107,62 @@ def test_a_file_of_wandb_with_hyperband_runs_as_it_is(sweep: Project) -> None:
     assert ended.returncode == 0
     assert states(sweep) == {1: "finished", 2: "finished", 3: "pruned", 4: "pruned"}
     assert "warning" not in ended.stderr
+
+
+GOES_ON = """
+    import os, pathlib, sys, time
+    x = float(dict(word.lstrip("-").split("=") for word in sys.argv[1:])["x"])
+    run_dir = pathlib.Path(os.environ["SWEEPLINE_RUN_DIR"])
+    checkpoint = run_dir / "files" / "epoch.txt"
+    checkpoint.parent.mkdir(exist_ok=True)
+    first = int(checkpoint.read_text()) + 1 if checkpoint.exists() else 1
+    for epoch in range(first, 28):
+        with open("trained.txt", "a") as trained:
+            trained.write(f"{x:g} {epoch}\\n")
+        checkpoint.write_text(str(epoch))
+        print(f"METRIC epoch={epoch} loss={x + 1 / epoch:.4f}", flush=True)
+        until = time.monotonic() + 1.2 * (epoch in (1, 3, 9))
+        while time.monotonic() < until or (run_dir / "early_stop.json").exists():
+            time.sleep(0.01)  # a run that is to be stopped waits for that
+    """
+"""A program that goes on from a checkpoint."""
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["at once", "killed in between"])
+def test_runs_that_were_stopped_go_on_from_their_checkpoints_when_they_are_the_best(
+    project: Project, is_killed: bool
+) -> None:
+    project.write("train.py", GOES_ON)
+    project.write(
+        "sweep.yaml",
+        """
+        program: train.py
+        name: promoting
+        metric: {name: loss}
+        parameters: {x: [5, 3, 8, 1, 9, 2, 7, 4, 6]}
+        devices: cpu
+        max_concurrent: 3
+        report: never
+        resumable: true
+        early_terminate: {type: asha, min: 1, factor: 3, by: epochs, max: 27}
+        """,
+    )
+    if is_killed:
+        process = project.start("run")
+        csv = project.path / "outputs" / "promoting" / "runs.csv"
+        wait_until(lambda: csv.exists() and csv.read_bytes().count(b"pruned") >= 4, "some runs wait at a rung")
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        wait_until(lambda: not project.survivors(), "nothing of it lives")
+    ended = project.run()
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    trained = (project.path / "trained.txt").read_text().split("\n")[:-1]
+    assert len(trained) == len(set(trained))  # nothing twice
+    rows = project.rows()
+    assert rows.run_id.is_unique
+    assert dict(rows.state.value_counts()) == {"pruned": 8, "finished": 1}
+    finished = rows[rows.state == "finished"].iloc[0]
+    assert finished.attempt > 1
+    assert finished.x == 1 or is_killed  # who comes to a rung first is not the same then
+    assert {f"{finished.x} {epoch}" for epoch in range(1, 28)} <= set(trained)
+    assert "of which" in project.command("explain", "x9").stdout

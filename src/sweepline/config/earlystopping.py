@@ -37,10 +37,14 @@ class Hyperband(_Rule):
 
 
 class Asha(_Rule):
-    """Asynchronous successive halving: at ``min`` times powers of ``factor`` the best ``1 / factor`` go on."""
+    """Asynchronous successive halving: at ``min`` times powers of ``factor`` the best ``1 / factor`` go on.
+
+    Where ``max`` says how far a whole run goes, there is no rung from which less than ``factor`` times is left.
+    """
 
     type: Literal["asha"]
     min: float = Field(1, gt=0)
+    max: float | None = Field(None, gt=0)
     factor: Factor = 3
     by: Budget = "points"
 

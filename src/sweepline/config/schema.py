@@ -337,6 +337,9 @@ class OwnKeys(BaseModel):
     sampler: Literal["tpe", "gp", "cma", "qmc"] | None = Field(
         None, description="method bayes: what proposes, as Optuna calls it (default: tpe); qmc spreads evenly"
     )
+    resumable: bool | None = Field(
+        None, description="a run that was stopped early may go on later from what it left in $SWEEPLINE_RUN_DIR"
+    )
     race: Race | None = Field(None, description="at the end: more seeds for the leading configurations")
     stability: StabilityModel | None = Field(
         None, description="grid: skip smaller values of a parameter once larger ones were stable"

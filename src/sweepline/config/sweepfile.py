@@ -102,6 +102,8 @@ class SweepSettings:
     stability: StabilityModel | None
     scheduler: Scheduler | None
     early_stop: Sequence[Rule]
+    resumable: bool
+    """Whether runs that were stopped at a rung of successive halving go on when they are the best of those there."""
     race: RaceModel | None
     report: str
     records_dir: Path | None = None
@@ -363,6 +365,7 @@ class _Reader:
             stability=model.stability,
             scheduler=self._scheduler(objectives),
             early_stop=self._early_stop(),
+            resumable=isinstance(command, NativeCommand) if model.resumable is None else model.resumable,
             race=model.race,
             report=model.report,
             preload=model.preload,

@@ -85,7 +85,8 @@ class Ends:
         outcome = self._read(end)
         if sweep.pruner is not None:  # what it told after the last look: others are compared with it
             sweep.pruner.add(run.run_id, active.tail.take_watched())
-            outcome = replace(outcome, n_points=sweep.pruner.n_points(run.run_id))
+            n_points, course = sweep.pruner.n_points(run.run_id), sweep.pruner.course_of(run.run_id)
+            outcome = replace(outcome, n_points=n_points, course=course)
         sweep.book.end(run.run_id, active.attempt, outcome)
         if sweep.stability is not None:  # now, as the slot is free already
             sweep.stability.note(sweep.book.records[run.run_id])

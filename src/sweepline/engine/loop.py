@@ -96,7 +96,9 @@ class Loop:
             return False
         if sweep.is_stopping:
             return True
-        return sweep.backlog.is_empty and not self.ends.are_held and not self.starts.feed_race()
+        if not sweep.backlog.is_empty or self.ends.are_held:
+            return False
+        return not self.starts.promote_last() and not self.starts.feed_race()
 
     def _wait(self, *, is_busy: bool) -> None:
         """Wait for news until the next thing is due; not at all while there is output to read or a plan to walk."""

@@ -73,10 +73,10 @@ class Progress:
         self.best: RunRecord | None = None
         self.started = time.monotonic()
         self.n_finished = 0  # a run that has finished never goes again
-        self.n_pruned = 0
         self.n_warm = 0
         self._import_s = self._prepare_s = 0.0
         self._failed: set[str] = set()
+        self._pruned: set[str] = set()  # of which some may go on
         self._plan = plan
         self._counter = plan.count()
         self._n_kept = 0
@@ -94,6 +94,11 @@ class Progress:
     def n_failed(self) -> int:
         """Runs whose latest attempt ended otherwise."""
         return len(self._failed)
+
+    @property
+    def n_pruned(self) -> int:
+        """Runs that were stopped early."""
+        return len(self._pruned)
 
     @property
     def n_ended(self) -> int:
@@ -139,11 +144,12 @@ class Progress:
 
     def _count(self, record: RunRecord) -> None:
         self._failed.discard(record.run_id)
+        self._pruned.discard(record.run_id)
         if record.state == State.FINISHED:
             self.n_finished += 1
             self._consider_best(record)
         elif record.state == State.PRUNED:
-            self.n_pruned += 1
+            self._pruned.add(record.run_id)
         elif record.is_ended:
             self._failed.add(record.run_id)
 

@@ -310,7 +310,10 @@ def _pruner(prepared: PreparedSweep) -> Pruner | None:
     is_asked = study is not None and bool(study.pruner)
     if settings.objective is None or not (settings.early_stop or is_asked):
         return None
-    return Pruner(settings.early_stop, settings.objective, study=study if is_asked else None)
+    # What goes on bounds what a model can find better each time; runs that may go on later can wait until it is known
+    # who is the best. Without either the first few are not to be stopped for the others.
+    n_first = 0 if settings.resumable else None if prepared.plan.is_enumerable else 1
+    return Pruner(settings.early_stop, settings.objective, study=study if is_asked else None, n_first=n_first)
 
 
 def _race_runs(prepared: PreparedSweep, say: Say) -> RaceRuns | None:

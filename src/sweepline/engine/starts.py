@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from sweepline.contract.runfolder import STDOUT
 from sweepline.engine.outcome import read_asked
 from sweepline.engine.progress import ActiveRun
+from sweepline.engine.pruning.pruner import read_attempts
 from sweepline.engine.recovery import Survivor, start_fields
+from sweepline.engine.retries import Retry
 from sweepline.engine.stability import is_skipped
 from sweepline.engine.state import SweepState
 from sweepline.errors import ExecutorUnavailableError, RecordError, record_error
@@ -88,6 +90,8 @@ class Starts:
         if sweep.admission is not None:
             sweep.admission.poll()
         while not sweep.is_stopping and not sweep.pause.is_on:
+            if sweep.slots.has_free:
+                self.promote()
             found = sweep.backlog.take(sweep.slots)
             if found is None:
                 break
@@ -105,10 +109,37 @@ class Starts:
         for note in [*notes, *sweep.tasks.wandb_fallback.take_notes()]:
             sweep.say(note)
 
+    def promote(self, *, n_first: int = 0) -> bool:
+        """Let a run go on that was stopped at a rung and is the best there now; return whether there is one.
+
+        With ``n_first`` so many may go on from each rung in any case.
+        """
+        sweep = self._sweep
+        if sweep.pruner is None or not sweep.settings.resumable:
+            return False
+        run_id = sweep.pruner.promote(self._has_paused, n_first=n_first)
+        if run_id is None:
+            return False
+        record = sweep.book.records[run_id]
+        named = {"run_id": run_id, "name": record.name, "identity": record.identity}
+        sweep.backlog.put(Retry(Run(**named, params=record.params, seed=record.seed, index=0)))
+        return True
+
+    def promote_last(self) -> bool:
+        """Let the best run go on to its end where none has come there, now that nothing else is left."""
+        sweep = self._sweep
+        if sweep.options.count is not None or any(record.has_result for record in sweep.records):
+            return False
+        return self.promote(n_first=1)
+
+    def _has_paused(self, run_id: str) -> bool:
+        record = self._sweep.book.records.get(run_id)
+        return record is not None and record.state == State.PRUNED and record.belongs
+
     def _start(self, run: Run, slot: Slot) -> None:
         sweep, record = self._sweep, self._sweep.book.records.get(run.run_id)
         attempt, n_tries = (record.attempt + 1, record.n_tries) if record else (1, 0)
-        goes_on = record is not None and record.goes_on
+        goes_on = record is not None and (record.goes_on or record.state == State.PRUNED)
         run_dir = sweep.folder.make_run_dir(run.run_id, attempt, keeps_output=goes_on)
         sized = sweep.retries.with_recommended_size(run, record)
         in_sweep = sweep.standing_of(run.run_id)
@@ -125,7 +156,7 @@ class Starts:
             raise
         sweep.provenance.begin()
         if sweep.pruner is not None:
-            sweep.pruner.begin(run.run_id, run.params)
+            sweep.pruner.begin(run.run_id, run.params, read_attempts(run_dir) if attempt > 1 else ())
         active = ActiveRun(
             run=run,
             attempt=attempt,
@@ -166,7 +197,7 @@ class Starts:
             return
         run = Run(run_id=record.run_id, name=record.name, params=record.params, seed=record.seed, index=0)
         if sweep.pruner is not None:
-            sweep.pruner.begin(run.run_id, run.params)
+            sweep.pruner.begin(run.run_id, run.params, read_attempts(run_dir))
         active = ActiveRun(
             run=run,
             attempt=record.attempt,

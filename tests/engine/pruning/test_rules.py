@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,9 +30,14 @@ def rules(*raw: Mapping[str, Any]) -> tuple[Any, ...]:
     return found
 
 
-def decide(courses: Sequence[Sequence[float]], *raw: Mapping[str, Any], objective: Objective = LOSS) -> dict[int, int]:
+def decide(
+    courses: Sequence[Sequence[float]],
+    *raw: Mapping[str, Any],
+    objective: Objective = LOSS,
+    n_first: int | None = None,
+) -> dict[int, int]:
     """Let runs tell their values in turn, one each; return after how many points which of them is stopped."""
-    pruner = Pruner(rules(*raw), objective)
+    pruner = Pruner(rules(*raw), objective, n_first=n_first)
     stopped: dict[int, int] = {}
     for i in range(max(map(len, courses))):
         for number, values in enumerate(courses):
@@ -111,6 +117,97 @@ def test_asha_lets_the_best_share_go_on(
     courses: list[list[float]], options: dict[str, Any], expected: dict[int, int]
 ) -> None:
     assert decide(courses, {"type": "asha", **options}) == expected
+
+
+@pytest.mark.parametrize(
+    ("courses", "options", "expected"),
+    [
+        # Of n runs at a rung int(n / 3) go on in all: nobody of the first two, of three the third if it is the best.
+        ([[1], [2], [3]], {}, {0: 1, 1: 1, 2: 1}),
+        ([[3], [2], [1]], {}, {0: 1, 1: 1}),
+        ([[3], [2], [1], [0], [-1], [-2]], {}, {0: 1, 1: 1, 3: 1, 4: 1}),  # each is the best so far, two go on
+        ([[3], [2], [1], [9], [9], [1.5]], {}, {0: 1, 1: 1, 3: 1, 4: 1}),  # 1.5 is the second of six
+        ([[2], [1]], {"factor": 2}, {0: 1}),
+        ([[9, 3], [9, 2], [9, 1]], {"min": 20, "by": "steps"}, {0: 2, 1: 2}),
+        # From rung 3 on nobody is judged where a whole run is 8 points; with three more a rung at 3 would be left.
+        ([[3] * 8, [2] * 8, [1] * 8], {"max": 8}, {0: 1, 1: 1}),
+    ],
+)
+def test_of_those_that_come_to_a_rung_a_share_goes_on_in_all(
+    courses: list[list[float]], options: dict[str, Any], expected: dict[int, int]
+) -> None:
+    assert decide(courses, {"type": "asha", **options}, n_first=0) == expected
+
+
+def test_the_first_one_goes_on_where_no_run_can_later() -> None:
+    assert decide([[5], [1], [2], [3], [4], [0]], {"type": "asha"}, n_first=1) == {1: 1, 2: 1, 3: 1, 4: 1}
+
+
+class TestPromoting:
+    """Runs that were stopped at a rung and may go on."""
+
+    def halving(self, *values: float) -> Pruner:
+        """Return a pruner at whose first rung runs had these values, one after the other."""
+        pruner = Pruner(rules({"type": "asha", "by": "epochs"}), LOSS, n_first=0)
+        for number, value in enumerate(values):
+            pruner.note(f"run {number}", [MetricPoint({"loss": value}, {"epoch": 1})])
+        return pruner
+
+    def test_the_best_that_waits_goes_on_once_there_is_room(self) -> None:
+        assert self.halving(1, 2).promote(lambda _: True) is None
+        pruner = self.halving(1, 2, 3)
+        assert pruner.promote(lambda _: True) == "run 0"
+        assert pruner.promote(lambda _: True) is None
+        for number in (3, 4, 5):
+            pruner.note(f"run {number}", [MetricPoint({"loss": 9.0}, {"epoch": 1})])
+        assert pruner.promote(lambda _: True) == "run 1"
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_27_runs_by_3_cost_81_epochs_instead_of_729(self, seed: int) -> None:
+        """27 epochs to the first rung, 9 times 2 to the second, 3 times 6 to the third, 18 for one to its end."""
+        values = random.Random(seed).sample(range(100), 27)
+        pruner = Pruner(rules({"type": "asha", "by": "epochs", "max": 27}), LOSS, n_first=0)
+        told: dict[str, list[MetricPoint]] = {f"run {number}": [] for number in range(27)}
+        new, finished = list(told), []
+        while (run_id := pruner.promote(lambda _: True) or (new.pop(0) if new else None)) is not None:
+            pruner.begin(run_id, {}, [told[run_id]])
+            for epoch in range(len(told[run_id]) + 1, 28):
+                told[run_id].append(MetricPoint({"loss": values[int(run_id[4:])]}, {"epoch": epoch}))
+                if pruner.note(run_id, told[run_id][-1:]) is not None:
+                    break
+            finished += [run_id] * (len(told[run_id]) == 27)
+        assert sum(map(len, told.values())) == 81
+        assert len(finished) == 1
+        assert values[int(finished[0][4:])] <= sorted(values)[8]
+
+    def test_who_cannot_go_on_is_passed_over(self) -> None:
+        assert self.halving(1, 2, 3).promote(lambda run_id: run_id != "run 0") == "run 1"
+
+    def test_the_highest_rung_comes_first(self) -> None:
+        pruner = self.halving(*range(12))
+        for number in range(3):
+            assert pruner.promote(lambda _: True) == f"run {number}"
+            pruner.begin(f"run {number}", {}, [[MetricPoint({"loss": float(number)}, {"epoch": 1})]])
+            for epoch in (2, 3):
+                pruner.note(f"run {number}", [MetricPoint({"loss": -float(number)}, {"epoch": epoch})])
+        # Of three at the second rung the third one, the best, went on at once; the fourth of twelve may at the first.
+        assert pruner.promote(lambda _: True) == "run 3"
+        assert pruner.promote(lambda _: True) is None
+        assert pruner.promote(lambda _: True, n_first=2) == "run 1"
+
+    def test_what_goes_on_is_told_with_what_came_before(self) -> None:
+        pruner = self.halving(1, 2, 3)
+        pruner.begin("run 0", {}, [[MetricPoint({"loss": 1.0}, {"epoch": 1})]])
+        assert pruner.note("run 0", [MetricPoint({"loss": 0.5}, {"epoch": 2})]) is None
+        pruner.note("run 0", [MetricPoint({"loss": 0.25}, {"epoch": 3})])
+        assert pruner.n_points("run 0") == 3
+        assert pruner.course_of("run 0") == {"1": 1.0, "3": 0.25}
+
+    def test_what_begins_anew_is_told_without(self) -> None:
+        pruner = self.halving(1, 2, 3)
+        pruner.begin("run 0", {}, [[MetricPoint({"loss": 1.0}, {"epoch": 1})]])
+        pruner.note("run 0", [MetricPoint({"loss": 7.0}, {"epoch": 1})])
+        assert pruner.course_of("run 0") == {"1": 7.0}
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,8 @@ class Course:
     values: array[float] = field(default_factory=_numbers)
     bests: array[float] = field(default_factory=_numbers)
     sums: array[float] = field(default_factory=_numbers)
+    stopped_at: float | None = None
+    """The rung of successive halving at which it was stopped: what it told after that decides nothing."""
     places: dict[str, array[float]] = field(default_factory=lambda: {by: _numbers() for by in _PLACES})
 
     def add(self, value: float, place: Mapping[str, int]) -> None:
@@ -43,6 +45,11 @@ class Course:
         if by == POINTS:
             return float(len(self.values))
         return self.places[by][-1] if self.values else 0.0
+
+    def reached_before(self, by: str) -> float:
+        """Return how far the run had come with the value before its last one."""
+        n = len(self.values) - 1
+        return float(max(n, 0)) if by == POINTS else (self.places[by][n - 1] if n > 0 else 0.0)
 
     def n_until(self, budget: float, by: str) -> int:
         """Return how many values were told up to a budget."""

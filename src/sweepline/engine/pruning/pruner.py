@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from sweepline.config.earlystopping import Rule, Threshold
+from sweepline.config.earlystopping import Asha, Rule, Threshold
 from sweepline.contract.files import open_plain, write_whole
 from sweepline.contract.metrics import MetricPoint, read_history
-from sweepline.contract.runfolder import EARLY_STOP, METRICS
+from sweepline.contract.runfolder import ATTEMPTS, EARLY_STOP, METRICS
 from sweepline.engine.pruning.courses import POINTS, Course
-from sweepline.engine.pruning.rules import Verdict, judge
+from sweepline.engine.pruning.rules import Verdict, judge, rungs_of, standing_at
 from sweepline.recording.events import RunRecord
-from sweepline.runs import Objective, Params
+from sweepline.runs import Objective, Params, State
 
 MAX_OTHERS_KEPT = 1000  # values of others that a decision is kept with
 
@@ -38,9 +39,11 @@ class Pruner:
     told its value: who comes to a place first has nobody to be compared with there.
     """
 
-    def __init__(self, rules: Sequence[Rule], objective: Objective, *, study: Study | None = None) -> None:
-        """``study`` judges too, once no rule has stopped a run."""
-        self.objective, self._study = objective, study
+    def __init__(
+        self, rules: Sequence[Rule], objective: Objective, *, study: Study | None = None, n_first: int | None = None
+    ) -> None:
+        """``study`` judges too, once no rule has; ``n_first`` is as :func:`judge` takes it."""
+        self.objective, self._study, self._n_first = objective, study, n_first
         self._params: dict[str, Params] = {}
         self.metric = objective.summaries.get(objective.name, (objective.name, ""))[0]
         self._sign = -1.0 if objective.goal == "maximize" else 1.0
@@ -48,16 +51,22 @@ class Pruner:
         self._rules = [self._turned(rule) for rule in rules]
         self._courses: dict[str, Course] = {}
         self._stopped: set[str] = set()
+        self._earlier: dict[str, list[MetricPoint]] = {}
 
     def load(self, records: Iterable[RunRecord], run_dir: Callable[[str], Path]) -> None:
         """Take the courses of runs that have ended into account, from what is kept of them."""
         for record in records:
             if record.is_ended and record.attempt > 0:
-                self.add(record.run_id, _read_points(run_dir(record.run_id)))
+                folder = run_dir(record.run_id)
+                self.add(record.run_id, _join([*read_attempts(folder), _read_points(folder)]))
+                verdict = read_verdict(folder) if record.state == State.PRUNED else None
+                if verdict is not None and verdict.get("rule") == "asha":
+                    self._courses[record.run_id].stopped_at = verdict.get("at")
 
-    def begin(self, run_id: str, params: Params) -> None:
-        """Forget what an earlier attempt has told: this one tells it again."""
+    def begin(self, run_id: str, params: Params, earlier: Sequence[Sequence[MetricPoint]] = ()) -> None:
+        """Expect what an attempt tells; ``earlier`` attempts have told their points, which it may go on from."""
         self._courses[run_id] = Course()
+        self._earlier[run_id] = _join(earlier)
         if self._study is not None:
             self._params[run_id] = params
         self._stopped.discard(run_id)
@@ -65,6 +74,9 @@ class Pruner:
     def add(self, run_id: str, points: Iterable[MetricPoint]) -> None:
         """Take what a run has told, without judging it: it has ended."""
         course = self._courses.setdefault(run_id, Course())
+        points = list(points)
+        if points and (earlier := self._earlier.pop(run_id, None)):
+            points = _join([earlier, points])
         for point in points:
             if self.metric in point.values:
                 course.add(self._sign * point.values[self.metric], point.place)
@@ -79,11 +91,53 @@ class Pruner:
         for point in points:
             self.add(run_id, [point])
             if found is None and run_id not in self._stopped and self.metric in point.values:
-                found = next((verdict for rule in self._rules if (verdict := judge(rule, run_id, self._courses))), None)
-                found = found or self._ask_study(run_id, point.values[self.metric])
+                found = self._judge(run_id) or self._ask_study(run_id, point.values[self.metric])
         if found is not None:
             self._stopped.add(run_id)
+            if found.rule == "asha":
+                self._courses[run_id].stopped_at = found.at
         return found
+
+    def promote(self, may_go_on: Callable[[str], bool], *, n_first: int = 0) -> str | None:
+        """Return a run that was stopped at a rung and goes on now, as it is the best of those that wait there.
+
+        Args:
+            may_go_on: asked for the id of each that waits whether it has ended, and could go on.
+            n_first: how many may go on from each rung in any case.
+        """
+        for rule in self._rules:
+            if not isinstance(rule, Asha):
+                continue
+            rungs = sorted({c.stopped_at for c in self._courses.values() if c.stopped_at is not None}, reverse=True)
+            for rung in rungs:
+                _, n_on, room = standing_at(rule, rung, self._courses)
+                waiting = [
+                    (value, run_id)
+                    for run_id, course in self._courses.items()
+                    if course.stopped_at == rung and (value := course.value_at(rung, rule.by)) is not None
+                ]
+                able = [(value, run_id) for value, run_id in sorted(waiting) if may_go_on(run_id)]
+                if n_on < max(room, n_first) and able:
+                    run_id = able[0][1]
+                    self._courses[run_id].stopped_at = None
+                    return run_id
+        return None
+
+    def course_of(self, run_id: str) -> dict[str, float]:
+        """Return what a run had at the rungs where it was judged, and at its end, by how far it had come there."""
+        course = self._courses.get(run_id)
+        rule = next((rule for rule in self._rules if isinstance(rule, Asha)), None)
+        if course is None or not course.values:
+            return {}
+        by = POINTS if rule is None else rule.by
+        reached = course.reached(by) if course.stopped_at is None else course.stopped_at
+        rungs = () if rule is None else itertools.takewhile(lambda rung: rung < reached, rungs_of(rule))
+        found = {rung: course.value_at(rung, by) for rung in (*rungs, reached)}
+        return {f"{at:g}": self._sign * value for at, value in found.items() if value is not None}
+
+    def _judge(self, run_id: str) -> Verdict | None:
+        verdicts = (judge(rule, run_id, self._courses, n_first=self._n_first) for rule in self._rules)
+        return next((verdict for verdict in verdicts if verdict is not None), None)
 
     def _ask_study(self, run_id: str, value: float) -> Verdict | None:
         study, params, n = self._study, self._params.get(run_id), self.n_points(run_id)
@@ -107,6 +161,7 @@ class Pruner:
             "at": verdict.at,
             "by": verdict.by,
             "n": len(verdict.others),
+            "n_on": verdict.n_on,
             "rank": 1 + sum(value < verdict.value for value in verdict.others) if verdict.others else None,
             "others": [self._sign * value for value in verdict.others[:MAX_OTHERS_KEPT]],
         }
@@ -139,7 +194,33 @@ def describe_verdict(told: Mapping[str, Any]) -> str:
     if told["rule"] == "diverged":
         return f"diverged: {value} {place}"
     among = f", {told['rank']} of {told['n']}" if told.get("rank") else ""
+    if told.get("n_on") is not None:
+        return f"{told['rule']}: {value} {place}{among}, of which {told['n_on']} went on"
     return f"{told['rule']}: {value} {place} is worse than {threshold}{among}"
+
+
+def read_attempts(run_dir: Path) -> list[list[MetricPoint]]:
+    """Return what the earlier attempts of a run have told, in their order."""
+    places = (run_dir / ATTEMPTS).glob("*/")
+    return [_read_points(place) for place in sorted(places, key=lambda place: (len(place.name), place.name))]
+
+
+def _join(attempts: Iterable[Iterable[MetricPoint]]) -> list[MetricPoint]:
+    """Return the points of attempts as those of one run: a later one goes on from where its first point is.
+
+    One that says of no point where it is, or whose first point is no further than that of the one before, began anew.
+    """
+    found: list[MetricPoint] = []
+    for points in attempts:
+        told = list(points)
+        if told:
+            found = [point for point in found if _is_before(point, told[0])] + told
+    return found
+
+
+def _is_before(first: MetricPoint, second: MetricPoint) -> bool:
+    shared = [name for name in first.place if name in second.place]
+    return bool(shared) and all(first.place[name] < second.place[name] for name in shared)
 
 
 def _read_points(run_dir: Path) -> list[MetricPoint]:

@@ -23,7 +23,8 @@ class Verdict:
     """Why a run is stopped, with the numbers that it was decided on.
 
     ``value`` is what the run had ``at`` a budget counted ``by`` something, ``threshold`` what it would have needed.
-    ``others`` are the values of all runs that had come so far, the run's own among them, best first.
+    ``others`` are the values of all runs that had come so far, the run's own among them, best first; ``n_on`` of them
+    had gone on, where only so many may.
     """
 
     rule: str
@@ -32,15 +33,22 @@ class Verdict:
     at: float
     by: str
     others: tuple[float, ...] = ()
+    n_on: int | None = None
 
 
-def judge(rule: config.Rule, run_id: str, courses: Mapping[str, Course]) -> Verdict | None:
-    """Return why a run is to be stopped now; None where it goes on."""
+def judge(
+    rule: config.Rule, run_id: str, courses: Mapping[str, Course], *, n_first: int | None = None
+) -> Verdict | None:
+    """Return why a run is to be stopped now; None where it goes on.
+
+    With ``n_first`` a rung of successive halving lets go on, of ``n`` runs that came there, ``n / factor`` *in all*, or
+    so many; without it each run is judged by its rank alone.
+    """
     own = courses[run_id]
     if isinstance(rule, config.Hyperband):
         return _hyperband(rule, own, courses)
     if isinstance(rule, config.Asha):
-        return _asha(rule, own, courses)
+        return _asha(rule, own, courses) if n_first is None else _asha_in_all(rule, own, courses, n_first)
     if isinstance(rule, (config.Median, config.Percentile)):
         return _against_others(rule, run_id, courses)
     if isinstance(rule, config.Patience):
@@ -59,8 +67,9 @@ def bands_of(rule: config.Hyperband) -> Iterator[int]:
 
 
 def rungs_of(rule: config.Asha) -> Iterator[float]:
-    """Yield the rungs of successive halving, without an end."""
-    yield from (rule.min * rule.factor**i for i in itertools.count())
+    """Yield the rungs of successive halving: without an end where nothing says how far a whole run goes."""
+    last = math.inf if rule.max is None else rule.max / rule.factor
+    yield from itertools.takewhile(lambda rung: rung <= last, (rule.min * rule.factor**i for i in itertools.count()))
 
 
 def describe_rule(rule: config.Rule) -> str:
@@ -70,8 +79,9 @@ def describe_rule(rule: config.Rule) -> str:
         shown = ", ".join(map(str, bands[:_N_SHOWN])) + (" ..." if len(bands) > _N_SHOWN else "")
         return f"hyperband at {shown} points: the best 1/{rule.eta:g} go on"
     if isinstance(rule, config.Asha):
-        rungs = ", ".join(f"{rung:g}" for rung in itertools.islice(rungs_of(rule), _N_SHOWN))
-        return f"asha at {rungs} ... {rule.by}: the best 1/{rule.factor:g} go on"
+        rungs = [f"{rung:g}" for rung in itertools.islice(rungs_of(rule), _N_SHOWN + 1)]
+        shown = ", ".join(rungs[:_N_SHOWN]) + (" ..." if len(rungs) > _N_SHOWN else "")
+        return f"asha at {shown} {rule.by}: the best 1/{rule.factor:g} go on"
     options = rule.model_dump(exclude={"type"}, exclude_none=True)
     return f"{rule.type} ({', '.join(f'{name} {value}' for name, value in options.items())})"
 
@@ -98,11 +108,40 @@ def _asha(rule: config.Asha, own: Course, courses: Mapping[str, Course]) -> Verd
     value = own.value_at(rung, rule.by) if rung > 0 else None
     if value is None:
         return None
-    values = sorted(v for course in courses.values() if (v := course.value_at(rung, rule.by)) is not None)
-    n_going_on = max(1, int(len(values) / rule.factor))  # of the first few the best, as a rung cannot wait for others
-    if value <= values[n_going_on - 1]:
+    values, _, room = standing_at(rule, rung, courses)
+    room = max(1, room)  # of the first few the best goes on, as a rung cannot wait for others
+    if value <= values[room - 1]:
         return None
-    return Verdict("asha", value, values[n_going_on - 1], rung, rule.by, tuple(values))
+    return Verdict("asha", value, values[room - 1], rung, rule.by, tuple(values))
+
+
+def _asha_in_all(rule: config.Asha, own: Course, courses: Mapping[str, Course], n_first: int) -> Verdict | None:
+    """Judge a run when it comes to a rung, once."""
+    reached, before = own.reached(rule.by), own.reached_before(rule.by)
+    rung = max(itertools.takewhile(lambda rung: rung <= reached, rungs_of(rule)), default=0.0)
+    value = own.value_at(rung, rule.by) if before < rung else None
+    if value is None:
+        return None
+    values, n_on, room = standing_at(rule, rung, courses, but=own)
+    room = max(n_first, room)
+    if n_on < room and value <= values[room - 1]:
+        return None
+    return Verdict("asha", value, values[max(1, room) - 1], rung, rule.by, tuple(values), n_on)
+
+
+def standing_at(
+    rule: config.Asha, rung: float, courses: Mapping[str, Course], *, but: Course | None = None
+) -> tuple[list[float], int, int]:
+    """Return the values of all runs that came to a rung, best first, how many went on from it, and how many may.
+
+    ``but`` is a run that is there now, and has not gone on.
+    """
+    came = [
+        c for c in courses.values() if c.reached(rule.by) >= rung and (c.stopped_at is None or c.stopped_at >= rung)
+    ]
+    values = sorted(value for course in came if (value := course.value_at(rung, rule.by)) is not None)
+    n_on = sum(course is not but and course.stopped_at != rung for course in came)
+    return values, n_on, int(len(values) / rule.factor)
 
 
 def _against_others(
