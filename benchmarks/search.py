@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Figure
-from sweepline.config.earlystopping import RULES, Rule
+from sweepline.config.earlystopping import RULES
 from sweepline.contract.metrics import MetricPoint
-from sweepline.engine.pruning.pruner import Pruner
-from sweepline.runs import Objective, RunOutcome, State
+from sweepline.engine.pruning.pruner import Pruner, choose_n_first
+from sweepline.runs import Objective, Run, RunOutcome, State
 from sweepline.space.distributions import LogUniformValues, Quantized, Uniform
 from sweepline.space.parameters import IntUniform, Parameter
 from sweepline.space.plan import Plan, SearchSpace
@@ -43,15 +43,35 @@ SPACE: Mapping[str, Parameter] = {
     "max_units": Quantized(LogUniformValues(64, 1024), 1),
     "max_dropout": Uniform(0.0, 1.0),
 }
-METHODS: Mapping[str, tuple[str, Sequence[Mapping[str, Any]]]] = {
-    "random": ("random", ()),
-    "tpe": ("tpe", ()),
-    "tpe + median": ("tpe", ({"type": "median", "warmup": 4},)),
-    "random + asha": ("random", ({"type": "asha", "min": 4},)),
-    "tpe + asha, min 3": ("tpe", ({"type": "asha", "min": 3},)),
-    "tpe + asha, min 4": ("tpe", ({"type": "asha", "min": 4},)),
-    "tpe + asha, min 6": ("tpe", ({"type": "asha", "min": 6},)),
-    "tpe + hyperband, min_iter 4": ("tpe", ({"type": "hyperband", "min_iter": 4},)),
+
+
+@dataclass(frozen=True)
+class Method:
+    """A sampler, and rules of early stopping; ``may_resume``: runs go on from checkpoints."""
+
+    sampler: str
+    rules: Sequence[Mapping[str, Any]] = ()
+    may_resume: bool = False
+
+
+def asha(least: int, **more: Any) -> list[dict[str, Any]]:
+    """Return the rule of successive halving over whole runs of 52 epochs."""
+    return [{"type": "asha", "min": least, "max": N_EPOCHS, **more}]
+
+
+METHODS: Mapping[str, Method] = {
+    "random": Method("random"),
+    "tpe": Method("tpe"),
+    "mfgp": Method("mfgp"),
+    "tpe + median": Method("tpe", [{"type": "median", "warmup": 4}]),
+    "random + asha": Method("random", asha(4)),
+    "tpe + asha, min 4": Method("tpe", asha(4)),
+    "tpe + hyperband, min_iter 4": Method("tpe", [{"type": "hyperband", "min_iter": 4}]),
+    "mfgp + hyperband, min_iter 4": Method("mfgp", [{"type": "hyperband", "min_iter": 4}]),
+    "mfgp + asha, min 3": Method("mfgp", asha(3)),
+    "mfgp + asha, min 4": Method("mfgp", asha(4)),
+    "mfgp + asha, min 3, resumable": Method("mfgp", asha(3), may_resume=True),
+    "mfgp + asha, min 4, resumable": Method("mfgp", asha(4), may_resume=True),
 }
 
 
@@ -66,39 +86,89 @@ class Search:
     ask_s: float = 0.0
 
 
-def search(task: int, seed: int, sampler: str, rules: Sequence[Rule], *, budget: int = BUDGET) -> Search:
+@dataclass
+class _Training:
+    """A run under way or waiting: its curve, how many epochs are trained, at how many rungs the sampler knows it."""
+
+    run: Run
+    curve: Any
+    epoch: int = 0
+    n_rungs_told: int = 0
+
+
+def search(task: int, seed: int, method: Method, *, budget: int = BUDGET) -> Search:
     """Search with four runs at once until so many epochs are trained."""
-    method = "random" if sampler == "random" else "bayes"
-    kind = "tpe" if sampler == "random" else sampler
-    space = SearchSpace(parameters=SPACE, method=method, sampler=kind, objectives=[OBJECTIVE], sampler_seed=seed)
-    plan = Plan(space)
-    pruner = Pruner(rules, OBJECTIVE)
-    runs, found = plan.runs(), Search()
-    active: dict[str, tuple[Any, Any, int]] = {}
-    while True:
-        while len(active) < N_SLOTS:
-            began = time.perf_counter()
-            run = next(runs)
-            found.ask_s += time.perf_counter() - began
-            pruner.begin(run.run_id, run.params)
-            active[run.run_id] = (run, curve_of(task, run.params), 0)
-            found.n_runs += 1
-        for run_id, (run, curve, epoch) in list(active.items()):
-            value = float(curve[epoch])
-            found.seen.append(max(value, found.seen[-1] if found.seen else value))
-            verdict = pruner.note(run_id, [MetricPoint({"accuracy": value}, {"epoch": epoch + 1})])
-            is_whole = epoch + 1 == N_EPOCHS
-            best = found.results[-1] if found.results else 0.0
-            found.results.append(max(best, value) if is_whole else best)
-            found.n_finished += is_whole
-            if len(found.results) == budget:
-                return found
-            if is_whole or verdict is not None:
-                del active[run_id]
-                state = State.FINISHED if is_whole else State.PRUNED
-                plan.tell(run.params, RunOutcome(state=state, metrics={"accuracy": value}, n_points=epoch + 1))
-            else:
-                active[run_id] = (run, curve, epoch + 1)
+    return _Searching(task, seed, method).go(budget)
+
+
+class _Searching:
+    """What the engine does with a sweep, with a table in the place of processes."""
+
+    def __init__(self, task: int, seed: int, method: Method) -> None:
+        is_random = method.sampler == "random"
+        space = SearchSpace(
+            parameters=SPACE,
+            method="random" if is_random else "bayes",
+            sampler="tpe" if is_random else method.sampler,
+            objectives=[OBJECTIVE],
+            sampler_seed=seed,
+        )
+        self._task, self._plan, self._found = task, Plan(space), Search()
+        self._may_resume = method.may_resume
+        rules = [RULES[one["type"]].model_validate(one) for one in method.rules]
+        self._pruner = Pruner(rules, OBJECTIVE, n_first=choose_n_first(may_resume=method.may_resume, plan=self._plan))
+        self._runs = self._plan.runs()
+        self._active: dict[str, _Training] = {}
+        self._waiting: dict[str, _Training] = {}
+
+    def go(self, budget: int) -> Search:
+        """Train until the budget is gone."""
+        found = self._found
+        while True:
+            while len(self._active) < N_SLOTS:
+                self._start_next()
+            for run_id, training in list(self._active.items()):
+                self._train_epoch(run_id, training)
+                if len(found.results) == budget:
+                    return found
+
+    def _start_next(self) -> None:
+        run_id = self._pruner.promote(self._waiting.__contains__) if self._may_resume else None
+        if run_id is not None:
+            training = self._active[run_id] = self._waiting.pop(run_id)
+            told = [
+                MetricPoint({"accuracy": float(training.curve[i])}, {"epoch": i + 1}) for i in range(training.epoch)
+            ]
+            self._pruner.begin(run_id, training.run.params, [told])
+            return
+        began = time.perf_counter()
+        run = next(self._runs)
+        self._found.ask_s += time.perf_counter() - began
+        self._found.n_runs += 1
+        self._pruner.begin(run.run_id, run.params)
+        self._active[run.run_id] = _Training(run, curve_of(self._task, run.params))
+
+    def _train_epoch(self, run_id: str, training: _Training) -> None:
+        found, value = self._found, float(training.curve[training.epoch])
+        training.epoch += 1
+        is_whole = training.epoch == N_EPOCHS
+        found.seen.append(max(value, found.seen[-1] if found.seen else value))
+        best = found.results[-1] if found.results else 0.0
+        found.results.append(max(best, value) if is_whole else best)
+        found.n_finished += is_whole
+        point = MetricPoint({"accuracy": value}, {"epoch": training.epoch})
+        verdict = self._pruner.note(run_id, [point])
+        if is_whole or verdict is not None:
+            self._waiting[run_id] = self._active.pop(run_id)
+            state, course = State.FINISHED if is_whole else State.PRUNED, self._pruner.course_of(run_id)
+            metrics = {"accuracy": value}
+            outcome = RunOutcome(state=state, metrics=metrics, n_points=training.epoch, course=course)
+            self._plan.tell(training.run.params, outcome)
+        else:
+            course = self._pruner.course_of(run_id, has_ended=False)
+            if len(course) > training.n_rungs_told:
+                training.n_rungs_told = len(course)
+                self._plan.tell(training.run.params, RunOutcome(state=State.RUNNING, course=course))
 
 
 @functools.cache
@@ -123,9 +193,7 @@ def curve_of(task: int, params: Mapping[str, Any]) -> Any:
 def measure(job: tuple[int, int, str]) -> tuple[int, str, int, Search]:
     """Do one search in a process of its own."""
     task, seed, name = job
-    sampler, raw = METHODS[name]
-    rules = [RULES[one["type"]].model_validate(one) for one in raw]
-    return task, name, seed, search(task, seed, sampler, rules)
+    return task, name, seed, search(task, seed, METHODS[name])
 
 
 def summarize(found: Mapping[tuple[int, str], Sequence[Search]], tasks: Sequence[int], *, by: str) -> list[str]:

@@ -142,7 +142,7 @@ def test_finished_and_failed_runs_are_both_told() -> None:
 
 
 def test_a_failure_names_the_folder_of_its_log(tmp_path: Path) -> None:
-    lines = build_summary(failed(1), objective=None, logged=(), swept=(), failed_dir=tmp_path / "runs")
+    lines = build_summary(failed(1), objective=None, logged=(), swept=(), runs_dir=tmp_path / "runs")
     assert lines[-1] == f"failed: lr0-s0: broke 0; log in {tmp_path / 'runs' / '0-0'}"
 
 

@@ -48,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
         swept=swept,
         has_intervals=True,
         race=race,
+        runs_dir=found.folder.runs,
     )
     for line in lines[1:]:
         print(line)

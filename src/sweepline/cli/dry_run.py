@@ -18,7 +18,7 @@ from sweepline.programs.location import missing_program
 from sweepline.runs import SETTLED
 from sweepline.space.plan import Plan, count_all
 from sweepline.space.samplers.base import Tally
-from sweepline.space.samplers.bayes import N_STARTUP
+from sweepline.space.samplers.bayes import n_startup
 
 N_DRAWS_SHOWN = 10
 _MAX_SHARES_SHOWN = 6
@@ -99,7 +99,7 @@ def _describe_proposals(plan: Plan, n: int, scheduler: Scheduler | None) -> str:
     limit = plan.space.limit
     total = "no end (set samples or run_cap, or --count N)" if limit is None else f"{limit:,} combinations"
     each = f", {plan.n_seeds} seeds" if plan.n_seeds > 1 else ""
-    how = f"the first {N_STARTUP} drawn, the others by {plan.space.sampler} from what was measured"
+    how = f"the first {n_startup(plan.space.sampler)} drawn, the others by {plan.space.sampler} from what was measured"
     if scheduler is not None:
         source = "" if scheduler.source is None else f" of {scheduler.source.name}"
         how = f"proposed by {scheduler.optimizer or scheduler.search_space or scheduler.engine}{source}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,8 +19,9 @@ from sweepline.contract.text import printable
 from sweepline.display.formats import align_columns
 from sweepline.engine.recorded import open_recorded
 from sweepline.errors import ConfigError
+from sweepline.recording.events import RunRecord
 from sweepline.reports.numbers import format_plus_minus
-from sweepline.runs import Objective
+from sweepline.runs import Objective, State
 
 HELP = "which parameters matter, and the mean ± std of the metric for each of their values"
 _MAX_VALUE_CHARS = 32
@@ -68,9 +69,21 @@ def run(args: argparse.Namespace) -> int:
     print()
     for line in _table(importance, marginal, objective):
         print(printable(line))
-    for line in [*map(str, effects), *describe_others(found)]:
+    for line in [*_describe_limits(found.plan, records), *map(str, effects), *describe_others(found)]:
         print(printable(line))
     return 0
+
+
+def _describe_limits(plan: Mapping[str, Any], records: Sequence[RunRecord]) -> Iterator[str]:
+    """Yield what these figures do not say."""
+    n_stopped = sum(record.state == State.PRUNED for record in records)
+    if n_stopped:
+        yield f"{n_stopped} runs that were stopped early are left out: of bad values the better runs are seen"
+    if plan.get("method") == "bayes":
+        yield (
+            "a model chose the runs: where it saw little good there are few of them, and a mean there rests on those "
+            "few; values that it tried together are told apart by nothing"
+        )
 
 
 def _table(importance: Importance, marginal: dict[str, list[MarginalEffect]], objective: Objective) -> list[str]:

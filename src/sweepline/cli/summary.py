@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,19 +13,22 @@ from sweepline.analysis.effects import NoEffect, find_no_effects, primary_metric
 from sweepline.analysis.pareto import describe_front, find_front
 from sweepline.analysis.racing import Race, find_standing
 from sweepline.analysis.ranking import RankedConfig, rank_configs
+from sweepline.analysis.significance import noise_floor
 from sweepline.analysis.statistics import mean_interval
+from sweepline.analysis.stopped import count_early_stopping
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract.runfolder import ATTEMPTS
 from sweepline.contract.text import display_path, printable
 from sweepline.display.formats import align_columns, format_number, format_seconds
 from sweepline.engine.planfile import race_of
+from sweepline.engine.pruning.pruner import read_verdict
 from sweepline.engine.session import SweepResult
 from sweepline.engine.stability import is_skipped
 from sweepline.engine.wandbfile import wandb_folders
 from sweepline.recording.events import RunRecord
 from sweepline.recording.folders import BEST, SweepFolder
 from sweepline.reports.numbers import format_with_spread
-from sweepline.runs import UNSUCCESSFUL, Objective, State
+from sweepline.runs import UNSUCCESSFUL, Objective
 
 N_BEST = 10
 N_FRONT = 20
@@ -44,7 +46,7 @@ def print_summary(result: SweepResult, log_path: Path, *, report: str = "", writ
         objective=settings.objective,
         logged=settings.logged_metrics,
         swept=settings.whole.swept,
-        failed_dir=folder.runs,
+        runs_dir=folder.runs,
         race=race_of(settings),
         objectives=settings.objectives,
     )
@@ -98,7 +100,7 @@ def build_summary(
     objective: Objective | None,
     logged: Sequence[str],
     swept: Sequence[str],
-    failed_dir: Path | None = None,
+    runs_dir: Path | None = None,
     has_intervals: bool = False,
     race: Race | None = None,
     objectives: Sequence[Objective] = (),
@@ -106,8 +108,8 @@ def build_summary(
     """Return the lines of a summary; ``ranked`` are the configurations as :func:`rank_configs` returns them."""
     states = Counter(record.state.value for record in records)
     lines = ["", f"{len(records)} runs: " + ", ".join(f"{n} {state}" for state, n in states.most_common())]
-    lines += _describe_pruned(records)
     ranked = rank_configs(records, objective) if ranked is None else ranked
+    lines += _describe_pruned(records, ranked, objective, runs_dir)
     swept = swept or differing(config.params for config in ranked)  # of a space that no file lists
     metric = primary_metric(records, [objective.name, *logged] if objective else logged)
     effects = [] if metric is None else find_no_effects(records, metric)
@@ -131,7 +133,7 @@ def build_summary(
         lines += [str(standing)] if standing is not None and standing.n_compared > 1 else []
     failed = [r for r in records if r.state in UNSUCCESSFUL]
     for record in failed[:_MAX_FAILED_SHOWN]:
-        where = f"; log in {display_path(failed_dir / record.run_id)}" if failed_dir else ""
+        where = f"; log in {display_path(runs_dir / record.run_id)}" if runs_dir else ""
         lines.append(f"{record.state.value}: {record.name}: {record.reason}{where}")
     if len(failed) > _MAX_FAILED_SHOWN:
         lines.append(f"({len(failed) - _MAX_FAILED_SHOWN} more failures in runs.csv)")
@@ -154,20 +156,29 @@ def _render_front(
     return ["", *told, *more, describe_front(len(front), len(ranked), objectives)]
 
 
-def _describe_pruned(records: Sequence[RunRecord]) -> list[str]:
-    """Return what stopping runs early has saved, beside those that went to their end; nothing where none did."""
-    stopped = [r.duration_s for r in records if r.state == State.PRUNED and not is_skipped(r)]
-    finished = [r.duration_s for r in records if r.state == State.FINISHED]
-    if not stopped or not finished:
-        return []
-    whole = statistics.fmean(finished)
-    saved = sum(max(0.0, whole - duration) for duration in stopped)
-    share = saved / (saved + sum(stopped) + sum(finished)) if saved else 0.0
-    return [
-        f"early stopping: {len(stopped)} of {len(stopped) + len(finished)} runs stopped, after "
-        f"{format_seconds(statistics.fmean(stopped))} on average instead of {format_seconds(whole)}: about "
-        f"{format_seconds(saved)} of run time saved ({share:.0%})"
-    ]
+def _describe_pruned(
+    records: Sequence[RunRecord], ranked: Sequence[RankedConfig], objective: Objective | None, runs_dir: Path | None
+) -> Iterator[str]:
+    """Yield what stopping runs early has saved, and what it may have cost; nothing where none was."""
+    judged = [record for record in records if not is_skipped(record)]
+    noise = None if objective is None else noise_floor(ranked, objective.name)
+    found = count_early_stopping(
+        judged, lambda record: None if runs_dir is None else read_verdict(runs_dir / record.run_id), noise=noise
+    )
+    if found is None:
+        return
+    taken = "" if math.isnan(found.saved_s) else f", {format_seconds(found.saved_s)} of run time"
+    yield (
+        f"early stopping: {found.n_stopped} of {found.n_runs} runs stopped: about {found.n_saved:.0f} of "
+        f"{found.n_saved + found.n_points:.0f} points saved ({found.share:.0%}){taken}"
+    )
+    if found.noise is None:
+        yield "  whether chance decided that is not known: no configuration ran with two seeds"
+    elif found.n_judged:
+        yield (
+            f"  {found.n_close} of {found.n_judged} were stopped within noise (less than {found.noise:.2g}) of what "
+            "would have let them go on"
+        )
 
 
 def _doubts(records: Sequence[RunRecord], effects: Sequence[NoEffect]) -> list[str]:

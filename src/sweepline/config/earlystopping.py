@@ -116,6 +116,12 @@ def read_early_stopping(raw: Any, faults: Faults) -> tuple[Rule, ...]:
     return tuple(rule for rule in rules if rule is not None)
 
 
+def has_halving(raw: Any) -> bool:
+    """Whether ``early_terminate`` halves: a sampler may learn from what runs have at the rungs then."""
+    rules = raw if isinstance(raw, list) else [raw]
+    return any(isinstance(rule, Mapping) and rule.get("type") == "asha" for rule in rules)
+
+
 def _read_rule(raw: Any, faults: Faults) -> Rule | None:
     key = ("early_terminate",)
     name = raw.get("type") if isinstance(raw, Mapping) else None

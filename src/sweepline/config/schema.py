@@ -334,8 +334,10 @@ class OwnKeys(BaseModel):
     )
     align: AlignModel | None = Field(None, description="start only if runs are trained as a champion was")
     keep: KeepModel | None = Field(None, description="delete the checkpoints of runs that are not among the best")
-    sampler: Literal["tpe", "gp", "cma", "qmc"] | None = Field(
-        None, description="method bayes: what proposes, as Optuna calls it (default: tpe); qmc spreads evenly"
+    sampler: Literal["tpe", "gp", "cma", "qmc", "mfgp"] | None = Field(
+        None,
+        description="method bayes: what proposes, as Optuna calls it (default: tpe); qmc spreads evenly, mfgp learns "
+        "from parts of runs (default with asha)",
     )
     resumable: bool | None = Field(
         None, description="a run that was stopped early may go on later from what it left in $SWEEPLINE_RUN_DIR"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from sweepline.config.commandfile import is_native, spread
+from sweepline.config.earlystopping import has_halving
 from sweepline.config.faults import Faults
 from sweepline.config.fixing import FixedValues
 from sweepline.config.parameters import NamedParameter, parameter_names, read_parameters
@@ -288,7 +289,7 @@ class SpaceReader:
             parameters={parameter.name: parameter.parameter for parameter in parameters},
             constraints=tuple(constraints),
             method=model.method,
-            sampler=model.sampler or "tpe",
+            sampler=model.sampler or ("mfgp" if has_halving(model.early_terminate) and len(objectives) == 1 else "tpe"),
             objectives=objectives,
             sampler_seed=model.seed,
             limit=min(limits, default=None),

@@ -470,7 +470,7 @@ class _Reader:
             key = "method" if model.scheduler is None else "scheduler"
             what = "bayes" if model.scheduler is None else "it"
             faults.error((key,), f"{what} needs metric: {{name: ..., goal: minimize}}, which it is to improve")
-        if model.sampler == "cma" and len(self._several) > 1:
-            faults.error(("sampler",), "cma takes one objective; take tpe or gp")
+        if model.sampler in ("cma", "mfgp") and len(self._several) > 1:
+            faults.error(("sampler",), f"{model.sampler} takes one objective; take tpe or gp")
         if model.sampler is not None and model.method != "bayes":
             faults.error(("sampler",), f"{model.sampler} goes with method: bayes, this is {model.method}")

@@ -125,6 +125,9 @@ class LiveDisplay:
             bars = sparkline(self._results, width=self.console.width - len(self.objective.name) - 24)
             if bars:
                 lines.append(Text(f"latest {self.objective.name} {bars}", style="dim", no_wrap=True, overflow="crop"))
+        if progress.n_pruned:
+            saved = f", {progress.n_points_saved:,} points saved" if progress.n_points_saved else ""
+            lines.append(Text(f"{progress.n_pruned} stopped early{saved}", style="dim"))
         if progress.n_failed:
             lines.append(Text(f"{progress.n_failed} failed", style="red"))
         return Group(*lines)

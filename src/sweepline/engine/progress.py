@@ -31,6 +31,8 @@ class ActiveRun:
     asked: Mapping[str, Any] | None
     started: float = field(default_factory=time.monotonic)
     is_proof_settled: bool = False
+    n_rungs_told: int = 0
+    """At how many rungs of early stopping the sampler knows what it had."""
 
 
 class Observer(Protocol):
@@ -76,7 +78,8 @@ class Progress:
         self.n_warm = 0
         self._import_s = self._prepare_s = 0.0
         self._failed: set[str] = set()
-        self._pruned: set[str] = set()  # of which some may go on
+        self._pruned: dict[str, int] = {}  # after how many points; some may go on
+        self._n_points_finished = 0
         self._plan = plan
         self._counter = plan.count()
         self._n_kept = 0
@@ -99,6 +102,14 @@ class Progress:
     def n_pruned(self) -> int:
         """Runs that were stopped early."""
         return len(self._pruned)
+
+    @property
+    def n_points_saved(self) -> int:
+        """How many values of the objective more those would have told that were stopped, by those that were not."""
+        if not self.n_finished:
+            return 0
+        whole = self._n_points_finished / self.n_finished
+        return round(sum(max(0.0, whole - n_points) for n_points in self._pruned.values()))
 
     @property
     def n_ended(self) -> int:
@@ -144,12 +155,14 @@ class Progress:
 
     def _count(self, record: RunRecord) -> None:
         self._failed.discard(record.run_id)
-        self._pruned.discard(record.run_id)
+        self._pruned.pop(record.run_id, None)
+        n_points = (record.outcome.n_points if record.outcome else None) or 0
         if record.state == State.FINISHED:
             self.n_finished += 1
+            self._n_points_finished += n_points
             self._consider_best(record)
         elif record.state == State.PRUNED:
-            self._pruned.add(record.run_id)
+            self._pruned[record.run_id] = n_points
         elif record.is_ended:
             self._failed.add(record.run_id)
 

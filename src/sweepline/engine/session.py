@@ -34,7 +34,7 @@ from sweepline.engine.preloading import RUNS_WORTH_WARMING, plan_warm_start
 from sweepline.engine.preparation import PreparedSweep
 from sweepline.engine.progress import Observer, Progress
 from sweepline.engine.provenance import Provenance
-from sweepline.engine.pruning.pruner import Pruner
+from sweepline.engine.pruning.pruner import Pruner, choose_n_first
 from sweepline.engine.race import RaceRuns
 from sweepline.engine.recovery import Survivor, read_again, recover
 from sweepline.engine.resuming import describe_code, describe_edit, describe_resume, take_up
@@ -310,9 +310,7 @@ def _pruner(prepared: PreparedSweep) -> Pruner | None:
     is_asked = study is not None and bool(study.pruner)
     if settings.objective is None or not (settings.early_stop or is_asked):
         return None
-    # What goes on bounds what a model can find better each time; runs that may go on later can wait until it is known
-    # who is the best. Without either the first few are not to be stopped for the others.
-    n_first = 0 if settings.resumable else None if prepared.plan.is_enumerable else 1
+    n_first = choose_n_first(may_resume=settings.resumable, plan=prepared.plan)
     return Pruner(settings.early_stop, settings.objective, study=study if is_asked else None, n_first=n_first)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from sweepline.engine.outcome import find_difference, has_effective_config
 from sweepline.engine.progress import ActiveRun
 from sweepline.engine.state import SweepState
 from sweepline.executors.base import StopReason
 from sweepline.recording.events import RACE
+from sweepline.runs import RunOutcome, State
 
 WATCH_S = 0.5
 """How often output is read, whatever the display's rate: a wrong override costs as much of a run, a log is read at once
@@ -41,14 +43,23 @@ class Watching:
         pruner = self._sweep.pruner
         if self._sweep.book.records[active.run.run_id].in_sweep == RACE:
             return  # its result is what it is for
-        verdict = pruner.note(active.run.run_id, active.tail.take_watched()) if pruner is not None else None
-        if pruner is None or verdict is None:
+        if pruner is None:
+            return
+        verdict = pruner.note(active.run.run_id, active.tail.take_watched())
+        if verdict is None:
+            self._tell_course(active, pruner.course_of(active.run.run_id, has_ended=False))
             return
         try:
             pruner.write(verdict, active.run_dir)
         except OSError as error:  # the run is stopped all the same: its reason says less
             self._sweep.say(f"{active.run.name}: why it is stopped early cannot be written down: {error.strerror}")
         active.handle.cancel(StopReason.PRUNED)
+
+    def _tell_course(self, active: ActiveRun, course: Mapping[str, float]) -> None:
+        """Let a sampler that learns know what a run had at a rung, without waiting for its end."""
+        if len(course) > active.n_rungs_told:
+            active.n_rungs_told = len(course)
+            self._sweep.plan.tell(active.run.params, RunOutcome(state=State.RUNNING, course=course))
 
     def _check_overrides(self, active: ActiveRun) -> None:
         """Stop a run as soon as its effective config shows that an override did not arrive."""

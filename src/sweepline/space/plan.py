@@ -16,7 +16,7 @@ from sweepline.space.constraints import Constraint
 from sweepline.space.dependent import ONLY_LISTED, Computed, Dependencies
 from sweepline.space.parameters import Constant, Parameter
 from sweepline.space.samplers.base import EnumeratedSampler, Sampler, Tally
-from sweepline.space.samplers.bayes import N_STARTUP, BayesSampler
+from sweepline.space.samplers.bayes import MFGP, BayesSampler, n_startup
 from sweepline.space.samplers.grid import Grid, GridSampler
 from sweepline.space.samplers.listed import ListedFirst
 from sweepline.space.samplers.random import QmcSampler, RandomSampler
@@ -79,7 +79,8 @@ def build_sampler(space: SearchSpace) -> Sampler:
     """Return the sampler that a space's method names."""
     product: EnumeratedSampler | None = None
     if space.has_product and space.method != "grid":
-        kind = QmcSampler if space.sampler == QMC else RandomSampler
+        is_even = space.sampler == QMC or (space.method == "bayes" and space.sampler == MFGP)
+        kind = QmcSampler if is_even else RandomSampler  # a process learns most from draws that are spread evenly
         product = kind(space.parameters, space.constraints, space.sampler_seed, space.zipped)
     elif space.has_product:
         order = space.grid_order or sorted(space.parameters)
@@ -98,7 +99,7 @@ def build_sampler(space: SearchSpace) -> Sampler:
         seed=space.sampler_seed,
         objectives=space.objectives,
         kind=space.sampler,
-        n_first=max(N_STARTUP, len(space.listed)),
+        n_first=max(n_startup(space.sampler), len(space.listed)),
         n_total=space.limit,
     )
 

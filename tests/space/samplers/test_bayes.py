@@ -199,6 +199,43 @@ def test_several_objectives_are_followed_all_along_their_front(kind: str, n: int
     assert max(p["x"] for p in proposed) - min(p["x"] for p in proposed) > (0.5 if kind == "tpe" else 0.2)
 
 
+def test_runs_that_were_stopped_early_teach_the_model_that_learns_from_parts() -> None:
+    """None of 30 runs came further than its first rung, where what is good is told already."""
+    sampler = build(PLAIN, sampler="mfgp")
+    for _ in range(30):
+        params = sampler.ask()
+        assert params is not None
+        loss = loss_of(params)
+        outcome = RunOutcome(state=State.PRUNED, metrics={"loss": loss + 1}, course={"1": loss + 1})
+        sampler.tell(params, outcome)
+    proposed = [sampler.ask() for _ in range(3)]
+    assert all(params is not None and loss_of(params) < 0.5 for params in proposed)
+
+
+def test_a_run_that_goes_on_is_one_observation_of_what_it_had_at_last() -> None:
+    sampler = build(PLAIN, sampler="mfgp")
+    params = {"lr": 0.1, "dropout": 0.5}
+    first = RunOutcome(state=State.PRUNED, metrics={"loss": 3.0}, course={"1": 3.0})
+    then = RunOutcome(state=State.FINISHED, metrics={"loss": 1.0}, course={"1": 3.0, "9": 1.0})
+    other_seed = RunOutcome(state=State.PRUNED, metrics={"loss": 5.0}, course={"1": 5.0})
+    for outcome in (first, then, other_seed):
+        sampler.tell(params, outcome)
+    seen, pending, _ = sampler._seen()
+    assert [(at, value) for _, at, value, _ in seen] == [(1.0, 4.0), (9.0, 1.0)]
+    assert pending == []
+    assert sampler.trials()[0].value == 1.0
+
+
+def test_what_a_run_under_way_has_at_a_rung_is_known_before_its_end() -> None:
+    sampler = build(PLAIN, sampler="mfgp")
+    params = sampler.ask()
+    assert params is not None
+    sampler.tell(params, RunOutcome(state=State.RUNNING, course={"3": 2.0}))
+    seen, pending, _ = sampler._seen()
+    assert [(at, value) for _, at, value, _ in seen] == [(3.0, 2.0)]
+    assert len(pending) == 1
+
+
 class TestWhatIsTold:
     """What becomes of outcomes."""
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from sweepline.config.earlystopping import Asha, Rule, Threshold
+from sweepline.config.earlystopping import Asha, Hyperband, Rule, Threshold
 from sweepline.contract.files import open_plain, write_whole
 from sweepline.contract.metrics import MetricPoint, read_history
 from sweepline.contract.runfolder import ATTEMPTS, EARLY_STOP, METRICS
 from sweepline.engine.pruning.courses import POINTS, Course
-from sweepline.engine.pruning.rules import Verdict, judge, rungs_of, standing_at
+from sweepline.engine.pruning.rules import Verdict, bands_of, judge, rungs_of, standing_at
 from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective, Params, State
+from sweepline.space.plan import Plan
 
 MAX_OTHERS_KEPT = 1000  # values of others that a decision is kept with
 
@@ -123,16 +124,16 @@ class Pruner:
                     return run_id
         return None
 
-    def course_of(self, run_id: str) -> dict[str, float]:
-        """Return what a run had at the rungs where it was judged, and at its end, by how far it had come there."""
+    def course_of(self, run_id: str, *, has_ended: bool = True) -> dict[str, float]:
+        """Return what a run had at the rungs where runs are compared, and at its end, by how far it had come there."""
         course = self._courses.get(run_id)
-        rule = next((rule for rule in self._rules if isinstance(rule, Asha)), None)
+        rule = next((rule for rule in self._rules if isinstance(rule, (Asha, Hyperband))), None)
         if course is None or not course.values:
             return {}
-        by = POINTS if rule is None else rule.by
+        by, rungs = (rule.by, rungs_of(rule)) if isinstance(rule, Asha) else (POINTS, _places_of(rule))
         reached = course.reached(by) if course.stopped_at is None else course.stopped_at
-        rungs = () if rule is None else itertools.takewhile(lambda rung: rung < reached, rungs_of(rule))
-        found = {rung: course.value_at(rung, by) for rung in (*rungs, reached)}
+        places = [*itertools.takewhile(lambda rung: rung <= reached, rungs), *([reached] if has_ended else [])]
+        found = {place: course.value_at(place, by) for place in places if place > 0}
         return {f"{at:g}": self._sign * value for at, value in found.items() if value is not None}
 
     def _judge(self, run_id: str) -> Verdict | None:
@@ -170,6 +171,16 @@ class Pruner:
         """Keep a verdict in the run's folder, before the run is stopped."""
         text = json.dumps(self.describe(verdict), indent=1)
         write_whole(run_dir / EARLY_STOP, f"{text}\n".encode(), is_durable=False)
+
+
+def choose_n_first(*, may_resume: bool, plan: Plan) -> int | None:
+    """Return how many runs go on from a rung in any case, as :func:`judge` takes it.
+
+    A model would find what is better each time, all of which would go on by its rank: so in all only a share does. Runs
+    that may go on later can wait until it is known who is the best; of others the first one goes on. Of what is drawn
+    beforehand the best so far is not to be stopped for who came first.
+    """
+    return 0 if may_resume else None if plan.is_enumerable else 1
 
 
 def read_verdict(run_dir: Path) -> dict[str, Any] | None:
@@ -221,6 +232,10 @@ def _join(attempts: Iterable[Iterable[MetricPoint]]) -> list[MetricPoint]:
 def _is_before(first: MetricPoint, second: MetricPoint) -> bool:
     shared = [name for name in first.place if name in second.place]
     return bool(shared) and all(first.place[name] < second.place[name] for name in shared)
+
+
+def _places_of(rule: Hyperband | None) -> Iterator[float]:
+    yield from () if rule is None else map(float, bands_of(rule))
 
 
 def _read_points(run_dir: Path) -> list[MetricPoint]:

@@ -1,4 +1,4 @@
-"""Proposals by a model of what was measured: Optuna's samplers, over every distribution of a sweep file.
+"""Proposals by a model of what was measured: Optuna's samplers and one of ours, over every distribution.
 
 A value is known to Optuna by its quantile, so that each distribution is exactly what it is for random draws, also those
 that Optuna does not have; values of a list are known by their place in it, and whole numbers as they are.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import itertools
 import math
 import statistics
 import warnings
@@ -25,12 +26,15 @@ from sweepline.space.expressions import ABSENT
 from sweepline.space.parameters import BELOW_ONE, Categorical, Constant, IntUniform, Parameter, values_as_listed
 from sweepline.space.samplers.base import EnumeratedSampler, Tally, apply_constraints
 
-KINDS = ("tpe", "gp", "cma")
-N_STARTUP = 10  # combinations that are drawn at random before a model says anything
+MFGP = "mfgp"
+"""The sampler that learns from parts of runs, which none of Optuna's does."""
+KINDS = ("tpe", "gp", "cma", MFGP)
+N_STARTUP, N_STARTUP_MFGP = 10, 8  # combinations that are drawn before a model says anything
 MAX_TRIES = 20  # proposals that are dropped or known, after which the next random draw is taken
 MAX_OBSERVATIONS = 2000  # the latest, which a model is made of: that takes longer the more there are
 _OLDEST = 5  # Optuna's major version
 _MIN_ORDERED = 3  # values of a list of numbers from which on their order tells something
+_MAX_STEPS = 1000  # of a whole number, up to which they are told apart
 _UNDONE = frozenset({State.PENDING, State.RUNNING, State.INTERRUPTED})
 
 
@@ -40,6 +44,8 @@ class _Observation:
 
     params: Params
     outcomes: list[RunOutcome] = field(default_factory=list)
+    under_way: Mapping[str, float] = field(default_factory=dict)
+    """The course of its run so far, where that is under way."""
     made: tuple[Any, Any] = (None, None)
     """What its trial was last made of, and that trial: to make it takes longer than all else."""
 
@@ -63,7 +69,8 @@ class BayesSampler:
         zipped: groups of parameters that go through their values together.
         seed: of the models.
         objectives: what is optimized: one, or several at once, for which the best trade-offs are looked for.
-        kind: ``tpe``, ``gp``, or ``cma``, as Optuna calls its samplers.
+        kind: ``tpe``, ``gp``, or ``cma``, as Optuna calls its samplers, or ``mfgp``: a Gaussian process that learns
+            from what runs had at the rungs of early stopping, whether they came further or not.
         n_first: how many of the draws come before any model is asked.
         n_total: how many combinations there will be, where that is known.
     """
@@ -98,7 +105,7 @@ class BayesSampler:
             ConfigError: Optuna is not installed, or is too old; constraints drop everything.
         """
         n_measured = sum(bool(known.outcomes) for known in self._known.values())
-        is_told = len(self._known) >= self._n_first and n_measured >= N_STARTUP
+        is_told = len(self._known) >= self._n_first and n_measured >= n_startup(self.kind)
         found = self._propose() if is_told else None
         if found is None:
             found = next((dict(params) for params in self._draws if canonical_json(params) not in self._known), None)
@@ -109,11 +116,15 @@ class BayesSampler:
     def tell(self, params: Params, outcome: RunOutcome) -> None:
         """Learn how a run ended. Runs of a combination with other seeds are one observation: their mean."""
         known = self._known.setdefault(canonical_json(params), _Observation(params))
-        if outcome.state not in _UNDONE and outcome not in known.outcomes:  # what is known already is told again
-            known.outcomes.append(outcome)
+        known.under_way = outcome.course if outcome.state == State.RUNNING else {}
+        if outcome.state in _UNDONE or outcome in known.outcomes:  # what is known already is told again
+            return
+        known.outcomes = [before for before in known.outcomes if not _goes_on(outcome, before)] + [outcome]
 
     def _propose(self) -> dict[str, Any] | None:
         """Return what the model proposes, unless that is nothing new, or dropped, time and again."""
+        if self.kind == MFGP:
+            return self._propose_by_progress()
         optuna = _import_optuna()
         trials = self.trials()
         for n_try in range(1, MAX_TRIES + 1):
@@ -127,10 +138,50 @@ class BayesSampler:
                 return params
         return None
 
+    def _propose_by_progress(self) -> dict[str, Any] | None:
+        """Return what is expected to be best as a whole run."""
+        from sweepline.space.samplers import gaussian
+
+        _import_optuna()  # in whose distributions parameters stand
+        seen, pending, distributions = self._seen()
+        axes = [_axis_of(distribution) for distribution in distributions.values()]
+        if not seen or not axes:
+            return None
+        points = [gaussian.Seen(_point(raw, distributions), at, value, run) for raw, at, value, run in seen]
+        under_way = [_point(raw, distributions) for raw in pending]
+        seed = _seed_of(f"{self.seed}/{len(self._known)}")
+        for point in itertools.islice(gaussian.propose(points, under_way, axes, seed), MAX_TRIES):
+            chosen = _ChosenTrial(dict(zip(distributions, _split(point, axes), strict=True)))
+            params = self._dependencies.complete(functools.partial(self._dimensions.suggest, chosen))
+            is_dropped = apply_constraints(self._constraints, params, self._dependencies) is not None
+            if not is_dropped and canonical_json(params) not in self._known:
+                return params
+        return None
+
+    def _seen(self) -> tuple[list[tuple[dict[str, Any], float, float, int]], list[dict[str, Any]], dict[str, Any]]:
+        """Return what was measured (smaller being better), how far on, of which run; what is under way; in what."""
+        objective = self.objectives[0]
+        sign = -1.0 if objective.goal == "maximize" else 1.0
+        whole = max((float(at) for one in self._known.values() for o in one.outcomes for at in o.course), default=1.0)
+        seen: list[tuple[dict[str, Any], float, float, int]] = []
+        pending, every = [], dict[str, Any]()
+        for run, one in enumerate(self._known.values()):
+            raw, distributions = self._dimensions.raw_of(one.params, self._dependencies)
+            if raw is None:
+                continue
+            every.update(distributions)
+            values: dict[float, list[float]] = {}
+            for course in (*(_course_of(outcome, objective.name, whole) for outcome in one.outcomes), one.under_way):
+                for at, value in course.items():
+                    values.setdefault(float(at), []).append(sign * value if math.isfinite(value) else math.inf)
+            seen += [(raw, at, statistics.fmean(own), run) for at, own in sorted(values.items())]
+            if not one.outcomes:
+                pending.append(raw)
+        return seen, pending, every
+
     def _sampler(self, optuna: Any, trials: Sequence[Any], n_try: int) -> Any:
         """Return a sampler whose random numbers are of this proposal alone."""
-        text = f"{self.seed}/{len(self._known)}/{n_try}"
-        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+        seed = _seed_of(f"{self.seed}/{len(self._known)}/{n_try}")
         samplers = optuna.samplers
         with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
             if self.kind == "gp":
@@ -255,6 +306,72 @@ class _Dimensions:
         return key, dist.CategoricalDistribution(range(len(values))), values.__getitem__, _place_in(values)
 
 
+@dataclass(frozen=True)
+class _ChosenTrial:
+    """Stands for a trial of Optuna whose values are known: numbers from 0 to 1, or one for each category."""
+
+    parts: Mapping[str, Sequence[float]]
+
+    def suggest_categorical(self, key: str, choices: Sequence[Any]) -> Any:
+        """Return the category whose number is the greatest."""
+        part = self.parts.get(key, (1.0,))
+        return choices[max(range(len(part)), key=part.__getitem__)]
+
+    def suggest_int(self, key: str, low: int, high: int) -> int:
+        """Return a whole number."""
+        return low + round(self.suggest_float(key, 0.0, 1.0) * (high - low))
+
+    def suggest_float(self, key: str, low: float, high: float) -> float:
+        """Return a number; of a parameter that nothing known has had the one in the middle."""
+        return low + self.parts.get(key, (0.5,))[0] * (high - low)
+
+
+def _axis_of(distribution: Any) -> Any:
+    from sweepline.space.samplers import gaussian
+
+    if hasattr(distribution, "choices"):
+        return gaussian.Axis(len(distribution.choices), is_category=True)
+    n = distribution.high - distribution.low + 1 if isinstance(distribution.low, int) else None
+    return gaussian.Axis(n if n is not None and n <= _MAX_STEPS else None)
+
+
+def _point(raw: Mapping[str, Any], distributions: Mapping[str, Any]) -> tuple[float, ...]:
+    """Return where a combination stands for a process; a parameter that is absent in it stands in the middle."""
+    found: list[float] = []
+    for key, distribution in distributions.items():
+        if hasattr(distribution, "choices"):
+            found += [float(key in raw and raw[key] == choice) for choice in distribution.choices]
+        else:
+            width = distribution.high - distribution.low
+            found.append((raw[key] - distribution.low) / width if key in raw and width else 0.5)
+    return tuple(found)
+
+
+def _split(point: Sequence[float], axes: Sequence[Any]) -> Iterator[Sequence[float]]:
+    start = 0
+    for axis in axes:
+        yield point[start : start + axis.width]
+        start += axis.width
+
+
+def _course_of(outcome: RunOutcome, metric: str, whole: float) -> Mapping[str, float]:
+    """Return what an ended run had, and how far on; its result at ``whole`` where nobody counted."""
+    result = outcome.metrics.get(metric)
+    if outcome.state == State.FINISHED and result is not None:
+        return {**outcome.course, max(outcome.course, key=float, default=str(whole)): result}
+    return outcome.course if outcome.state == State.PRUNED else {}
+
+
+def _goes_on(outcome: RunOutcome, before: RunOutcome) -> bool:
+    """Whether an outcome is that of a run which was stopped early before, and has gone on since."""
+    told = outcome.course.items()
+    return before.state == State.PRUNED and bool(before.course) and before.course.items() <= told
+
+
+def _seed_of(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+
+
 _Dimension = tuple[str, Any, Callable[[Any], Any], Callable[[Any], Any]]
 
 
@@ -272,6 +389,11 @@ def _numbers_of(optuna: Any, trials: Sequence[Any]) -> list[Any]:
             raw = {key: trial.params[key] for key in own}
             found.append(optuna.create_trial(value=trial.value, params=raw, distributions=own))
     return found
+
+
+def n_startup(kind: str) -> int:
+    """Return how many combinations are drawn before a model says anything."""
+    return N_STARTUP_MFGP if kind == MFGP else N_STARTUP
 
 
 def check_installed() -> None:
