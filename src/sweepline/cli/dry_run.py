@@ -72,6 +72,9 @@ def _describe_stops(settings: SweepSettings) -> Iterator[str]:
     """Yield what will end runs early, and what follows when all have ended."""
     for rule in settings.early_stop:
         yield f"early stopping: {describe_rule(rule)}"
+    if settings.stop_sweep is not None:
+        told = ", ".join(f"{name} {value:g}" for name, value in settings.stop_sweep if value is not None)
+        yield f"the sweep ends when it has found enough: {told}"
     race = race_of(settings)
     if race is not None:
         yield (

@@ -10,13 +10,24 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from sweepline.config.faults import Faults, describe_detail
 from sweepline.errors import did_you_mean
 
-Budget = Literal["points", "epochs", "steps", "samples"]
+Budget = Literal["points", "epochs", "steps", "samples", "share"]
 Positive = Annotated[int, Field(ge=1)]
 Factor = Annotated[float, Field(gt=1)]
 
 
 class _Rule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _ByBudget(_Rule):
+    """A rule that compares runs where they have come equally far, ``by`` what is said.
+
+    A ``share`` is one of the run's own ``total``, in epochs, else steps, else points: a number, or the name of the
+    parameter that says it. By default that is the parameter ``epochs``, else what finished runs came to.
+    """
+
+    by: Budget = "points"
+    total: str | Annotated[float, Field(gt=0)] | None = None
 
 
 class Hyperband(_Rule):
@@ -36,7 +47,7 @@ class Hyperband(_Rule):
         return self
 
 
-class Asha(_Rule):
+class Asha(_ByBudget):
     """Asynchronous successive halving: at ``min`` times powers of ``factor`` the best ``1 / factor`` go on.
 
     Where ``max`` says how far a whole run goes, there is no rung from which less than ``factor`` times is left.
@@ -46,26 +57,23 @@ class Asha(_Rule):
     min: float = Field(1, gt=0)
     max: float | None = Field(None, gt=0)
     factor: Factor = 3
-    by: Budget = "points"
 
 
-class Median(_Rule):
+class Median(_ByBudget):
     """A run is stopped whose best is worse than the median of the means of others up to there."""
 
     type: Literal["median"]
     warmup: float = Field(1, ge=0)
     min_runs: Positive = 5
-    by: Budget = "points"
 
 
-class Percentile(_Rule):
+class Percentile(_ByBudget):
     """A run is stopped that is not among the best ``percentile`` percent at its place."""
 
     type: Literal["percentile"]
     percentile: float = Field(50, gt=0, lt=100)
     warmup: float = Field(1, ge=0)
     min_runs: Positive = 5
-    by: Budget = "points"
 
 
 class Patience(_Rule):
@@ -76,13 +84,12 @@ class Patience(_Rule):
     min_delta: float = Field(0, ge=0)
 
 
-class Threshold(_Rule):
+class Threshold(_ByBudget):
     """A run is stopped that is worse than ``worse_than`` from ``after`` on."""
 
     type: Literal["threshold"]
     worse_than: float
     after: float = Field(1, ge=0)
-    by: Budget = "points"
 
 
 class Diverged(_Rule):

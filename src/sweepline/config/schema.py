@@ -223,6 +223,20 @@ class RaceModel(_Strict):
 Race = Annotated[RaceModel, BeforeValidator(_name_top, json_schema_input_type=RaceModel | Annotated[int, Field(ge=2)])]
 
 
+class StopSweepModel(_Strict):
+    """When a sweep has found enough: nothing more is started then, and what is under way goes to its end."""
+
+    patience: Count | None = Field(None, description="runs that ended in a row without a better result")
+    target: float | None = Field(None, description="a result of the metric that is good enough")
+    max_epochs: Count | None = Field(None, description="epochs of all runs together; points where none are told")
+
+    @model_validator(mode="after")
+    def _check_any(self) -> StopSweepModel:
+        if self.patience is self.target is self.max_epochs is None:
+            raise ValueError("names at least one of patience, target and max_epochs")
+        return self
+
+
 class SchedulerModel(_Strict):
     """What proposes runs instead of the method: W&B's block of this name, run here and offline."""
 
@@ -342,6 +356,7 @@ class OwnKeys(BaseModel):
     resumable: bool | None = Field(
         None, description="a run that was stopped early may go on later from what it left in $SWEEPLINE_RUN_DIR"
     )
+    stop_sweep: StopSweepModel | None = Field(None, description="start nothing more once enough is found")
     race: Race | None = Field(None, description="at the end: more seeds for the leading configurations")
     stability: StabilityModel | None = Field(
         None, description="grid: skip smaller values of a parameter once larger ones were stable"

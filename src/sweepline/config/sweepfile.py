@@ -26,6 +26,7 @@ from sweepline.config.schema import (
     RaceModel,
     SeveralModel,
     StabilityModel,
+    StopSweepModel,
     SweepModel,
     WandbModel,
 )
@@ -102,6 +103,7 @@ class SweepSettings:
     stability: StabilityModel | None
     scheduler: Scheduler | None
     early_stop: Sequence[Rule]
+    stop_sweep: StopSweepModel | None
     resumable: bool
     """Whether runs that were stopped at a rung of successive halving go on when they are the best of those there."""
     race: RaceModel | None
@@ -366,6 +368,7 @@ class _Reader:
             scheduler=self._scheduler(objectives),
             early_stop=self._early_stop(),
             resumable=isinstance(command, NativeCommand) if model.resumable is None else model.resumable,
+            stop_sweep=self._stop_sweep(),
             race=model.race,
             report=model.report,
             preload=model.preload,
@@ -398,6 +401,13 @@ class _Reader:
             self.faults.warn(("early_terminate",), f"{why}; ignored")
             return ()
         return rules
+
+    def _stop_sweep(self) -> StopSweepModel | None:
+        wanted = self.model.stop_sweep
+        if wanted is not None and self.model.metric is None:
+            why = "several metrics name no one result" if self._several else "needs metric, which says what is better"
+            self.faults.error(("stop_sweep",), why)
+        return wanted
 
     def _keep(self) -> KeepModel | None:
         keep = self.model.keep

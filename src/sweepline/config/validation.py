@@ -21,6 +21,7 @@ from sweepline.config.schema import (
     SchedulerModel,
     SeveralModel,
     StabilityModel,
+    StopSweepModel,
     StudyModel,
     StudyOption,
     SweepModel,
@@ -121,6 +122,7 @@ def _sentence(detail: Any) -> str:
             "study": StudyModel,
             SEVERAL: SeveralModel,
             "scheduler": SchedulerModel,
+            "stop_sweep": StopSweepModel,
         }
         fields = next((model for name, model in models.items() if name in loc), LoggingModel).model_fields
         names = tuple(field.alias or name for name, field in fields.items())

@@ -13,7 +13,7 @@ from sweepline.errors import DiskFullError
 from sweepline.executors.base import Exit, RunHandle
 from sweepline.programs.usage import find_hint
 from sweepline.recording.events import RunRecord
-from sweepline.runs import Run, RunOutcome
+from sweepline.runs import Run, RunOutcome, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,8 @@ class Ends:
         outcome = self._read(end)
         if sweep.pruner is not None:  # what it told after the last look: others are compared with it
             sweep.pruner.add(run.run_id, active.tail.take_watched())
+            if outcome.state == State.FINISHED:
+                sweep.pruner.end(run.run_id)
             n_points, course = sweep.pruner.n_points(run.run_id), sweep.pruner.course_of(run.run_id)
             outcome = replace(outcome, n_points=n_points, course=course)
         sweep.book.end(run.run_id, active.attempt, outcome)
@@ -98,6 +100,7 @@ class Ends:
             self._to_go_again[run.run_id] = retry
         else:
             self._tell_guard(outcome)
+            self._look_for_enough(sweep.book.records[run.run_id])
         self._hint_at_usage(run, outcome.log_tail)
         why = sweep.admission.note_end(active.slot, outcome.state) if sweep.admission else None
         if why is not None:
@@ -176,6 +179,14 @@ class Ends:
         if hint is not None:
             self._is_usage_told = True
             sweep.say(hint)
+
+    def _look_for_enough(self, record: RunRecord) -> None:
+        """Look whether this end is the one after which nothing more is started: now, as its slot is free already."""
+        enough = self._sweep.enough
+        if enough is not None and enough.reason is None:
+            enough.note(record)
+            if enough.reason is not None:
+                self._sweep.say(f"stop_sweep: {enough.reason}: nothing more is started")
 
     def _tell_guard(self, outcome: RunOutcome) -> None:
         guard = self._sweep.guard

@@ -42,6 +42,7 @@ from sweepline.engine.retries import RetryPolicy
 from sweepline.engine.signals import StopRequests
 from sweepline.engine.stability import StabilityGuard
 from sweepline.engine.state import SweepState
+from sweepline.engine.sweepstop import SweepStop
 from sweepline.engine.tasks import TaskBuilder, interpreter_of, source_of
 from sweepline.executors.base import Executor
 from sweepline.executors.local.admission import GpuAdmission, build_admission
@@ -271,6 +272,7 @@ def _compose(
             "n_slots": tasks.n_slots,
         },
     )
+    pruner = _pruner(prepared)
     return SweepState(
         settings=settings,
         options=options,
@@ -293,8 +295,9 @@ def _compose(
         admission=admission,
         effects=None if settings.command.proves_overrides else EffectWatch(settings.space.swept),
         stability=_stability_guard(settings, book),
-        pruner=_pruner(prepared),
+        pruner=pruner,
         study=prepared.study,
+        enough=_sweep_stop(settings, pruner),
         best_files=(
             BestRunFiles(settings.keep, settings.objective, folder) if settings.keep and settings.objective else None
         ),
@@ -308,10 +311,17 @@ def _pruner(prepared: PreparedSweep) -> Pruner | None:
     """Return what stops runs early, by rules of the sweep file, or by the study that proposes them."""
     settings, study = prepared.settings, prepared.study
     is_asked = study is not None and bool(study.pruner)
-    if settings.objective is None or not (settings.early_stop or is_asked):
+    counts_epochs = settings.stop_sweep is not None and settings.stop_sweep.max_epochs is not None
+    if settings.objective is None or not (settings.early_stop or is_asked or counts_epochs):
         return None
     n_first = choose_n_first(may_resume=settings.resumable, plan=prepared.plan)
     return Pruner(settings.early_stop, settings.objective, study=study if is_asked else None, n_first=n_first)
+
+
+def _sweep_stop(settings: SweepSettings, pruner: Pruner | None) -> SweepStop | None:
+    if settings.stop_sweep is None or settings.objective is None:
+        return None
+    return SweepStop(settings.stop_sweep, settings.objective, lambda: pruner.n_epochs if pruner is not None else 0.0)
 
 
 def _race_runs(prepared: PreparedSweep, say: Say) -> RaceRuns | None:
@@ -427,6 +437,10 @@ def _begin(state: SweepState) -> None:
         state.best_files.load(state.book.records.values())
     if state.pruner is not None:
         state.pruner.load(state.book.records.values(), state.folder.run_dir)
+    if state.enough is not None:
+        state.enough.load(record for record in state.book.records.values() if record.belongs)
+        if state.enough.reason is not None:
+            state.say(f"stop_sweep: {state.enough.reason}: nothing more is started")
     take_up(state.plan, state.book.records.values(), retry_failed=state.options.retry_failed)
     state.book.note_code(state.code.state, state.code.files)
     state.book.begin(sweep=state.settings.name, sweep_file=state.settings.path, sweep_token=state.tasks.sweep_token)

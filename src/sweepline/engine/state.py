@@ -21,6 +21,7 @@ from sweepline.engine.retries import RetryPolicy
 from sweepline.engine.scheduler.sampler import StudySampler
 from sweepline.engine.signals import StopRequests
 from sweepline.engine.stability import StabilityGuard
+from sweepline.engine.sweepstop import SweepStop
 from sweepline.engine.tasks import TaskBuilder
 from sweepline.errors import DiskFullError, RecordError
 from sweepline.executors.base import Executor
@@ -89,6 +90,7 @@ class SweepState:
     race: RaceRuns | None = None
     pruner: Pruner | None = None
     study: StudySampler | None = None
+    enough: SweepStop | None = None
     planned: Set[str] | None = None
     whole: Set[str] | None = None
     active: list[ActiveRun] = field(default_factory=list)
@@ -97,8 +99,10 @@ class SweepState:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether nothing more is launched: a signal, a drain, or too many failures."""
-        return self.requests.first is not None or self.requests.is_draining or self.guard.halted is not None
+        """Whether nothing more is launched: a signal, a drain, enough found, or too many failures."""
+        is_asked = self.requests.first is not None or self.requests.is_draining
+        has_enough = self.enough is not None and self.enough.reason is not None
+        return is_asked or has_enough or self.guard.halted is not None
 
     @property
     def records(self) -> list[RunRecord]:

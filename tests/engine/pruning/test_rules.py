@@ -143,6 +143,41 @@ def test_the_first_one_goes_on_where_no_run_can_later() -> None:
     assert decide([[5], [1], [2], [3], [4], [0]], {"type": "asha"}, n_first=1) == {1: 1, 2: 1, 3: 1, 4: 1}
 
 
+class TestShares:
+    """Runs that are compared where they have come equally far of their own way."""
+
+    def pruner(self, **rule: Any) -> Pruner:
+        return Pruner(rules({"type": "asha", "min": 0.1, "by": "share", **rule}), LOSS)
+
+    def tell(self, pruner: Pruner, run_id: str, values: Sequence[float], params: Mapping[str, Any] = {}) -> int | None:
+        """Let a run tell values, one an epoch; return after how many it is stopped."""
+        pruner.begin(run_id, params)
+        for i, value in enumerate(values, 1):
+            if pruner.note(run_id, [MetricPoint({"loss": value}, {"epoch": i})]) is not None:
+                return i
+        return None
+
+    def test_a_parameter_says_how_far_each_run_goes(self) -> None:
+        pruner = self.pruner()
+        assert self.tell(pruner, "short", [5.0] * 10, {"epochs": 10}) is None
+        # A tenth and three tenths of 20 epochs are 2 and 6; the value there counts.
+        assert self.tell(pruner, "long", [9, 4, 9, 9, 9, 6, 1], {"epochs": 20}) == 6
+        assert self.tell(pruner, "best", [9, 3, 9, 9, 9, 4, 1], {"epochs": 20}) is None
+
+    def test_it_may_have_another_name_or_be_a_number(self) -> None:
+        for rule, params in (({"total": "n"}, {"n": 10, "epochs": 999}), ({"total": 10}, {})):
+            pruner = self.pruner(**rule)
+            assert self.tell(pruner, "first", [1.0] * 10, params) is None
+            assert self.tell(pruner, "second", [2.0] * 10, params) == 1
+
+    def test_without_any_runs_are_judged_once_one_has_gone_to_its_end(self) -> None:
+        pruner = self.pruner()
+        assert self.tell(pruner, "first", [1.0] * 30) is None
+        assert self.tell(pruner, "second", [2.0] * 30) is None
+        pruner.end("first")
+        assert self.tell(pruner, "third", [3.0] * 30) == 3
+
+
 class TestPromoting:
     """Runs that were stopped at a rung and may go on."""
 

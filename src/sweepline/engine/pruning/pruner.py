@@ -13,7 +13,8 @@ from sweepline.config.earlystopping import Asha, Hyperband, Rule, Threshold
 from sweepline.contract.files import open_plain, write_whole
 from sweepline.contract.metrics import MetricPoint, read_history
 from sweepline.contract.runfolder import ATTEMPTS, EARLY_STOP, METRICS
-from sweepline.engine.pruning.courses import POINTS, Course
+from sweepline.contract.values import is_number
+from sweepline.engine.pruning.courses import POINTS, SHARE, Course
 from sweepline.engine.pruning.rules import Verdict, bands_of, judge, rungs_of, standing_at
 from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective, Params, State
@@ -53,6 +54,7 @@ class Pruner:
         self._courses: dict[str, Course] = {}
         self._stopped: set[str] = set()
         self._earlier: dict[str, list[MetricPoint]] = {}
+        self._whole = 0.0  # the most that a run has come to that went to its end
 
     def load(self, records: Iterable[RunRecord], run_dir: Callable[[str], Path]) -> None:
         """Take the courses of runs that have ended into account, from what is kept of them."""
@@ -60,13 +62,16 @@ class Pruner:
             if record.is_ended and record.attempt > 0:
                 folder = run_dir(record.run_id)
                 self.add(record.run_id, _join([*read_attempts(folder), _read_points(folder)]))
+                self._courses[record.run_id].total = self._total_of(record.params)
+                if record.has_result:
+                    self.end(record.run_id)
                 verdict = read_verdict(folder) if record.state == State.PRUNED else None
                 if verdict is not None and verdict.get("rule") == "asha":
                     self._courses[record.run_id].stopped_at = verdict.get("at")
 
     def begin(self, run_id: str, params: Params, earlier: Sequence[Sequence[MetricPoint]] = ()) -> None:
         """Expect what an attempt tells; ``earlier`` attempts have told their points, which it may go on from."""
-        self._courses[run_id] = Course()
+        self._courses[run_id] = Course(total=self._total_of(params))
         self._earlier[run_id] = _join(earlier)
         if self._study is not None:
             self._params[run_id] = params
@@ -81,6 +86,18 @@ class Pruner:
         for point in points:
             if self.metric in point.values:
                 course.add(self._sign * point.values[self.metric], point.place)
+
+    def end(self, run_id: str) -> None:
+        """Take note that a run has gone to its end: so far others go too, where they do not say otherwise."""
+        course = self._courses.get(run_id)
+        if course is not None:
+            course.total = course.reached(course.unit) or None
+            self._whole = max(self._whole, course.total or 0.0)
+
+    @property
+    def n_epochs(self) -> float:
+        """How many epochs all runs have gone through, of runs that tell none how many values they have told."""
+        return sum(course.reached("epochs") or len(course.values) for course in self._courses.values())
 
     def n_points(self, run_id: str) -> int:
         """Return how many values a run has told."""
@@ -136,7 +153,17 @@ class Pruner:
         found = {place: course.value_at(place, by) for place in places if place > 0}
         return {f"{at:g}": self._sign * value for at, value in found.items() if value is not None}
 
+    def _total_of(self, params: Params) -> float | None:
+        """Return how far a run with these parameters goes, as far as they or a rule say it."""
+        rule = next((rule for rule in self._rules if getattr(rule, "by", None) == SHARE), None)
+        told = getattr(rule, "total", None)
+        found: Any = told if is_number(told) else params.get(told or "epochs")
+        return float(found) if is_number(found) and found > 0 else None
+
     def _judge(self, run_id: str) -> Verdict | None:
+        course = self._courses[run_id]
+        if course.total is None and self._whole:
+            course.total = self._whole
         verdicts = (judge(rule, run_id, self._courses, n_first=self._n_first) for rule in self._rules)
         return next((verdict for verdict in verdicts if verdict is not None), None)
 

@@ -69,7 +69,9 @@ def bands_of(rule: config.Hyperband) -> Iterator[int]:
 def rungs_of(rule: config.Asha) -> Iterator[float]:
     """Yield the rungs of successive halving: without an end where nothing says how far a whole run goes."""
     last = math.inf if rule.max is None else rule.max / rule.factor
-    yield from itertools.takewhile(lambda rung: rung <= last, (rule.min * rule.factor**i for i in itertools.count()))
+    yield from itertools.takewhile(
+        lambda rung: rung <= last, (round(rule.min * rule.factor**i, 9) for i in itertools.count())
+    )
 
 
 def describe_rule(rule: config.Rule) -> str:
