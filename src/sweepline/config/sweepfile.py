@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -18,13 +17,13 @@ from sweepline.config.commandfile import CommandReader
 from sweepline.config.earlystopping import Rule, read_early_stopping
 from sweepline.config.faults import Faults
 from sweepline.config.naming import find_experiment_dir, name_sweep
+from sweepline.config.objectives import read_objectives, read_patterns, several_of
 from sweepline.config.parameters import read_parameters
+from sweepline.config.scheduler import Scheduler, read_scheduler, with_scheduler
 from sweepline.config.schema import (
     AlignModel,
     KeepModel,
-    MetricModel,
     RaceModel,
-    SeveralModel,
     StabilityModel,
     StopSweepModel,
     SweepModel,
@@ -46,23 +45,6 @@ from sweepline.space.plan import SearchSpace
 
 MEASURED_SIZES = "batch_size/measured.json"
 """In a sweep's folder: the batch sizes that were measured for it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scheduler:
-    """A file of the user's that proposes what is run. ``optimizer`` and ``search_space`` are names of functions in it.
-
-    ``sweep`` is what the first of them is told of the sweep, ``working_dir`` where the file is run.
-    """
-
-    engine: str
-    source: Path | None
-    optimizer: str
-    search_space: str
-    objectives: Sequence[Objective]
-    sweep: Mapping[str, Any]
-    working_dir: Path
-    seed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,58 +255,10 @@ class _Reader:
     def __init__(
         self, path: Path, model: SweepModel, faults: Faults, fixed: Sequence[str], *, text: str | None
     ) -> None:
-        self.path, self.model, self.faults, self.fixed = path, self._with_scheduler(model, faults), faults, fixed
+        self.path, self.model, self.faults, self.fixed = path, with_scheduler(model, faults), faults, fixed
         self.source = path.read_bytes() if text is None else text.encode()
         items = [str(item) for item in model.command or ()]
         self.experiment_dir = find_experiment_dir(path, model.program or NATIVE_PROGRAM, items)
-
-    @staticmethod
-    def _with_scheduler(model: SweepModel, faults: Faults) -> SweepModel:
-        """Return the model as the scheduler has it: its engine may take the place of the method, and of parameters."""
-        scheduler = model.scheduler
-        if scheduler is None or scheduler.engine == "wandb":
-            if model.method == "custom":
-                faults.error(("method",), "custom goes with scheduler: {engine: optuna}; else grid, random or bayes")
-            unused = [key for key in ("optimizer", "search_space") if scheduler and getattr(scheduler, key)]
-            for key in unused:
-                faults.warn(("scheduler", key), "is for engine optuna or ax; ignored")
-            return model
-        if scheduler.search_space and model.parameters:
-            faults.warn(("parameters",), f"{scheduler.search_space} of {scheduler.source} takes their place; ignored")
-            model = model.model_copy(update={"parameters": {}})
-        if scheduler.search_space and model.constraints:
-            faults.error(("constraints",), f"go with parameters: put them into {scheduler.search_space}")
-        if not scheduler.search_space and not model.parameters:
-            faults.error(("scheduler",), "needs parameters, or search_space: a function that returns them")
-        return model.model_copy(update={"method": "bayes"})
-
-    def _scheduler(self, objectives: Sequence[Objective]) -> Scheduler | None:
-        wanted = self.model.scheduler
-        if wanted is None or wanted.engine == "wandb" or (wanted.engine == "optuna" and not wanted.source):
-            return None
-        folders = (self.path.parent, self.experiment_dir, Path.cwd())
-        source = next((found for folder in folders if (found := folder / (wanted.source or "")).is_file()), None)
-        if wanted.source and source is None:
-            self.faults.error(("scheduler", "source"), f"no file {wanted.source!r} beside the sweep file or here")
-        if wanted.engine == "ax" and wanted.search_space:
-            self.faults.error(("scheduler", "search_space"), "is for engine optuna; Ax takes parameters")
-        name, raw = self._name(), self.faults.document.value
-        return Scheduler(
-            engine=wanted.engine,
-            source=None if source is None else source.resolve(),
-            optimizer=wanted.optimizer or "",
-            search_space=wanted.search_space or "",
-            objectives=objectives,
-            sweep={
-                "id": name,
-                "name": name,
-                "entity": self.model.entity or "",
-                "project": self.model.project or "",
-                "config": json.loads(json.dumps(raw, default=str)),
-            },
-            working_dir=self.experiment_dir.resolve(),
-            seed=self.model.seed,
-        )
 
     def read(self) -> SweepSettings:
         searched = SpaceReader(self.model, self.faults, self.fixed)
@@ -332,7 +266,7 @@ class _Reader:
         command, identity = reader.read(searched.parameters)
         constraints = searched.constraints()
         reader.check(command, searched.parameters, constraints)
-        objectives = self._objectives()
+        objectives = read_objectives(self.model, self.faults)
         whole, space = searched.read(constraints, command, identity, objectives)
         model, local = self.model, self.model.logging.local
         if local.csv_path and (not local.csv_path.endswith(".csv") or "\0" in local.csv_path):
@@ -350,7 +284,7 @@ class _Reader:
             space=space,
             command=command,
             objectives=objectives,
-            patterns=self._patterns(),
+            patterns=read_patterns(self.model, self.faults),
             logged_metrics=local.metrics,
             csv_path=None if self.faults.errors or not local.csv_path else self._resolve(local.csv_path),
             wandb=self._wandb(),
@@ -365,7 +299,14 @@ class _Reader:
             align=self._align(command),
             keep=self._keep(),
             stability=model.stability,
-            scheduler=self._scheduler(objectives),
+            scheduler=read_scheduler(
+                model,
+                self.faults,
+                name=self._name(),
+                objectives=objectives,
+                folders=(self.path.parent, self.experiment_dir, Path.cwd()),
+                working_dir=self.experiment_dir.resolve(),
+            ),
             early_stop=self._early_stop(),
             resumable=isinstance(command, NativeCommand) if model.resumable is None else model.resumable,
             stop_sweep=self._stop_sweep(),
@@ -397,7 +338,8 @@ class _Reader:
     def _early_stop(self) -> tuple[Rule, ...]:
         rules = read_early_stopping(self.model.early_terminate, self.faults)
         if rules and self.model.metric is None:
-            why = "several metrics do not say which run is worse" if self._several else "needs metric, to judge runs by"
+            is_several = bool(several_of(self.model))
+            why = "several metrics do not say which run is worse" if is_several else "needs metric, to judge runs by"
             self.faults.warn(("early_terminate",), f"{why}; ignored")
             return ()
         return rules
@@ -405,7 +347,11 @@ class _Reader:
     def _stop_sweep(self) -> StopSweepModel | None:
         wanted = self.model.stop_sweep
         if wanted is not None and self.model.metric is None:
-            why = "several metrics name no one result" if self._several else "needs metric, which says what is better"
+            why = (
+                "several metrics name no one result"
+                if several_of(self.model)
+                else "needs metric, which says what is better"
+            )
             self.faults.error(("stop_sweep",), why)
         return wanted
 
@@ -413,7 +359,7 @@ class _Reader:
         keep = self.model.keep
         if keep is None:
             return None
-        if self.model.metric is None and not self._several:
+        if self.model.metric is None and not several_of(self.model):
             self.faults.error(("keep", "best"), "needs metric, which says what is best")
         for name in keep.files:
             path = PurePosixPath(name)
@@ -427,39 +373,6 @@ class _Reader:
 
     def _resolve(self, path: str) -> Path:
         return (self.experiment_dir / path).resolve()
-
-    @property
-    def _several(self) -> Sequence[SeveralModel]:
-        """The objectives where ``metrics`` is a list."""
-        return self.model.metrics if isinstance(self.model.metrics, tuple) else ()
-
-    def _objectives(self) -> tuple[Objective, ...]:
-        metric, several = self.model.metric, self._several
-        if metric is not None and several:
-            self.faults.error(("metrics",), "is a list of objectives, and metric names one more: keep one of them")
-        twice = [name for name, n in Counter(one.name for one in several).items() if n > 1]
-        if twice:
-            self.faults.error(("metrics",), f"{twice[0]} stands here twice")
-        found: Sequence[MetricModel] = several or ([metric] if metric is not None else [])
-        if not found and "metric" not in self.faults.document.value:
-            self.faults.warn((), "no metric: the best run cannot be told; add metric: {name: ..., goal: minimize}")
-        return tuple(Objective(name=one.name, goal=one.goal, summary=one.summary) for one in found)
-
-    def _patterns(self) -> dict[str, re.Pattern[str]]:
-        patterns = {}
-        metrics = self.model.metrics
-        named = metrics if isinstance(metrics, dict) else {one.name: one.pattern for one in metrics if one.pattern}
-        for name, text in named.items():
-            try:
-                patterns[name] = re.compile(text)
-            except re.error as error:
-                self.faults.error(("metrics", name), f"{text!r} is no regular expression: {error}")
-                continue
-            if patterns[name].groups != 1:
-                self.faults.error(
-                    ("metrics", name), f"{text!r} needs one group for the number, as in 'Accuracy: (\\d+)/'"
-                )
-        return patterns
 
     def _wandb(self) -> WandbSettings | None:
         model, wandb = self.model, self.model.logging.wandb
@@ -476,11 +389,11 @@ class _Reader:
 
     def _notes(self) -> None:
         model, faults = self.model, self.faults
-        if model.method == "bayes" and model.metric is None and not self._several:
+        if model.method == "bayes" and model.metric is None and not several_of(self.model):
             key = "method" if model.scheduler is None else "scheduler"
             what = "bayes" if model.scheduler is None else "it"
             faults.error((key,), f"{what} needs metric: {{name: ..., goal: minimize}}, which it is to improve")
-        if model.sampler in ("cma", "mfgp") and len(self._several) > 1:
+        if model.sampler in ("cma", "mfgp") and len(several_of(self.model)) > 1:
             faults.error(("sampler",), f"{model.sampler} takes one objective; take tpe or gp")
         if model.sampler is not None and model.method != "bayes":
             faults.error(("sampler",), f"{model.sampler} goes with method: bayes, this is {model.method}")

@@ -6,52 +6,38 @@ import functools
 import itertools
 import math
 import secrets
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sweepline.analysis.effects import MAX_RUNS_WATCHED, EffectWatch, find_no_effects
+from sweepline.analysis.effects import MAX_RUNS_WATCHED, find_no_effects
 from sweepline.analysis.pareto import find_front
 from sweepline.analysis.racing import find_standing
 from sweepline.analysis.ranking import RankedConfig, rank_configs
 from sweepline.analysis.significance import Standing
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract.text import display_path
-from sweepline.engine.backlog import Backlog
 from sweepline.engine.bestfile import BestResult, write_best
-from sweepline.engine.diskpause import DiskPause
-from sweepline.engine.failureguard import FailureGuard
-from sweepline.engine.freezing import choose_code
-from sweepline.engine.keeping import BestRunFiles
+from sweepline.engine.composition import compose
 from sweepline.engine.loop import Loop
-from sweepline.engine.outcome import reader_of
 from sweepline.engine.planfile import build_plan_record, race_of
 from sweepline.engine.preflight import check_descriptors, check_startable, check_with_trainer
 from sweepline.engine.preloading import RUNS_WORTH_WARMING, plan_warm_start
 from sweepline.engine.preparation import PreparedSweep
-from sweepline.engine.progress import Observer, Progress
-from sweepline.engine.provenance import Provenance
-from sweepline.engine.pruning.pruner import Pruner, choose_n_first
-from sweepline.engine.race import RaceRuns
+from sweepline.engine.progress import Observer
 from sweepline.engine.recovery import Survivor, read_again, recover
 from sweepline.engine.resuming import describe_code, describe_edit, describe_resume, take_up
-from sweepline.engine.retries import RetryPolicy
 from sweepline.engine.signals import StopRequests
-from sweepline.engine.stability import StabilityGuard
 from sweepline.engine.state import SweepState
-from sweepline.engine.sweepstop import SweepStop
-from sweepline.engine.tasks import TaskBuilder, interpreter_of, source_of
+from sweepline.engine.tasks import TaskBuilder
 from sweepline.executors.base import Executor
 from sweepline.executors.local.admission import GpuAdmission, build_admission
 from sweepline.executors.local.executor import LocalExecutor, check_available
-from sweepline.recording.book import RecordBook
-from sweepline.recording.events import RACE, RunRecord
+from sweepline.recording.events import RunRecord
 from sweepline.recording.folders import BEST, SweepFolder
 from sweepline.runs import SETTLED
-from sweepline.space.dependent import Dependencies
 from sweepline.space.plan import Plan
 
 Say = Callable[[str], None]
@@ -170,7 +156,7 @@ def run_sweep(
         if prepared.study is not None:
             resources.callback(prepared.study.close)
             prepared.study.start()
-        state = _compose(prepared, tasks, observer=observer, requests=requests, admission=admission, executor=executor)
+        state = compose(prepared, tasks, observer=observer, requests=requests, admission=admission, executor=executor)
         resources.callback(state.book.close, is_sound=False)
         resources.callback(state.provenance.close)
         loop = Loop(state)
@@ -224,129 +210,6 @@ def _archive(prepared: PreparedSweep, say: Say) -> tuple[TaskBuilder, dict[str, 
     if old_plan is None and folder.journal.exists():
         say("plan.json was missing or damaged; written anew")
     return tasks, old_plan
-
-
-def _compose(
-    prepared: PreparedSweep,
-    tasks: TaskBuilder,
-    *,
-    observer: Observer,
-    requests: StopRequests,
-    admission: GpuAdmission | None,
-    executor: Executor,
-) -> SweepState:
-    settings, options, folder, plan = prepared.settings, prepared.options, prepared.folder, prepared.plan
-    has_earlier = folder.journal.exists() or any(folder.runs.iterdir())
-    planned = _ids_of(plan) if has_earlier else None
-    whole = planned if prepared.whole is plan else _ids_of(prepared.whole)
-    book = RecordBook(
-        folder,
-        csv=settings.csv_path,
-        sweep=settings.table_label,
-        params=list(dict.fromkeys([*settings.whole.parameters, *settings.space.parameters])),
-        metrics=settings.logged_metrics,
-        reserved=settings.reserved_metrics,
-    )
-    code, notes = (
-        (prepared.code, [])
-        if prepared.code is not None
-        else choose_code(
-            source_of(settings),
-            book,
-            mode=settings.code,
-            which=options.code,
-            config_files=settings.command.config_files,
-        )
-    )
-    for note in notes:
-        observer.note(note)
-    provenance = Provenance(
-        folder.path,
-        program_dir=settings.command.working_dir,
-        python=[interpreter_of(settings), sys.executable],
-        environment=tasks.describe_environment(prepared.slots.all),
-        gpus=prepared.gpus,
-        start={
-            "sweep": settings.source.decode("utf-8", "replace"),
-            "threads": tasks.threads,
-            "n_slots": tasks.n_slots,
-        },
-    )
-    pruner = _pruner(prepared)
-    return SweepState(
-        settings=settings,
-        options=options,
-        plan=plan,
-        folder=folder,
-        slots=prepared.slots,
-        tasks=replace(tasks, code=code.manifest, provenance=provenance.name),
-        provenance=provenance,
-        book=book,
-        reader=reader_of(settings),
-        code=code,
-        observer=observer,
-        requests=requests,
-        progress=Progress(plan, settings.objective),
-        guard=FailureGuard(max_failures=options.max_failures, keep_going=options.keep_going),
-        retries=RetryPolicy(settings.retry, goes_smaller=settings.on_oom == "retry_smaller"),
-        backlog=Backlog(count=options.count),
-        pause=DiskPause(folder.path),
-        executor=executor,
-        admission=admission,
-        effects=None if settings.command.proves_overrides else EffectWatch(settings.space.swept),
-        stability=_stability_guard(settings, book),
-        pruner=pruner,
-        study=prepared.study,
-        enough=_sweep_stop(settings, pruner),
-        best_files=(
-            BestRunFiles(settings.keep, settings.objective, folder) if settings.keep and settings.objective else None
-        ),
-        planned=planned,
-        whole=None if whole is None else whole | _raced_ids(book.records.values(), prepared.whole, whole),
-        race=_race_runs(prepared, observer.note),
-    )
-
-
-def _pruner(prepared: PreparedSweep) -> Pruner | None:
-    """Return what stops runs early, by rules of the sweep file, or by the study that proposes them."""
-    settings, study = prepared.settings, prepared.study
-    is_asked = study is not None and bool(study.pruner)
-    counts_epochs = settings.stop_sweep is not None and settings.stop_sweep.max_epochs is not None
-    if settings.objective is None or not (settings.early_stop or is_asked or counts_epochs):
-        return None
-    n_first = choose_n_first(may_resume=settings.resumable, plan=prepared.plan)
-    return Pruner(settings.early_stop, settings.objective, study=study if is_asked else None, n_first=n_first)
-
-
-def _sweep_stop(settings: SweepSettings, pruner: Pruner | None) -> SweepStop | None:
-    if settings.stop_sweep is None or settings.objective is None:
-        return None
-    return SweepStop(settings.stop_sweep, settings.objective, lambda: pruner.n_epochs if pruner is not None else 0.0)
-
-
-def _race_runs(prepared: PreparedSweep, say: Say) -> RaceRuns | None:
-    """Return what makes the runs of a race; a start of a part of the sweep has none."""
-    settings, race = prepared.settings, race_of(prepared.settings)
-    if race is None or settings.objective is None:
-        return None
-    if prepared.whole is not prepared.plan:
-        say("race: this start runs a part of the sweep; start all of it for the race")
-        return None
-    return RaceRuns(race, settings.objective, prepared.plan)
-
-
-def _raced_ids(records: Iterable[RunRecord], plan: Plan, whole: Set[str]) -> set[str]:
-    """Return the ids of a race's runs whose configurations still belong to the sweep."""
-    raced = [record for record in records if record.in_sweep == RACE]
-    return {r.run_id for r in raced if any(run.run_id in whole for run in plan.runs_with(r.params, plan.space.seeds))}
-
-
-def _stability_guard(settings: SweepSettings, book: RecordBook) -> StabilityGuard | None:
-    if settings.stability is None:
-        return None
-    watched, dependencies = settings.stability.parameter, Dependencies(settings.space.parameters)
-    following = [name for name in dependencies.computed if watched in dependencies.sources([name])]
-    return StabilityGuard(settings.stability, settings.objective, book.records.values(), following=following)
 
 
 def _local_executor(
@@ -444,8 +307,3 @@ def _begin(state: SweepState) -> None:
     take_up(state.plan, state.book.records.values(), retry_failed=state.options.retry_failed)
     state.book.note_code(state.code.state, state.code.files)
     state.book.begin(sweep=state.settings.name, sweep_file=state.settings.path, sweep_token=state.tasks.sweep_token)
-
-
-def _ids_of(plan: Plan) -> set[str] | None:
-    """Return the ids of all runs; None where making them would take longer than they are worth."""
-    return set(plan.ids()) if plan.is_small else None

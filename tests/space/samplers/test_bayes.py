@@ -236,6 +236,33 @@ def test_what_a_run_under_way_has_at_a_rung_is_known_before_its_end() -> None:
     assert len(pending) == 1
 
 
+class TestRungs:
+    """What Optuna's samplers are told of runs that were stopped at rungs."""
+
+    def values(self, *courses: Mapping[str, float], n_finished: int = 0) -> list[Any]:
+        """Return what trials have, of runs with these courses, the first ones of which went to their end."""
+        sampler = build(PLAIN)
+        for i, course in enumerate(courses):
+            state = State.FINISHED if i < n_finished else State.PRUNED
+            last = course[max(course, key=float)]
+            outcome = RunOutcome(state=state, metrics={"loss": last}, course=course, n_points=len(course))
+            sampler.tell({"lr": 10 ** -(1 + i / 10), "dropout": 0.5}, outcome)
+        return [trial.value for trial in sampler.trials()]
+
+    def test_all_are_compared_at_the_furthest_rung_to_which_enough_came(self) -> None:
+        short, long = [{"4": float(i)} for i in range(7)], [{"4": 9.0, "12": 0.1}]
+        assert self.values(*long, *short) == [9.0, 0, 1, 2, 3, 4, 5, 6]
+        assert self.values(*long * 8, *short) == [0.1] * 8
+
+    def test_whole_runs_are_compared_with_whole_ones_once_there_are_enough(self) -> None:
+        whole = [{"4": 9.0, "52": float(i)} for i in range(8)]
+        assert self.values(*whole, *[{"4": 0.0}] * 8, n_finished=8) == list(range(8))
+        assert self.values(*whole[:7], {"4": 1.0}, n_finished=7) == [9.0] * 7 + [1.0]
+
+    def test_runs_that_were_stopped_anywhere_are_told_as_before(self) -> None:
+        assert self.values({"52": 1.0}, {"17": 3.0}, {"31": 2.0}, n_finished=1) == [1.0, None, None]
+
+
 class TestWhatIsTold:
     """What becomes of outcomes."""
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from sweepline.config.sweepfile import Scheduler
+from sweepline.config.scheduler import Scheduler
 from sweepline.contract.text import display_path
 from sweepline.errors import ConfigError, RecordError, record_error
 

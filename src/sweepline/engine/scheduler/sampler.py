@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweepline.config.sweepfile import Scheduler, SweepSettings
+from sweepline.config.scheduler import Scheduler
+from sweepline.config.sweepfile import SweepSettings
 from sweepline.engine.scheduler.client import SchedulerError, StudyProcess
 from sweepline.errors import ConfigError
 from sweepline.runs import Objective, Params, RunOutcome, State, canonical_json

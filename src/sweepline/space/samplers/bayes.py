@@ -13,28 +13,26 @@ import itertools
 import math
 import statistics
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sweepline.contract.values import is_number
 from sweepline.errors import ConfigError
 from sweepline.runs import Objective, Params, RunOutcome, State, canonical_json
 from sweepline.space.constraints import Constraint
-from sweepline.space.dependent import Conditional, Dependencies
-from sweepline.space.expressions import ABSENT
-from sweepline.space.parameters import BELOW_ONE, Categorical, Constant, IntUniform, Parameter, values_as_listed
+from sweepline.space.dependent import Dependencies
+from sweepline.space.parameters import Parameter
 from sweepline.space.samplers.base import EnumeratedSampler, Tally, apply_constraints
+from sweepline.space.samplers.dimensions import ChosenTrial, Dimensions, axis_of, point_of, split_point
 
 MFGP = "mfgp"
 """The sampler that learns from parts of runs, which none of Optuna's does."""
 KINDS = ("tpe", "gp", "cma", MFGP)
 N_STARTUP, N_STARTUP_MFGP = 10, 8  # combinations that are drawn before a model says anything
+MIN_AT_RUNG = 8  # runs that came to a rung, from which on they are compared there
 MAX_TRIES = 20  # proposals that are dropped or known, after which the next random draw is taken
 MAX_OBSERVATIONS = 2000  # the latest, which a model is made of: that takes longer the more there are
 _OLDEST = 5  # Optuna's major version
-_MIN_ORDERED = 3  # values of a list of numbers from which on their order tells something
-_MAX_STEPS = 1000  # of a whole number, up to which they are told apart
 _UNDONE = frozenset({State.PENDING, State.RUNNING, State.INTERRUPTED})
 
 
@@ -94,7 +92,7 @@ class BayesSampler:
         self._n_first = n_first
         self._constraints = tuple(constraints)
         self._dependencies = Dependencies(parameters)
-        self._dimensions = _Dimensions(parameters, zipped, assigned={n for c in constraints for n in c.assign})
+        self._dimensions = Dimensions(parameters, zipped, assigned={n for c in constraints for n in c.assign})
         self._draws = draws.walk(Tally())
         self._known: dict[str, _Observation] = {}
 
@@ -144,14 +142,14 @@ class BayesSampler:
 
         _import_optuna()  # in whose distributions parameters stand
         seen, pending, distributions = self._seen()
-        axes = [_axis_of(distribution) for distribution in distributions.values()]
+        axes = [axis_of(distribution) for distribution in distributions.values()]
         if not seen or not axes:
             return None
-        points = [gaussian.Seen(_point(raw, distributions), at, value, run) for raw, at, value, run in seen]
-        under_way = [_point(raw, distributions) for raw in pending]
+        points = [gaussian.Seen(point_of(raw, distributions), at, value, run) for raw, at, value, run in seen]
+        under_way = [point_of(raw, distributions) for raw in pending]
         seed = _seed_of(f"{self.seed}/{len(self._known)}")
         for point in itertools.islice(gaussian.propose(points, under_way, axes, seed), MAX_TRIES):
-            chosen = _ChosenTrial(dict(zip(distributions, _split(point, axes), strict=True)))
+            chosen = ChosenTrial(dict(zip(distributions, split_point(point, axes), strict=True)))
             params = self._dependencies.complete(functools.partial(self._dimensions.suggest, chosen))
             is_dropped = apply_constraints(self._constraints, params, self._dependencies) is not None
             if not is_dropped and canonical_json(params) not in self._known:
@@ -205,11 +203,16 @@ class BayesSampler:
         states, metrics = optuna.trial.TrialState, [objective.name for objective in self.objectives]
         known = list(self._known.values())[-MAX_OBSERVATIONS:]
         worst = self._worst([row for one in known for row in one.values(metrics)])
+        at_rung = _values_at_rung(known, metrics[0]) if len(metrics) == 1 else None
         for one in known:
             rows = one.values(metrics)
             results = [_mean(values, bad) for values, bad in zip(zip(*rows, strict=True), worst, strict=False)]
-            if results and None not in results:
-                told: dict[str, Any] = {"state": states.COMPLETE, "values": results}
+            if at_rung is not None and (value := at_rung.get(id(one))) is not None:
+                told: dict[str, Any] = {"state": states.COMPLETE, "values": [value]}
+            elif at_rung is not None and one.outcomes:
+                continue  # it did not come there: of the others nothing is alike
+            elif results and None not in results:
+                told = {"state": states.COMPLETE, "values": results}
             elif results:
                 continue  # of diverged runs alone nothing is known
             elif len(metrics) == 1 and (pruned := _last_of_pruned(one.outcomes, metrics[0])):
@@ -233,125 +236,35 @@ def _mean(values: Sequence[float], worst: float | None) -> float | None:
     return statistics.fmean(bounded) if len(bounded) == len(found) else None
 
 
+def _values_at_rung(known: Sequence[_Observation], metric: str) -> dict[int, float] | None:
+    """Return by observation what was measured at the furthest rung to which enough runs came, or at the end.
+
+    Optuna ranks every whole run before every one that was stopped: the few that happened to go to their end first would
+    be the model's idea of a good one. So runs are compared where they came equally far, as BOHB does (Falkner et al.
+    2018). None where no rung has enough runs, or no run was stopped at one.
+    """
+    ends = {id(one): one.values([metric]) for one in known}
+    by_rung: dict[float, dict[int, list[float]]] = {}
+    for one in known:
+        for course in (*(outcome.course for outcome in one.outcomes), one.under_way):
+            for at, value in course.items():
+                by_rung.setdefault(float(at), {}).setdefault(id(one), []).append(value)
+    stopped = {float(at) for one in known for o in one.outcomes if o.state == State.PRUNED for at in o.course}
+    rungs = [at for at in stopped if len(by_rung[at]) >= MIN_AT_RUNG]
+    if not rungs:
+        return None
+    finished = {key: [row[0] for row in rows] for key, rows in ends.items() if rows}
+    found = finished if len(finished) >= MIN_AT_RUNG else by_rung[max(rungs)]
+    means = {key: statistics.fmean(values) for key, values in found.items()}
+    return {key: value for key, value in means.items() if math.isfinite(value)}
+
+
 def _last_of_pruned(outcomes: Sequence[RunOutcome], metric: str) -> dict[int, float]:
     """Return what runs that were stopped early have measured, by how far they came: further ones rank better."""
     pruned = [o for o in outcomes if o.state == State.PRUNED and math.isfinite(o.metrics.get(metric, math.nan))]
     if not pruned:
         return {}
     return {max(o.n_points or 1 for o in pruned): statistics.fmean(o.metrics[metric] for o in pruned)}
-
-
-class _Dimensions:
-    """How parameters stand in Optuna. ``assigned`` are those that constraints set to whatever they like."""
-
-    def __init__(
-        self, parameters: Mapping[str, Parameter], zipped: Sequence[Sequence[str]], *, assigned: set[str]
-    ) -> None:
-        self._parameters, self._assigned = parameters, assigned
-        self._group_of = {name: tuple(group) for group in zipped for name in group}
-
-    def suggest(self, trial: Any, name: str, parameter: Parameter) -> Any:
-        """Return the value of a parameter in a combination, as a trial suggests it."""
-        found = self._dimension(name, parameter)
-        if found is None:
-            return parameter.at(0.0)
-        key, bounds, at, _ = found
-        if hasattr(bounds, "choices"):
-            return at(trial.suggest_categorical(key, bounds.choices))
-        is_place = isinstance(bounds.low, int)
-        return at((trial.suggest_int if is_place else trial.suggest_float)(key, bounds.low, bounds.high))
-
-    def raw_of(self, params: Params, dependencies: Dependencies) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-        """Return where a combination stands, and in what; None where a value is no longer one of its parameter's."""
-        raw: dict[str, Any] = {}
-        distributions: dict[str, Any] = {}
-        is_outside = False
-
-        def note(name: str, parameter: Parameter) -> Any:
-            nonlocal is_outside
-            value, found = params.get(name, ABSENT), self._dimension(name, parameter)
-            place = found[3](value) if found is not None and value is not ABSENT else None
-            if found is not None and place is not None:
-                raw[found[0]], distributions[found[0]] = place, found[1]
-            elif found is not None and name not in self._assigned:
-                is_outside = True
-            return value
-
-        dependencies.complete(note)
-        return (None if is_outside else raw), distributions
-
-    def _dimension(self, name: str, parameter: Parameter) -> _Dimension | None:
-        """Return a parameter's name and distribution in Optuna, and how values follow and are found; None: constant."""
-        import optuna.distributions as dist
-
-        group = self._group_of.get(name)
-        if group is not None:
-            rows = values_as_listed(parameter)
-            return ("+".join(group), dist.CategoricalDistribution(range(len(rows))), rows.__getitem__, _place_in(rows))
-        key, own = name, self._parameters[name]
-        if isinstance(own, Conditional):
-            key = f"{name}#{next(i for i, a in enumerate(own.alternatives) if a.parameter is parameter)}"
-        if isinstance(parameter, IntUniform):
-            whole = dist.IntDistribution(parameter.min, parameter.max)
-            return key, whole, int, lambda value: None if parameter.quantile(value) is None else int(value)
-        values = parameter.grid if isinstance(parameter, (Categorical, Constant)) else None
-        if values is not None and len(values) < 2:
-            return None
-        if values is None or len(values) < len(parameter.values):  # type: ignore[attr-defined]
-            quantile: Any = dist.FloatDistribution(0.0, 1.0)
-            return key, quantile, lambda place: parameter.at(min(place, BELOW_ONE)), parameter.quantile
-        if len(values) >= _MIN_ORDERED and all(map(is_number, values)):
-            values = sorted(values)
-            return key, dist.IntDistribution(0, len(values) - 1), values.__getitem__, _place_in(values)
-        return key, dist.CategoricalDistribution(range(len(values))), values.__getitem__, _place_in(values)
-
-
-@dataclass(frozen=True)
-class _ChosenTrial:
-    """Stands for a trial of Optuna whose values are known: numbers from 0 to 1, or one for each category."""
-
-    parts: Mapping[str, Sequence[float]]
-
-    def suggest_categorical(self, key: str, choices: Sequence[Any]) -> Any:
-        """Return the category whose number is the greatest."""
-        part = self.parts.get(key, (1.0,))
-        return choices[max(range(len(part)), key=part.__getitem__)]
-
-    def suggest_int(self, key: str, low: int, high: int) -> int:
-        """Return a whole number."""
-        return low + round(self.suggest_float(key, 0.0, 1.0) * (high - low))
-
-    def suggest_float(self, key: str, low: float, high: float) -> float:
-        """Return a number; of a parameter that nothing known has had the one in the middle."""
-        return low + self.parts.get(key, (0.5,))[0] * (high - low)
-
-
-def _axis_of(distribution: Any) -> Any:
-    from sweepline.space.samplers import gaussian
-
-    if hasattr(distribution, "choices"):
-        return gaussian.Axis(len(distribution.choices), is_category=True)
-    n = distribution.high - distribution.low + 1 if isinstance(distribution.low, int) else None
-    return gaussian.Axis(n if n is not None and n <= _MAX_STEPS else None)
-
-
-def _point(raw: Mapping[str, Any], distributions: Mapping[str, Any]) -> tuple[float, ...]:
-    """Return where a combination stands for a process; a parameter that is absent in it stands in the middle."""
-    found: list[float] = []
-    for key, distribution in distributions.items():
-        if hasattr(distribution, "choices"):
-            found += [float(key in raw and raw[key] == choice) for choice in distribution.choices]
-        else:
-            width = distribution.high - distribution.low
-            found.append((raw[key] - distribution.low) / width if key in raw and width else 0.5)
-    return tuple(found)
-
-
-def _split(point: Sequence[float], axes: Sequence[Any]) -> Iterator[Sequence[float]]:
-    start = 0
-    for axis in axes:
-        yield point[start : start + axis.width]
-        start += axis.width
 
 
 def _course_of(outcome: RunOutcome, metric: str, whole: float) -> Mapping[str, float]:
@@ -370,14 +283,6 @@ def _goes_on(outcome: RunOutcome, before: RunOutcome) -> bool:
 
 def _seed_of(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
-
-
-_Dimension = tuple[str, Any, Callable[[Any], Any], Callable[[Any], Any]]
-
-
-def _place_in(values: Sequence[Any]) -> Callable[[Any], int | None]:
-    places = {canonical_json(value): place for place, value in reversed(list(enumerate(values)))}
-    return lambda value: places.get(canonical_json(value))
 
 
 def _numbers_of(optuna: Any, trials: Sequence[Any]) -> list[Any]:
