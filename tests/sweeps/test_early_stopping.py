@@ -166,3 +166,40 @@ def test_runs_that_were_stopped_go_on_from_their_checkpoints_when_they_are_the_b
     assert finished.x == 1 or is_killed  # who comes to a rung first is not the same then
     assert {f"{finished.x} {epoch}" for epoch in range(1, 28)} <= set(trained)
     assert "of which" in project.command("explain", "x9").stdout
+
+
+LOGS = """
+    import pathlib, time, wandb
+    wandb.init()
+    run_dir = pathlib.Path(__import__("os").environ["SWEEPLINE_RUN_DIR"])
+    for epoch in range(1, 7):
+        wandb.log({"epoch": epoch, "val": {"loss": wandb.config.lr + 1 / epoch}})
+        until = time.monotonic() + 30 * (epoch == 4 and wandb.config.lr > 1)
+        while time.monotonic() < until and not (run_dir / "early_stop.json").exists():
+            time.sleep(0.05)  # a run that is to be stopped waits for that
+    """
+"""A program that prints nothing of its objective."""
+
+
+def test_a_script_that_only_logs_to_wandb_is_stopped_by_what_it_logs(project: Project) -> None:
+    pytest.importorskip("wandb", reason="wandb is not installed")
+    project.write("train.py", LOGS)
+    project.write(
+        "sweep.yaml",
+        """
+        program: train.py
+        name: logs
+        command: ["${env}", "${interpreter}", "${program}"]
+        metric: {name: val.loss}
+        parameters: {lr: {values: [1, 2, 3]}}
+        early_terminate: {type: hyperband, min_iter: 3}
+        devices: cpu
+        max_concurrent: 1
+        report: never
+        """,
+    )
+    ended = project.run()
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    rows = project.rows()
+    assert dict(zip(rows.lr, rows.state, strict=True)) == {1: "finished", 2: "pruned", 3: "pruned"}
+    assert "hyperband: val.loss 2.33333 after 3 points is worse than 1.33333" in rows[rows.lr == 2].reason.iloc[0]

@@ -9,6 +9,7 @@ from sweepline.engine.diskpause import blame_full_disk, has_room
 from sweepline.engine.progress import ActiveRun
 from sweepline.engine.retries import Retry
 from sweepline.engine.state import SweepState
+from sweepline.engine.watching import take_watched
 from sweepline.errors import DiskFullError
 from sweepline.executors.base import Exit, RunHandle
 from sweepline.programs.usage import find_hint
@@ -84,7 +85,7 @@ class Ends:
         sweep, active, run = self._sweep, end.active, end.active.run
         outcome = self._read(end)
         if sweep.pruner is not None:  # what it told after the last look: others are compared with it
-            sweep.pruner.add(run.run_id, active.tail.take_watched())
+            sweep.pruner.add(run.run_id, take_watched(active, has_ended=True))
             if outcome.state == State.FINISHED:
                 sweep.pruner.end(run.run_id)
             n_points, course = sweep.pruner.n_points(run.run_id), sweep.pruner.course_of(run.run_id)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sweepline.engine.logtail import LogTail
+from sweepline.engine.wandbtail import WandbTail
 from sweepline.executors.base import RunHandle
 from sweepline.executors.local.slots import Slot
 from sweepline.recording.events import RACE, RunRecord
@@ -31,6 +32,8 @@ class ActiveRun:
     asked: Mapping[str, Any] | None
     started: float = field(default_factory=time.monotonic)
     is_proof_settled: bool = False
+    wandb: WandbTail | None = None
+    """What follows the objective where the run logs it to W&B, until it prints it."""
     n_rungs_told: int = 0
     """At how many rungs of early stopping the sampler knows what it had."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from sweepline.contract.runfolder import STDOUT
 from sweepline.engine.outcome import read_asked
@@ -12,6 +13,7 @@ from sweepline.engine.recovery import Survivor, start_fields
 from sweepline.engine.retries import Retry
 from sweepline.engine.stability import is_skipped
 from sweepline.engine.state import SweepState
+from sweepline.engine.wandbtail import WandbTail
 from sweepline.errors import ExecutorUnavailableError, RecordError, record_error
 from sweepline.executors.base import StopReason
 from sweepline.executors.local.slots import Slot
@@ -165,9 +167,18 @@ class Starts:
             run_dir=run_dir,
             tail=sweep.reader.follow(run_dir, watched=sweep.watched_metric),
             asked=sweep.tasks.asked(sweep.tasks.expand(sized), slot),
+            wandb=self._follow_wandb(run_dir),
         )
         sweep.active.append(active)
         sweep.observer.run_started(active)
+
+    def _follow_wandb(self, run_dir: Path) -> WandbTail | None:
+        """Return what follows the file of a run that may log to W&B, where runs under way are judged."""
+        sweep = self._sweep
+        command = sweep.settings.command
+        if sweep.pruner is None or command.proves_overrides:  # our trainer prints what it logs
+            return None
+        return WandbTail(run_dir, command.working_dir, sweep.pruner.metric)
 
     def _skip(self, run: Run, slot: Slot) -> bool:
         """Record a run that is not needed as such, and free its slot; return whether it was one."""
@@ -206,6 +217,7 @@ class Starts:
             run_dir=run_dir,
             tail=sweep.reader.follow(run_dir, watched=sweep.watched_metric),
             asked=read_asked(run_dir),
+            wandb=self._follow_wandb(run_dir),
         )
         sweep.active.append(active)
         sweep.say(f"{record.name} outlived the sweep that started it, and goes on")

@@ -28,6 +28,8 @@ from sweepline.programs.sourcecode import SourceCode
 from sweepline.programs.wandb import (
     PARAMS_PATH,
     RUN_ID,
+    WANDB_FLUSH,
+    WANDB_FLUSH_S,
     wandb_environment,
     write_wandb_params,
 )
@@ -153,6 +155,8 @@ class TaskBuilder:
             variables[names.CODE] = str(self.code.resolve())
         if names.DATA in self.inherited:
             variables[names.DATA] = self.inherited[names.DATA]
+        if self.settings.early_stop and not command.proves_overrides and WANDB_FLUSH not in self.inherited:
+            variables[WANDB_FLUSH] = WANDB_FLUSH_S
         return variables | command.wandb_variables(self.settings.wandb, self.inherited)
 
     @functools.cached_property

@@ -77,8 +77,7 @@ def read_wandb_run(path: Path) -> WandbRun:
         elif kind == "config":
             _update(run.config, record.config.update)
         elif kind == "history":
-            row: dict[str, Any] = {}
-            _update(row, record.history.item)
+            row = read_row(record.history)
             run.history.append(row)
             run.last.update(row)
         elif kind == "summary":
@@ -214,6 +213,13 @@ def _told_folders(run_dir: Path) -> Iterator[str]:
         yield from _TOLD.findall(strip_escapes(text).replace("\r", "\n"))
 
 
+def read_row(history: Any) -> dict[str, Any]:
+    """Return what a record of a run's history holds."""
+    row: dict[str, Any] = {}
+    _update(row, history.item)
+    return row
+
+
 def _update(target: dict[str, Any], items: Any) -> None:
     for item in items:
         key = item.key or ".".join(item.nested_key)
@@ -222,17 +228,29 @@ def _update(target: dict[str, Any], items: Any) -> None:
 
 
 def _read_payloads(data: bytes) -> Iterator[bytes]:
-    offset, partial = _FILE_HEADER_BYTES, b""
-    while offset + _RECORD_HEADER.size <= len(data):
+    return (payload for payload, _ in read_payloads(data, 0))
+
+
+def read_payloads(data: bytes, begin: int) -> Iterator[tuple[bytes, int]]:
+    """Yield the records of a file that are whole, each with where the next one begins.
+
+    Args:
+        data: the file's content from ``begin`` on.
+        begin: where a record, or the file, begins.
+    """
+    offset, partial = max(begin, _FILE_HEADER_BYTES), b""
+    end = begin + len(data)
+    while offset + _RECORD_HEADER.size <= end:
         left_in_block = _BLOCK_BYTES - offset % _BLOCK_BYTES
         if left_in_block < _RECORD_HEADER.size:
             offset += left_in_block
             continue
-        _, length, kind = _RECORD_HEADER.unpack_from(data, offset)
-        body = data[offset + _RECORD_HEADER.size : offset + _RECORD_HEADER.size + length]
+        at = offset - begin
+        _, length, kind = _RECORD_HEADER.unpack_from(data, at)
+        body = data[at + _RECORD_HEADER.size : at + _RECORD_HEADER.size + length]
         if kind not in (_FULL, _FIRST, _MIDDLE, _LAST) or len(body) < length:
             return
         offset += _RECORD_HEADER.size + length
         partial = body if kind in (_FULL, _FIRST) else partial + body
         if kind in (_FULL, _LAST):
-            yield partial
+            yield partial, offset

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from sweepline.contract.metrics import MetricPoint
 from sweepline.engine.outcome import find_difference, has_effective_config
 from sweepline.engine.progress import ActiveRun
 from sweepline.engine.state import SweepState
@@ -15,6 +16,17 @@ from sweepline.runs import RunOutcome, State
 WATCH_S = 0.5
 """How often output is read, whatever the display's rate: a wrong override costs as much of a run, a log is read at once
 at the end anyway."""
+
+
+def take_watched(active: ActiveRun, *, has_ended: bool = False) -> list[MetricPoint]:
+    """Return what a run has told of the objective since the last call: printed or logged to W&B, as it did first."""
+    points, logged = active.tail.take_watched(), active.wandb
+    if logged is None:
+        return points
+    if points and not logged.has_told:
+        active.wandb = None  # what it prints may be logged as well
+        return points
+    return logged.take_new(has_ended=has_ended)
 
 
 class Watching:
@@ -45,7 +57,7 @@ class Watching:
             return  # its result is what it is for
         if pruner is None:
             return
-        verdict = pruner.note(active.run.run_id, active.tail.take_watched())
+        verdict = pruner.note(active.run.run_id, take_watched(active))
         if verdict is None:
             self._tell_course(active, pruner.course_of(active.run.run_id, has_ended=False))
             return

@@ -72,6 +72,11 @@ def wandb_environment(
     return variables
 
 
+WANDB_FLUSH, WANDB_FLUSH_S = "WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL", "0.5"
+"""How often the client writes out what a run logs (in seconds, else 15), and how often where that is waited for. A
+client that does not know the name passes over it."""
+
+
 def wandb_mode(settings: WandbSettings | None, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return WANDB_MODE for scripts that are not ours: offline without a key, so that none waits for a login."""
     mode = settings.mode if settings else "auto"
