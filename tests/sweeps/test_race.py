@@ -52,6 +52,8 @@ def test_the_leading_ones_race_and_everything_says_the_same(project: Project) ->
     best = yaml.safe_load((project.sweep_dir / "best.yaml").read_text())
     assert (best["standing"], best["params"]) == (sentence, {"lr": 0.3})
     assert sentence in project.command("best").stdout
+    n = len(rows)
+    assert f"{n} of {n} runs have ended" in project.command("status").stdout
     told = json.loads(project.command("best", "--json").stdout)
     assert told["standing"]["text"] == sentence
     again = project.run()

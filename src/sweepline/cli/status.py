@@ -13,6 +13,7 @@ from sweepline.cli.target import add_target, describe_others
 from sweepline.cli.watching import add_watch, watch
 from sweepline.contract.text import display_path
 from sweepline.display.formats import describe_end, format_seconds
+from sweepline.engine.planfile import count_planned
 from sweepline.engine.recorded import RecordedSweep, open_recorded
 from sweepline.recording.events import RunRecord
 from sweepline.runs import State
@@ -56,7 +57,7 @@ def _look(target: Path) -> tuple[list[str], bool]:
         running = (record for record in records if record.state == State.RUNNING)
         lines += [f"  running {r.name} on {r.device} for {format_seconds(_elapsed_s(r))}" for r in running]
     ended = [record for record in records if record.is_ended]
-    n_total = plan.get("n_runs")
+    n_total = count_planned(plan, records)
     if isinstance(n_total, int):
         lines.append(f"{len(ended)} of {n_total} runs have ended")
     lines += [f"  {describe_end(record, i, n_total)}" for i, record in list(enumerate(ended, 1))[-_N_RECENT:]]
@@ -85,7 +86,7 @@ def _as_json(found: RecordedSweep) -> dict[str, Any]:
         "is_running": is_running,
         "states": _count(records, is_running=is_running),
         "n_ended": sum(record.is_ended for record in records),
-        "n_total": found.plan.get("n_runs"),
+        "n_total": count_planned(found.plan, records),
         "running": [
             {"run_id": r.run_id, "name": r.name, "device": r.device, "elapsed_s": _elapsed_s(r), "parameters": r.params}
             for r in running

@@ -14,6 +14,7 @@ from sweepline.cli.asjson import add_json, print_json
 from sweepline.cli.watching import add_watch, watch
 from sweepline.contract.text import display_path, printable
 from sweepline.display.formats import align_columns, format_seconds
+from sweepline.engine.planfile import count_planned
 from sweepline.engine.recorded import open_recorded
 from sweepline.errors import SweeplineError
 from sweepline.executors.local.census import RunningProcess, find_runs
@@ -72,7 +73,7 @@ def _read(folder: Path, runs: Sequence[RunningProcess]) -> _Sweep:
     except (SweeplineError, OSError):
         return _Sweep(folder.name, folder, runs, {})
     records = [record for record in found.records.values() if record.belongs]
-    n_total = found.plan.get("n_runs")
+    n_total = count_planned(found.plan, found.records.values())
     return _Sweep(
         name=str(found.plan.get("sweep") or folder.name),
         path=folder,

@@ -8,7 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from sweepline import __version__
 from sweepline.analysis.racing import Race, plan_race
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.executors.local.slots import Slots
+from sweepline.recording.events import RACE, RunRecord
 from sweepline.runs import Objective
 from sweepline.space.plan import Plan, count_all
 
@@ -82,6 +83,12 @@ def _n_runs(plan: Plan) -> int | None:
     if not plan.is_enumerable and plan.sampler.n_total is not None:
         return plan.sampler.n_total * plan.n_seeds
     return count_all(plan).n_kept * plan.n_seeds if plan.is_small else None
+
+
+def count_planned(plan: Mapping[str, Any], records: Iterable[RunRecord]) -> int | None:
+    """Return how many runs a sweep has: what ``plan.json`` tells, and those of its race so far; None: not known."""
+    told = plan.get("n_runs")
+    return told + sum(record.in_sweep == RACE for record in records) if isinstance(told, int) else None
 
 
 def race_of(settings: SweepSettings) -> Race | None:

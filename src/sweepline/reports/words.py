@@ -13,6 +13,7 @@ from sweepline.analysis.differences import differing
 from sweepline.analysis.pareto import describe_front
 from sweepline.analysis.racing import find_standing, read_race
 from sweepline.display.formats import format_seconds
+from sweepline.engine.planfile import count_planned
 from sweepline.recording.events import RunRecord
 from sweepline.reports.collect import ReportedSweep, started_s
 from sweepline.reports.numbers import format_count, format_interval
@@ -43,7 +44,7 @@ def _describe_course(sweep: ReportedSweep) -> Iterator[str]:
     records, plan = sweep.records, sweep.plan
     states = Counter(record.state.value for record in records)
     told = ", ".join(f"{n:,} {state.replace('_', ' ')}" for state, n in states.most_common()) or "none has started"
-    n_planned = plan.get("n_runs")
+    n_planned = count_planned(plan, records)
     of = f" of {n_planned:,}" if isinstance(n_planned, int) and n_planned > len(records) else ""
     line = f"{len(records):,}{of} runs: {told}" if len(records) != 1 or of else f"1 run: {told}"
     starts = list(map(started_s, records))
