@@ -28,7 +28,7 @@ from sweepline.space.samplers.dimensions import ChosenTrial, Dimensions, axis_of
 MFGP = "mfgp"
 """The sampler that learns from parts of runs, which none of Optuna's does."""
 KINDS = ("tpe", "gp", "cma", MFGP)
-N_STARTUP, N_STARTUP_MFGP = 10, 8  # combinations that are drawn before a model says anything
+N_STARTUP, N_STARTUP_MFGP = 10, 5  # combinations that are drawn before a model says anything
 MIN_AT_RUNG = 8  # runs that came to a rung, from which on they are compared there
 MAX_TRIES = 20  # proposals that are dropped or known, after which the next random draw is taken
 MAX_OBSERVATIONS = 2000  # the latest, which a model is made of: that takes longer the more there are
