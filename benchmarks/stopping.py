@@ -57,9 +57,8 @@ def figures(n: int) -> Iterator[Figure]:
             lines = [line for log in logs for line in log.read_text().splitlines() if "waited=" in line]
             waited += [float(line.partition("waited=")[2]) for line in lines]
     percentile = statistics.quantiles(waited, n=100)[98]
-    yield Figure(
-        f"from a line to the signal, {N_SLOTS} runs that talk, median of {len(waited)}", [statistics.median(waited)]
-    )
+    title = f"from a line to the signal, {N_SLOTS} runs that talk"
+    yield Figure(f"{title}, median of {len(waited)}", [statistics.median(waited)])
     yield Figure(f"{title}, 99th percentile", [percentile])
 
 
