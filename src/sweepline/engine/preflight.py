@@ -100,7 +100,7 @@ def check_startable(prepared: PreparedSweep) -> None:
             "--count N"
         )
     if isinstance(plan.sampler, BayesSampler):
-        check_installed()
+        check_installed(plan.sampler.kind)
     if settings.scheduler is not None:
         check_engine(settings.scheduler.engine, plan.space.parameters)
     if not plan.is_enumerable:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import importlib.util
 import itertools
 import math
 import statistics
@@ -301,8 +302,8 @@ def n_startup(kind: str) -> int:
     return N_STARTUP_MFGP if kind == MFGP else N_STARTUP
 
 
-def check_installed() -> None:
-    """Make sure that there is an Optuna that can be used. Does not import it.
+def check_installed(kind: str = "tpe") -> None:
+    """Make sure that there is an Optuna that can be used, and what a sampler needs beside it. Does not import it.
 
     Raises:
         ConfigError: there is none, or it is too old.
@@ -315,6 +316,10 @@ def check_installed() -> None:
     major = version.partition(".")[0]
     if not major.isdecimal() or int(major) < _OLDEST:
         raise ConfigError(f"method: bayes needs Optuna {_OLDEST} or later, this is {version}: {how}")
+    if kind == MFGP and importlib.util.find_spec("scipy") is None:
+        raise ConfigError(f"sampler: mfgp needs SciPy: {how}; or take sampler: tpe")
+    if kind == "gp" and importlib.util.find_spec("torch") is None:
+        raise ConfigError("sampler: gp needs torch; or take sampler: tpe or mfgp")
 
 
 def _import_optuna() -> Any:
