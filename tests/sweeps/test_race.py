@@ -111,3 +111,51 @@ def test_what_cannot_race_is_refused_in_a_sentence(project: Project) -> None:
     write(project, SWEEP + "    race: 1\n")
     assert "race" in project.run().stderr
     assert "a race needs two configurations" in project.run("--race", "1").stderr
+
+
+def test_a_configuration_that_was_taken_out_and_comes_back_keeps_its_race(project: Project) -> None:
+    write(project, SWEEP + RACE)
+    project.run()
+    n = len(project.rows())
+    project.write("sweep.yaml", (SWEEP + RACE).replace("0.3, ", "").replace("race: {", "# race: {"))
+    project.run()
+    write(project, SWEEP + RACE)
+    done = project.run()
+    rows = project.rows()
+    assert len(rows) == n, done.stdout
+    assert set(rows[rows.lr == 0.3].in_sweep) == {"yes", "race"}
+    assert set(rows.attempt) == {1}
+
+
+def test_a_start_of_a_few_runs_begins_no_race(project: Project) -> None:
+    write(project, SWEEP + RACE)
+    done = project.run("--count", "3")
+    assert "race:" not in done.stdout
+    assert len(project.rows()) == 3
+
+
+def test_failed_runs_of_a_race_go_again_when_that_is_asked_for(project: Project) -> None:
+    write(project, SWEEP + RACE)
+    broken = TRAIN.replace("SLOPE", "0.5").replace("PAUSE", "0")
+    project.write(
+        "train.py", broken + "    assert args.lr != 0.3 or args.seed == 0 or __import__('os').path.exists('mended')\n"
+    )
+    assert project.run("--code", "new").returncode == 1
+    assert "failed" in set(project.rows().state)
+    (project.path / "mended").touch()
+    done = project.run("--retry-failed")
+    assert done.returncode == 0, done.stdout
+    rows = project.rows()
+    assert set(rows.state) == {"finished"}
+    assert rows[(rows.lr == 0.3) & (rows.in_sweep == "race")].attempt.max() == 2
+
+
+def test_a_race_follows_a_sweep_that_has_found_enough(project: Project) -> None:
+    write(project, SWEEP + RACE + "    stop_sweep: {patience: 2}\n")
+    done = project.run()
+    assert done.returncode == 0
+    assert "stop_sweep: no better than" in done.stdout
+    rows = project.rows()
+    assert (rows.in_sweep == "yes").sum() < 8
+    assert (rows.in_sweep == "race").sum() >= 9
+    assert "race: the first" in done.stdout or "race: no difference" in done.stdout

@@ -131,6 +131,76 @@ def test_a_study_without_a_seed_keeps_its_trials_over_a_kill(project: Project) -
     assert len(project.rows()) == 12
 
 
+def test_a_log_that_was_cut_off_by_a_kill_is_mended(project: Project) -> None:
+    write(project)
+    project.run("--count", "4")
+    log = project.sweep_dir / "scheduler.jsonl"
+    log.write_bytes(log.read_bytes()[:-20])
+    for _ in range(2):
+        done = project.run("--count", "2")
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert len(project.rows()) == 8
+
+
+def test_a_study_that_has_enqueued_trials_goes_on_without_a_seed(project: Project) -> None:
+    enqueued = """
+    def enqueued(sweep):
+        made = study(sweep)
+        made.enqueue_trial({"kind": "a", "lr": 0.05, "momentum": 0.1})
+        made.enqueue_trial({"kind": "b", "lr": 0.02})
+        return made
+"""
+    write(project, "source: study.py, optimizer: enqueued, search_space: space", source=SPACE + enqueued, seed="")
+    for n in ("1", "3", "8"):
+        done = project.run("--count", n)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert len(project.rows()) == 12
+    assert [proposal["lr"] for proposal in proposals(project)[:2]] == [0.05, 0.02]
+
+
+def test_a_storage_of_its_own_is_refused_once_it_holds_what_was_tried(project: Project) -> None:
+    source = """
+        import optuna
+
+        def study(sweep):
+            return optuna.create_study(study_name="own", storage="sqlite:///own.db", load_if_exists=True)
+    """
+    write(project, "source: study.py, optimizer: study", source=source, sweep=SWEEP + PARAMETERS)
+    assert project.run("--count", "2").returncode == 0
+    done = project.run("--count", "2")
+    assert done.returncode == 2
+    assert "leave out a storage of its own" in done.stderr
+
+
+def test_a_stop_does_not_wait_for_a_source_file_that_thinks(project: Project) -> None:
+    source = """
+        import time
+
+        def space(trial):
+            if trial.number == 2:
+                time.sleep(100)
+            return {"lr": trial.suggest_float("lr", 0, 1)}
+    """
+    write(project, "source: study.py, search_space: space", source=source)
+    process = project.start("run")
+    wait_until(lambda: "finished" in "".join(p.read_text() for p in project.path.glob("outputs/*/runs.csv")), "it runs")
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 128 + signal.SIGINT, out
+
+
+def test_promotion_and_a_study_do_not_go_together(project: Project) -> None:
+    write(project, sweep=SWEEP + "    resumable: true\n")
+    assert "resumable: goes with our own samplers" in project.run().stderr
+
+
+def test_a_pruner_that_is_not_asked_is_named(project: Project) -> None:
+    write(project, pruner="optuna.pruners.MedianPruner()", sweep=SWEEP + "    seeds: [1, 2]\n")
+    told = project.run("--count", "1").stdout
+    assert "scheduler: MedianPruner is not asked: several seeds are one trial of a study" in told
+
+
 def test_a_pruner_of_the_study_stops_runs_and_explain_says_so(project: Project) -> None:
     write(project, pruner="optuna.pruners.ThresholdPruner(upper=0.3, n_warmup_steps=2)", pause=0.7)
     done = project.run("--count", "2")

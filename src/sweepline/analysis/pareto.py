@@ -19,8 +19,9 @@ def find_front(configs: Sequence[RankedConfig], objectives: Sequence[Objective])
     rows = [(_costs(config, objectives), config) for config in configs]
     sound = sorted(((costs, i, config) for i, (costs, config) in enumerate(rows) if all(map(math.isfinite, costs))))
     front: list[tuple[tuple[float, ...], RankedConfig]] = []
-    for costs, _, config in sound:  # whoever beats it comes before it in this order
-        if not any(_beats(other, costs) for other, _ in front):
+    for costs, _, config in sound:  # whoever beats it comes before it in this order; of two objectives the last one
+        rivals = front[-1:] if len(objectives) == 2 else front
+        if not any(_beats(other, costs) for other, _ in rivals):
             front.append((costs, config))
     return [config for _, config in front]
 

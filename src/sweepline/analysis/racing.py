@@ -15,11 +15,12 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from sweepline.analysis.ranking import RankedConfig, config_key
+from sweepline.analysis.effects import find_no_effects
+from sweepline.analysis.ranking import RankedConfig, config_key, rank_configs
 from sweepline.analysis.significance import Compared, Standing, judge_best, noise_floor, without_twins
 from sweepline.analysis.statistics import holm, mean_interval
 from sweepline.config.schema import RaceModel
-from sweepline.recording.events import RACE, RunRecord
+from sweepline.recording.events import IN_SWEEP, RACE, RunRecord
 from sweepline.runs import Objective
 from sweepline.space.samplers.random import draw_seeds
 
@@ -29,11 +30,12 @@ _LOOKS_FACTOR = 0.0265  # so the constants are those of Jennison and Turnbull (2
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """What a race is: ``top`` configurations, these ``seeds`` in this order, and how often it may be wrong."""
+    """What a race is: ``top`` configurations by a ``metric``, ``seeds`` in their order, how often it may be wrong."""
 
     top: int
     seeds: tuple[int, ...]
     alpha: float = 0.05
+    metric: str = ""
 
     def level(self, n_seeds: int) -> float:
         """Return the level at which configurations are told apart after so many seeds."""
@@ -42,16 +44,16 @@ class Race:
         return 2 * (1 - normal.cdf(boundary * math.sqrt(len(self.seeds) / n_seeds)))
 
 
-def plan_race(wanted: RaceModel, taken: Sequence[int | None], sampler_seed: int) -> Race:
+def plan_race(wanted: RaceModel, metric: str, taken: Sequence[int | None], sampler_seed: int) -> Race:
     """Return a race on seeds that the sweep itself does not use."""
     drawn = [seed for seed in draw_seeds(sampler_seed, wanted.seeds + len(taken)) if seed not in taken]
-    return Race(wanted.top, tuple(drawn[: wanted.seeds]), wanted.alpha)
+    return Race(wanted.top, tuple(drawn[: wanted.seeds]), wanted.alpha, metric)
 
 
 def read_race(plan: Mapping[str, Any]) -> Race | None:
     """Return the race that ``plan.json`` tells of."""
     told = plan.get("race")
-    return None if not told else Race(told["top"], tuple(told["seeds"]), told["alpha"])
+    return None if not told else Race(told["top"], tuple(told["seeds"]), told["alpha"], told["metric"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +117,77 @@ def _varies(results: Mapping[int, float], seeds: Sequence[int]) -> bool:
     return len({results[seed] for seed in seeds}) > 1
 
 
+@dataclass(frozen=True)
+class RunRace:
+    """A race as far as it has been run: its entrants, by the runs for which they were chosen, and their results."""
+
+    entrants: Sequence[RankedConfig]
+    results: Sequence[Mapping[int, float]]
+    verdict: Verdict
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether anything can be said yet."""
+        return self.verdict.n_seeds >= MIN_SEEDS or self.verdict.is_over
+
+
+def find_race(records: Sequence[RunRecord], objective: Objective, race: Race | None) -> RunRace | None:
+    """Return how a race stands by the records of a sweep; None where there is none, or nobody to race.
+
+    Who takes part follows from the runs of the sweep itself; configurations that equal another but for what has no
+    effect are left out.
+    """
+    if race is None or race.metric != objective.name:
+        return None
+    searched = [record for record in records if record.in_sweep == IN_SWEEP]
+    idle = {effect.parameter for effect in find_no_effects(searched, objective.name)}
+    ranked = without_twins(rank_configs(searched, objective), idle)
+    sound = [config for config in ranked if math.isfinite(config.means.get(objective.name, math.nan))]
+    entrants = sound[: race.top]
+    if len(entrants) < 2:
+        return None
+    found = _race_results(records, objective.name)
+    results = [found.get(config_key(config.runs[0]), {}) for config in entrants]
+    return RunRace(entrants, results, judge_race(race, results, goal=objective.goal))
+
+
+def rank_raced(records: Sequence[RunRecord], objective: Objective | None, race: Race | None) -> list[RankedConfig]:
+    """Return the configurations, best first: those of a race that has been judged, then the others.
+
+    Of those that raced the runs of the race count alone: they were chosen for the others, in which the leading ones
+    were lucky. A race that has not been judged yet changes nothing.
+    """
+    found = None if objective is None else find_race(records, objective, race)
+    if found is None or objective is None or not found.is_judged:
+        own = [record for record in records if record.in_sweep != RACE] if found is not None else records
+        return rank_configs(own, objective)
+    raced: dict[Hashable, list[RunRecord]] = {}
+    for record in records:
+        if record.in_sweep == RACE and record.has_result:
+            raced.setdefault(config_key(record), []).append(record)
+    keys = [config_key(config.runs[0]) for config in found.entrants]
+    entrants = [
+        RankedConfig(raced.get(key) or config.runs, config.runs if key in raced else ())
+        for key, config in zip(keys, found.entrants, strict=True)
+    ]
+    dropped, last = found.verdict.dropped, math.inf
+    entrants_in_order = sorted(
+        range(len(entrants)),
+        key=lambda i: (-dropped.get(i, last), objective.sort_key(entrants[i].mean_of(objective.name))),
+    )
+    others = [c for c in rank_configs(records, objective) if config_key(c.runs[0]) not in keys]
+    return [*(entrants[i] for i in entrants_in_order), *others]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaceStanding(Standing):
-    """How the best configuration stands by a race: ``n_tied`` are left of ``n_compared``, after ``n_seeds``."""
+    """How the best configuration stands by a race: ``n_tied`` are left of ``n_compared``, after ``n_seeds``.
+
+    ``n_without`` of those that are not left had a run without a result.
+    """
 
     n_seeds: int
+    n_without: int
     n_runs: int
     n_runs_at_most: int
     is_over: bool
@@ -133,54 +201,58 @@ class RaceStanding(Standing):
             return f"race under way: {self.n_tied} of {self.n_compared} are left after {self.n_seeds} seeds"
         if self.is_idle:
             return "race: no seed changed a result, so nothing can be told; does the program take its seed?"
-        if self.n_tied == 1:
-            return f"race: the first is better than the other {self.n_compared - 1} ({seeds}; {how}; {spent})"
-        dropped = self.n_compared - self.n_tied
-        who = f"the first {self.n_tied} cannot be told apart" if dropped else f"no difference among {self.n_compared}"
-        worse = f", {dropped} {'was' if dropped == 1 else 'were'} worse" if dropped else ""
+        n_worse = self.n_compared - self.n_tied - self.n_without
+        without = f"{self.n_without} had runs without a result" if self.n_without else ""
+        if self.n_tied == 1 and n_worse:
+            told = f"the first is better than the other {n_worse}"
+        elif self.n_tied == 1:
+            told = "one is left"
+        else:
+            told = f"the first {self.n_tied} cannot be told apart" if n_worse else f"no difference among {self.n_tied}"
+            told += f", {n_worse} {'was' if n_worse == 1 else 'were'} worse" if n_worse else ""
         more = f"; about {self.n_more_seeds} more seeds each would tell the first two" if self.n_more_seeds else ""
-        return f"race: {who}{worse} ({seeds}; {how}; {spent}){more}"
+        return f"race: {', '.join(filter(None, (told, without)))} ({seeds}; {how}; {spent}){more}"
 
 
 def find_standing(
-    records: Iterable[RunRecord],
+    records: Sequence[RunRecord],
     ranked: Sequence[RankedConfig],
     objective: Objective,
     race: Race | None,
     idle: Set[str] = frozenset(),
 ) -> Standing | None:
-    """Return how the first of the configurations stands to the others: by their race where they were in one.
+    """Return how the first of the configurations stands to the others: by their race where that has been judged.
 
     Of those that differ in parameters ``idle`` alone, which have no effect, one is compared.
     """
-    ranked = without_twins(ranked, idle)
-    raced = [config for config in ranked if config.is_raced]
-    if race is None or len(raced) < 2:
-        return judge_best(ranked, objective.name)
-    found = race_results(records, objective.name)
-    results = [found[config_key(config.runs[0])] for config in raced]
-    verdict = judge_race(race, results, goal=objective.goal)
+    found = find_race(records, objective, race)
+    if race is None or found is None or not found.is_judged:
+        return judge_best(without_twins(ranked, idle), objective.name)
+    verdict, results = found.verdict, found.results
     seeds, left = race.seeds[: verdict.n_seeds], list(verdict.left)
+    is_idle = len(left) > 1 and not any(_varies(results[i], seeds) for i in left)
     n_more = None
-    if verdict.is_over and len(left) > 1:
-        compared = Compared([{seed: results[i][seed] for seed in seeds} for i in left])
+    if verdict.is_over and len(left) > 1 and not is_idle:
+        by_mean = sorted(left, key=lambda i: objective.sort_key(statistics.fmean(results[i][seed] for seed in seeds)))
+        compared = Compared([{seed: results[i][seed] for seed in seeds} for i in by_mean])
         n_more = compared.seeds_to_tell(0, 1) if compared.df else None
     return RaceStanding(
-        interval=mean_interval(raced[0].values_of(objective.name)),
-        n_compared=len(raced),
+        interval=mean_interval(ranked[0].values_of(objective.name)),
+        n_compared=len(found.entrants),
         n_tied=len(left),
         n_more_seeds=n_more,
-        noise=noise_floor(raced, objective.name),
+        noise=noise_floor([config for config in ranked if config.is_raced], objective.name),
         is_paired=True,
         n_seeds=verdict.n_seeds,
-        n_runs=sum(len(config.runs) for config in raced),
+        n_without=sum(not all(map(math.isfinite, results[i].values())) for i in verdict.dropped),
+        n_runs=sum(map(len, results)),
         n_runs_at_most=race.top * len(race.seeds),
         is_over=verdict.is_over,
-        is_idle=len(left) > 1 and not any(_varies(results[i], seeds) for i in left),
+        is_idle=is_idle,
     )
 
 
-def race_results(records: Iterable[RunRecord], metric: str) -> dict[Hashable, dict[int, float]]:
+def _race_results(records: Iterable[RunRecord], metric: str) -> dict[Hashable, dict[int, float]]:
     """Return the results of the race's runs that have ended, by configuration and seed; nan where there is none."""
     found: dict[Hashable, dict[int, float]] = {}
     for record in records:

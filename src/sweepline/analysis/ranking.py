@@ -11,7 +11,7 @@ from typing import Any
 
 from sweepline.analysis.differences import comparable
 from sweepline.analysis.statistics import mean
-from sweepline.recording.events import RACE, RunRecord, names_in
+from sweepline.recording.events import RunRecord, names_in
 from sweepline.runs import Objective
 
 
@@ -66,25 +66,16 @@ class RankedConfig:
 def rank_configs(records: Iterable[RunRecord], objective: Objective | None) -> list[RankedConfig]:
     """Return the configurations that finished, best first; in the order they ran where there is no objective.
 
-    Configurations whose objective is missing or nan come last, those that were in a race first: of these the ones that
-    stayed in it longer.
+    Configurations whose objective is missing or nan come last.
     """
     groups: dict[Hashable, list[RunRecord]] = {}
     for record in records:
         if record.has_result:
             groups.setdefault(config_key(record), []).append(record)
-    ranked = list(map(_config_of, groups.values()))
+    ranked = list(map(RankedConfig, groups.values()))
     if objective is not None:
         ranked.sort(key=lambda config: objective.sort_key(config.mean_of(objective.name)))
-        ranked.sort(key=lambda config: -len(config.runs) if config.is_raced else 0)
     return ranked
-
-
-def _config_of(runs: Sequence[RunRecord]) -> RankedConfig:
-    raced = [run for run in runs if run.in_sweep == RACE]
-    if not raced or len(raced) == len(runs):
-        return RankedConfig(runs)
-    return RankedConfig(raced, [run for run in runs if run.in_sweep != RACE])
 
 
 def config_key(record: RunRecord) -> Hashable:

@@ -135,7 +135,7 @@ class Compared:
         """Return how many seeds more everyone needs to tell two apart, should their means and spread stay."""
         gap, variance = self._gap(i, j), self._variance(i, j)
         n_now = min(len(self.values[i]), len(self.values[j]))
-        if gap == 0:
+        if gap == 0 or variance == 0:
             return None
 
         def is_enough(n: int) -> bool:

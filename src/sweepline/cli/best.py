@@ -9,8 +9,7 @@ from typing import Any
 from sweepline.analysis.differences import differing
 from sweepline.analysis.effects import find_no_effects
 from sweepline.analysis.pareto import find_front, read_objectives
-from sweepline.analysis.racing import find_standing, read_race
-from sweepline.analysis.ranking import rank_configs
+from sweepline.analysis.racing import find_standing, rank_raced, read_race
 from sweepline.analysis.statistics import mean_interval
 from sweepline.cli.asjson import add_json, print_json
 from sweepline.cli.summary import build_summary
@@ -61,19 +60,19 @@ def _as_json(
     found: RecordedSweep, records: Sequence[RunRecord], objective: Objective | None, objectives: Sequence[Objective]
 ) -> dict[str, Any]:
     """Return the configurations, best first, each metric with its 95 % interval, and how the first stands."""
-    ranked = rank_configs(records, objective)
-    idle = set() if objective is None else {effect.parameter for effect in find_no_effects(records, objective.name)}
     race = read_race(found.plan)
+    ranked = rank_raced(records, objective, race)
+    idle = set() if objective is None else {effect.parameter for effect in find_no_effects(records, objective.name)}
     standing = None
     if objective is not None and len(objectives) < 2:
         standing = find_standing(records, ranked, objective, race, idle)
-    front = find_front(ranked, objectives) if len(objectives) > 1 else None
+    front = {id(config) for config in find_front(ranked, objectives)} if len(objectives) > 1 else None
     return {
         "sweep": found.plan.get("sweep", found.folder.path.name),
         "objective": objective,
         "standing": None if standing is None else {"text": str(standing), "standing": standing},
         "objectives": objectives,
-        "front": None if front is None else [ranked.index(config) for config in front],
+        "front": None if front is None else [i for i, config in enumerate(ranked) if id(config) in front],
         "without_effect": sorted(idle),
         "differing": differing(config.params for config in ranked),
         "configurations": [

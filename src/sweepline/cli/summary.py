@@ -11,8 +11,8 @@ from typing import Any
 from sweepline.analysis.differences import differing
 from sweepline.analysis.effects import NoEffect, find_no_effects, primary_metric
 from sweepline.analysis.pareto import describe_front, find_front
-from sweepline.analysis.racing import Race, find_standing
-from sweepline.analysis.ranking import RankedConfig, rank_configs
+from sweepline.analysis.racing import Race, find_standing, rank_raced
+from sweepline.analysis.ranking import RankedConfig
 from sweepline.analysis.significance import noise_floor
 from sweepline.analysis.statistics import mean_interval
 from sweepline.analysis.stopped import count_early_stopping
@@ -20,7 +20,6 @@ from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract.runfolder import ATTEMPTS
 from sweepline.contract.text import display_path, printable
 from sweepline.display.formats import align_columns, format_number, format_seconds
-from sweepline.engine.planfile import race_of
 from sweepline.engine.pruning.pruner import read_verdict
 from sweepline.engine.session import SweepResult
 from sweepline.engine.stability import is_skipped
@@ -47,7 +46,7 @@ def print_summary(result: SweepResult, log_path: Path, *, report: str = "", writ
         logged=settings.logged_metrics,
         swept=settings.whole.swept,
         runs_dir=folder.runs,
-        race=race_of(settings),
+        race=result.race,
         objectives=settings.objectives,
     )
     lines += _describe_extras([record for record in records if not record.belongs], settings)
@@ -105,10 +104,10 @@ def build_summary(
     race: Race | None = None,
     objectives: Sequence[Objective] = (),
 ) -> list[str]:
-    """Return the lines of a summary; ``ranked`` are the configurations as :func:`rank_configs` returns them."""
+    """Return the lines of a summary; ``ranked`` are the configurations as :func:`rank_raced` returns them."""
     states = Counter(record.state.value for record in records)
     lines = ["", f"{len(records)} runs: " + ", ".join(f"{n} {state}" for state, n in states.most_common())]
-    ranked = rank_configs(records, objective) if ranked is None else ranked
+    ranked = rank_raced(records, objective, race) if ranked is None else ranked
     lines += _describe_pruned(records, ranked, objective, runs_dir)
     swept = swept or differing(config.params for config in ranked)  # of a space that no file lists
     metric = primary_metric(records, [objective.name, *logged] if objective else logged)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -28,6 +28,14 @@ class _ByBudget(_Rule):
 
     by: Budget = "points"
     total: str | Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _check_share(self) -> Self:
+        for name in ("min", "warmup", "after"):
+            value = getattr(self, name, None)
+            if self.by == "share" and value is not None and value >= 1:
+                raise ValueError(f"{name} is a share of a run with by: share, such as 0.1; {value:g} is all of it")
+        return self
 
 
 class Hyperband(_Rule):

@@ -34,7 +34,7 @@ from sweepline.config.validation import validate
 from sweepline.contract.runfolder import RECORDED
 from sweepline.contract.text import display_path
 from sweepline.contract.yamlfile import parse_yaml, read_yaml
-from sweepline.errors import ConfigError
+from sweepline.errors import ConfigError, did_you_mean
 from sweepline.programs.base import Command
 from sweepline.programs.command import ProgramCommand
 from sweepline.programs.native import NATIVE_PROGRAM, NativeCommand
@@ -308,7 +308,7 @@ class _Reader:
                 working_dir=self.experiment_dir.resolve(),
             ),
             early_stop=self._early_stop(),
-            resumable=isinstance(command, NativeCommand) if model.resumable is None else model.resumable,
+            resumable=self._resumable(command),
             stop_sweep=self._stop_sweep(),
             race=model.race,
             report=model.report,
@@ -342,7 +342,27 @@ class _Reader:
             why = "several metrics do not say which run is worse" if is_several else "needs metric, to judge runs by"
             self.faults.warn(("early_terminate",), f"{why}; ignored")
             return ()
+        for total in (getattr(rule, "total", None) for rule in rules):
+            if isinstance(total, str) and total not in self.model.parameters:
+                hint = did_you_mean(total, map(str, self.model.parameters))
+                self.faults.error(("early_terminate", "total"), f"names no parameter: {total!r}{hint}")
         return rules
+
+    def _resumable(self, command: Command) -> bool:
+        wanted, is_study = self.model.resumable, self._has_study
+        if wanted and is_study:
+            self.faults.error(
+                ("resumable",), "goes with our own samplers: a study is told once of each run, when that has ended"
+            )
+        return isinstance(command, NativeCommand) and not is_study if wanted is None else wanted
+
+    @property
+    def _has_study(self) -> bool:
+        """Whether a study in a process of its own proposes what is run."""
+        scheduler = self.model.scheduler
+        if scheduler is None or scheduler.engine == "wandb":
+            return False
+        return scheduler.engine == "ax" or bool(scheduler.source)
 
     def _stop_sweep(self) -> StopSweepModel | None:
         wanted = self.model.stop_sweep

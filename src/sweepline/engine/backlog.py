@@ -24,6 +24,11 @@ class Backlog:
         """Take these as the plan's runs that are still to be started, behind those that were looked at already."""
         self._pending, self._is_exhausted = pending, False
 
+    def replace(self, pending: Iterator[Run]) -> None:
+        """Take these instead of all that is still to be started of the plan."""
+        self._ahead.clear()
+        self.feed(pending)
+
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing left to start."""

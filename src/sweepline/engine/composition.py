@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Set
 from dataclasses import replace
 
 from sweepline.analysis.effects import EffectWatch
+from sweepline.analysis.racing import read_race
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.engine.backlog import Backlog
 from sweepline.engine.diskpause import DiskPause
@@ -29,7 +30,7 @@ from sweepline.engine.tasks import TaskBuilder, interpreter_of, source_of
 from sweepline.executors.base import Executor
 from sweepline.executors.local.admission import GpuAdmission
 from sweepline.recording.book import RecordBook
-from sweepline.recording.events import RACE, RunRecord
+from sweepline.recording.events import RACE, REMOVED
 from sweepline.space.dependent import Dependencies
 from sweepline.space.plan import Plan
 
@@ -111,7 +112,8 @@ def compose(
             BestRunFiles(settings.keep, settings.objective, folder) if settings.keep and settings.objective else None
         ),
         planned=planned,
-        whole=None if whole is None else whole | _raced_ids(book.records.values(), prepared.whole, whole),
+        whole=whole,
+        raced=set() if whole is None else _raced_ids(book, prepared, whole),
         race=_race_runs(prepared, observer.note),
     )
 
@@ -141,13 +143,19 @@ def _race_runs(prepared: PreparedSweep, say: Callable[[str], None]) -> RaceRuns 
     if prepared.whole is not prepared.plan:
         say("race: this start runs a part of the sweep; start all of it for the race")
         return None
-    return RaceRuns(race, settings.objective, prepared.plan)
+    return RaceRuns(race, settings.objective, prepared.plan, retry_failed=prepared.options.retry_failed)
 
 
-def _raced_ids(records: Iterable[RunRecord], plan: Plan, whole: Set[str]) -> set[str]:
-    """Return the ids of a race's runs whose configurations still belong to the sweep."""
-    raced = [record for record in records if record.in_sweep == RACE]
-    return {r.run_id for r in raced if any(run.run_id in whole for run in plan.runs_with(r.params, plan.space.seeds))}
+def _raced_ids(book: RecordBook, prepared: PreparedSweep, whole: Set[str]) -> set[str]:
+    """Return the ids of a race's runs whose configurations still belong to the sweep, or do so again."""
+    plan, race = prepared.whole, read_race(prepared.folder.read_plan() or {})
+    seeds = set(race.seeds) if race is not None else set()
+    raced = [r for r in book.records.values() if r.in_sweep == RACE or (r.in_sweep == REMOVED and r.seed in seeds)]
+    return {
+        r.run_id
+        for r in raced
+        if r.run_id not in whole and any(run.run_id in whole for run in plan.runs_with(r.params, plan.space.seeds))
+    }
 
 
 def _stability_guard(settings: SweepSettings, book: RecordBook) -> StabilityGuard | None:

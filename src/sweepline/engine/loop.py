@@ -95,7 +95,7 @@ class Loop:
         if sweep.active or sweep.book.has_uncommitted:
             return False
         if sweep.is_stopping:
-            return True
+            return sweep.is_stopped or not self.starts.feed_race()
         if not sweep.backlog.is_empty or self.ends.are_held:
             return False
         return not self.starts.promote_last() and not self.starts.feed_race()

@@ -93,13 +93,19 @@ def count_planned(plan: Mapping[str, Any], records: Iterable[RunRecord]) -> int 
 
 def race_of(settings: SweepSettings) -> Race | None:
     """Return the race that a sweep ends with."""
-    space = settings.whole
-    return None if settings.race is None else plan_race(settings.race, space.seeds, space.sampler_seed)
+    space, objective = settings.whole, settings.objective
+    if settings.race is None or objective is None:
+        return None
+    return plan_race(settings.race, objective.name, space.seeds, space.sampler_seed)
 
 
 def _describe_race(settings: SweepSettings) -> dict[str, Any] | None:
     race = race_of(settings)
-    return None if race is None else {"top": race.top, "seeds": list(race.seeds), "alpha": race.alpha}
+    return (
+        None
+        if race is None
+        else {"top": race.top, "seeds": list(race.seeds), "alpha": race.alpha, "metric": race.metric}
+    )
 
 
 def describe_objective(objective: Objective) -> dict[str, str]:

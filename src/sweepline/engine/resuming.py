@@ -64,8 +64,10 @@ def take_up(plan: Plan, records: Iterable[RunRecord], *, retry_failed: bool) -> 
         done = {r.run_id for r in known if not (r.goes_on or (retry_failed and r.state not in SETTLED))}
         plan.take_up([record.params for record in known], lambda run_id: run_id not in done)
     for record in known:
-        if record.outcome is not None or not plan.is_enumerable:
-            plan.tell(record.params, record.outcome or RunOutcome(state=record.state))
+        goes_again = retry_failed and record.state not in SETTLED
+        outcome = None if goes_again else record.outcome
+        if outcome is not None or not plan.is_enumerable:
+            plan.tell(record.params, outcome or RunOutcome(state=State.RUNNING))
 
 
 def _program_of(state: str) -> str:

@@ -14,15 +14,15 @@ from typing import Any
 
 from sweepline.analysis.effects import MAX_RUNS_WATCHED, find_no_effects
 from sweepline.analysis.pareto import find_front
-from sweepline.analysis.racing import find_standing
-from sweepline.analysis.ranking import RankedConfig, rank_configs
+from sweepline.analysis.racing import Race, find_standing, rank_raced, read_race
+from sweepline.analysis.ranking import RankedConfig
 from sweepline.analysis.significance import Standing
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract.text import display_path
 from sweepline.engine.bestfile import BestResult, write_best
 from sweepline.engine.composition import compose
 from sweepline.engine.loop import Loop
-from sweepline.engine.planfile import build_plan_record, race_of
+from sweepline.engine.planfile import build_plan_record
 from sweepline.engine.preflight import check_descriptors, check_startable, check_with_trainer
 from sweepline.engine.preloading import RUNS_WORTH_WARMING, plan_warm_start
 from sweepline.engine.preparation import PreparedSweep
@@ -68,7 +68,12 @@ class SweepResult:
     @functools.cached_property
     def ranked(self) -> Sequence[RankedConfig]:
         """The configurations of the sweep that finished, mean over seeds, best first."""
-        return rank_configs([record for record in self.records if record.belongs], self.settings.objective)
+        return rank_raced([record for record in self.records if record.belongs], self.settings.objective, self.race)
+
+    @functools.cached_property
+    def race(self) -> Race | None:
+        """The race of this start, or of an earlier one."""
+        return read_race(self.folder.read_plan() or {})
 
     @property
     def best_config(self) -> RankedConfig | None:
@@ -90,7 +95,7 @@ class SweepResult:
         if objective is None:
             return None
         idle = {effect.parameter for effect in find_no_effects(belonging, objective.name)}
-        return find_standing(belonging, self.ranked, objective, race_of(self.settings), idle)
+        return find_standing(belonging, self.ranked, objective, self.race, idle)
 
     @property
     def best(self) -> Mapping[str, Any] | None:
@@ -155,7 +160,10 @@ def run_sweep(
         resources.callback(executor.close)
         if prepared.study is not None:
             resources.callback(prepared.study.close)
+            prepared.study.stop_when(lambda: requests is not None and requests.n_received > 0)
             prepared.study.start()
+            if prepared.study.note:
+                observer.note(prepared.study.note)
         state = compose(prepared, tasks, observer=observer, requests=requests, admission=admission, executor=executor)
         resources.callback(state.book.close, is_sound=False)
         resources.callback(state.provenance.close)
@@ -276,12 +284,12 @@ def _take_stock(state: SweepState, whole: Plan, old_plan: Mapping[str, Any] | No
     if old.get("reading") not in (None, new_plan["reading"]):
         notes.append(read_again(book, state.reader))
     if state.whole is not None:
-        book.mark_membership(state.whole)
+        book.mark_membership(state.whole, state.raced)
     for note in [*notes, *book.open_table()]:
         state.say(note)
     folder.write_plan(new_plan)
     if old and old.get("search") != new_plan["search"] and state.whole is not None:
-        state.say(describe_edit(book.records, state.whole))
+        state.say(describe_edit(book.records, state.whole | state.raced))
     for line in describe_resume(book.records, state.planned, retry_failed=state.options.retry_failed):
         state.say(line)
     for line in describe_code(state.records, book.codes, code):

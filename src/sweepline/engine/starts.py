@@ -71,7 +71,8 @@ class Starts:
     def feed_race(self) -> bool:
         """Go on with the race, now that nothing else is left; return whether it has anything to start."""
         sweep = self._sweep
-        runs = [] if sweep.race is None else sweep.race.next_runs(sweep.records)
+        race = sweep.race if sweep.options.count is None else None  # which bounds the sweep itself
+        runs = [] if race is None else race.next_runs(sweep.records)
         if not runs:
             return False
         if not self._is_race_told:
@@ -79,7 +80,7 @@ class Starts:
             n, seeds = len({canonical_json(run.params) for run in runs}), len({run.seed for run in runs})
             sweep.say(f"race: {n} configurations get {seeds} seeds more{'' if seeds == 1 else ' each'} to begin with")
         sweep.progress.note_added(run.run_id not in sweep.book.records for run in runs)
-        sweep.backlog.feed(iter(runs))
+        sweep.backlog.replace(iter(runs))
         return not sweep.backlog.is_empty
 
     def has_to_do(self, n: int) -> bool:

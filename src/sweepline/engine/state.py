@@ -93,6 +93,8 @@ class SweepState:
     enough: SweepStop | None = None
     planned: Set[str] | None = None
     whole: Set[str] | None = None
+    raced: Set[str] = frozenset()
+    """Recorded runs of a race whose configurations belong to the sweep."""
     active: list[ActiveRun] = field(default_factory=list)
     n_held: int = 0
     """Ends that the disk has not taken yet."""
@@ -100,9 +102,18 @@ class SweepState:
     @property
     def is_stopping(self) -> bool:
         """Whether nothing more is launched: a signal, a drain, enough found, or too many failures."""
-        is_asked = self.requests.first is not None or self.requests.is_draining
-        has_enough = self.enough is not None and self.enough.reason is not None
-        return is_asked or has_enough or self.guard.halted is not None
+        is_racing = self.race is not None and bool(self.race.begun)
+        return self.is_stopped or (self.has_enough and not is_racing)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether that is for another reason than that enough was found."""
+        return self.requests.first is not None or self.requests.is_draining or self.guard.halted is not None
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether enough was found, so that no more runs of the plan are started."""
+        return self.enough is not None and self.enough.reason is not None
 
     @property
     def records(self) -> list[RunRecord]:

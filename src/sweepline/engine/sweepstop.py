@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from sweepline.config.schema import StopSweepModel
-from sweepline.recording.events import RunRecord
+from sweepline.recording.events import IN_SWEEP, RunRecord
 from sweepline.runs import SETTLED, Objective
 
 
@@ -22,6 +22,7 @@ class SweepStop:
         self._wanted, self._objective, self._count_epochs = wanted, objective, count_epochs
         self._best: float | None = None
         self._n_since = 0
+        self._met: set[str] = set()
         self.reason: str | None = None
 
     def load(self, records: Iterable[RunRecord]) -> None:
@@ -32,10 +33,11 @@ class SweepStop:
     def note(self, record: RunRecord) -> None:
         """Take an end into account."""
         wanted, objective = self._wanted, self._objective
-        if self.reason is not None or record.state not in SETTLED:
+        if self.reason is not None or record.state not in SETTLED or record.in_sweep != IN_SWEEP:
             return
         value = record.metrics.get(objective.name) if record.has_result else None
-        self._n_since += 1
+        self._n_since += record.run_id not in self._met  # one that was stopped early may have gone on
+        self._met.add(record.run_id)
         if value is not None and objective.is_better(value, self._best):
             self._best, self._n_since = value, 0
         is_enough = value is not None and wanted.target is not None and not objective.is_better(wanted.target, value)

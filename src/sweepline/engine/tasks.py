@@ -155,7 +155,8 @@ class TaskBuilder:
             variables[names.CODE] = str(self.code.resolve())
         if names.DATA in self.inherited:
             variables[names.DATA] = self.inherited[names.DATA]
-        if self.settings.early_stop and not command.proves_overrides and WANDB_FLUSH not in self.inherited:
+        is_judged = bool(self.settings.early_stop) or self.settings.scheduler is not None
+        if is_judged and not command.proves_overrides and WANDB_FLUSH not in self.inherited:
             variables[WANDB_FLUSH] = WANDB_FLUSH_S
         return variables | command.wandb_variables(self.settings.wandb, self.inherited)
 

@@ -34,6 +34,7 @@ class Watching:
 
     def __init__(self, sweep: SweepState) -> None:
         self._sweep = sweep
+        self._is_blindness_told = False
         self.due = time.monotonic()
 
     def look(self) -> None:
@@ -58,6 +59,9 @@ class Watching:
         if pruner is None:
             return
         verdict = pruner.note(active.run.run_id, take_watched(active))
+        if active.wandb is not None and active.wandb.is_blind and not self._is_blindness_told:
+            self._is_blindness_told = True
+            self._sweep.say(f"early stopping does not see what {active.run.name} logs to W&B: {active.wandb.why_blind}")
         if verdict is None:
             self._tell_course(active, pruner.course_of(active.run.run_id, has_ended=False))
             return

@@ -128,12 +128,14 @@ class RecordBook:
         self.journal.note = self.table.note = None
         return [note for note in notes if note]
 
-    def mark_membership(self, whole: Set[str]) -> None:
-        """Write down which recorded runs belong to the sweep as it is now, whose runs are ``whole``."""
+    def mark_membership(self, whole: Set[str], raced: Set[str] = frozenset()) -> None:
+        """Write down which recorded runs belong to the sweep as it is now: its ``whole``, and those of its race."""
         changed = {}
         for run_id, record in self.records.items():
-            if run_id in whole:
-                standing = RACE if record.in_sweep == RACE else IN_SWEEP
+            if run_id in raced:
+                standing = RACE
+            elif run_id in whole:
+                standing = IN_SWEEP
             else:
                 standing = EXTRA if record.in_sweep == EXTRA else REMOVED
             if standing != record.in_sweep:

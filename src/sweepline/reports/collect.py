@@ -17,7 +17,8 @@ from sweepline.analysis.differences import differing
 from sweepline.analysis.effects import NoEffect, find_no_effects
 from sweepline.analysis.importance import Importance, find_importance
 from sweepline.analysis.pareto import find_front, read_objectives
-from sweepline.analysis.ranking import RankedConfig, rank_configs, without_seed
+from sweepline.analysis.racing import rank_raced, read_race
+from sweepline.analysis.ranking import RankedConfig, without_seed
 from sweepline.analysis.tradeoff import DURATION, GoldenMiddle, find_golden_middle
 from sweepline.contract.metrics import MetricPoint
 from sweepline.contract.text import display_path
@@ -68,7 +69,7 @@ class ReportedSweep:
     @functools.cached_property
     def ranked(self) -> list[RankedConfig]:
         """The configurations that have a result, best first."""
-        return rank_configs(self.records, self.objective)
+        return rank_raced(self.records, self.objective, read_race(self.plan))
 
     @property
     def objectives(self) -> list[Objective]:

@@ -164,6 +164,14 @@ class TestShares:
         assert self.tell(pruner, "long", [9, 4, 9, 9, 9, 6, 1], {"epochs": 20}) == 6
         assert self.tell(pruner, "best", [9, 3, 9, 9, 9, 4, 1], {"epochs": 20}) is None
 
+    def test_a_whole_run_is_not_stopped_after_its_end(self) -> None:
+        pruner = self.pruner()
+        for number, value in enumerate((1.0, 2.0, 3.0, 4.0)):
+            at = self.tell(pruner, f"run {number}", [value] * 3, {"epochs": 3})
+            assert at in (None, 1)
+        (rule,) = rules({"type": "asha", "by": "share", "min": 0.1})
+        assert describe_rule(rule) == "asha at 0.1, 0.3 share: the best 1/3 go on"
+
     def test_it_may_have_another_name_or_be_a_number(self) -> None:
         for rule, params in (({"total": "n"}, {"n": 10, "epochs": 999}), ({"total": 10}, {})):
             pruner = self.pruner(**rule)
@@ -214,6 +222,20 @@ class TestPromoting:
         assert sum(map(len, told.values())) == 81
         assert len(finished) == 1
         assert values[int(finished[0][4:])] <= sorted(values)[8]
+
+    def test_a_run_that_goes_on_stands_for_what_it_had_until_it_tells_more(self) -> None:
+        pruner = self.halving(1, 2, 3, 4, 5, 6)
+        for number in range(2):
+            assert pruner.promote(lambda _: True) == f"run {number}"
+            pruner.begin(f"run {number}", {}, [[MetricPoint({"loss": number + 1.0}, {"epoch": 1})]])
+        assert pruner.promote(lambda _: True) is None
+
+    def test_a_run_that_begins_anew_is_not_stopped_where_it_went_on_from(self) -> None:
+        pruner = self.halving(1, 2, 3)
+        assert pruner.promote(lambda _: True, n_first=1) == "run 0"
+        pruner.begin("run 0", {}, [[MetricPoint({"loss": 1.0}, {"epoch": 1})]])
+        assert pruner.note("run 0", [MetricPoint({"loss": 9.0}, {"epoch": 1})]) is None
+        assert pruner.note("run 0", [MetricPoint({"loss": 9.0}, {"epoch": 2})]) is None
 
     def test_who_cannot_go_on_is_passed_over(self) -> None:
         assert self.halving(1, 2, 3).promote(lambda run_id: run_id != "run 0") == "run 1"
@@ -326,6 +348,8 @@ def test_every_rule_says_what_it_does(name: str) -> None:
 @pytest.mark.parametrize(
     ("raw", "is_error", "sentence"),
     [
+        ({"type": "asha", "by": "share"}, True, "min is a share of a run with by: share, such as 0.1; 1 is all of it"),
+        ({"type": "median", "by": "share"}, True, "warmup is a share of a run"),
         ({"type": "hyperband"}, False, "needs type: hyperband with min_iter, or with max_iter and s; ignored"),
         ({"type": "hyperband", "min_iter": "many"}, False, "min_iter: should be a valid integer.*ignored"),
         ({"type": "hyperbnd", "min_iter": 3}, False, "did you mean 'hyperband'"),

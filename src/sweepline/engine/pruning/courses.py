@@ -29,6 +29,8 @@ class Course:
     sums: array[float] = field(default_factory=_numbers)
     total: float | None = None
     """How far the whole of it goes, in epochs, else steps, else points; None where that is not known."""
+    promoted_from: float = 0.0
+    """The rung from which it went on later: it is not judged there again, nor before."""
     stopped_at: float | None = None
     """The rung of successive halving at which it was stopped: what it told after that decides nothing."""
     places: dict[str, array[float]] = field(default_factory=lambda: {by: _numbers() for by in _PLACES})

@@ -71,18 +71,22 @@ class Pruner:
 
     def begin(self, run_id: str, params: Params, earlier: Sequence[Sequence[MetricPoint]] = ()) -> None:
         """Expect what an attempt tells; ``earlier`` attempts have told their points, which it may go on from."""
-        self._courses[run_id] = Course(total=self._total_of(params))
-        self._earlier[run_id] = _join(earlier)
+        told = _join(earlier)
+        self._earlier[run_id] = told
+        if not told or run_id not in self._courses:  # else it stands for what it had until it tells more
+            self._courses[run_id] = Course(total=self._total_of(params))
         if self._study is not None:
             self._params[run_id] = params
         self._stopped.discard(run_id)
 
     def add(self, run_id: str, points: Iterable[MetricPoint]) -> None:
         """Take what a run has told, without judging it: it has ended."""
-        course = self._courses.setdefault(run_id, Course())
         points = list(points)
         if points and (earlier := self._earlier.pop(run_id, None)):
+            before = self._courses[run_id]
+            self._courses[run_id] = Course(total=before.total, promoted_from=before.promoted_from)
             points = _join([earlier, points])
+        course = self._courses.setdefault(run_id, Course())
         for point in points:
             if self.metric in point.values:
                 course.add(self._sign * point.values[self.metric], point.place)
@@ -138,6 +142,7 @@ class Pruner:
                 if n_on < max(room, n_first) and able:
                     run_id = able[0][1]
                     self._courses[run_id].stopped_at = None
+                    self._courses[run_id].promoted_from = rung
                     return run_id
         return None
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sweepline.config import earlystopping as config
-from sweepline.engine.pruning.courses import POINTS, Course
+from sweepline.engine.pruning.courses import POINTS, SHARE, Course
 
 _N_SHOWN = 5
 
@@ -68,7 +68,8 @@ def bands_of(rule: config.Hyperband) -> Iterator[int]:
 
 def rungs_of(rule: config.Asha) -> Iterator[float]:
     """Yield the rungs of successive halving: without an end where nothing says how far a whole run goes."""
-    last = math.inf if rule.max is None else rule.max / rule.factor
+    whole = 1.0 if rule.max is None and rule.by == SHARE else rule.max
+    last = math.inf if whole is None else whole / rule.factor
     yield from itertools.takewhile(
         lambda rung: rung <= last, (round(rule.min * rule.factor**i, 9) for i in itertools.count())
     )
@@ -121,7 +122,7 @@ def _asha_in_all(rule: config.Asha, own: Course, courses: Mapping[str, Course], 
     """Judge a run when it comes to a rung, once."""
     reached, before = own.reached(rule.by), own.reached_before(rule.by)
     rung = max(itertools.takewhile(lambda rung: rung <= reached, rungs_of(rule)), default=0.0)
-    value = own.value_at(rung, rule.by) if before < rung else None
+    value = own.value_at(rung, rule.by) if before < rung and rung > own.promoted_from else None
     if value is None:
         return None
     values, n_on, room = standing_at(rule, rung, courses, but=own)

@@ -8,7 +8,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,8 +18,8 @@ from sweepline.errors import ConfigError, RecordError, record_error
 
 _HOST = Path(__file__).with_name("host.py")
 LOG, OUTPUT = "scheduler.jsonl", "scheduler.log"
-ANSWER_S = 120.0
-"""How long a source file may think about one answer."""
+ANSWER_S, LOOK_S = 120.0, 0.2
+"""How long a source file may think about one answer, and how often to look whether it is still waited for."""
 
 
 class SchedulerError(ConfigError):
@@ -48,6 +48,8 @@ class StudyProcess:
         self._answers = -1
         self._rest = b""
         self._log: IO[str] | None = None
+        self.is_stopping: Callable[[], bool] = lambda: False
+        """Asked, while an answer is waited for, whether the sweep is to stop."""
         self.pruner = ""
         """Its name, where it stops runs."""
         self.is_replayed = False
@@ -60,7 +62,16 @@ class StudyProcess:
             SchedulerError: the source file cannot be used.
         """
         history = list(self._read_log())
-        self._spawn()
+        n_trials = self._spawn()
+        begun = [request for request, _ in history if request["op"] == "begin"]
+        if begun and begun[0]["n_trials"] != n_trials:
+            raise SchedulerError(
+                f"scheduler: the study begins with {n_trials} trials, it began with {begun[0]['n_trials']}: leave out "
+                "a storage of its own, what was tried is kept here and told to a new study"
+            )
+        history = [(request, answer) for request, answer in history if request["op"] != "begin"]
+        if not begun:
+            self._write({"op": "begin", "n_trials": n_trials}, {})
         self.is_replayed = all(self._answers_alike(request, answer) for request, answer in history)
         if not self.is_replayed:
             self.close()
@@ -88,16 +99,19 @@ class StudyProcess:
         """
         request = {"op": op, **fields}
         answer = self._exchange(request)
+        self._write(request, answer)
+        return answer
+
+    def _write(self, request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
         if not self._is_dry:
             path = self._folder / LOG
             try:
                 if self._log is None:
-                    self._log = path.open("a", encoding="utf-8")
+                    self._log = _open_log(path)
                 self._log.write(json.dumps([request, answer]) + "\n")
                 self._log.flush()
             except OSError as error:
                 raise record_error(path, "cannot be written", error) from None
-        return answer
 
     def close(self) -> None:
         """End the process."""
@@ -116,7 +130,8 @@ class StudyProcess:
                 self._process.wait()
             self._process = None
 
-    def _spawn(self) -> None:
+    def _spawn(self) -> int:
+        """Start the process; return how many trials its study begins with."""
         scheduler = self._scheduler
         self._rest = b""
         theirs_in, ours_out = os.pipe()
@@ -152,6 +167,7 @@ class StudyProcess:
             }
         )
         self.pruner = told["pruner"]
+        return int(told["n_trials"])
 
     def _exchange(self, request: Mapping[str, Any]) -> dict[str, Any]:
         source = display_path(self._scheduler.source) if self._scheduler.source else "scheduler"
@@ -161,6 +177,8 @@ class StudyProcess:
         except OSError:
             raise SchedulerError(f"{source}: its process has ended{self._hint()}") from None
         line = self._read_line()
+        if line is None and self.is_stopping():
+            raise SchedulerError(f"{source}: the sweep was stopped while it was thinking")
         if line is None:
             raise SchedulerError(f"{source}: no answer within {ANSWER_S:.0f} s{self._hint()}")
         if not line:
@@ -171,12 +189,14 @@ class StudyProcess:
         return answer
 
     def _read_line(self) -> bytes | None:
-        """Return the next line; nothing when there will be none, None when it takes too long."""
+        """Return the next line; nothing when there will be none, None when it takes too long, or shall wait no more."""
         until = time.monotonic() + ANSWER_S
         while b"\n" not in self._rest:
-            ready, _, _ = select.select([self._answers], [], [], max(0.0, until - time.monotonic()))
-            if not ready:
+            ready, _, _ = select.select([self._answers], [], [], LOOK_S)
+            if not ready and (time.monotonic() > until or self.is_stopping()):
                 return None
+            if not ready:
+                continue
             data = os.read(self._answers, 1 << 16)
             if not data:
                 return b""
@@ -197,6 +217,15 @@ class StudyProcess:
             return
         except (OSError, ValueError) as error:
             raise RecordError(f"{display_path(self._folder / LOG)}: cannot be read: {error}") from None
+
+
+def _open_log(path: Path) -> IO[str]:
+    """Open a log for appending, without a last line that was cut off by a kill."""
+    with path.open("ab+") as file:
+        file.seek(0)
+        data = file.read()
+        file.truncate(data.rfind(b"\n") + 1)
+    return path.open("a", encoding="utf-8")
 
 
 def trials_of(history: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[int, dict[str, Any]]:

@@ -122,7 +122,8 @@ class OptunaBackend:
         """Return what the other side has to know of the study."""
         pruner = type(self._study.pruner).__name__
         is_single = len(self._study.directions) == 1
-        return {"pruner": "" if pruner == "NopPruner" or not is_single else pruner}
+        name = "" if pruner == "NopPruner" or not is_single else pruner
+        return {"pruner": name, "n_trials": len(self._study.trials)}
 
     def ask(self) -> dict[str, Any]:
         """Begin a trial; with a search space of the user's its parameters follow at once."""
@@ -174,12 +175,16 @@ class OptunaBackend:
         """Add a trial that the study did not propose in this process."""
         from_json = self._optuna.distributions.json_to_distribution
         distributions = {name: from_json(text) for name, text in trial["distributions"].items()}
-        if state == "RUNNING":
-            self._study.enqueue_trial(trial["params"])
+        waiting = self._study.get_trials(states=(self._optuna.trial.TrialState.WAITING,))  # which the file has enqueued
+        if state == "RUNNING" or waiting:
+            if not waiting:
+                self._study.enqueue_trial(trial["params"])
             running = self._study.ask(fixed_distributions=distributions)
             self._trials[running.number] = running
             for step, value in reports.items():
                 running.report(value, int(step))
+            if state != "RUNNING":
+                self.tell(running.number, state, values)
             return {"number": running.number}
         made = self._optuna.trial.create_trial(
             state=self._optuna.trial.TrialState[state],
@@ -218,7 +223,7 @@ class AxBackend:
 
     def describe(self) -> dict[str, Any]:
         """Return what the other side has to know: nothing stops runs early."""
-        return {"pruner": ""}
+        return {"pruner": "", "n_trials": 0}
 
     def ask(self) -> dict[str, Any]:
         """Return the parameters of the next trial, as they are suggested."""

@@ -6,7 +6,7 @@ import functools
 import importlib.util
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,14 @@ class StudySampler:
     def pruner(self) -> str:
         """The name of what in the study stops runs early; nothing where nothing does."""
         return self._process.pruner if self._n_seeds == 1 else ""
+
+    @property
+    def note(self) -> str:
+        """What is worth saying of the study before runs start."""
+        pruner = self._process.pruner
+        return f"scheduler: {pruner} is not asked: several seeds are one trial of a study" * bool(
+            pruner and self._n_seeds > 1
+        )
 
     def start(self) -> None:
         """Bring the study to where it was.
@@ -178,6 +186,10 @@ class StudySampler:
         except SchedulerError as error:
             self.fault = str(error)
             return False
+
+    def stop_when(self, is_stopping: Callable[[], bool]) -> None:
+        """Wait no longer for an answer once the sweep is to stop."""
+        self._process.is_stopping = is_stopping
 
     def close(self) -> None:
         """End the study's process."""
