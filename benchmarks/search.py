@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Figure
+from sweepline.analysis.statistics import holm
 from sweepline.config.earlystopping import RULES
 from sweepline.contract.metrics import MetricPoint
 from sweepline.engine.pruning.pruner import Pruner, choose_n_first
@@ -196,29 +197,50 @@ def measure(job: tuple[int, int, str]) -> tuple[int, str, int, Search]:
     return task, name, seed, search(task, seed, METHODS[name])
 
 
-def summarize(found: Mapping[tuple[int, str], Sequence[Search]], tasks: Sequence[int], *, by: str) -> list[str]:
+Found = Mapping[tuple[int, str], Sequence[Search]]
+
+
+def epochs_needed(found: Found, name: str, task: int, *, by: str) -> list[int]:
+    """Return after how many epochs each search had what random search ends with; twice the budget where it never had."""
+    goal = statistics.median(getattr(one, by)[-1] for one in found[task, "random"])
+    return [
+        next((i for i, value in enumerate(getattr(one, by), 1) if value >= goal), 2 * BUDGET)
+        for one in found[task, name]
+    ]
+
+
+def summarize(found: Found, tasks: Sequence[int], *, by: str) -> list[str]:
     """Return a table: speed against random search's end, misses, and the end beside plain TPE's."""
     lines = [
         f"| method | epochs to random's end ({by}) | misses | worse than tpe | at most by | runs |",
         "|---|---|---|---|---|---|",
     ]
-    goal = {task: statistics.median(getattr(s, by)[-1] for s in found[task, "random"]) for task in tasks}
     plain = {task: statistics.median(getattr(s, by)[-1] for s in found[task, "tpe"]) for task in tasks}
     for name in dict.fromkeys(name for _, name in found):
-        speeds, losses, n_missed = [], [], 0
-        for task in tasks:
-            epochs = []
-            for one in found[task, name]:
-                at = next((i for i, value in enumerate(getattr(one, by), 1) if value >= goal[task]), None)
-                n_missed += at is None
-                epochs.append(2 * BUDGET if at is None else at)
-            speeds.append(BUDGET / statistics.median(epochs))
-            losses.append(plain[task] - statistics.median(getattr(s, by)[-1] for s in found[task, name]))
+        epochs = {task: epochs_needed(found, name, task, by=by) for task in tasks}
+        speeds = [BUDGET / statistics.median(own) for own in epochs.values()]
+        losses = [plain[t] - statistics.median(getattr(s, by)[-1] for s in found[t, name]) for t in tasks]
+        n_missed = sum(own.count(2 * BUDGET) for own in epochs.values())
         n_worse = sum(loss > 0.005 for loss in losses)
         n_runs = statistics.median(s.n_runs for task in tasks for s in found[task, name])
         speed = f"{statistics.median(speeds):.1f} [{min(speeds):.1f}-{max(speeds):.1f}]"
         lines.append(f"| {name} | {speed} | {n_missed} | {n_worse} | {max(losses):.2f} | {n_runs:.0f} |")
     return lines
+
+
+def compare(found: Found, tasks: Sequence[int], name: str, *, by: str) -> dict[str, float]:
+    """Return, for each other method, how likely its epochs differ so by chance: Wilcoxon, paired, Holm's correction."""
+    from scipy.stats import wilcoxon
+
+    def all_epochs(method: str, n: int) -> list[int]:
+        return [epochs for task in tasks for epochs in epochs_needed(found, method, task, by=by)[:n]]
+
+    p_values = {}
+    for other in dict.fromkeys(other for _, other in found if other != name):
+        n = min(len(found[tasks[0], other]), len(found[tasks[0], name]))
+        first, second = all_epochs(name, n), all_epochs(other, n)
+        p_values[other] = float(wilcoxon(first, second).pvalue) if first != second else 1.0
+    return holm(p_values)
 
 
 def figures(n: int) -> Iterator[Figure]:
@@ -227,13 +249,8 @@ def figures(n: int) -> Iterator[Figure]:
         yield Figure("search on LCBench", note="not measured: SWEEPLINE_HPO_BENCH is not set")
         return
     found = _search_all(QUICK, range(n), list(METHODS), jobs=os.cpu_count())
-    goal = {task: statistics.median(s.results[-1] for s in found[task, "random"]) for task in QUICK}
     for name in METHODS:
-        epochs = [
-            next((i for i, value in enumerate(one.results, 1) if value >= goal[task]), 2 * BUDGET)
-            for task in QUICK
-            for one in found[task, name]
-        ]
+        epochs = [one for task in QUICK for one in epochs_needed(found, name, task, by="results")]
         yield Figure(f"search on LCBench, {name}: epochs to the end of random search", epochs, unit="epochs")
 
 
@@ -263,6 +280,11 @@ def main() -> None:
     found = _search_all(tasks, seeds, names, jobs=args.jobs)
     for by in ("results", "seen"):
         sys.stdout.write("\n".join([*summarize(found, tasks, by=by), "", ""]))
+    best = names[-1]
+    for by in ("results", "seen"):
+        told = compare(found, tasks, best, by=by)
+        shown = ", ".join(f"{other} {p:.1g}" for other, p in told.items())
+        sys.stdout.write(f"{best} beside others, epochs ({by}), Wilcoxon with Holm: p = {shown}\n")
     n_asked = sum(s.n_runs for own in found.values() for s in own)
     seconds = sum(s.ask_s for own in found.values() for s in own) / n_asked
     sys.stdout.write(f"{json.dumps({'seconds a proposal': seconds})}\n")
