@@ -201,7 +201,7 @@ Found = Mapping[tuple[int, str], Sequence[Search]]
 
 
 def epochs_needed(found: Found, name: str, task: int, *, by: str) -> list[int]:
-    """Return after how many epochs each search had what random search ends with; twice the budget where it never had."""
+    """Return after how many epochs each search had what random search ends with; twice the budget where none did."""
     goal = statistics.median(getattr(one, by)[-1] for one in found[task, "random"])
     return [
         next((i for i, value in enumerate(getattr(one, by), 1) if value >= goal), 2 * BUDGET)
