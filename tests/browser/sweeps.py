@@ -98,6 +98,18 @@ def two_parameters(**fields: Any) -> ReportedSweep:
     return sweep(ended, read_history=history(12), **fields)
 
 
+def two_objectives(**fields: Any) -> ReportedSweep:
+    """Forty settings whose loss and accuracy cannot both be best: a front of some of them."""
+    records = []
+    for i in range(40):
+        x, y = (i % 8) / 8, (i // 8) / 5
+        params = {"x": x, "y": y}
+        records.append(run(i, params, {"val.loss": (x - 1) ** 2 + y**2 + 0.1, "val.acc": 1 - x**2 - y}))
+    told = [{"name": "val.loss", "goal": "minimize"}, {"name": "val.acc", "goal": "maximize"}]
+    plan = {"n_runs": 40, "slots": ["gpu:0"], "method": "bayes", "objective": told[0], "objectives": told}
+    return sweep(records, plan=plan, **fields)
+
+
 def three_parameters(**fields: Any) -> ReportedSweep:
     """Step sizes by widths, of two kinds: of one the best step size moves with the width, of the other it stays."""
     levels = {"kind": ["moving", "staying"], "width": [64, 128, 256], "lr": [0.25, 0.5, 1.0, 2.0, 4.0]}

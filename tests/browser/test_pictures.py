@@ -33,6 +33,7 @@ ALWAYS = {"parallel", "slice", "scatter", "best", "edf", "timeline"}
     ("build", "names"),
     [
         (sweeps.one_parameter, ALWAYS | {"first-slice", "tradeoff", "curves"}),
+        (sweeps.two_objectives, ALWAYS | {"first-heat", "first-slice", "heat", "lines", "pareto", "tradeoff"}),
         (sweeps.two_parameters, ALWAYS | {"first-heat", "first-slice", "tradeoff", "curves", "heat", "lines"}),
         (sweeps.five_parameters, ALWAYS | {"importance", "first-heat", "curves", "heat", "lines"}),
         (sweeps.three_parameters, ALWAYS | {"importance", "first-heat", "curves", "heat", "lines"}),
