@@ -141,6 +141,22 @@ def test_step_sizes_matter_on_the_real_mnist(trainer: Project, mnist_root: Path)
     assert rows.epoch_accuracy[0.001] > rows.epoch_accuracy[0.1] + 0.2
 
 
+def test_a_run_that_was_stopped_at_a_rung_goes_on_from_its_checkpoint(trainer: Project) -> None:
+    config = CONFIG.replace("epochs: 1", "epochs: 9").replace("batch_size: 50", "batch_size: 8")
+    trainer.write("config.yaml", config.replace("limit: 200", "limit: 1200"))  # slow enough to be looked at
+    rule = "early_terminate: {type: asha, min: 1, max: 9, by: epochs}"
+    trainer.write("sweep.yaml", SWEEP + f"    {rule}\n    report: never\n")
+    done = trainer.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = trainer.rows()
+    assert dict(rows.state.value_counts()) == {"pruned": 2, "finished": 1}
+    best = rows[rows.state == "finished"].iloc[0]
+    assert best.attempt > 1
+    run_dir = trainer.sweep_dir / "runs" / best.run_id
+    assert "train_single: goes on from ckpt_" in (run_dir / "stderr.log").read_text()
+    assert (run_dir / "stdout.log").read_text().count("METRIC epoch=9 ") == 1
+
+
 def test_fresh_with_a_mistake_archives_nothing(trainer: Project) -> None:
     trainer.run("--count", "1")
     result = trainer.run("--fresh", "--set", "learner.stepsize=3")
