@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks import hpolib
 from benchmarks.measure import Figure
 from sweepline.analysis.statistics import holm
 from sweepline.config.earlystopping import RULES
@@ -246,7 +247,8 @@ def compare(found: Found, tasks: Sequence[int], name: str, *, by: str) -> dict[s
 def figures(n: int) -> Iterator[Figure]:
     """Yield for three problems and ``n`` seeds how many epochs each method needs to where random search ends."""
     if not os.environ.get("SWEEPLINE_HPO_BENCH"):
-        yield Figure("search on LCBench", note="not measured: SWEEPLINE_HPO_BENCH is not set")
+        yield Figure("search on LCBench", note="not measured: SWEEPLINE_HPO_BENCH is not set; HPOLib instead")
+        yield from hpolib.figures(n)
         return
     found = _search_all(QUICK, range(n), list(METHODS), jobs=os.cpu_count())
     for name in METHODS:
