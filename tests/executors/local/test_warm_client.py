@@ -13,6 +13,7 @@ import pytest
 
 from sweepline.executors.local.keeper.messages import TOKEN_VARIABLE, Prepare, Start
 from sweepline.executors.local.keeper.warm_client import WarmStarts
+from tests.conftest import wait_until
 
 PROGRAM = "train.py"
 
@@ -51,15 +52,29 @@ def ask(starts: WarmStarts, variables: Mapping[bytes, bytes], folder: Path) -> t
         os.close(fd)
 
 
-def pid_of(starts: WarmStarts) -> int:
+def halt(starts: WarmStarts) -> int:
+    """Let the parent stand still, without the process that it has forked in advance; return its pid."""
     assert starts.parent is not None
-    return starts.parent.pid
+    pid = starts.parent.pid
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", "it stands still")
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        os.kill(int(child), signal.SIGKILL)
+        wait_until(lambda child=child: _is_dead(child), "what it has forked is gone")  # type: ignore[misc]
+    return pid
+
+
+def _is_dead(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def test_a_parent_whose_end_is_not_yet_known_says_how_it_ended(
     starts: WarmStarts, told: list[Mapping[str, Any]], variables: dict[bytes, bytes], tmp_path: Path
 ) -> None:
-    os.kill(pid_of(starts), signal.SIGKILL)
+    os.kill(halt(starts), signal.SIGKILL)
     assert ask(starts, variables, tmp_path) is None
     assert told[-1]["reason"] == "the warm parent was ended from outside (SIGKILL)"
     assert ask(starts, variables, tmp_path) is None
@@ -74,7 +89,7 @@ def test_a_parent_that_stands_still_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("sweepline.executors.local.keeper.warm_client.FORK_S", 0.2)
-    os.kill(pid_of(starts), signal.SIGSTOP)
+    halt(starts)
     assert ask(starts, variables, tmp_path) is None
     assert told[-1]["reason"] == "it does not fork"
     assert starts.parent is None

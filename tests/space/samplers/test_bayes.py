@@ -200,16 +200,15 @@ def test_several_objectives_are_followed_all_along_their_front(kind: str, n: int
 
 
 def test_runs_that_were_stopped_early_teach_the_model_that_learns_from_parts() -> None:
-    """None of 30 runs came further than its first rung, where what is good is told already."""
-    sampler = build(PLAIN, sampler="mfgp")
-    for _ in range(30):
+    """No run comes further than its first rung, where what is good is told already."""
+    sampler, losses = build(PLAIN, sampler="mfgp"), []
+    for _ in range(20):
         params = sampler.ask()
         assert params is not None
-        loss = loss_of(params)
-        outcome = RunOutcome(state=State.PRUNED, metrics={"loss": loss + 1}, course={"1": loss + 1})
-        sampler.tell(params, outcome)
-    proposed = [sampler.ask() for _ in range(3)]
-    assert all(params is not None and loss_of(params) < 0.5 for params in proposed)
+        losses.append(loss_of(params))
+        told = losses[-1] + 1
+        sampler.tell(params, RunOutcome(state=State.PRUNED, metrics={"loss": told}, course={"1": told}))
+    assert statistics.median(losses[N_STARTUP:]) < 0.1  # of random draws it is about 3
 
 
 def test_a_run_that_goes_on_is_one_observation_of_what_it_had_at_last() -> None:

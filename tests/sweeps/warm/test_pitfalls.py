@@ -513,7 +513,9 @@ def test_a_warm_parent_that_is_killed_costs_no_run(project: Project) -> None:
     write_sweep(project, WAITS, n_runs=6)
     process = project.start("run")
     wait_until(lambda: n_live(project) == 2, "two runs live")
+    waiting = find_parent(project, "sweepline-next")  # which is forked already, and ends with it
     os.kill(find_parent(project), signal.SIGKILL)
+    wait_until(lambda: not Path(f"/proc/{waiting}").exists(), "it is gone")
     (project.path / "go").touch()
     out, _ = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0, out
