@@ -17,7 +17,7 @@ from tests.reliability import IS_SOAK
 
 pytest.importorskip("optuna", reason="Optuna is not installed")
 
-N_KILLS, N_RUNS = (20, 30) if IS_SOAK else (3, 11)
+N_KILLS, N_RUNS = (20, 30) if IS_SOAK else (3, 9)
 PROGRAM = """
     import math, os, pathlib, sys, time
     given = dict(word.lstrip("-").split("=") for word in sys.argv[1:])
@@ -25,7 +25,7 @@ PROGRAM = """
     verdict = pathlib.Path(os.environ["SWEEPLINE_RUN_DIR"]) / "early_stop.json"
     for epoch in range(1, 10):
         print(f"METRIC epoch={epoch} loss={loss + 1 / epoch}", flush=True)
-        until = time.monotonic() + 1.2 * (epoch in (1, 3))
+        until = time.monotonic() + 2.5 * (epoch in (1, 3))
         while time.monotonic() < until or verdict.exists():
             time.sleep(0.01)  # a run that is to be stopped waits for that
 """

@@ -121,7 +121,7 @@ GOES_ON = """
             trained.write(f"{x:g} {epoch}\\n")
         checkpoint.write_text(str(epoch))
         print(f"METRIC epoch={epoch} loss={x + 1 / epoch:.4f}", flush=True)
-        until = time.monotonic() + 1.2 * (epoch in (1, 3, 9))
+        until = time.monotonic() + 2.0 * (epoch in (1, 3, 9))
         while time.monotonic() < until or (run_dir / "early_stop.json").exists():
             time.sleep(0.01)  # a run that is to be stopped waits for that
     """
