@@ -165,6 +165,17 @@ def build_tail(
 
     The points of a ``watched`` metric are put aside as they come.
     """
+    return LogTail(run_dir, build_reader(objectives, logged, patterns=patterns, watched=watched))
+
+
+def build_reader(
+    objectives: Sequence[Objective],
+    logged: Collection[str],
+    *,
+    patterns: Mapping[str, re.Pattern[str]] | None = None,
+    watched: str = "",
+) -> MetricReader:
+    """Return what reads metrics; the objectives and ``logged`` ones are read however many others there are."""
     reserved = [*logged, *(objective.name for objective in objectives)]
     summaries = {name: summary for objective in objectives for name, summary in objective.summaries.items()}
-    return LogTail(run_dir, MetricReader(patterns, reserved=reserved, summaries=summaries, watched=watched))
+    return MetricReader(patterns, reserved=reserved, summaries=summaries, watched=watched)

@@ -30,8 +30,8 @@ from sweepline.contract.values import flatten, same_value
 from sweepline.contract.yamlfile import read_yaml
 from sweepline.engine.diskpause import blame_full_disk, is_excusable
 from sweepline.engine.lasterror import GPU_LOST, LoggedError, find_error
-from sweepline.engine.logtail import LogTail, build_tail
-from sweepline.engine.metricreader import Measured, MetricReader
+from sweepline.engine.logtail import LogTail, build_reader, build_tail
+from sweepline.engine.metricreader import Measured
 from sweepline.engine.pruning.pruner import describe_verdict, read_verdict
 from sweepline.engine.wandbfile import find_wandb_files, read_wandb_metrics
 from sweepline.errors import ConfigError, DiskFullError, record_error
@@ -182,10 +182,8 @@ def _add_wandb(
     files = find_wandb_files(run_dir, working_dir)
     if not files:
         return ""
-    summaries = {name: summary for objective in objectives for name, summary in objective.summaries.items()}
-    reserved = [*logged, *(objective.name for objective in objectives)]
     try:
-        found = read_wandb_metrics(files, MetricReader(reserved=reserved, summaries=summaries))
+        found = read_wandb_metrics(files, build_reader(objectives, logged))
     except ImportError:
         return "what it logged to W&B is not read: pip install 'sweepline[wandb]'"
     except (OSError, ValueError) as error:
