@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from sweepline.executors.local.keeper.messages import TOKEN_VARIABLE, Prepare, Start
+from sweepline.executors.local.keeper.processes import children, token_of
 from sweepline.executors.local.keeper.warm_client import WarmStarts
 from tests.conftest import wait_until
 
@@ -53,15 +54,24 @@ def ask(starts: WarmStarts, variables: Mapping[bytes, bytes], folder: Path) -> t
 
 
 def halt(starts: WarmStarts) -> int:
-    """Let the parent stand still, without the process that it has forked in advance; return its pid."""
+    """Let the parent stand still, without the process that it has forked in advance; return its pid.
+
+    That process is a child of this one where this one is a subreaper, as the keeper is and as other tests may leave it.
+    """
     assert starts.parent is not None
     pid = starts.parent.pid
+    mark = token_of(pid)
     os.kill(pid, signal.SIGSTOP)
     wait_until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", "it stands still")
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        os.kill(int(child), signal.SIGKILL)
-        wait_until(lambda child=child: _is_dead(child), "what it has forked is gone")  # type: ignore[misc]
+    _kill(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())  # one of these may be forking it just now
+    _kill([str(child) for child in children() if child != pid and token_of(child) == mark])
     return pid
+
+
+def _kill(pids: list[str]) -> None:
+    for pid in pids:
+        os.kill(int(pid), signal.SIGKILL)
+        wait_until(lambda pid=pid: _is_dead(pid), "what it has forked is gone")  # type: ignore[misc]
 
 
 def _is_dead(pid: str) -> bool:
