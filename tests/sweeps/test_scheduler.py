@@ -183,11 +183,62 @@ def test_a_stop_does_not_wait_for_a_source_file_that_thinks(project: Project) ->
     """
     write(project, "source: study.py, search_space: space", source=source)
     process = project.start("run")
-    wait_until(lambda: "finished" in "".join(p.read_text() for p in project.path.glob("outputs/*/runs.csv")), "it runs")
-    time.sleep(1.0)
+    wait_until(lambda: n_finished(project) == 2, "what has run is written down while it thinks")
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=20)
     assert process.returncode == 128 + signal.SIGINT, out
+
+
+def test_a_source_file_that_thinks_learns_afterwards_and_stops_runs_late(project: Project) -> None:
+    """The runs of trials 0 and 1 are under way while it thinks about trial 2; the first has told too much by then."""
+    source = """
+        import optuna, pathlib, time
+
+        class Stops(optuna.pruners.BasePruner):
+            def prune(self, study, trial):
+                return trial.number == 0
+
+        def space(trial):
+            if trial.number == 2:
+                while not pathlib.Path("go").exists():
+                    time.sleep(0.01)
+            return {"lr": trial.suggest_float("lr", 0, 1)}
+
+        def study(sweep):
+            return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1), pruner=Stops())
+    """
+    train = """
+        import argparse, pathlib, time
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--lr", type=float)
+        args = parser.parse_args()
+        for epoch in range(1, 1000):
+            print(f"METRIC epoch={epoch} loss={args.lr} size=1", flush=True)
+            if epoch > 30 and not pathlib.Path("endless").exists():
+                break
+            time.sleep(0.05)
+    """
+    sweep = SWEEP.replace("max_concurrent: 1", "max_concurrent: 3").replace("run_cap: 12", "run_cap: 4")
+    write(project, "source: study.py, search_space: space, optimizer: study", source=source, sweep=sweep)
+    project.write("train.py", train)
+    (project.path / "endless").touch()
+    process = project.start("run")
+    wait_until(lambda: len(list(project.path.glob("outputs/own/runs/*/stdout.log"))) == 2, "two runs have begun")
+    time.sleep(1.5)  # looks at what they print
+    (project.path / "go").touch()
+    wait_until(lambda: len(list(project.path.glob("outputs/own/runs/*/early_stop.json"))) == 1, "it stops one late")
+    (project.path / "endless").unlink()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, out + err
+    assert sorted(project.rows()["state"]) == ["finished", "finished", "finished", "pruned"]
+    log = [json.loads(line) for line in (project.path / "outputs/own/scheduler.jsonl").read_text().splitlines()]
+    asked = [request["op"] for request, _ in log]
+    assert asked[:4] == ["begin", "ask", "ask", "ask"]
+    assert "report" in asked
+
+
+def n_finished(project: Project) -> int:
+    return sum(path.read_text().count(",finished,") for path in project.path.glob("outputs/*/runs.csv"))
 
 
 def test_promotion_and_a_study_do_not_go_together(project: Project) -> None:

@@ -13,6 +13,7 @@ from sweepline.errors import DiskFullError, RecordError
 from sweepline.executors.base import StopReason
 
 ADMISSION_S = 1.0  # how long to wait before a GPU that was refused is asked for again
+THOUGHT_S = 0.05  # how often to look whether a study has thought of the next run
 
 
 class Loop:
@@ -83,9 +84,14 @@ class Loop:
         self._refresh()
 
     def _look_at_study(self) -> None:
-        """Launch nothing more where what proposes runs cannot any more."""
+        """Take the proposal that it has thought about; launch nothing more where it cannot propose any more."""
         sweep = self._sweep
-        if sweep.study is not None and sweep.study.fault and sweep.guard.halted is None:
+        if sweep.study is None:
+            return
+        if sweep.study.has_thought and not sweep.is_stopping:
+            sweep.backlog.feed(self.starts.runs_to_do())
+            self.starts.fill_slots()
+        if sweep.study.fault and sweep.guard.halted is None:
             sweep.guard.halt(f"{sweep.study.fault}: nothing more is proposed")
             sweep.say(sweep.guard.halted or "")
 
@@ -96,7 +102,7 @@ class Loop:
             return False
         if sweep.is_stopping:
             return sweep.is_stopped or not self.starts.feed_race()
-        if not sweep.backlog.is_empty or self.ends.are_held:
+        if not sweep.backlog.is_empty or self.ends.are_held or (sweep.study is not None and sweep.study.is_thinking):
             return False
         return not self.starts.promote_last() and not self.starts.feed_race()
 
@@ -106,6 +112,8 @@ class Loop:
         times = [self._next_refresh, self.watching.due, sweep.book.commit_due, sweep.pause.due]
         if sweep.slots.has_free and not sweep.backlog.is_empty:
             times.append(now + ADMISSION_S)
+        if sweep.study is not None and sweep.study.is_thinking:
+            times.append(now + THOUGHT_S)
         until = min(at for at in times if at is not None)
         sweep.executor.wait(0.0 if is_busy else max(0.0, until - now))
 

@@ -160,7 +160,7 @@ def run_sweep(
         resources.callback(executor.close)
         if prepared.study is not None:
             resources.callback(prepared.study.close)
-            prepared.study.stop_when(lambda: requests is not None and requests.n_received > 0)
+            prepared.study.think_in_background(lambda: requests is not None and requests.n_received > 0)
             prepared.study.start()
             if prepared.study.note:
                 observer.note(prepared.study.note)

@@ -7,6 +7,7 @@ import importlib.util
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from sweepline.space.samplers.bayes import check_installed
 
 MAX_TRIES = 100  # proposals that constraints drop, after which nothing is left to propose
 MAX_KNOWN = 10  # that were proposed before, likewise
+PATIENCE_S = 0.05  # for a proposal, after which the sweep goes on meanwhile
 _UNDONE = frozenset({State.PENDING, State.RUNNING, State.INTERRUPTED})
 
 
@@ -35,6 +37,9 @@ class StudySampler:
     The study knows each proposal as a trial, which is told once all seeds of it have ended: the mean of finished ones,
     of a diverged one the worst that was measured, and a failure where none finished. ``fault`` says why nothing more is
     proposed, where the study cannot any more.
+
+    A study answers one request after another. While it thinks about a proposal a sweep may go on, see
+    :meth:`think_in_background`; what it is told meanwhile it learns afterwards.
 
     Args:
         process: the study.
@@ -67,6 +72,10 @@ class StudySampler:
         self._told: dict[str, tuple[str, list[float] | None]] = {}  # what became of those that have
         self._outcomes: dict[str, list[RunOutcome]] = {}
         self._worst: list[float | None] = [None] * len(self._objectives)
+        self._thread: ThreadPoolExecutor | None = None
+        self._thought: Future[Params | None] | None = None
+        self._late: list[Callable[[], None]] = []  # what is told while it thinks
+        self._pruned_late: set[str] = set()
 
     @property
     def pruner(self) -> str:
@@ -118,10 +127,51 @@ class StudySampler:
             if self._waiting:
                 key = next(iter(self._waiting))
                 return self._waiting.pop(key)
-            return self._propose()
+            return self._propose() if self._thread is None else self._think(self._thread)
         except SchedulerError as error:
             self.fault = str(error)
             return None
+
+    def think_in_background(self, is_stopping: Callable[[], bool]) -> None:
+        """From now on return None, and be thinking, where a proposal takes long; nobody waits once ``is_stopping``."""
+        self._process.is_stopping = is_stopping
+        self._thread = ThreadPoolExecutor(1, "study")
+
+    @property
+    def is_thinking(self) -> bool:
+        """Whether a proposal has been asked for that was not taken yet."""
+        return self._thought is not None
+
+    @property
+    def has_thought(self) -> bool:
+        """Whether a proposal that took long can be taken now, by asking again."""
+        return self._thought is not None and self._thought.done()
+
+    def _think(self, thread: ThreadPoolExecutor) -> Params | None:
+        if self._thought is None:
+            self._thought = thread.submit(self._propose)
+        try:
+            proposed = self._thought.result(PATIENCE_S)
+        except TimeoutError:
+            return None
+        except SchedulerError:
+            self._thought = None
+            raise
+        self._thought = None
+        self._tell_late()
+        return proposed
+
+    def _is_busy(self) -> bool:
+        """Whether the study still thinks; if not it has learned all that it was told meanwhile."""
+        if self._thought is not None and not self._thought.done():
+            return True
+        self._tell_late()
+        return False
+
+    def _tell_late(self) -> None:
+        late, self._late = self._late, []
+        for tell in late:
+            tell()
 
     def _propose(self) -> Params | None:
         n_known = 0
@@ -153,6 +203,9 @@ class StudySampler:
         """Learn how a run ended."""
         if self.fault:
             return
+        if self._is_busy():
+            self._late.append(functools.partial(self.tell, params, outcome))
+            return
         try:
             self.start()
             self._tell(params, outcome)
@@ -178,21 +231,33 @@ class StudySampler:
 
     def is_pruned(self, params: Params, step: int, value: float) -> bool:
         """Tell what a run has measured so far; return whether the study's pruner stops it."""
-        numbers = self._numbers.get(canonical_json(params), [])
+        key = canonical_json(params)
+        numbers = self._numbers.get(key, [])
         if not numbers or not math.isfinite(value):
             return False
+        if self._is_busy():
+            self._late.append(functools.partial(self._report_late, key, params, step, value))
+            return False
         try:
-            return bool(self._process.ask("report", number=numbers[0], step=step, value=value)["is_pruned"])
+            is_pruned = bool(self._process.ask("report", number=numbers[0], step=step, value=value)["is_pruned"])
         except SchedulerError as error:
             self.fault = str(error)
             return False
+        is_late = key in self._pruned_late
+        self._pruned_late.discard(key)
+        return is_pruned or is_late
 
-    def stop_when(self, is_stopping: Callable[[], bool]) -> None:
-        """Wait no longer for an answer once the sweep is to stop."""
-        self._process.is_stopping = is_stopping
+    def _report_late(self, key: str, params: Params, step: int, value: float) -> None:
+        """Tell what a run measured while the study thought; where that stops the run, its next value does."""
+        if self.is_pruned(params, step, value):
+            self._pruned_late.add(key)
 
     def close(self) -> None:
-        """End the study's process."""
+        """End the study's process, and what it thinks about."""
+        if self._thread is not None:
+            self._process.is_stopping = lambda: True
+            self._thread.shutdown()
+            self._thread = None
         self._process.close()
 
     def _note_worst(self, values: Sequence[float] | None) -> None:
