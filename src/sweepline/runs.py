@@ -112,6 +112,7 @@ class RunOutcome:
     metrics: Mapping[str, float] = field(default_factory=dict)
     n_bad_metric_lines: int = 0
     max_rss_kib: int | None = None
+    cpu_s: float | None = None
     is_blameless: bool = False
     host: str = ""
     n_points: int | None = None

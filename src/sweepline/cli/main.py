@@ -29,8 +29,25 @@ _COMMANDS = (
     "batch-size",
     "studies",
     "data",
+    "pause",
+    "resume",
+    "drain",
+    "stop",
+    "set",
+    "attach",
+    "wait",
+    "queue",
+    "retry",
+    "repeat",
+    "forget",
+    "tag",
+    "check",
     "status",
     "top",
+    "ls",
+    "show",
+    "log",
+    "path",
     "best",
     "importance",
     "diff",
@@ -67,8 +84,11 @@ def orchestrate(argv: Sequence[str] | None, *, default_sweep: Path) -> int:
     folder = default_sweep.parent.parent
 
     def orchestrated() -> int:
-        words, study_options = run.split_study_options(list(sys.argv[1:] if argv is None else argv), folder)
-        args = parser.parse_args(words, argparse.Namespace(study_options=study_options, study_folder=folder))
+        given = list(sys.argv[1:] if argv is None else argv)
+        words, study_options = run.split_study_options(given, folder)
+        again = [sys.executable, str(Path(sys.argv[0]).resolve()), *given]
+        own = argparse.Namespace(study_options=study_options, study_folder=folder, command_again=again)
+        args = parser.parse_args(words, own)
         return run.run(args)
 
     return _guard(orchestrated)
@@ -94,7 +114,8 @@ def _dispatch(argv: Sequence[str]) -> int:
     study_options: list[str] = []
     if command is not None and hasattr(command, "split_study_options"):
         argv, study_options = command.split_study_options(argv, None)
-    given = argparse.Namespace(study_options=study_options)
+    again = [sys.executable, "-m", "sweepline.cli.main", *argv, *study_options]
+    given = argparse.Namespace(study_options=study_options, command_again=again)
     args = parser.parse_args(argv, given)  # ends the process where no command is named: for --help, or with a fault
     assert command is not None
     return int(command.run(args))

@@ -13,15 +13,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
+from sweepline.cli.detaching import DETACHED, start_detached
 from sweepline.cli.dry_run import print_dry_run
 from sweepline.cli.progress import write_progress
 from sweepline.config.studies import find_studies, load_study
 from sweepline.config.sweepfile import SweepSettings, load_sweep
 from sweepline.contract.text import display_path
-from sweepline.display.logfile import LogFile
+from sweepline.display.logfile import LATEST_LOG, LogFile
 from sweepline.display.terminal import Terminal, is_dumb
 from sweepline.engine.batchfinder import measure_batch_size
-from sweepline.engine.preparation import prepare_sweep
+from sweepline.engine.preparation import PreparedSweep, prepare_sweep
 from sweepline.engine.session import run_sweep
 from sweepline.engine.signals import StopSignals
 from sweepline.engine.state import SweepOptions
@@ -79,6 +80,9 @@ def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None
     parser.add_argument(
         "--no-save", action="store_true", help="keep nothing: everything is written to a folder that is removed"
     )
+    parser.add_argument(
+        DETACHED, action="store_true", help="run in the background, beyond this terminal: sweepline attach follows it"
+    )
     parser.add_argument("-n", "--dry-run", action="store_true", help="print what would run; start and write nothing")
     parser.add_argument(
         "-o",
@@ -97,6 +101,9 @@ def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None
         "--gpu-free-mib", type=_positive, metavar="N", help="start on a GPU only while N MiB of its memory are free"
     )
     parser.add_argument("--count", type=_positive, metavar="N", help="start at most N runs now")
+    parser.add_argument(
+        "--only", metavar="WHICH", help="start only the runs of the sweep that match, such as 'lr=0.1' or 'lr < 0.01'"
+    )
     parser.add_argument(
         "--start",
         choices=["auto", "warm", "cold"],
@@ -143,6 +150,8 @@ def run(args: argparse.Namespace) -> int:
         SweeplineError: nothing could start.
     """
     settings = _load(args)
+    if args.detach and not args.dry_run:
+        return start_detached(settings, args.command_again)
     if args.no_save and not args.dry_run:
         with tempfile.TemporaryDirectory(prefix="sweepline_") as folder:
             return _run(args, replace(settings, records_dir=Path(folder) / settings.name, csv_path=None))
@@ -200,10 +209,17 @@ def _run(args: argparse.Namespace, settings: SweepSettings) -> int:
 
             check_alignment(settings)
         return 0
+    outputs = settings.sweep_dir.parent if args.no_save else settings.experiment_dir / "outputs"
+    return run_and_tell(prepared, outputs=outputs, is_plain=args.plain)
+
+
+def run_and_tell(prepared: PreparedSweep, *, outputs: Path, is_plain: bool = False) -> int:
+    """Run what was prepared, tell of it on the terminal and in a log below ``outputs``; return the exit code."""
+    settings = prepared.settings
     with Terminal(sys.stdout) as terminal:
-        outputs = settings.sweep_dir.parent if args.no_save else settings.experiment_dir / "outputs"
-        log = LogFile(outputs / f"sweep_{datetime.now():%Y%m%d_%H%M%S}.log")
-        with _live_report(settings), _observers(args, settings, prepared.slots, log, terminal) as observer:
+        log = LogFile(outputs / f"sweep_{datetime.now():%Y%m%d_%H%M%S}.log", link=settings.sweep_dir / LATEST_LOG)
+        is_live = terminal.isatty() and not is_plain and not is_dumb()
+        with _live_report(settings), _observers(settings, prepared.slots, log, terminal, is_live=is_live) as observer:
             result = run_sweep(prepared, observer, requests=StopSignals(is_final=True), owns_process=True)
         from sweepline.cli.summary import print_summary
         from sweepline.reports.page import write_final_page
@@ -229,14 +245,14 @@ def _live_report(settings: SweepSettings) -> AbstractContextManager[object]:
 
 @contextmanager
 def _observers(
-    args: argparse.Namespace, settings: SweepSettings, slots: Slots, log: LogFile, terminal: Terminal
+    settings: SweepSettings, slots: Slots, log: LogFile, terminal: Terminal, *, is_live: bool
 ) -> Iterator[Observers]:
     """Yield what watches the sweep: the terminal, live or line by line, and the log."""
     from sweepline.display.lines import LineDisplay, Observers
 
     to_log = LineDisplay(log.write_line, open_sink=log.open)
     try:
-        if terminal.isatty() and not args.plain and not is_dumb():
+        if is_live:
             from rich.console import Console
 
             from sweepline.display.live import LiveDisplay

@@ -239,14 +239,21 @@ def with_race(settings: SweepSettings, race: RaceModel) -> SweepSettings:
     Raises:
         ConfigError: there is nothing to race by, or the seed is searched.
     """
-    command = settings.command
     if len(settings.objectives) != 1:
         raise ConfigError("needs metric: {name: ..., goal: minimize}, by which configurations are compared")
     if "seed" in settings.whole.parameters:
         raise ConfigError("seed is a parameter here, so that there are no seeds to add: use seeds or repeats for it")
-    if isinstance(command, ProgramCommand):
-        command = replace(command, passes_seed=True)
-    return replace(settings, race=race, command=command)
+    return with_handed_seeds(replace(settings, race=race))
+
+
+def with_handed_seeds(settings: SweepSettings) -> SweepSettings:
+    """Return settings by which a program is handed the seeds that its runs have."""
+    command = settings.command
+    return (
+        replace(settings, command=replace(command, passes_seed=True))
+        if isinstance(command, ProgramCommand)
+        else settings
+    )
 
 
 class _Reader:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from sweepline.engine.retries import Retry
 from sweepline.executors.local.slots import Slot, Slots
@@ -45,6 +45,10 @@ class Backlog:
     def put_back(self, again: Retry) -> None:
         """Take back what could not be started now; it is the next."""
         self._again.appendleft(again)
+
+    def drop_retries(self, run_ids: Set[str]) -> None:
+        """Forget these of the runs that go again."""
+        self._again = deque(again for again in self._again if again.run.run_id not in run_ids)
 
     def clear_retries(self) -> None:
         """Forget the runs that go again."""

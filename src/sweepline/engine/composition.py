@@ -30,7 +30,7 @@ from sweepline.engine.tasks import TaskBuilder, interpreter_of, source_of
 from sweepline.executors.base import Executor
 from sweepline.executors.local.admission import GpuAdmission
 from sweepline.recording.book import RecordBook
-from sweepline.recording.events import RACE, REMOVED
+from sweepline.recording.events import ADDED, RACE, REMOVED
 from sweepline.space.dependent import Dependencies
 from sweepline.space.plan import Plan
 
@@ -113,7 +113,9 @@ def compose(
         ),
         planned=planned,
         whole=whole,
-        raced=set() if whole is None else _raced_ids(book, prepared, whole),
+        added={} if whole is None else _added_runs(book, prepared, whole),
+        again=prepared.again,
+        repeats=prepared.repeats,
         race=_race_runs(prepared, observer.note),
     )
 
@@ -146,15 +148,20 @@ def _race_runs(prepared: PreparedSweep, say: Callable[[str], None]) -> RaceRuns 
     return RaceRuns(race, settings.objective, prepared.plan, retry_failed=prepared.options.retry_failed)
 
 
-def _raced_ids(book: RecordBook, prepared: PreparedSweep, whole: Set[str]) -> set[str]:
-    """Return the ids of a race's runs whose configurations still belong to the sweep, or do so again."""
+def _added_runs(book: RecordBook, prepared: PreparedSweep, whole: Set[str]) -> dict[str, str]:
+    """Return how runs with other seeds stand to the sweep, as far as it has their configurations, or has them again."""
     plan, race = prepared.whole, read_race(prepared.folder.read_plan() or {})
     seeds = set(race.seeds) if race is not None else set()
-    raced = [r for r in book.records.values() if r.in_sweep == RACE or (r.in_sweep == REMOVED and r.seed in seeds)]
+    added = {
+        record.run_id: RACE if record.in_sweep == REMOVED else record.in_sweep
+        for record in book.records.values()
+        if record.run_id not in whole
+        and (record.in_sweep in ADDED or (record.in_sweep == REMOVED and record.seed in seeds))
+    }
     return {
-        r.run_id
-        for r in raced
-        if r.run_id not in whole and any(run.run_id in whole for run in plan.runs_with(r.params, plan.space.seeds))
+        run_id: standing
+        for run_id, standing in added.items()
+        if any(run.run_id in whole for run in plan.runs_of_configuration(book.records[run_id].params))
     }
 
 

@@ -8,6 +8,7 @@ import time
 from sweepline.engine.ends import Ends
 from sweepline.engine.starts import Starts
 from sweepline.engine.state import SweepState
+from sweepline.engine.steering import Steering
 from sweepline.engine.watching import Watching
 from sweepline.errors import DiskFullError, RecordError
 from sweepline.executors.base import StopReason
@@ -23,6 +24,7 @@ class Loop:
         self._sweep = sweep
         self.starts = Starts(sweep)
         self.ends, self.watching = Ends(sweep, self.starts.runs_to_do), Watching(sweep)
+        self.steering = Steering(sweep)
         sweep.backlog.feed(self.starts.runs_to_do())
         self._next_refresh = time.monotonic()
         self._n_stops_handled = 0
@@ -74,6 +76,7 @@ class Loop:
             if self._is_done():
                 break
             self.watching.look()
+            self.steering.look()
             self._refresh_if_due()
             is_walking = sweep.progress.walk_plan()
             self._wait(is_busy=is_walking or self.ends.is_reading)
@@ -109,7 +112,7 @@ class Loop:
     def _wait(self, *, is_busy: bool) -> None:
         """Wait for news until the next thing is due; not at all while there is output to read or a plan to walk."""
         sweep, now = self._sweep, time.monotonic()
-        times = [self._next_refresh, self.watching.due, sweep.book.commit_due, sweep.pause.due]
+        times = [self._next_refresh, self.watching.due, self.steering.due, sweep.book.commit_due, sweep.pause.due]
         if sweep.slots.has_free and not sweep.backlog.is_empty:
             times.append(now + ADMISSION_S)
         if sweep.study is not None and sweep.study.is_thinking:

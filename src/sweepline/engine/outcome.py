@@ -223,6 +223,8 @@ def _state_of(run_dir: Path, ended: Exit) -> tuple[State, str, LoggedError | Non
     if ended.stopped == StopReason.PRUNED:
         verdict = read_verdict(run_dir)
         return State.PRUNED, describe_verdict(verdict) if verdict else "stopped early", None
+    if ended.stopped == StopReason.BY_HAND:
+        return State.PRUNED, "stopped by hand", None
     if ended.not_started is not None:
         return State.SPAWN_ERROR, one_line(ended.not_started), None
     if ended.stopped == StopReason.KEEPER_DIED:

@@ -17,7 +17,7 @@ from sweepline import __version__
 from sweepline.analysis.racing import Race, plan_race
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.executors.local.slots import Slots
-from sweepline.recording.events import RACE, RunRecord
+from sweepline.recording.events import ADDED, RunRecord
 from sweepline.runs import Objective
 from sweepline.space.plan import Plan, count_all
 
@@ -82,13 +82,13 @@ def _n_runs(plan: Plan) -> int | None:
     """Return how many runs there are, as far as that is known before they are proposed."""
     if not plan.is_enumerable and plan.sampler.n_total is not None:
         return plan.sampler.n_total * plan.n_seeds
-    return count_all(plan).n_kept * plan.n_seeds if plan.is_small else None
+    return plan.n_runs(count_all(plan)) if plan.is_small else None
 
 
 def count_planned(plan: Mapping[str, Any], records: Iterable[RunRecord]) -> int | None:
-    """Return how many runs a sweep has: what ``plan.json`` tells, and those of its race so far; None: not known."""
+    """Return how many runs a sweep has: what ``plan.json`` tells, and those added to it; None: not known."""
     told = plan.get("n_runs")
-    return told + sum(record.in_sweep == RACE for record in records) if isinstance(told, int) else None
+    return told + sum(record.in_sweep in ADDED for record in records) if isinstance(told, int) else None
 
 
 def race_of(settings: SweepSettings) -> Race | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sweepline.analysis.filters import Filter
 from sweepline.config.naming import check_owner
 from sweepline.config.schema import RaceModel
 from sweepline.config.sweepfile import SweepSettings, with_race
@@ -15,10 +16,10 @@ from sweepline.engine.freezing import Code
 from sweepline.engine.scheduler.sampler import StudySampler, build_study_sampler
 from sweepline.engine.state import SweepOptions
 from sweepline.engine.tasks import TaskBuilder
-from sweepline.errors import ExecutorUnavailableError, RecordError
+from sweepline.errors import ConfigError, ExecutorUnavailableError, RecordError
 from sweepline.executors.local.gpus import Gpu, read_gpus
 from sweepline.executors.local.slots import Slots, build_slots, thread_budget
-from sweepline.recording.events import RACE, RunRecord
+from sweepline.recording.events import ADDED, RunRecord, names_in
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.journal import read_events
 from sweepline.recording.snapshot import replay_journal
@@ -46,6 +47,10 @@ class PreparedSweep:
     notes: Sequence[str]
     study: StudySampler | None = None
     """What proposes runs, where a file of the user's does."""
+    repeats: Set[str] = frozenset()
+    """Runs that repeat configurations of the sweep with other seeds."""
+    again: Set[str] = frozenset()
+    """Runs that go again however they have ended."""
     code: Code | None = None
     """What runs execute; None: what the sweep file and the options say."""
 
@@ -79,8 +84,10 @@ def prepare_sweep(
     if settings.scheduler is not None and sampler is None:
         sampler = study = build_study_sampler(settings, settings.scheduler, space, folder.path, is_dry=is_dry)
     plan = Plan(space, sampler=sampler)
+    if options.only is not None:
+        plan = _picked(plan, options.only)
     space, all_of_it = settings.space, settings.whole
-    is_part = space.parameters is not all_of_it.parameters or space.seeds != all_of_it.seeds
+    is_part = space.parameters is not all_of_it.parameters or space.seeds != all_of_it.seeds or options.only is not None
     whole = Plan(_bounded(settings, settings.whole, options.count, records)) if is_part and sampler is None else plan
     tasks = TaskBuilder(
         settings=settings,
@@ -102,6 +109,25 @@ def prepare_sweep(
         study=study,
         notes=[*settings.warnings, *driver_notes, *device_notes, *tasks.notes(slots.all)],
     )
+
+
+def _picked(plan: Plan, text: str) -> Plan:
+    """Return the plan of those runs alone that an expression means.
+
+    Raises:
+        ConfigError: it means none, or the runs are not known beforehand.
+    """
+    if not plan.is_enumerable:
+        raise ConfigError("--only picks among runs that are known beforehand, here they are proposed one by one")
+    names = [*plan.space.parameters, *names_in(plan.space.listed), "seed"]
+    try:
+        picked = Plan(plan.space, sampler=plan.sampler, only=Filter(text, names).of_run)
+        is_empty = next(picked.runs(), None) is None
+    except ConfigError as error:
+        raise ConfigError(f"--only: {error}") from None
+    if is_empty:
+        raise ConfigError(f"--only {text}: no run of the sweep is meant; see sweepline run -n")
+    return picked
 
 
 def _devices(settings: SweepSettings, options: SweepOptions) -> str | Sequence[int | str]:
@@ -145,5 +171,5 @@ def _bounded(
     """Bound an endless search by what ``count`` adds to what is recorded."""
     if not settings.needs_limit or count is None:
         return space
-    n_ended = sum(record.is_ended and record.in_sweep != RACE for record in records.values())
+    n_ended = sum(record.is_ended and record.in_sweep not in ADDED for record in records.values())
     return replace(space, limit=math.ceil((n_ended + count) / Plan(space).n_seeds))

@@ -12,7 +12,7 @@ from sweepline.engine.logtail import LogTail
 from sweepline.engine.wandbtail import WandbTail
 from sweepline.executors.base import RunHandle
 from sweepline.executors.local.slots import Slot
-from sweepline.recording.events import RACE, RunRecord
+from sweepline.recording.events import ADDED, RunRecord
 from sweepline.runs import UNSUCCESSFUL, Objective, Run, RunOutcome, State
 from sweepline.space.plan import Plan
 
@@ -122,7 +122,7 @@ class Progress:
     def load(self, records: Iterable[RunRecord], *, retry_failed: bool = False) -> None:
         """Count what earlier starts recorded; with ``retry_failed`` what has failed is still to come."""
         for record in records:
-            self._n_added += record.in_sweep == RACE
+            self._n_added += record.in_sweep in ADDED
             if not (retry_failed and record.state in UNSUCCESSFUL) and not record.goes_on:
                 self._count(record)
 
@@ -150,10 +150,10 @@ class Progress:
             return False  # only its end tells
         until = time.monotonic() + COUNT_SLICE_S
         for tally in self._counter:
-            self._n_kept = tally.n_kept
+            self._n_kept = self._plan.n_runs(tally)
             if time.monotonic() >= until:
                 return True
-        self._n_planned = self._n_kept * self._plan.n_seeds
+        self._n_planned = self._n_kept
         return False
 
     def _count(self, record: RunRecord) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 
 from sweepline.contract.files import TEMPORARY
 from sweepline.engine.recovery import read_start
-from sweepline.recording.events import MEMBERSHIP, RUN_END, RUN_REREAD, RUN_START
+from sweepline.recording.events import MEMBERSHIP, RUN_END, RUN_FORGET, RUN_REREAD, RUN_START, RUN_TAG
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.journal import Journal, quarantine, read_event, unused_path
 from sweepline.runs import Run
 
 _FIRST_OF_EACH = (RUN_START, RUN_END)
+_NEEDS = {RUN_REREAD: RUN_END, RUN_TAG: RUN_START, RUN_FORGET: RUN_START}  # what must come before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +92,10 @@ def _consistent(
             if (kind, run, attempt) in met:
                 continue
             met.add((kind, run, attempt))
-        elif kind == RUN_REREAD and not any(key[:2] == (RUN_END, run) for key in met):
+        elif kind in _NEEDS and not any(key[:2] == (_NEEDS[kind], run) for key in met):
             continue
+        elif kind == RUN_FORGET:
+            met = {key for key in met if key[1] != run}
         elif kind == MEMBERSHIP:
             started = {key[1] for key in met}
             yield {**event, "runs": {run_id: s for run_id, s in event["runs"].items() if run_id in started}}

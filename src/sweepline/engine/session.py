@@ -284,12 +284,12 @@ def _take_stock(state: SweepState, whole: Plan, old_plan: Mapping[str, Any] | No
     if old.get("reading") not in (None, new_plan["reading"]):
         notes.append(read_again(book, state.reader))
     if state.whole is not None:
-        book.mark_membership(state.whole, state.raced)
+        book.mark_membership(state.whole, state.added)
     for note in [*notes, *book.open_table()]:
         state.say(note)
     folder.write_plan(new_plan)
     if old and old.get("search") != new_plan["search"] and state.whole is not None:
-        state.say(describe_edit(book.records, state.whole | state.raced))
+        state.say(describe_edit(book.records, state.whole | state.added.keys()))
     for line in describe_resume(book.records, state.planned, retry_failed=state.options.retry_failed):
         state.say(line)
     for line in describe_code(state.records, book.codes, code):

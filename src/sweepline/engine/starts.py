@@ -66,7 +66,9 @@ class Starts:
         stability = self._sweep.stability
         if is_skipped(record) and (stability is None or stability.why_skipped(record.params, record.seed) is None):
             return True
-        return record.goes_on or (self._sweep.options.retry_failed and record.state not in SETTLED)
+        if record.goes_on or record.run_id in self._sweep.again:
+            return True
+        return self._sweep.options.retry_failed and record.state not in SETTLED
 
     def feed_race(self) -> bool:
         """Go on with the race, now that nothing else is left; return whether it has anything to start."""
@@ -92,7 +94,7 @@ class Starts:
         sweep = self._sweep
         if sweep.admission is not None:
             sweep.admission.poll()
-        while not sweep.is_stopping and not sweep.pause.is_on:
+        while not sweep.is_stopping and not sweep.is_paused and not sweep.pause.is_on:
             if sweep.slots.has_free:
                 self.promote()
             found = sweep.backlog.take(sweep.slots)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from sweepline.analysis.effects import EffectWatch
@@ -28,7 +28,7 @@ from sweepline.executors.base import Executor
 from sweepline.executors.local.admission import GpuAdmission
 from sweepline.executors.local.slots import Slots
 from sweepline.recording.book import RecordBook
-from sweepline.recording.events import EXTRA, IN_SWEEP, RACE, REMOVED, RunRecord
+from sweepline.recording.events import ADDED, EXTRA, IN_SWEEP, RACE, REMOVED, REPEAT, RunRecord
 from sweepline.recording.folders import SweepFolder
 from sweepline.space.plan import Plan
 
@@ -38,8 +38,8 @@ class SweepOptions:
     """What is asked of one start, beside what the sweep file says; None: as the file says.
 
     ``code`` is ``kept`` to go on with what the latest run executed, or ``new``. ``count`` bounds how many runs are
-    started, ``max_failures`` after how many failures nothing more is launched; ``race`` is how many configurations get
-    more seeds at the end.
+    started, ``only`` says which, as :class:`~sweepline.analysis.filters.Filter` reads it; ``max_failures`` after how
+    many failures nothing more is launched; ``race`` is how many configurations get more seeds at the end.
     """
 
     devices: str | None = None
@@ -47,6 +47,7 @@ class SweepOptions:
     gpu_free_mib: int | None = None
     start: str | None = None
     count: int | None = None
+    only: str | None = None
     race: int | None = None
     max_failures: int | None = None
     retry_failed: bool = False
@@ -93,11 +94,18 @@ class SweepState:
     enough: SweepStop | None = None
     planned: Set[str] | None = None
     whole: Set[str] | None = None
-    raced: Set[str] = frozenset()
-    """Recorded runs of a race whose configurations belong to the sweep."""
+    added: Mapping[str, str] = field(default_factory=dict)
+    """How recorded runs with other seeds stand to the sweep, where it has their configurations."""
+    again: Set[str] = frozenset()
+    """Runs that go again however they have ended."""
+    repeats: Set[str] = frozenset()
+    """Runs of this start that repeat configurations of the sweep with other seeds."""
     active: list[ActiveRun] = field(default_factory=list)
     n_held: int = 0
     """Ends that the disk has not taken yet."""
+
+    is_paused: bool = False
+    """Whether somebody has asked that nothing is launched until he asks otherwise."""
 
     @property
     def is_stopping(self) -> bool:
@@ -124,12 +132,19 @@ class SweepState:
     def started_records(self) -> list[RunRecord]:
         """The recorded runs of this start's plan, and of a race."""
         known = self.book.records.values()
-        return [r for r in known if self.planned is None or r.run_id in self.planned or r.in_sweep == RACE]
+        counts_added = self.planned is self.whole  # all of the sweep is started, not a part of it
+        return [
+            r
+            for r in known
+            if self.planned is None or r.run_id in self.planned or (counts_added and r.in_sweep in ADDED)
+        ]
 
     def standing_of(self, run_id: str) -> str:
         """Return how a run that starts now stands to the sweep."""
         if self.race is not None and run_id in self.race.begun:
             return RACE
+        if run_id in self.repeats:
+            return REPEAT
         return IN_SWEEP if self.whole is None or run_id in self.whole else EXTRA
 
     @property

@@ -16,12 +16,12 @@ from sweepline.executors.local.exits import read_exit
 from sweepline.executors.local.keeper.processes import find_by_token, find_printing_into
 from sweepline.recording.cells import format_cell, says
 from sweepline.recording.columns import MAX_METRIC_COLUMNS, OLDER_FIXED_COLUMNS, has_row
-from sweepline.recording.events import RUN_END, RUN_START, Replay, RunRecord
+from sweepline.recording.events import RUN_END, RUN_FORGET, RUN_START, Replay, RunRecord
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.journal import START, read_events
 from sweepline.recording.locks import read_keeper_token, why_unseen
 from sweepline.recording.snapshot import SNAPSHOT, load_snapshot
-from sweepline.runs import SETTLED, State
+from sweepline.runs import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,9 @@ def _fold_strictly(events: list[dict[str, Any]], replay: Replay) -> Iterator[str
                 continue
             if ended[key] > 1:
                 yield f"{key[0]}: attempt {key[1]} ended {ended[key]} times"
+        elif event["ev"] == RUN_FORGET:
+            started = {other for other in started if other[0] != key[0]}
+            ended = Counter({other: n for other, n in ended.items() if other[0] != key[0]})
         replay.apply(event)
 
 
@@ -178,8 +181,10 @@ def _run_twice(events: list[dict[str, Any]]) -> Iterator[str]:
     for event in events:
         if event["ev"] == RUN_START and event["run"] in finished:
             yield f"{event['run']}: started again in attempt {event['attempt']}"
-        elif event["ev"] == RUN_END and State(event["state"]) in SETTLED:
+        elif event["ev"] == RUN_END and State(event["state"]) == State.FINISHED:
             finished.add(event["run"])
+        elif event["ev"] == RUN_FORGET:
+            finished.discard(event["run"])
 
 
 def _has_lost_output(run_dir: Path) -> bool:

@@ -10,7 +10,7 @@ from sweepline.engine.outcome import find_difference, has_effective_config
 from sweepline.engine.progress import ActiveRun
 from sweepline.engine.state import SweepState
 from sweepline.executors.base import StopReason
-from sweepline.recording.events import RACE
+from sweepline.recording.events import ADDED
 from sweepline.runs import RunOutcome, State
 
 WATCH_S = 0.5
@@ -54,7 +54,7 @@ class Watching:
     def _judge(self, active: ActiveRun) -> None:
         """Stop a run that a rule of early stopping says is not worth going on."""
         pruner = self._sweep.pruner
-        if self._sweep.book.records[active.run.run_id].in_sweep == RACE:
+        if self._sweep.book.records[active.run.run_id].in_sweep in ADDED:
             return  # its result is what it is for
         if pruner is None:
             return

@@ -20,6 +20,7 @@ class StopReason(StrEnum):
     STALLED = "stalled"
     OVERRIDE_NOT_APPLIED = "override_not_applied"
     PRUNED = "pruned"
+    BY_HAND = "by_hand"
     KEEPER_DIED = "keeper_died"
 
 
@@ -51,15 +52,17 @@ class Exit:
     """How a run ended, as any place to run can tell it.
 
     ``exit_code`` is None when a signal ended it, ``stopped`` says who asked for that. ``not_started`` says why there
-    never was a process. It ran on ``host``. ``remarks`` are sentences for its row. With ``is_slot_lost`` its place
-    cannot be used any more. At its end the disk of its folder may have been full (``is_disk_full``), or what it printed
-    gone with its folder (``is_output_lost``). A run that ``is_warm`` was spared its imports.
+    never was a process. ``cpu_s`` is the processor time of it and of what it waited for. It ran on ``host``.
+    ``remarks`` are sentences for its row. With ``is_slot_lost`` its place cannot be used any more. At its end the disk
+    of its folder may have been full (``is_disk_full``), or what it printed gone with its folder (``is_output_lost``). A
+    run that ``is_warm`` was spared its imports.
     """
 
     exit_code: int | None = None
     signal: int | None = None
     duration_s: float = 0.0
     max_rss_kib: int | None = None
+    cpu_s: float | None = None
     host: str = ""
     stopped: StopReason | None = None
     not_started: str | None = None

@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sweepline.errors import RecordError
@@ -15,11 +16,12 @@ from sweepline.recording.events import (
     EXTRA,
     IN_SWEEP,
     MEMBERSHIP,
-    RACE,
     REMOVED,
     RUN_END,
+    RUN_FORGET,
     RUN_REREAD,
     RUN_START,
+    RUN_TAG,
     SWEEP_START,
     RunRecord,
     end_fields,
@@ -32,7 +34,9 @@ from sweepline.runs import RunOutcome
 
 COMMIT_INTERVAL_S = 0.02  # ends that come within this time share one fdatasync
 
-_CHANGING = frozenset({RUN_START, RUN_END, RUN_REREAD, MEMBERSHIP})  # events after which the table is another
+_CHANGING = frozenset(
+    {RUN_START, RUN_END, RUN_REREAD, RUN_FORGET, MEMBERSHIP}
+)  # events after which the table is another
 _MANY_EVENTS = 20_000  # whose reading takes as long as writing a snapshot
 
 
@@ -128,12 +132,12 @@ class RecordBook:
         self.journal.note = self.table.note = None
         return [note for note in notes if note]
 
-    def mark_membership(self, whole: Set[str], raced: Set[str] = frozenset()) -> None:
-        """Write down which recorded runs belong to the sweep as it is now: its ``whole``, and those of its race."""
+    def mark_membership(self, whole: Set[str], added: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Write down which recorded runs belong to the sweep as it is now: its ``whole``, and what is ``added``."""
         changed = {}
         for run_id, record in self.records.items():
-            if run_id in raced:
-                standing = RACE
+            if run_id in added:
+                standing = added[run_id]
             elif run_id in whole:
                 standing = IN_SWEEP
             else:
@@ -142,6 +146,14 @@ class RecordBook:
                 changed[run_id] = standing
         if changed:
             self._record(MEMBERSHIP, runs=changed)
+
+    def tag(self, run_id: str, tags: str) -> None:
+        """Write down the tags of a run, those that it had before among them."""
+        self._record(RUN_TAG, run=run_id, tags=tags)
+
+    def forget(self, run_id: str) -> None:
+        """Write down that a run is to be as if it had never been."""
+        self._record(RUN_FORGET, run=run_id)
 
     def correct(self, run_id: str, *, metrics: Mapping[str, float], reason: str) -> None:
         """Write down what a second reading of a run's kept output says."""

@@ -12,11 +12,13 @@ from typing import Any
 from sweepline.runs import UNENDED, RunOutcome, State
 
 SWEEP_START, RUN_START, RUN_END = "sweep_start", "run_start", "run_end"
-RUN_REREAD, MEMBERSHIP, CODE = "run_reread", "membership", "code"
-IN_SWEEP, RACE, EXTRA, REMOVED = "yes", "race", "extra", "no"
-"""How a run stands to the sweep as it is now: one of it, another seed in its race, asked for outside the file, dropped
-from the file."""
-STANDINGS = (IN_SWEEP, RACE, EXTRA, REMOVED)
+RUN_REREAD, RUN_TAG, RUN_FORGET, MEMBERSHIP, CODE = "run_reread", "run_tag", "run_forget", "membership", "code"
+IN_SWEEP, RACE, REPEAT, EXTRA, REMOVED = "yes", "race", "repeat", "extra", "no"
+"""How a run stands to the sweep as it is now: one of it, another seed in its race, another seed that was asked for,
+asked for outside the file, dropped from the file."""
+STANDINGS = (IN_SWEEP, RACE, REPEAT, EXTRA, REMOVED)
+ADDED = (RACE, REPEAT)
+"""Runs of the sweep's configurations with seeds beside those of the file."""
 
 
 class Values(Mapping[str, Any]):
@@ -75,6 +77,8 @@ class RunRecord:
     started_at: str = ""
     code: str = ""
     in_sweep: str = IN_SWEEP
+    tags: str = ""
+    """Words that a person has given it, a space between them."""
     outcome: RunOutcome | None = None
 
     @property
@@ -98,6 +102,12 @@ class RunRecord:
         return 0.0 if self.outcome is None else self.outcome.duration_s
 
     @property
+    def gpu_s(self) -> float:
+        """How long the latest attempt has held GPUs, of several the sum; one that is shared counts in full."""
+        n_gpus = 0 if self.device in ("", "cpu") else self.device.count(",") + 1
+        return n_gpus * self.duration_s
+
+    @property
     def has_result(self) -> bool:
         """Whether what the run measured is its result: it finished, and was not stopped before that."""
         return self.state == State.FINISHED
@@ -105,7 +115,7 @@ class RunRecord:
     @property
     def belongs(self) -> bool:
         """Whether the run is one of the sweep as it is now."""
-        return self.in_sweep in (IN_SWEEP, RACE)
+        return self.in_sweep in (IN_SWEEP, *ADDED)
 
     @property
     def is_ended(self) -> bool:
@@ -177,6 +187,10 @@ def apply_event(records: dict[str, RunRecord], event: Mapping[str, Any]) -> None
         if record.outcome is not None:
             reason, metrics = sys.intern(event["reason"]), Values(event["metrics"])
             record.outcome = replace(record.outcome, reason=reason, metrics=metrics)
+    elif kind == RUN_TAG:
+        records[event["run"]].tags = sys.intern(event["tags"])
+    elif kind == RUN_FORGET:
+        records.pop(event["run"])
     elif kind == MEMBERSHIP:
         for run_id, standing in event["runs"].items():
             records[run_id].in_sweep = sys.intern(standing)

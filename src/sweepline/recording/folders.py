@@ -22,6 +22,8 @@ FROZEN = "sweep.yaml"
 BEST = "best.yaml"
 ENVIRONMENT = "environment.json"
 ARCHIVE = "archive"
+CONTROL = "control"
+"""Where other processes ask something of the sweep that holds the folder."""
 
 _UNFINISHED = ".unfinished"
 
@@ -124,7 +126,7 @@ class SweepFolder:
 
     def _entries(self) -> list[Path]:
         """Return what earlier starts have left, the journal last; a folder of runs that is empty is nothing."""
-        kept = (LOCK, KEEPER_LOCK, OWNER, ARCHIVE)
+        kept = (LOCK, KEEPER_LOCK, OWNER, ARCHIVE, CONTROL)
         entries = [entry for entry in self.path.iterdir() if entry.name not in kept]
         found = [entry for entry in entries if entry != self.runs or any(entry.iterdir())]
         return sorted(found, key=lambda entry: entry.name == JOURNAL)

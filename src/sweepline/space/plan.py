@@ -18,7 +18,7 @@ from sweepline.space.parameters import Constant, Parameter
 from sweepline.space.samplers.base import EnumeratedSampler, Sampler, Tally
 from sweepline.space.samplers.bayes import MFGP, BayesSampler, n_startup
 from sweepline.space.samplers.grid import Grid, GridSampler
-from sweepline.space.samplers.listed import ListedFirst
+from sweepline.space.samplers.listed import ListedFirst, ListedSampler
 from sweepline.space.samplers.random import QmcSampler, RandomSampler
 
 MAX_COUNTED_AT_ONCE = 200_000
@@ -104,14 +104,18 @@ def build_sampler(space: SearchSpace) -> Sampler:
     )
 
 
+Picks = Callable[[Params, int | None], bool]
+
+
 class Plan:
     """The runs of a search space: what a sampler proposes, with every seed.
 
     A ``sampler`` of one's own may learn; without one the space's method enumerates, and every walk begins anew.
     """
 
-    def __init__(self, space: SearchSpace, *, sampler: Sampler | None = None) -> None:
-        self.space = space
+    def __init__(self, space: SearchSpace, *, sampler: Sampler | None = None, only: Picks | None = None) -> None:
+        """``only`` is asked of every combination and seed that can be told beforehand whether that run is wanted."""
+        self.space, self._only = space, only
         self.sampler = build_sampler(space) if sampler is None else sampler
         self._n_proposed = 0
         self._ids: list[str] | None = None
@@ -154,6 +158,14 @@ class Plan:
     def runs_with(self, params: Params, seeds: Sequence[int | None]) -> list[Run]:
         """Return the runs of a combination with these seeds."""
         return list(self._runs_of(params, itertools.count(), None, None, seeds=seeds))
+
+    def runs_of_configuration(self, params: Params) -> list[Run]:
+        """Return the runs of a combination with all seeds of the space, also where these are a parameter."""
+        seed = self.space.parameters.get("seed")
+        if seed is None:
+            return self.runs_with(params, self.space.seeds)
+        rows = ({**params, "seed": value} for value in seed.grid or ())
+        return [run for row in rows for run in self._runs_of(row, itertools.count(), None, None)]
 
     def belongs(self, params: Params, seed: int | None, run_id: str) -> bool:
         """Whether a run, recorded under an id, is one of the program and the config of this space."""
@@ -208,9 +220,15 @@ class Plan:
         if self._ids is None:
             walked = self.combinations(Tally()) if self.is_enumerable else ()
             self._ids = [
-                run_id_of(params, seed, self.space.identity) for params in walked for seed in self._seeds(params)
+                run_id_of(params, seed, self.space.identity)
+                for params in walked
+                for seed in self._seeds(params)
+                if self._is_picked(params, seed)
             ]
         return self._ids
+
+    def _is_picked(self, params: Params, seed: int | None) -> bool:
+        return self._only is None or self._only(params, seed)
 
     def _seeds(self, params: Params) -> list[int | None]:
         seeds = (params.get("seed"),) if "seed" in self.space.parameters else self.space.seeds
@@ -228,6 +246,8 @@ class Plan:
         space = self.space
         is_hidden = "seed" in space.parameters and "seed" not in self._swept
         for seed in self._seeds(params) if seeds is None else seeds:
+            if seeds is None and not self._is_picked(params, seed):
+                continue
             run_id = run_id_of(params, seed, space.identity) if ids is None else next(ids)
             number = next(index)
             if is_wanted is None or is_wanted(run_id):
@@ -265,7 +285,11 @@ class Plan:
         Of a sampler that learns only what it tells beforehand is counted.
         """
         tally, sampler = Tally(), self.sampler
-        if isinstance(sampler, EnumeratedSampler):
+        if isinstance(sampler, EnumeratedSampler) and self._only is not None:
+            for params in self.combinations(tally):
+                tally.n_left_out += sum(not self._only(params, seed) for seed in self._seeds(params))
+                yield tally
+        elif isinstance(sampler, EnumeratedSampler):
             for _ in itertools.islice(sampler.count(tally), self.space.limit):
                 yield tally
         else:
@@ -279,10 +303,43 @@ class Plan:
             return False
         return (self.n_combinations or self.space.limit or MAX_COUNTED_AT_ONCE + 1) <= MAX_COUNTED_AT_ONCE
 
+    def n_runs(self, tally: Tally) -> int:
+        """Return how many runs the combinations that were counted make."""
+        return tally.n_kept * self.n_seeds - tally.n_left_out
+
     @property
     def n_seeds(self) -> int:
         """How many runs each combination makes."""
         return 1 if "seed" in self.space.parameters else len(self.space.seeds)
+
+
+class ListedPlan(Plan):
+    """Runs that are known one by one, under the ids and names that they have; ``space`` is that of their sweep."""
+
+    def __init__(self, space: SearchSpace, runs: Sequence[Run]) -> None:
+        super().__init__(space, sampler=ListedSampler(()))
+        self._runs = list(runs)
+
+    def runs(self, is_wanted: Callable[[str], bool] | None = None) -> Iterator[Run]:
+        """See :meth:`Plan.runs`."""
+        return (run for run in self._runs if is_wanted is None or is_wanted(run.run_id))
+
+    def ids(self) -> Sequence[str]:
+        """See :meth:`Plan.ids`."""
+        return [run.run_id for run in self._runs]
+
+    def count(self) -> Iterator[Tally]:
+        """See :meth:`Plan.count`."""
+        yield Tally(n_walked=len(self._runs))
+
+    def n_runs(self, tally: Tally) -> int:
+        """See :meth:`Plan.n_runs`."""
+        return tally.n_kept
+
+    @property
+    def is_small(self) -> bool:
+        """See :attr:`Plan.is_small`."""
+        return True
 
 
 class SingleRunPlan(Plan):

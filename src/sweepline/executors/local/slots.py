@@ -73,6 +73,12 @@ class Slots:
         self._alone: int | None = None  # the slot of that run
         self._next = 0
 
+    def resize(self, n_max: int) -> None:
+        """Lease at most so many slots at once from now on; of GPUs no more than there are."""
+        if not any(slot.is_gpu for slot in self.all):
+            self.all += tuple(Slot(i, "") for i in range(len(self.all), n_max))
+        self.n_max = min(len(self.all), n_max)
+
     @property
     def n_taken(self) -> int:
         """How many leases are out."""

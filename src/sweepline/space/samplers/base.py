@@ -19,6 +19,8 @@ class Tally:
     n_walked: int = 0
     n_skipped: int = 0
     n_merged: int = 0
+    n_left_out: int = 0
+    """Runs, not combinations, that were not asked for."""
 
     @property
     def n_kept(self) -> int:

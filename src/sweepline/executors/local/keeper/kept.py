@@ -172,7 +172,9 @@ class KeptRun:
         """Whether something of this run has survived a SIGKILL for longer than any healthy process could."""
         return self.killed_at is not None and self.clock.now() >= self.killed_at + UNKILLABLE_S
 
-    def describe_end(self, code: int | None, max_rss_kib: int | None, *, is_unkillable: bool) -> dict[str, Any]:
+    def describe_end(
+        self, code: int | None, max_rss_kib: int | None, cpu_s: float | None, *, is_unkillable: bool
+    ) -> dict[str, Any]:
         """Return the record of the run's end; logs that have lost their names are given back to its folder."""
         own_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # a child starts out with our pages
         ended_at = time.monotonic() if self.ended_at is None else self.ended_at
@@ -185,6 +187,7 @@ class KeptRun:
             "signal": -code if code is not None and code < 0 else None,
             "duration_s": round(ended_at - self.started, 6),
             "max_rss_kib": max_rss_kib if max_rss_kib is not None and max_rss_kib > own_kib else None,
+            "cpu_s": None if cpu_s is None else round(cpu_s, 3),
             "host": os.uname().nodename,
             "stopped": self.stopped,
             "n_left_behind": len(self.left_behind),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import select
 import signal
 import socket
@@ -350,7 +351,7 @@ class Keeper:
         if run.ended_at is None:
             if run.is_given_up:
                 self._given_up.add(run.pid)
-                self._finish(run, None, None, is_unkillable=True)
+                self._finish(run, None, is_unkillable=True)
             return
         left = run.leftovers(self._known_pids)
         if left and not run.is_given_up:
@@ -362,11 +363,14 @@ class Keeper:
         self._given_up.update(left)
         _, status, usage = os.wait4(run.pid, 0)
         code = os.waitstatus_to_exitcode(status)
-        self._finish(run, code, usage.ru_maxrss, is_unkillable=bool(left))
+        self._finish(run, code, usage, is_unkillable=bool(left))
 
-    def _finish(self, run: KeptRun, code: int | None, max_rss_kib: int | None, *, is_unkillable: bool) -> None:
+    def _finish(
+        self, run: KeptRun, code: int | None, usage: resource.struct_rusage | None = None, *, is_unkillable: bool
+    ) -> None:
         """Write the end down, and then tell it."""
-        record = run.describe_end(code, max_rss_kib, is_unkillable=is_unkillable)
+        max_rss_kib, cpu_s = (None, None) if usage is None else (usage.ru_maxrss, usage.ru_utime + usage.ru_stime)
+        record = run.describe_end(code, max_rss_kib, cpu_s, is_unkillable=is_unkillable)
         del self.runs[run.key], self._by_pid[run.pid]
         run.logs.close()
         try:
