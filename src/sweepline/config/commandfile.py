@@ -12,6 +12,7 @@ from typing import Any
 from sweepline.config.faults import Faults
 from sweepline.config.parameters import NamedParameter
 from sweepline.config.schema import SweepModel
+from sweepline.config.surroundings import read_start_folder
 from sweepline.contract.configfile import read_chain
 from sweepline.contract.text import display_path
 from sweepline.contract.yamlfile import KeyPath
@@ -78,10 +79,13 @@ class CommandReader:
         contents, config_files = _read_config_files(config, faults)
         style = model.arguments
         policy = self._policy()
+        start_folder = read_start_folder(model, faults, (self.path.parent, self.experiment_dir), program.path)
+        if model.cwd is not None and self.is_native:
+            faults.error(("cwd",), f"goes with programs of your own: {NATIVE_PROGRAM} has a folder for each run")
         of_any: dict[str, Any] = {
             "program": program.name,
             "program_path": program.path,
-            "working_dir": program.working_dir,
+            "working_dir": start_folder or program.working_dir,
             "is_module": program.is_module,
             "not_found": not_found,
             "interpreter": interpreter,
@@ -111,6 +115,7 @@ class CommandReader:
                 policy.get("threads"),
                 *([told] if told else []),
                 *([unpassed] if unpassed else []),
+                *([{"env": dict(model.env)}] if model.env else []),
             ]
         )
         return command, identity

@@ -310,6 +310,12 @@ class OwnKeys(BaseModel):
     arguments: Arguments = Field(
         ArgumentsModel(), description="how ${args} writes null, lists and booleans: argparse, click, typer, ..."
     )
+    env: dict[str, Scalar] = Field(
+        {}, description="variables of every run, with ${x} for a parameter and ${run_dir}; null: not inherited"
+    )
+    cwd: str | None = Field(
+        None, description="where runs start: run (each in its own folder), program (beside it), or a folder"
+    )
     constraints: list[Any] = []
     zip: list[Any] = Field([], description="parameters that go through their values together: [a, b], or several lists")
     runs: list[dict[str, Any]] = Field([], description="combinations that are run as they stand here, before others")

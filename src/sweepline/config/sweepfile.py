@@ -30,6 +30,7 @@ from sweepline.config.schema import (
     WandbModel,
 )
 from sweepline.config.searchspace import SpaceReader
+from sweepline.config.surroundings import read_surroundings
 from sweepline.config.validation import validate
 from sweepline.contract.runfolder import RECORDED
 from sweepline.contract.text import display_path
@@ -38,6 +39,7 @@ from sweepline.errors import ConfigError, did_you_mean
 from sweepline.programs.base import Command
 from sweepline.programs.command import ProgramCommand
 from sweepline.programs.native import NATIVE_PROGRAM, NativeCommand
+from sweepline.programs.surroundings import Surroundings
 from sweepline.programs.wandb import WandbSettings
 from sweepline.runs import Objective
 from sweepline.space.dependent import Computed, find_fits, fits_of
@@ -90,6 +92,8 @@ class SweepSettings:
     """Whether runs that were stopped at a rung of successive halving go on when they are the best of those there."""
     race: RaceModel | None
     report: str
+    surroundings: Surroundings = field(default_factory=Surroundings)
+    """Variables of runs, and where they start."""
     records_dir: Path | None = None
     """Where everything is written; None: below the experiment's outputs, under the sweep's name."""
     warnings: Sequence[str] = field(default=())
@@ -290,6 +294,9 @@ class _Reader:
             whole=whole,
             space=space,
             command=command,
+            surroundings=read_surroundings(
+                model, self.faults, (self.path.parent, self.experiment_dir), list(whole.parameters)
+            ),
             objectives=objectives,
             patterns=read_patterns(self.model, self.faults),
             logged_metrics=local.metrics,

@@ -25,6 +25,7 @@ from sweepline.programs.brought import find_brought
 from sweepline.programs.interpreter import editable_roots, find_interpreter
 from sweepline.programs.macros import ENVVAR, expand_run_macros, names_run_dir
 from sweepline.programs.sourcecode import SourceCode
+from sweepline.programs.surroundings import quote_variable
 from sweepline.programs.wandb import (
     PARAMS_PATH,
     RUN_ID,
@@ -103,6 +104,7 @@ def source_of(settings: SweepSettings) -> SourceCode:
     programs += [path for path in _files_brought(settings) if path not in programs]
     programs = [path / "__main__.py" if path.is_dir() else path for path in programs]
     roots = [*(path.parent for path in programs[:1]), command.working_dir, command.working_dir / "src"]
+    roots += [Path(part) for part in settings.surroundings.env.get("PYTHONPATH", "").split(os.pathsep) if part]
     if found:
         roots += editable_roots(argv[found[0]])
     return SourceCode(programs, roots=roots, module=words[1] if words[:1] == ["-m"] and len(words) > 1 else None)
@@ -147,7 +149,8 @@ class TaskBuilder:
     def _fixed(self) -> dict[str, str]:
         """The variables that are the same for every run."""
         command = self.settings.command
-        variables = _python_variables(self.inherited) | {
+        surroundings = self.settings.surroundings
+        variables = _python_variables({**self.inherited, **surroundings.env}) | {
             names.SWEEP: self.settings.name,
             "PWD": str(command.working_dir),
         }
@@ -187,7 +190,7 @@ class TaskBuilder:
         Values that are inherited may be secrets. What differs between runs stands in their ``command.txt``.
         """
         one, other = (
-            self.environment(Run(run_id=name, name=name, params={}, seed=None, index=0), slot)
+            self.environment(Run(run_id=name, name=name, params={}, seed=None, index=0), slot, reveal=False)
             for name, slot in (("a", slots[0]), ("b", slots[-1]))
         )
         common = {name: value for name, value in one.items() if other.get(name) == value}
@@ -214,8 +217,11 @@ class TaskBuilder:
         """Return how many runs share a slot's GPU, or this machine's memory on a CPU."""
         return self.settings.runs_per_device if slot.is_gpu else self.n_slots
 
-    def environment(self, run: Run, slot: Slot, *, n_tries: int = 0) -> dict[str, str]:
-        """Return the variables that the sweep sets for a run; everything else is inherited."""
+    def environment(self, run: Run, slot: Slot, *, n_tries: int = 0, reveal: bool = True) -> dict[str, str]:
+        """Return the variables that the sweep sets for a run; everything else is inherited.
+
+        Without ``reveal`` what the sweep file takes from the environment stays unread, as it may be a secret.
+        """
         settings, run_dir = self.settings, self.runs_dir / run.run_id
         placing = device_environment(slot, self.threads, self.inherited)
         variables = {name: value for name, value in placing.items() if name not in self._kept} | self._fixed
@@ -230,7 +236,9 @@ class TaskBuilder:
             variables[PARAMS_PATH] = str(run_dir / OVERRIDES)
         if settings.command.takes_port and "MASTER_PORT" not in self.inherited:
             variables["MASTER_PORT"] = str(self.ports.choose(run.run_id, slot.index))
-        return variables | wandb_environment(
+        if settings.surroundings.has_own_folder:
+            variables["PWD"] = str(self._start_folder(run))
+        variables |= wandb_environment(
             run,
             settings=settings.wandb,
             sweep=settings.name,
@@ -239,6 +247,26 @@ class TaskBuilder:
             run_dir=run_dir,
             inherited=self.inherited,
         )
+        return {**variables, **self._own_variables(run, variables, reveal=reveal)}
+
+    def _own_variables(self, run: Run, variables: Mapping[str, str], *, reveal: bool) -> dict[str, str]:
+        """Return the variables that the sweep file sets; one that all Pythons of runs need stays at the front."""
+        of_run = self._own_names(run) | self._readable(variables)
+        found = self.settings.surroundings.variables(run.params, run.seed, of_run, reveal=reveal)
+        if "PYTHONPATH" in found:
+            found |= {k: v for k, v in _python_variables({"PYTHONPATH": found["PYTHONPATH"]}).items() if k in found}
+        return found
+
+    def _readable(self, variables: Mapping[str, str], *, reveal: bool = False) -> dict[str, str]:
+        """Return what ``${envvar:X}`` stands for; what the sweep file sets may be a secret."""
+        own = {} if reveal else self.settings.surroundings.env
+        return {f"{ENVVAR}{name}": value for name, value in variables.items() if name not in own}
+
+    def _start_folder(self, run: Run) -> Path:
+        """Return where a run starts."""
+        if self.settings.surroundings.has_own_folder:
+            return self.runs_dir / run.run_id / OUTPUT_FOLDER
+        return self.settings.command.working_dir
 
     def expand(self, run: Run) -> Run:
         """Return a run with its own folder, id and name in place of their macros in its values."""
@@ -259,12 +287,12 @@ class TaskBuilder:
         run_dir = self.runs_dir / run.run_id
         steps = command.steps_by_hand(run_dir, expanded.params, expanded.seed)
         if steps is None:
-            return self._format(self._argv(expanded, slot, variables, reveal=False), variables)
+            return self._format(expanded, self._argv(expanded, slot, variables, reveal=False), variables)
         variables.pop(PARAMS_PATH, None)
         if any(shlex.quote(str(run_dir / OVERRIDES)) in step for step in steps):
             variables[PARAMS_PATH] = str(run_dir / OVERRIDES)
         folder = run_dir / OUTPUT_FOLDER if self._names_run_dir(run) else run_dir
-        line = self._format(self._argv(expanded, slot, variables, reveal=False), variables)
+        line = self._format(expanded, self._argv(expanded, slot, variables, reveal=False), variables)
         return " && ".join([f"mkdir -p {shlex.quote(str(folder))}", *steps, line])
 
     def prepare(
@@ -284,16 +312,17 @@ class TaskBuilder:
         if PARAMS_PATH in variables:
             write_wandb_params(run_dir, command.arguments(run.params, run.seed))
         command.write_inputs(run_dir, run.params, run.seed, slot.device_arg)
-        shown = self._format(self._argv(run, slot, variables, reveal=False), variables)
+        shown = self._format(run, self._argv(run, slot, variables, reveal=False), variables)
         told = {**start, RUN_ID: variables[RUN_ID], PROVENANCE: self.provenance}
         _write(run_dir / COMMAND, f"{shown}\n{format_start(told)}")
         argv = self._argv(run, slot, variables, reveal=True)
+        left_out = {PARAMS_PATH, *settings.surroundings.unset}
         return Task(
             run_id=run.run_id,
             attempt=attempt,
             argv=argv,
-            environ={**{name: v for name, v in self.inherited.items() if name != PARAMS_PATH}, **variables},
-            working_dir=command.working_dir,
+            environ={**{name: v for name, v in self.inherited.items() if name not in left_out}, **variables},
+            working_dir=self._start_folder(run),
             run_dir=run_dir,
             timeout_s=settings.timeout_s,
             stall_s=settings.stall_s,
@@ -307,7 +336,8 @@ class TaskBuilder:
         return self.settings.command.asked(run.params, run.seed, slot.device_arg)
 
     def _names_run_dir(self, run: Run) -> bool:
-        return self.settings.command.names_run_dir or names_run_dir(run.params)
+        settings = self.settings
+        return settings.command.names_run_dir or settings.surroundings.names_run_dir or names_run_dir(run.params)
 
     def _argv(self, run: Run, slot: Slot, variables: Mapping[str, str], *, reveal: bool) -> list[str]:
         return self.settings.command.build(
@@ -315,17 +345,21 @@ class TaskBuilder:
             run.seed,
             device=slot.device_arg,
             run_dir=self.runs_dir / run.run_id,
-            of_run=self._own_names(run) | {f"{ENVVAR}{name}": value for name, value in variables.items()},
+            of_run=self._own_names(run) | self._readable(variables, reveal=reveal),
             reveal=reveal,
         )
 
-    def _format(self, argv: Sequence[str], variables: Mapping[str, str]) -> str:
+    def _format(self, run: Run, argv: Sequence[str], variables: Mapping[str, str]) -> str:
         command = self.settings.command
         # Our trainer started by hand without these has a folder of its own and leaves the recorded run as it is.
         shown = _SHOWN if command.proves_overrides else (*_SHOWN, *_SHOWN_TO_OTHERS)
         prefix = [f"{name}={shlex.quote(variables[name])}" for name in shown if name in variables]
+        own = self._own_variables(run, variables, reveal=False)
+        prefix += [quote_variable(name, text) for name, text in own.items()]
+        if self.settings.surroundings.unset:
+            prefix += ["env", *(f"-u {name}" for name in self.settings.surroundings.unset)]
         words = [shlex.quote(word) for word in argv]
-        return f"cd {shlex.quote(str(command.working_dir))} && {' '.join([*prefix, *words])}"
+        return f"cd {shlex.quote(str(self._start_folder(run)))} && {' '.join([*prefix, *words])}"
 
 
 def _write(path: Path, text: str) -> None:

@@ -21,7 +21,7 @@ INTERRUPTED, TIMEOUT, STALLED = "interrupted", "timeout", "stalled"
 """Why the keeper stops a run by itself: its sweep is gone, its time is over, it is silent."""
 
 
-_PER_RUN = (b"CUDA_VISIBLE_DEVICES", b"HIP_VISIBLE_DEVICES", b"MASTER_PORT", b"ROCR_VISIBLE_DEVICES")
+_PER_RUN = (b"CUDA_VISIBLE_DEVICES", b"HIP_VISIBLE_DEVICES", b"MASTER_PORT", b"PWD", b"ROCR_VISIBLE_DEVICES")
 
 
 def is_per_run(name: bytes) -> bool:
