@@ -20,6 +20,7 @@ from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract.runfolder import ATTEMPTS
 from sweepline.contract.text import display_path, printable
 from sweepline.display.formats import align_columns, format_number, format_seconds
+from sweepline.engine.outcome import READ_FROM
 from sweepline.engine.pruning.pruner import read_verdict
 from sweepline.engine.session import SweepResult
 from sweepline.engine.stability import is_skipped
@@ -191,7 +192,10 @@ def _doubts(records: Sequence[RunRecord], effects: Sequence[NoEffect]) -> list[s
     n_codes = len({r.code for r in finished if r.code})
     if n_codes > 1:
         doubts.append(f"warning: these are results of {n_codes} states of the program's code: see the column code")
-    doubts += [f"warning: {n} finished runs: {remark}" for remark, n in remarks.most_common(3)]
+    doubts += [
+        f"{'' if remark.startswith(READ_FROM) else 'warning: '}{n} finished runs: {remark}"
+        for remark, n in remarks.most_common(3)
+    ]
     return ["", *doubts] if doubts else []
 
 

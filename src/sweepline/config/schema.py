@@ -6,6 +6,7 @@ What the values mean together is checked in ``sweepfile``; the forms of a parame
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -86,6 +87,17 @@ def _check_devices(value: Any) -> Any:
     raise ValueError(f"needs auto, cpu, or a list such as [0, 1] or ['0,1', '2,3'], got {value!r}")
 
 
+def _split_words(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            value = shlex.split(value)
+        except ValueError as error:
+            raise ValueError(f"{value!r} is no command: {error}") from None
+    if isinstance(value, list) and value and all(isinstance(word, (str, int, float)) for word in value):
+        return [str(word) for word in value]
+    raise ValueError(f"needs a command, its words as a list or as one text, got {value!r}")
+
+
 def _name_top(value: Any) -> Any:
     return {"top": value} if isinstance(value, int) and not isinstance(value, bool) else value
 
@@ -99,6 +111,11 @@ Threads = Annotated[
     Any,
     BeforeValidator(_check_threads),
     WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}),
+]
+Words = Annotated[
+    list[str],
+    BeforeValidator(_split_words),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": ["string", "number"]}}]}),
 ]
 Devices = Annotated[
     Any,
@@ -316,6 +333,9 @@ class OwnKeys(BaseModel):
     cwd: str | None = Field(
         None, description="where runs start: run (each in its own folder), program (beside it), or a folder"
     )
+    prepare: Words | None = Field(None, description="command to run before the first run of a start; no shell")
+    on_failure: Words | None = Field(None, description="command for each run that failed, told by SWEEPLINE_ variables")
+    on_end: Words | None = Field(None, description="command at the end of a start, told by SWEEPLINE_ variables")
     constraints: list[Any] = []
     zip: list[Any] = Field([], description="parameters that go through their values together: [a, b], or several lists")
     runs: list[dict[str, Any]] = Field([], description="combinations that are run as they stand here, before others")
@@ -347,6 +367,9 @@ class OwnKeys(BaseModel):
     metrics: Metrics = Field(
         {},
         description="metric name -> regular expression with one group, over the output; or a list: several objectives",
+    )
+    metrics_from: list[Any] = Field(
+        [], description="files with results: tensorboard, {csv: PATH}, {json: {path: PATH, at: log_history}}"
     )
     logging: LoggingModel = LoggingModel()
     code: Literal["frozen", "live"] = Field(

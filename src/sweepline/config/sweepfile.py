@@ -16,6 +16,7 @@ import yaml
 from sweepline.config.commandfile import CommandReader
 from sweepline.config.earlystopping import Rule, read_early_stopping
 from sweepline.config.faults import Faults
+from sweepline.config.metricsfrom import MetricsSource, read_metrics_from
 from sweepline.config.naming import find_experiment_dir, name_sweep
 from sweepline.config.objectives import read_objectives, read_patterns, several_of
 from sweepline.config.parameters import read_parameters
@@ -45,6 +46,8 @@ from sweepline.runs import Objective
 from sweepline.space.dependent import Computed, find_fits, fits_of
 from sweepline.space.plan import SearchSpace
 
+HOOKS = ("prepare", "on_failure", "on_end")
+"""Keys with commands around a sweep."""
 MEASURED_SIZES = "batch_size/measured.json"
 """In a sweep's folder: the batch sizes that were measured for it."""
 
@@ -92,6 +95,9 @@ class SweepSettings:
     """Whether runs that were stopped at a rung of successive halving go on when they are the best of those there."""
     race: RaceModel | None
     report: str
+    metrics_from: Sequence[MetricsSource] = ()
+    hooks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Commands around the sweep: ``prepare``, ``on_failure``, ``on_end``."""
     surroundings: Surroundings = field(default_factory=Surroundings)
     """Variables of runs, and where they start."""
     records_dir: Path | None = None
@@ -299,6 +305,8 @@ class _Reader:
             ),
             objectives=objectives,
             patterns=read_patterns(self.model, self.faults),
+            hooks={name: words for name in HOOKS if (words := getattr(model, name)) is not None},
+            metrics_from=read_metrics_from(self.model, self.faults),
             logged_metrics=local.metrics,
             csv_path=None if self.faults.errors or not local.csv_path else self._resolve(local.csv_path),
             wandb=self._wandb(),

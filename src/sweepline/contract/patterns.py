@@ -42,6 +42,11 @@ _NOT_WORDS = re.compile(r"\\.|\[[^\]]*\]|\(\?(?:\w+[):-]|P<\w+>)", re.DOTALL)
 _LITERAL = re.compile(r"[^\\.^$*+?{}\[\]()]*")
 
 
+def place_of(name: str) -> str:
+    """Return which place the expression of a name tells: ``step`` of ``step 2``, the second that does."""
+    return name.partition(" ")[0]
+
+
 def parse_number(text: str) -> float | None:
     """Return the number that a text is; None for everything in doubt, such as ``0,95`` and ``95%``."""
     text = text.replace("\u2212", "-")

@@ -13,6 +13,7 @@ from sweepline.engine.backlog import Backlog
 from sweepline.engine.diskpause import DiskPause
 from sweepline.engine.failureguard import FailureGuard
 from sweepline.engine.freezing import choose_code
+from sweepline.engine.hooks import Hooks
 from sweepline.engine.keeping import BestRunFiles
 from sweepline.engine.outcome import reader_of
 from sweepline.engine.planfile import race_of
@@ -91,6 +92,7 @@ def compose(
         slots=prepared.slots,
         tasks=replace(tasks, code=code.manifest, provenance=provenance.name),
         provenance=provenance,
+        hooks=Hooks(settings, folder),
         book=book,
         reader=reader_of(settings),
         code=code,

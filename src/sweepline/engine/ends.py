@@ -139,11 +139,13 @@ class Ends:
                 sweep.plan.tell(end.record.params, end.outcome)
             sweep.progress.add(end.record, goes_again=goes_again)
             sweep.observer.run_ended(end.record, end.outcome)
+            if not goes_again:
+                sweep.hooks.note_end(end.record)
             for note in self._look_after(end.record):
                 sweep.say(note)
             if retry is not None and goes_again:
                 sweep.backlog.put(retry)
-        for note in sweep.book.take_notes():
+        for note in [*sweep.book.take_notes(), *sweep.hooks.take_notes()]:
             sweep.say(note)
         if sweep.book.table.fault is not None:
             sweep.pause_or_raise(sweep.book.table.fault)

@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from sweepline.contract.metrics import MetricPoint, read_metric_line, split_parts
-from sweepline.contract.patterns import number_pattern
+from sweepline.contract.metrics import PLACES, MetricPoint, read_metric_line, split_parts
+from sweepline.contract.patterns import number_pattern, place_of
 from sweepline.contract.text import strip_escapes
 
 MAX_LINE_BYTES = 64 * 1024
@@ -126,6 +126,7 @@ class MetricReader:
         self.watched = watched
         self._watched: list[MetricPoint] = []
         self._patterns = [(name, number_pattern(pattern)) for name, pattern in self.patterns.items()]
+        self._found_place: dict[str, int] = {}
         self._extremes: dict[str, float] = {}
         self._dropped_names: set[str] = set()
         self._partial = b""
@@ -234,7 +235,7 @@ class MetricReader:
             self._take_matches(text.rpartition(" ")[0])
 
     def _take_matches(self, line: str) -> None:
-        found = {}
+        found: dict[str, float] = {}
         text = strip_escapes(line)
         for name, pattern in self._patterns:
             for value, matched in pattern.find(text):
@@ -243,7 +244,11 @@ class MetricReader:
                 else:
                     found[name] = value
         if found:
-            self.add(MetricPoint(found))
+            told = {name: value for name, value in found.items() if place_of(name) in PLACES and math.isfinite(value)}
+            place = {place_of(name): int(found.pop(name)) for name in told}
+            self._found_place = {**self._found_place, **place}  # a line of its own may tell where the next ones are
+            if found:
+                self.add(MetricPoint(found, self._found_place))
 
     def _note_bad(self, line: str) -> None:
         self.n_bad_lines += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 import re
@@ -12,10 +13,11 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from sweepline.config.metricsfrom import MetricsSource
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract import outofmemory
 from sweepline.contract.files import write_whole
-from sweepline.contract.metrics import format_history
+from sweepline.contract.metrics import MetricPoint, format_history
 from sweepline.contract.runfolder import (
     CONFIG_HASH,
     EFFECTIVE_CONFIG,
@@ -33,6 +35,7 @@ from sweepline.engine.lasterror import GPU_LOST, LoggedError, find_error
 from sweepline.engine.logtail import LogTail, build_reader, build_tail
 from sweepline.engine.metricreader import Measured
 from sweepline.engine.pruning.pruner import describe_verdict, read_verdict
+from sweepline.engine.sources import FoundPoints, read_sources, read_usual
 from sweepline.engine.wandbfile import find_wandb_files, read_wandb_metrics
 from sweepline.errors import ConfigError, DiskFullError, record_error
 from sweepline.executors.base import Exit, StopReason
@@ -41,6 +44,9 @@ from sweepline.programs.wandb import is_wandb_form
 from sweepline.runs import UNSUCCESSFUL, Objective, RunOutcome, State
 
 OVERRIDE_NOT_APPLIED = "override not applied"
+READ_FROM = "read: "
+"""How a remark begins that tells in which file results were found."""
+_MAX_NAMED = 5
 OUT_OF_MEMORY_IN_DOUBT = "(said where the GPU's memory is full, too)"
 _FOLDER_SPOILED = "the run has replaced its own folder, or shut it: what it printed is lost"
 _LOG_LOST = "the run's log vanished while it ran: what it printed is lost"
@@ -66,6 +72,8 @@ class OutcomeReader:
     logged: Collection[str] = ()
     is_own: bool = False
     working_dir: Path | None = None
+    sources: Sequence[MetricsSource] = ()
+    """The files that results are read from, where the sweep file names any."""
 
     @property
     def objective(self) -> Objective | None:
@@ -119,10 +127,44 @@ class OutcomeReader:
         return blame_full_disk(outcome, objective) if ended.is_disk_full else outcome
 
     def _complete(self, measured: Measured, run_dir: Path) -> str:
-        """Add what a run logged to W&B, where its output says too little; return what is worth saying of that."""
-        if measured.results and all(one.name in measured.results for one in self.objectives):
-            return ""
-        return _add_wandb(measured, run_dir, self.working_dir, objectives=self.objectives, logged=self.logged)
+        """Add what a run left in files, where its output says too little; return what is worth saying of that."""
+        told: list[str] = []
+        if self.sources:
+            found, told = read_sources(self.sources, run_dir, self.working_dir)
+            told = [*self._add(measured, found, wins=True), *told]
+        if not self._is_complete(measured):
+            told.append(_add_wandb(measured, run_dir, self.working_dir, objectives=self.objectives, logged=self.logged))
+        if not self._is_complete(measured) and not self.sources and not self.is_own:
+            found, faults = read_usual(run_dir)
+            told += [*self._add(measured, found), *faults]
+        return "; ".join(filter(None, told))
+
+    def _is_complete(self, measured: Measured) -> bool:
+        return bool(measured.results) and all(one.name in measured.results for one in self.objectives)
+
+    def _add(self, measured: Measured, found: Sequence[FoundPoints], *, wins: bool = False) -> list[str]:
+        """Add the points of files, of each metric those of the first file that has it; return where they came from.
+
+        What was printed stands, unless a file ``wins``.
+        """
+        sentences, taken = [], set[str]()
+        for one in found:
+            reader = build_reader(self.objectives, self.logged)
+            for point in one.points:
+                reader.add(point)
+            known = taken if wins else taken | measured.results.keys()
+            fresh = {name: value for name, value in reader.results.items() if name not in known}
+            if not fresh:
+                continue
+            if wins:
+                measured.points = _without(measured.points, fresh)
+            measured.points += _without(reader.points, reader.results.keys() - fresh.keys())
+            measured.results |= fresh
+            measured.stride = max(measured.stride, reader.history.stride)
+            taken |= fresh.keys()
+            named = [objective.name for objective in self.objectives if objective.name in fresh] or list(fresh)[:1]
+            sentences.append(f"{READ_FROM}{', '.join(named)} from {one.path.name}")
+        return sentences
 
     def measure(self, run_dir: Path) -> Measured:
         """Return what a run measured, from what is kept of it: its output, and W&B's own file."""
@@ -149,7 +191,14 @@ def reader_of(settings: SweepSettings) -> OutcomeReader:
         logged=settings.logged_metrics,
         is_own=settings.command.proves_overrides,
         working_dir=settings.command.working_dir,
+        sources=settings.metrics_from,
     )
+
+
+def _without(points: Sequence[MetricPoint], names: Collection[str]) -> list[MetricPoint]:
+    """Return points without some of their metrics."""
+    kept = [replace(p, values={name: v for name, v in p.values.items() if name not in names}) for p in points]
+    return [point for point in kept if point.values]
 
 
 def discard_own_history(run_dir: Path) -> None:
@@ -262,7 +311,7 @@ def _naming_line(error: LoggedError, kind: re.Pattern[str]) -> str:
 
 def _remarks(measured: Measured, objectives: Sequence[Objective], remark: str, *, is_proved: bool) -> str:
     remarks = [text for text in (remark, measured.fault) if text]
-    remarks += [f"no METRIC {one.name}" for one in objectives if one.name not in measured.results]
+    remarks += [_missing(one.name, measured.results) for one in objectives if one.name not in measured.results]
     if measured.n_bad_lines:
         remarks.append(f"{measured.n_bad_lines} METRIC lines not understood (first: {measured.bad_lines[0][:80]})")
     if measured.n_dropped_names:
@@ -272,6 +321,15 @@ def _remarks(measured: Measured, objectives: Sequence[Objective], remark: str, *
     if not is_proved:
         remarks.append(f"overrides not proved: no {EFFECTIVE_CONFIG} in the run folder")
     return one_line("; ".join(remarks))
+
+
+def _missing(name: str, results: Mapping[str, float]) -> str:
+    """Return that an objective was not found, and what was, the most alike first."""
+    if not results:
+        return f"no METRIC {name}"
+    alike = sorted(results, key=lambda other: -difflib.SequenceMatcher(None, name, other).ratio())
+    more = f" and {len(alike) - _MAX_NAMED} more" if len(alike) > _MAX_NAMED else ""
+    return f"no METRIC {name}, but {', '.join(alike[:_MAX_NAMED])}{more}: mend metric, nothing is trained again"
 
 
 def has_effective_config(run_dir: Path) -> bool:

@@ -128,7 +128,8 @@ def reading_hash(settings: SweepSettings) -> str:
     """Return a hash of what decides which result is read out of a run's output."""
     patterns = {name: pattern.pattern for name, pattern in settings.patterns.items()}
     objectives = settings.objective if len(settings.objectives) < 2 else tuple(settings.objectives)
-    return _sha256(repr((sorted(patterns.items()), objectives)).encode())
+    sources = tuple(settings.metrics_from)
+    return _sha256(repr((sorted(patterns.items()), objectives, *([sources] if sources else []))).encode())
 
 
 def _hash_inputs(settings: SweepSettings) -> dict[str, str]:

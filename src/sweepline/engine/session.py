@@ -29,6 +29,7 @@ from sweepline.engine.preparation import PreparedSweep
 from sweepline.engine.progress import Observer
 from sweepline.engine.recovery import Survivor, read_again, recover
 from sweepline.engine.resuming import describe_code, describe_edit, describe_resume, take_up
+from sweepline.engine.scheduler.sampler import StudySampler
 from sweepline.engine.signals import StopRequests
 from sweepline.engine.state import SweepState
 from sweepline.engine.tasks import TaskBuilder
@@ -160,10 +161,7 @@ def run_sweep(
         resources.callback(executor.close)
         if prepared.study is not None:
             resources.callback(prepared.study.close)
-            prepared.study.think_in_background(lambda: requests is not None and requests.n_received > 0)
-            prepared.study.start()
-            if prepared.study.note:
-                observer.note(prepared.study.note)
+            _start_study(prepared.study, requests, observer.note)
         state = compose(prepared, tasks, observer=observer, requests=requests, admission=admission, executor=executor)
         resources.callback(state.book.close, is_sound=False)
         resources.callback(state.provenance.close)
@@ -174,6 +172,8 @@ def run_sweep(
             own.warm = None
         _begin(state)
         with requests:
+            if loop.starts.has_to_do(1):
+                state.hooks.prepare(requests)
             loop.run()
         result = SweepResult(
             settings=settings,
@@ -184,8 +184,24 @@ def run_sweep(
             signal=requests.first,
             halted=state.guard.halted,
         )
-        _write_best(result, observer.note)
+        _tell_end(state, result)
         return result
+
+
+def _start_study(study: StudySampler, requests: StopRequests, say: Say) -> None:
+    """Bring a study to where it was."""
+    study.think_in_background(lambda: requests.n_received > 0)
+    study.start()
+    if study.note:
+        say(study.note)
+
+
+def _tell_end(state: SweepState, result: SweepResult) -> None:
+    """Write down what is best, and tell those who want to know."""
+    _write_best(result, state.say)
+    state.hooks.end(result)
+    for note in state.hooks.take_notes():
+        state.say(note)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from sweepline.engine.backlog import Backlog
 from sweepline.engine.diskpause import DiskPause
 from sweepline.engine.failureguard import FailureGuard
 from sweepline.engine.freezing import Code
+from sweepline.engine.hooks import Hooks
 from sweepline.engine.keeping import BestRunFiles
 from sweepline.engine.outcome import OutcomeReader
 from sweepline.engine.progress import ActiveRun, Observer, Progress
@@ -84,6 +85,7 @@ class SweepState:
     pause: DiskPause
     executor: Executor
     provenance: Provenance
+    hooks: Hooks
     admission: GpuAdmission | None = None
     best_files: BestRunFiles | None = None
     effects: EffectWatch | None = None
