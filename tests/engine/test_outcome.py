@@ -207,7 +207,10 @@ def test_patterns_read_both_outputs(tmp_path: Path) -> None:
 
 def test_a_finished_run_without_the_objective_says_so(tmp_path: Path) -> None:
     outcome = outcome_of(tmp_path, ended(0), out="METRIC acc=1\n", objectives=[Objective(name="loss")])
-    assert (outcome.state, outcome.reason) == (State.FINISHED, "no METRIC loss")
+    assert (outcome.state, outcome.reason) == (
+        State.FINISHED,
+        "no METRIC loss; there is acc (mend metric: nothing is trained again)",
+    )
 
 
 def test_metric_lines_that_cannot_be_read_are_counted_and_the_first_is_shown(tmp_path: Path) -> None:

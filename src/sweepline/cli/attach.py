@@ -7,11 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-from sweepline.cli.steer import open_running
 from sweepline.cli.target import add_target
 from sweepline.cli.wait import tell_end
 from sweepline.display.logfile import LATEST_LOG
-from sweepline.engine.recorded import open_recorded
+from sweepline.engine.recorded import find_sweep, open_recorded
 from sweepline.errors import ConfigError
 
 HELP = "follow a sweep that was started elsewhere, until it ends; Ctrl-C ends the looking, not the sweep"
@@ -25,12 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the log of the sweep as it grows; return how the sweep ended, 0 after Ctrl-C.
+    """Print the log of the sweep as it grows, and how it has ended; return that as an exit code, 0 after Ctrl-C.
 
     Raises:
-        SweeplineError: it does not run, or has no log.
+        SweeplineError: there is no such sweep, or it has no log.
     """
-    folder = open_running(args.sweep).folder
+    folder = find_sweep(args.sweep).folder
     log = folder.path / LATEST_LOG
     offset = _start(log, is_whole=args.all)
     try:

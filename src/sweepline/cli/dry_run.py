@@ -118,7 +118,7 @@ def describe_plan(plan: Plan) -> str:
         parts.append(f"{tally.n_skipped:,} skipped")
     if tally.n_merged and is_grid:
         parts.append(f"{tally.n_kept:,} after merging{_describe_shares(plan)}")
-    n_runs = tally.n_kept * plan.n_seeds
+    n_runs = plan.n_runs(tally)
     seeds = f", {plan.n_seeds} seed{'s' * (plan.n_seeds > 1)}" if plan.space.seeds != (None,) else ""
     is_all = not is_grid and plan.space.limit is not None and tally.n_kept < plan.space.limit
     more = f" (the space holds no more, {plan.space.limit:,} were asked for)" if is_all else ""

@@ -329,7 +329,7 @@ def _missing(name: str, results: Mapping[str, float]) -> str:
         return f"no METRIC {name}"
     alike = sorted(results, key=lambda other: -difflib.SequenceMatcher(None, name, other).ratio())
     more = f" and {len(alike) - _MAX_NAMED} more" if len(alike) > _MAX_NAMED else ""
-    return f"no METRIC {name}, but {', '.join(alike[:_MAX_NAMED])}{more}: mend metric, nothing is trained again"
+    return f"no METRIC {name}; there is {', '.join(alike[:_MAX_NAMED])}{more} (mend metric: nothing is trained again)"
 
 
 def has_effective_config(run_dir: Path) -> bool:

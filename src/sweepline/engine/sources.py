@@ -39,7 +39,7 @@ _HISTORIES = ("log_history", "history", "logs", "metrics")
 """Keys below which a list of points usually stands."""
 _MAX_BYTES = 64 << 20
 _MAX_ENTRIES, _MAX_DEPTH = 2000, 4
-_CLOCK_S = 2.0  # by which two clocks of a network file system may differ
+_CLOCK_S = 2.0  # by which the clocks of two file systems may differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +143,10 @@ def _is_of_run(path: Path, run_dir: Path) -> bool:
         written = max((file.stat().st_mtime for file in files), default=0.0)
         if run_dir in path.resolve().parents:
             return bool(files) and written > 0
-        begun = (run_dir / COMMAND).stat().st_mtime - _CLOCK_S
-        ended = (run_dir / EXIT_FILE).stat().st_mtime + _CLOCK_S if (run_dir / EXIT_FILE).exists() else written
+        started = (run_dir / COMMAND).stat()
+        slack = 0.0 if started.st_dev == path.stat().st_dev else _CLOCK_S
+        begun = started.st_mtime - slack
+        ended = (run_dir / EXIT_FILE).stat().st_mtime + slack if (run_dir / EXIT_FILE).exists() else written
     except OSError:  # it was not written
         return False
     return begun <= written <= ended
