@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sweepline.analysis.differences import differing
 from sweepline.analysis.effects import find_no_effects
 from sweepline.analysis.pareto import find_front, read_objectives
 from sweepline.analysis.racing import find_standing, rank_raced, read_race
+from sweepline.analysis.ranking import RankedConfig
 from sweepline.analysis.statistics import mean_interval
 from sweepline.cli.asjson import add_json, print_json
+from sweepline.cli.show import read_command
 from sweepline.cli.summary import build_summary
 from sweepline.cli.target import add_objective, add_target, comparable_records, describe_others, read_objective
+from sweepline.contract.text import display_path
 from sweepline.engine.recorded import RecordedSweep, open_recorded
 from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective
@@ -49,11 +52,33 @@ def run(args: argparse.Namespace) -> int:
         race=race,
         runs_dir=found.folder.runs,
     )
-    for line in lines[1:]:
+    for line in [*lines[1:], *_describe_best(found, rank_raced(records, objective, race), objective)]:
         print(line)
     for line in describe_others(found):
         print(line)
     return 0
+
+
+def _describe_best(found: RecordedSweep, ranked: Sequence[RankedConfig], objective: Objective | None) -> Iterator[str]:
+    """Yield where the best run is, and the line that does it again."""
+    best = _best_run(ranked, objective)
+    if best is None:
+        return
+    run_dir = found.folder.run_dir(best.run_id)
+    yield ""
+    yield f"best run  {best.name} ({best.run_id})"
+    yield f"folder    {display_path(run_dir)}"
+    command = read_command(run_dir)
+    if command:
+        yield f"by hand   {command}"
+
+
+def _best_run(ranked: Sequence[RankedConfig], objective: Objective | None) -> RunRecord | None:
+    """Return the best run of the first configuration; None where nothing says what is best."""
+    if objective is None or not ranked:
+        return None
+    runs = sorted(ranked[0].runs, key=lambda run: objective.sort_key(run.metrics.get(objective.name)))
+    return runs[0] if objective.name in runs[0].metrics else None
 
 
 def _as_json(
@@ -66,11 +91,16 @@ def _as_json(
     standing = None
     if objective is not None and len(objectives) < 2:
         standing = find_standing(records, ranked, objective, race, idle)
+    best = _best_run(ranked, objective)
+    run_dir = None if best is None else found.folder.run_dir(best.run_id)
     front = {id(config) for config in find_front(ranked, objectives)} if len(objectives) > 1 else None
     return {
         "sweep": found.plan.get("sweep", found.folder.path.name),
         "objective": objective,
         "standing": None if standing is None else {"text": str(standing), "standing": standing},
+        "best_run": None
+        if best is None or run_dir is None
+        else {"id": best.run_id, "name": best.name, "path": run_dir, "command": read_command(run_dir)},
         "objectives": objectives,
         "front": None if front is None else [i for i, config in enumerate(ranked) if id(config) in front],
         "without_effect": sorted(idle),

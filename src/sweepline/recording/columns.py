@@ -25,6 +25,9 @@ _FIXED: tuple[tuple[str, Callable[[RunRecord, RunOutcome], Any]], ...] = (
     ("code", lambda run, _: run.code),
     ("in_sweep", lambda run, _: run.in_sweep),
     ("host", lambda _, end: end.host),
+    ("peak_memory_gib", lambda _, end: None if end.max_rss_kib is None else round(end.max_rss_kib / 2**20, 3)),
+    ("cpu_hours", lambda _, end: None if end.cpu_s is None else round(end.cpu_s / 3600, 6)),
+    ("gpu_hours", lambda run, _: round(run.gpu_s / 3600, 6)),
 )
 """What stands in the columns before parameters and metrics, of a run that has ended."""
 
