@@ -109,7 +109,8 @@ def _look_at_torch(
         return note("torch", f"{version} cannot be imported: {told}", "runs that import torch will fail so too")
     is_there, cuda, names = told
     if is_there:
-        return ok("torch", f"{version}, CUDA {cuda}, sees {len(names)} GPUs: {', '.join(dict.fromkeys(names))}")
+        n = len(names)
+        return ok("torch", f"{version}, CUDA {cuda}, sees {n} GPU{'s' * (n != 1)}: {', '.join(dict.fromkeys(names))}")
     if environ.get("CUDA_VISIBLE_DEVICES") == "":
         return note("torch", f"{version} sees no GPU: CUDA_VISIBLE_DEVICES is empty", "unset it to use the GPUs")
     why = "it was built without CUDA" if cuda is None else f"it was built for CUDA {cuda}"
