@@ -58,7 +58,7 @@ build: setup ## the wheel in dist/, tried where nothing else is installed, and a
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/try_wheel.py
 
 docs: setup $(VENV)/.docs-ready ## the documentation as a site in site/, every link checked; no network once it is installed
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict $(ARGS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
 
 $(VENV)/.docs-ready: requirements-docs.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-docs.txt
@@ -71,5 +71,5 @@ bench: setup ## us beside other tools, and the figures of docs/benchmarks.md (ab
 	$(BIN)/python -m benchmarks $(ARGS) --write docs/benchmarks.md
 
 clean: ## remove the environment and caches; outputs stay
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 KEYS_PAGE, COMMANDS_PAGE = "reference/sweep-keys.md", "reference/commands.md"
 _PREFIX = "#/$defs/"
+_OWN_KEYS, _OWN_HEADING = "OwnKeys", "Keys of sweepline"
 _COLUMNS = "98"  # of the help texts
 
 
@@ -35,7 +36,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def write_keys(schema: Mapping[str, Any]) -> str:
     """Return the page of all keys that a sweep file may have, as its JSON schema tells them."""
     definitions: Mapping[str, Any] = schema["$defs"]
-    own = definitions["OwnKeys"]["properties"]
+    own = definitions[_OWN_KEYS]["properties"]
     of_wandb = {name: value for name, value in schema["properties"].items() if name not in own}
     lines = [
         "# Every key of a sweep file",
@@ -47,14 +48,14 @@ def write_keys(schema: Mapping[str, Any]) -> str:
         "",
         *_table(of_wandb),
         "",
-        "## Keys of sweepline",
+        f"## {_OWN_HEADING}",
         "",
         "At the top level, or under `x-sweepline:`, so that the file stays valid for W&B.",
         "",
         *_table(own),
     ]
     for name, definition in definitions.items():
-        if name != "OwnKeys":
+        if name != _OWN_KEYS:
             about = " ".join(definition.get("description", "").replace("``", "`").split())
             table = _table(definition["properties"], required=definition.get("required", ()))
             lines += ["", f"## {_title(name)}", "", about, "", *table]
@@ -63,6 +64,8 @@ def write_keys(schema: Mapping[str, Any]) -> str:
 
 def _title(name: str) -> str:
     """Return what a definition is called: ``StopSweepModel`` is ``stop sweep``."""
+    if name == _OWN_KEYS:
+        return _OWN_HEADING
     words = name.removesuffix("Model")
     return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in words).strip()
 
@@ -94,7 +97,7 @@ def _kinds(value: Mapping[str, Any]) -> Iterator[str]:
             yield from _kinds(one)
     if "$ref" in value:
         title = _title(value["$ref"].removeprefix(_PREFIX))
-        yield f"[{title}](#{title.replace(' ', '-')})"
+        yield f"[{title}](#{title.lower().replace(' ', '-')})"
     elif "enum" in value or "const" in value:
         yield ", ".join(f"`{one}`" for one in value.get("enum", [value.get("const")]))
     elif value.get("type") == "array":
