@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXPERIMENT := experiments/hyperparameters_sweep
 ARGS ?=
-FAST := $(addprefix tests/,analysis config contract display engine executors/local programs recording reports space test_runs.py)
+FAST := $(addprefix tests/,analysis config contract display docs engine executors/local programs recording reports space test_runs.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo sweep study test test-fast test-browser test-gpu soak lint build docs tutorial bench clean

@@ -29,7 +29,7 @@ def test_a_reader_that_has_gone_ends_a_command_with_141(project: Project) -> Non
 
 
 @pytest.mark.parametrize(("words", "code"), [(["--version"], 0), (["help"], 0), ([], 2), (["status"], 2), (["run"], 2)])
-def test_what_only_tells_ends_with_0_and_what_cannot_start_with_2(project: Project, words: list[str], code: int) -> None:
+def test_what_only_tells_ends_with_0_what_cannot_start_with_2(project: Project, words: list[str], code: int) -> None:
     assert project.command(*words).returncode == code
 
 
