@@ -35,3 +35,8 @@ def test_every_link_within_the_reference_leads_to_a_heading(keys: str) -> None:
 
 def test_the_reference_of_commands_has_the_help_of_each_in_its_order() -> None:
     assert tuple(re.findall(r"^### (.+)$", write_commands(), re.MULTILINE)) == COMMANDS
+
+
+def test_every_key_in_the_reference_says_what_it_is_for(keys: str) -> None:
+    rows = [line for line in keys.splitlines() if line.startswith("| `")]
+    assert [row for row in rows if row.endswith("|  |")] == []
