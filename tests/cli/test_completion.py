@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,14 @@ def home(project: Project) -> Project:
     return project
 
 
+@functools.cache
+def script_of(shell: str) -> str:
+    """Return what ``sweepline completion`` prints for a shell."""
+    return subprocess.run(
+        [sys.executable, "-m", "sweepline.cli.main", "completion", shell], capture_output=True, text=True, check=True
+    ).stdout
+
+
 def needs(shell: str) -> str:
     """Return where a shell is; skip the test where there is none."""
     path = shutil.which(shell)
@@ -46,14 +56,14 @@ def ask(shell: str, script: str, *, cwd: Path) -> list[str]:
 
 
 def complete_bash(project: Project, *words: str) -> list[str]:
-    script = project.command("completion", "bash").stdout
+    script = script_of("bash")
     quoted = " ".join(f"'{word}'" for word in words)
     tail = f'COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; _sweepline; printf "%s\\n" "${{COMPREPLY[@]}}"'
     return ask(needs("bash"), f"{script}\n{tail}", cwd=project.path)
 
 
 def complete_fish(project: Project, line: str) -> list[str]:
-    project.write("completion.fish", project.command("completion", "fish").stdout)
+    project.write("completion.fish", script_of("fish"))
     lines = ask(needs("fish"), f"source completion.fish; complete -C '{line}'", cwd=project.path)
     return [line.partition("\t")[0] for line in lines]
 
@@ -107,7 +117,7 @@ _sweepline
     ],
 )
 def test_zsh_offers_commands_options_values_and_runs(home: Project, words: str, offered: str) -> None:
-    home.write("completion.zsh", home.command("completion", "zsh").stdout)
+    home.write("completion.zsh", script_of("zsh"))
     assert offered in ask(needs("zsh"), ZSH.replace("WORDS", words), cwd=home.path)
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from sweepline.cli.exitcodes import MEANINGS
 from sweepline.runs import UNENDED, State
-from tests.conftest import REPOSITORY, Project
+from tests.conftest import DEADLINE_S, REPOSITORY, Project, wait_until
 
 PAGE = (REPOSITORY / "docs" / "for-agents.md").read_text(encoding="utf-8")
 SHAPES = re.findall(r'^```json title="sweepline ([^"]+)"\n(.*?)^```', PAGE, re.MULTILINE | re.DOTALL)
@@ -42,6 +43,22 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project.path
 
 
+def test_running_runs_have_the_keys_that_the_page_names(project: Project) -> None:
+    project.write("train.py", "import pathlib, time\npathlib.Path('begun').touch()\ntime.sleep(600)\n")
+    project.write("sweep.yaml", "program: train.py\nname: slow\nparameters: {lr: [1]}\ndevices: cpu\n")
+    process = project.start("run", "--start", "cold")
+    wait_until((project.path / "begun").exists, "the run has begun")
+    running = json.loads(project.command("status", "--json").stdout)["running"][0]
+    sweeps = json.loads(project.command("top", "--json").stdout)["sweeps"]
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=DEADLINE_S)
+    named = re.findall(r"`(\w+)`", PAGE.partition("An item of `running` has")[2].partition(".")[0])
+    assert sorted(running) == sorted(named)
+    own = next(sweep for sweep in sweeps if sweep["path"] == str(project.sweep_dir))
+    (shown,) = [json.loads(text)["sweeps"][0] for words, text in SHAPES if words.startswith("top")]
+    assert differences(shown, own) == []
+
+
 @pytest.fixture
 def line(finished: Path, project: Project) -> Project:
     """A copy of it."""
@@ -49,20 +66,30 @@ def line(finished: Path, project: Project) -> Project:
     return project
 
 
-def shape(value: Any, *, depth: int = 9) -> Any:
-    """Return the keys of a value, and of what is in it, as far as the names are sweepline's."""
-    if isinstance(value, dict) and depth:
-        return {key: None if key in OPEN else shape(item, depth=depth - 1) for key, item in sorted(value.items())}
-    if isinstance(value, list) and depth and value and isinstance(value[0], dict):
-        return [shape(value[0], depth=depth - 1)]
-    return None
+def differences(shown: Any, printed: Any, *, at: str = "", depth: int = 9) -> list[str]:
+    """Return where two values have other keys; lists are compared by their first items, where both have one."""
+    if isinstance(shown, dict) and isinstance(printed, dict) and at.rpartition(".")[2] not in OPEN:
+        unlike = [f"{at}.{key}" for key in shown.keys() ^ printed.keys()]
+        both = shown.keys() & printed.keys() if depth > 1 else ()
+        inner = (differences(shown[key], printed[key], at=f"{at}.{key}", depth=depth - 1) for key in both)
+        return [*unlike, *(one for found in inner for one in found)]
+    if isinstance(shown, list) and isinstance(printed, list) and shown and printed:
+        return differences(shown[0], printed[0], at=at, depth=depth)
+    return []
+
+
+def test_a_key_more_or_less_is_a_difference() -> None:
+    shown = {"a": [{"b": 1}], "states": {"failed": 1}}
+    assert differences(shown, {"a": [{"b": 2}], "states": {"finished": 1}}) == []
+    assert differences(shown, {"a": [{"c": 2}], "states": {}}) in ([".a.b", ".a.c"], [".a.c", ".a.b"])
+    assert differences(shown, {"a": []}) == [".states"]
 
 
 @pytest.mark.parametrize(("words", "shown"), SHAPES, ids=[words for words, _ in SHAPES])
 def test_a_command_prints_the_keys_that_the_page_shows(words: str, shown: str, line: Project) -> None:
     result = line.command(*shlex.split(words))
     depth = 1 if words.split(maxsplit=1)[0] in SHORTENED else 9
-    assert shape(json.loads(result.stdout), depth=depth) == shape(json.loads(shown), depth=depth)
+    assert differences(json.loads(shown), json.loads(result.stdout), depth=depth) == []
 
 
 def test_the_columns_of_the_table_are_those_that_the_page_names(line: Project) -> None:
