@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sweepline.cli.commands import COMMANDS
-from tests.conftest import DEADLINE_S, REPOSITORY, Project
+from tests.conftest import DEADLINE_S, Project
 
 RUNS = """\
 sweep,run_id,run_name,state
@@ -47,7 +47,7 @@ def needs(shell: str) -> str:
 
 def ask(shell: str, script: str, *, cwd: Path) -> list[str]:
     """Return the lines that a script of a shell prints, with ``sweepline`` of this environment."""
-    environ = {"PATH": f"{REPOSITORY / '.venv' / 'bin'}:/usr/bin:/bin", "HOME": str(cwd), "TERM": "dumb"}
+    environ = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(cwd), "TERM": "dumb"}
     done = subprocess.run(
         [shell, "-c", script], capture_output=True, text=True, cwd=cwd, env=environ, timeout=DEADLINE_S, check=False
     )

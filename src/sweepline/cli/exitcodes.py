@@ -7,12 +7,12 @@ EXIT_SIGNAL_BASE = 128
 
 MEANINGS = {
     EXIT_OK: "all is done and well",
-    EXIT_NOT_ALL: "done, and not all is well: runs did not finish, a check failed, or two things differ",
-    EXIT_UNUSABLE: "nothing could start: bad input, a missing file, a full disk; standard error says what",
-    EXIT_LOCKED: "the sweep is being run by another process; try again when that has ended",
-    129: "ended by SIGHUP: the terminal was closed",
+    EXIT_NOT_ALL: "not all is well: runs did not finish, a check failed, things differ",
+    EXIT_UNUSABLE: "nothing could start; standard error says what is wrong, and where",
+    EXIT_LOCKED: "another process runs this sweep; try again when it has ended",
+    129: "ended by SIGHUP (the terminal was closed); the same command goes on",
     130: "ended by Ctrl-C (SIGINT); the same command goes on",
-    141: "whoever read the output has gone, as head does",
+    141: "the reader of the output has gone, as head does",
     143: "ended by SIGTERM; the same command goes on",
 }
 """Those of signals are 128 and the signal's number, as in shells."""

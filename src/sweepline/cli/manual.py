@@ -56,7 +56,7 @@ def new_parser(name: str, command: ModuleType, **given: Any) -> argparse.Argumen
     """Return a parser for a command, without arguments yet: it has what its file says of it."""
     return argparse.ArgumentParser(
         prog=f"sweepline {name}",
-        description=_fill(command.DESCRIPTION),
+        description=_fill(getattr(command, "DESCRIPTION", command.HELP)),
         epilog=_epilog(command),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -86,7 +86,7 @@ def print_words_help(name: str, command: ModuleType) -> int:
 def _epilog(command: ModuleType) -> str:
     codes: Mapping[int, str] = getattr(command, "EXIT_CODES", {})
     parts = [_fill(command.NOTES)] if hasattr(command, "NOTES") else []
-    parts.append(_examples(command.EXAMPLES))
+    parts += [_examples(command.EXAMPLES)] if hasattr(command, "EXAMPLES") else []
     if codes:
         told = _table([(str(number), text) for number, text in codes.items()], 6)
         parts.append(f"exit codes:\n{told}\n  others: sweepline --help")
