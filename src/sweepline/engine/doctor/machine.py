@@ -65,7 +65,8 @@ def _look_at_leases() -> Finding:
     place = folder if folder.exists() else folder.parent
     if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
         return ok("gpu leases", str(folder))
-    return failed("gpu leases", f"{place} cannot be written", f"chmod 1777 {place}, or set TMPDIR")
+    advice = "make it a folder in which everybody may write (chmod 1777), or set TMPDIR"
+    return failed("gpu leases", f"{place} is no folder that can be written", advice)
 
 
 def look_at_processors() -> Finding:
