@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXPERIMENT := experiments/hyperparameters_sweep
 ARGS ?=
-FAST := $(addprefix tests/,analysis config contract display engine executors/local programs recording reports space test_runs.py)
+FAST := $(addprefix tests/,analysis config contract display docs engine executors/local programs recording reports space test_runs.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sweep study test test-fast test-browser test-gpu soak lint bench clean
+.PHONY: help setup demo sweep study test test-fast test-browser test-gpu soak lint build docs tutorial bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -54,9 +54,22 @@ lint: setup ## ruff, mypy, import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+build: setup ## the wheel in dist/, tried where nothing else is installed, and as a tool of its own (half a minute)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/try_wheel.py
+
+docs: setup $(VENV)/.docs-ready ## the documentation as a site in site/, every link checked; no network once it is installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
+
+$(VENV)/.docs-ready: requirements-docs.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-docs.txt
+	touch $@
+
+tutorial: setup ## run the commands of docs/tutorial.md again, and write down what they print
+	$(BIN)/python tools/tutorial.py --write
+
 bench: setup ## us beside other tools, and the figures of docs/benchmarks.md (about an hour; ARGS="noop" for a part)
 	$(BIN)/python -m benchmarks $(ARGS) --write docs/benchmarks.md
 
 clean: ## remove the environment and caches; outputs stay
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -23,6 +23,28 @@ from sweepline.engine.aligning import AlignSide, align_sides, find_side, load_wa
 from sweepline.errors import ConfigError
 
 HELP = "whether configs or runs are trained as a champion was, key by key (--ablate: what each difference gives)"
+DESCRIPTION = (
+    "Says key by key whether configs or runs are trained as a champion was: what matches, what differs, what is "
+    "missing, what is waived. With --ablate it trains the way from here to the champion and says what each difference "
+    "gives."
+)
+EXAMPLES = (
+    ("sweepline align champion.yaml", "./config.yaml beside the champion"),
+    (
+        "sweepline align champion.yaml cfg/mine.yaml --except seed,device --json",
+        "another config, two keys left out, as JSON",
+    ),
+    ("sweepline align champion.yaml --write aligned.yaml", "write a config that matches the champion"),
+    (
+        "sweepline align champion.yaml --ablate --seeds 0,1,2 -n",
+        "the steps of the way and their price, before they are trained",
+    ),
+)
+EXIT_CODES = {
+    0: "all keys match or are waived",
+    1: "some do not",
+    2: "something cannot be read",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,6 +14,18 @@ from sweepline.engine.recorded import find_sweep, open_recorded
 from sweepline.errors import ConfigError
 
 HELP = "follow a sweep that was started elsewhere, until it ends; Ctrl-C ends the looking, not the sweep"
+DESCRIPTION = (
+    "Shows what a sweep tells while it runs, from another terminal or after a detached start: the last lines of "
+    "its log and every new one, until it ends. Ctrl-C ends the looking, not the sweep."
+)
+EXAMPLES = (
+    ("sweepline attach", "follow the sweep of ./sweep.yaml"),
+    ("sweepline attach outputs/lr --all", "from its first line on"),
+)
+EXIT_CODES = {
+    0: "all runs have finished, or you stopped looking",
+    1: "it has ended, and not all runs have finished",
+}
 _POLL_S, _N_FIRST = 0.3, 20
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from sweepline.cli.asjson import add_json, print_json
+from sweepline.cli.manual import new_parser
 from sweepline.cli.progress import write_progress
 from sweepline.config.faults import describe_detail
 from sweepline.config.schema import FitsModel
@@ -24,14 +25,33 @@ from sweepline.errors import ConfigError
 from sweepline.reports.batch_size import write_plots
 
 HELP = "the batch size that fits: of our trainer (-- key=value ...), of any program (--flag NAME -- PROGRAM ...)"
+DESCRIPTION = (
+    "Finds the largest batch size that fits, by starting the program with one size after another, each in a process "
+    "of its own. With --flag NAME, or ${batch_size} in the command, that is any program. Without, it is the built-in "
+    "trainer, for which it also says which size is efficient, what to use and why, with a plot."
+)
+EXAMPLES = (
+    (
+        "sweepline batch-size --flag batch_size -- python train.py --epochs 1",
+        "the largest size of any program that takes --batch_size=N",
+    ),
+    ("sweepline batch-size --flag batch_size= --json -- python train_hydra.py", "the same of a Hydra program, as JSON"),
+    ("sweepline batch-size -- model.width=64", "of the built-in trainer, with one key of its config given"),
+    ("sweepline batch-size --history outputs/experimentruns", "only draw what was measured before"),
+)
+EXIT_CODES = {
+    0: "a size was found",
+    2: "no size runs, or nothing could start",
+}
 HISTORY = "--history"
 NO_PLOT = "--no-plot"
 PARAMETER = "batch_size"
 PLACE = f"${{{PARAMETER}}}"
-_EPILOG = f"""
-The program is started as it is with one size after another, in a folder of its own ($SWEEPLINE_RUN_DIR), and ended once
-it has printed what is asked for. The size goes to the option --flag names, or where {PLACE} stands in the command.
-"""
+NOTES = (
+    "The program is started as it is with one size after another, in a folder of its own ($SWEEPLINE_RUN_DIR), and "
+    "ended once it has printed what is asked for. The size goes to the option that --flag names, or where "
+    f"{PLACE} stands in the command."
+)
 
 
 def run_with_words(argv: Sequence[str]) -> int:
@@ -45,14 +65,10 @@ def run_with_words(argv: Sequence[str]) -> int:
             raise ConfigError(f"{HISTORY} takes the folder of an experiment, which holds batch_size_tuning.json")
         _draw(Path(argv[1]), None)
         return 0
-    if list(argv) in (["-h"], ["--help"]):
-        _parser().print_help()
-        print("\nWithout a program, for our own trainer:\n", flush=True)
-        return _find_for_trainer(argv)
     at = argv.index("--") if "--" in argv else len(argv)
     own, program = list(argv[:at]), list(argv[at + 1 :])
     if any(word.partition("=")[0] == "--flag" for word in own) or any(PLACE in word for word in program):
-        return _find_for_program(_parser().parse_args(own), program)
+        return _find_for_program(build_parser().parse_args(own), program)
     if program and not all("=" in word for word in program):
         raise ConfigError(
             f"batch-size: say where {program[0]} takes the size: --flag batch_size -- {program[0]} ..., or {PLACE} in "
@@ -119,14 +135,16 @@ def _settings_of(words: Sequence[str], flag: str | None) -> SweepSettings:
     return load_command(command, name=FOLDER, parameters=parameters, folder=Path.cwd(), metric={"name": "loss"})
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="sweepline batch-size",
-        usage="sweepline batch-size --flag NAME [options] -- PROGRAM ...",
-        description="Find the largest batch size that fits a program.",
-        epilog=_EPILOG,
-        allow_abbrev=False,
-    )
+def print_program_help() -> int:
+    """Say what is taken without a program: the words are then our trainer's."""
+    print("Without a program, for the built-in trainer:\n", flush=True)
+    return _find_for_trainer(["--help"])
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of what stands before ``--``."""
+    usage = "sweepline batch-size --flag NAME [options] -- PROGRAM ..."
+    parser = new_parser("batch-size", sys.modules[__name__], usage=usage)
     parser.add_argument(
         "--flag", metavar="NAME", help="the option that takes the size: batch_size, or batch_size= (Hydra)"
     )

@@ -22,6 +22,16 @@ from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective
 
 HELP = "the best configurations, mean ± std and 95 % interval over seeds, and whether the first can be told apart"
+DESCRIPTION = (
+    "Ranks the configurations of a sweep by its objective: the mean over the seeds, the standard deviation and the 95 "
+    "% interval, and whether the first can be told apart from the next. Only runs of the latest program and config "
+    "are compared."
+)
+EXAMPLES = (
+    ("sweepline best", "the best of ./sweep.yaml"),
+    ("sweepline best outputs/lr --metric loss --goal minimize", "by another metric than the sweep's objective"),
+    ("sweepline best --json", "all configurations, best first, for a program"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

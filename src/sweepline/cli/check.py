@@ -13,6 +13,18 @@ from sweepline.errors import ConfigError
 from sweepline.programs.location import missing_program
 
 HELP = "all that is wrong or doubtful about sweep files, each thing once; starts and writes nothing"
+DESCRIPTION = (
+    "Reads sweep files and says all that is wrong or doubtful about them, each thing once, with its lines. "
+    "Nothing is started or written."
+)
+EXAMPLES = (
+    ("sweepline check", "./sweep.yaml"),
+    ("sweepline check sweeps/a.yaml sweeps/b.yaml --strict", "fail where there is only a doubt"),
+)
+EXIT_CODES = {
+    0: "the files can be run",
+    2: "one cannot, or with --strict there is a doubt",
+}
 _PLACE = re.compile(r"^(?P<file>\S+?):(?P<line>\d+):\s*(?P<what>.*)$", re.DOTALL)
 _MAX_LINES_SHOWN = 5
 

@@ -13,6 +13,19 @@ from sweepline.errors import ConfigError
 from sweepline.reports.comparison.result import compare_runs
 
 HELP = "how runs compare with a baseline, at equal steps, time and samples: in numbers, and better or worse in words"
+DESCRIPTION = (
+    "Compares runs with a baseline at equal steps, equal time and equal samples: in numbers, and better, worse or not "
+    "conclusive in words. Each side may be a run folder, a whole sweep, a TensorBoard log or a W&B file; several "
+    "seeds of one setting make one side."
+)
+EXAMPLES = (
+    ("sweepline compare outputs/base outputs/wide", "one sweep against another"),
+    (
+        "sweepline compare runs/a,runs/b runs/c,runs/d --objective accuracy",
+        "two settings of two seeds each, decided by one metric",
+    ),
+    ("sweepline compare outputs/lr@lr=0.1 outputs/lr@lr=0.01 --json", "two settings of one sweep, as JSON"),
+)
 NAMES_HELP = (
     "a run's folder or W&B file, a TensorBoard log, or a sweep (its folder, file or runs.csv), of which SWEEP@lr=0.1 "
     "chooses; A,B,C are seeds of one setting, A+B is one run in two parts"

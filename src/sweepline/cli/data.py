@@ -9,6 +9,15 @@ from collections.abc import Sequence
 from sweepline.errors import ConfigError
 
 HELP = "make a data set ready: sweepline data mnist1m RAW_DIR"
+DESCRIPTION = (
+    "Makes a data set ready that cannot be downloaded as it is. Others are downloaded when they are first used. It "
+    "needs the extra 'training'."
+)
+EXAMPLES = (
+    ("sweepline data mnist1m ~/downloads/mnist1m", "make MNIST-1M ready from the folder of its raw files"),
+    ("sweepline data mnist1m --help", "what this data set takes"),
+)
+USAGE = "sweepline data NAME ..."
 _MODULES = {"mnist1m": "sweepline.training.datasets.mnist1m"}
 
 

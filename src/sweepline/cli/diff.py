@@ -14,6 +14,19 @@ from sweepline.display.formats import align_columns
 from sweepline.engine.rundiff import FoundRun, RunDifference, compare_two, find_run
 
 HELP = "what is different between two runs: parameters, environment, code"
+DESCRIPTION = (
+    "Shows what is different between two runs: parameters, environment, packages, and the code that each of them "
+    "executed, as a patch."
+)
+EXAMPLES = (
+    ("sweepline diff adam-lr0.001-s0 adam-lr0.01-s0", "two runs of ./sweep.yaml by name"),
+    ("sweepline diff 3f9c2a71d0b4 outputs/old/runs/77aa01c2de3f --json", "an id and a folder, as JSON"),
+)
+EXIT_CODES = {
+    0: "nothing is known to be different",
+    1: "something is",
+    2: "a run cannot be found",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

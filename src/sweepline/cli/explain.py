@@ -14,6 +14,14 @@ from sweepline.engine.rundiff import FoundRun, find_run
 from sweepline.runs import State
 
 HELP = "why a run ended as it did, and on which numbers it was stopped early"
+DESCRIPTION = (
+    "Says why a run ended as it did: its state and reason, and for a run that was stopped early the numbers that "
+    "decided and those that it was compared with."
+)
+EXAMPLES = (
+    ("sweepline explain adam-lr0.001-s0", "a run of ./sweep.yaml by its name"),
+    ("sweepline explain 3f9c2a71d0b4 --sweep outputs/lr --json", "one of another sweep by its id, as JSON"),
+)
 _MAX_SHOWN = 12
 
 

@@ -19,6 +19,14 @@ from sweepline.errors import ConfigError, did_you_mean, record_error
 from sweepline.recording.cells import csv_line
 
 HELP = "all points of metrics as CSV or Parquet, of TensorBoard logs, run folders, sweeps and W&B files"
+DESCRIPTION = (
+    "Writes all points of metrics as a table with the columns run, tag, step, time_s, samples, epoch and value, of "
+    "run folders, sweeps, TensorBoard logs and W&B files. Parquet needs the extra 'parquet'."
+)
+EXAMPLES = (
+    ("sweepline extract --runs outputs/lr", "all points of a sweep as CSV to standard output"),
+    ("sweepline extract --runs outputs/lr --tags loss accuracy -o points.parquet", "two metrics into a file"),
+)
 _PLACES = {"step": STEP, "time_s": TIME, "samples": SAMPLES, "epoch": EPOCH}
 _COLUMNS = ("run", "tag", *_PLACES, "value")
 _ROWS_TOGETHER = 10_000

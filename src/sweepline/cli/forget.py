@@ -9,6 +9,14 @@ from sweepline.contract.text import display_path
 from sweepline.engine.forgetting import forget_runs
 
 HELP = "take runs out of the records, their files to archive/; the next start does those that the sweep has"
+DESCRIPTION = (
+    "Takes runs out of the records, as if they had never been: their rows leave the table, their files go to the "
+    "archive folder of the sweep. Nothing is deleted. The next start does those again that the sweep still has."
+)
+EXAMPLES = (
+    ("sweepline forget lr0.1-s3", "a run that was spoiled"),
+    ("sweepline forget --filter \"state == 'failed'\"", "all that failed"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

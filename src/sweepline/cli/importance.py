@@ -24,6 +24,14 @@ from sweepline.reports.numbers import format_plus_minus
 from sweepline.runs import Objective, State
 
 HELP = "which parameters matter, and the mean ± std of the metric for each of their values"
+DESCRIPTION = (
+    "Says which parameters of a sweep matter for its objective, as shares of the variance that they explain, and "
+    "gives the mean ± std of the metric for each value of each. It needs at least four finished runs."
+)
+EXAMPLES = (
+    ("sweepline importance", "of ./sweep.yaml"),
+    ("sweepline importance outputs/lr --metric loss --goal minimize --json", "for another metric, as JSON"),
+)
 _MAX_VALUE_CHARS = 32
 
 

@@ -19,6 +19,15 @@ from sweepline.errors import ConfigError
 from sweepline.runs import State
 
 HELP = "what a run has printed; -f follows one that is under way"
+DESCRIPTION = (
+    "Prints what a run has written to standard output and standard error, also while it runs. What a program "
+    "prints cannot steer the terminal."
+)
+EXAMPLES = (
+    ("sweepline log lr0.1-s3 -n 20", "the last twenty lines"),
+    ("sweepline log lr0.1-s3 -f", "follow it until it ends"),
+    ("sweepline log 3f2a --stderr", "standard error alone"),
+)
 _CHUNK, _POLL_S, _STATE_S = 1 << 16, 0.2, 2.0
 
 

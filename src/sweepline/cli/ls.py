@@ -21,6 +21,17 @@ from sweepline.recording.events import REMOVED, RunRecord, names_in
 from sweepline.runs import State
 
 HELP = "the runs of a sweep: sorted, picked by what they are, with the columns that are asked for"
+DESCRIPTION = (
+    "Lists the runs of a sweep as a table: those that an expression picks, in the order of any value, with the "
+    "columns that are asked for. An expression asks for parameters, metrics and facts of a run, such as state, "
+    "duration_s, tags, peak_memory_gib or gpu_hours."
+)
+EXAMPLES = (
+    ("sweepline ls --sort loss -m 10", "the ten best by a metric"),
+    ("sweepline ls --filter \"lr < 0.01 and state == 'failed'\"", "what failed of the small step sizes"),
+    ("sweepline ls --columns id,lr,loss,gpu_hours", "with these columns"),
+    ("sweepline ls --ids --filter lr=0.1", "ids alone, for other commands"),
+)
 _MAX_PARAMETERS, _MAX_METRICS = 6, 3
 _MAX_CELL = 40
 

@@ -4,67 +4,23 @@ from __future__ import annotations
 
 import argparse
 import errno
-import importlib
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import FrameType
 
-from sweepline import __version__
+from sweepline.cli.commands import COMMANDS, load
+from sweepline.cli.exitcodes import EXIT_LOCKED, EXIT_UNUSABLE
+from sweepline.cli.manual import build_parser, build_top_parser, describe_commands, print_words_help
 from sweepline.contract.text import printable
 from sweepline.display.terminal import prepare_streams
-from sweepline.errors import SweeplineError, SweepLockedError
+from sweepline.errors import SweeplineError, SweepLockedError, did_you_mean
 
-EXIT_UNUSABLE, EXIT_LOCKED = 2, 75
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _DISK_ERRORS = (*_FULL, errno.EROFS, errno.EIO)
-
-
-_COMMANDS = (
-    "run",
-    "train",
-    "batch-size",
-    "studies",
-    "data",
-    "pause",
-    "resume",
-    "drain",
-    "stop",
-    "set",
-    "attach",
-    "wait",
-    "queue",
-    "retry",
-    "repeat",
-    "forget",
-    "tag",
-    "check",
-    "status",
-    "top",
-    "ls",
-    "show",
-    "log",
-    "path",
-    "best",
-    "importance",
-    "diff",
-    "explain",
-    "rerun",
-    "align",
-    "smoke",
-    "compare",
-    "extract",
-    "report",
-    "sql",
-    "verify",
-    "rebuild-csv",
-    "repair",
-    "schema",
-)
-"""Each is a file of this package, with ``HELP`` and either ``add_arguments`` and ``run``, or ``run_with_words``."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,34 +51,34 @@ def orchestrate(argv: Sequence[str] | None, *, default_sweep: Path) -> int:
 
 
 def _dispatch(argv: Sequence[str]) -> int:
-    """Run the command that is named first; of the others only their names are needed, or what they are for."""
-    chosen = argv[0] if argv and argv[0] in _COMMANDS else None
-    command: ModuleType | None = None
-    if chosen is not None:
-        command = _load(chosen)
-        if hasattr(command, "run_with_words"):
-            return int(command.run_with_words(argv[1:]))
-    parser = argparse.ArgumentParser(
-        prog="sweepline", description="Hyperparameter sweeps that lose nothing.", allow_abbrev=False
-    )
-    parser.add_argument("--version", action="version", version=f"sweepline {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in _COMMANDS:
-        own = commands.add_parser(name, help=_load(name).HELP.replace("%", "%%") if chosen is None else None)
-        if name == chosen and command is not None:
-            command.add_arguments(own)
+    """Run the command that is named first; no other is loaded. ``help NAME`` is the same as ``NAME --help``."""
+    if argv[:1] == ["help"]:
+        argv = [*argv[1:2], "--help"]
+    name, words = (argv[0], list(argv[1:])) if argv else ("", [])
+    if name not in COMMANDS:
+        return _tell_commands(argv)
+    command = load(name)
+    if hasattr(command, "run_with_words"):
+        is_question = words in (["-h"], ["--help"])
+        return print_words_help(name, command) if is_question else int(command.run_with_words(words))
+    parser = build_parser(name, command)
+    assert parser is not None
     study_options: list[str] = []
-    if command is not None and hasattr(command, "split_study_options"):
-        argv, study_options = command.split_study_options(argv, None)
-    again = [sys.executable, "-m", "sweepline.cli.main", *argv, *study_options]
-    given = argparse.Namespace(study_options=study_options, command_again=again)
-    args = parser.parse_args(argv, given)  # ends the process where no command is named: for --help, or with a fault
-    assert command is not None
-    return int(command.run(args))
+    again = [sys.executable, "-m", "sweepline.cli.main", *argv]
+    if hasattr(command, "split_study_options"):
+        words, study_options = command.split_study_options(words, None)
+    return int(
+        command.run(parser.parse_args(words, argparse.Namespace(study_options=study_options, command_again=again)))
+    )
 
 
-def _load(name: str) -> ModuleType:
-    return importlib.import_module(f"sweepline.cli.{name.replace('-', '_')}")
+def _tell_commands(argv: Sequence[str]) -> int:
+    """Tell which commands there are, where none of them is named; ends the process where it was not asked for."""
+    parser = build_top_parser()
+    if argv[:1] in (["-h"], ["--help"]):
+        parser.epilog = describe_commands()
+    name = parser.parse_args(argv[:1]).command
+    parser.error(f"there is no command {name!r}{did_you_mean(name, COMMANDS)} (sweepline --help tells of all)")
 
 
 def _guard(command: Callable[[], int]) -> int:

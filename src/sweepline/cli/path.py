@@ -10,6 +10,14 @@ from sweepline.engine.rundiff import find_run
 from sweepline.errors import ConfigError
 
 HELP = "print the folder of a run, such as for cd $(sweepline path RUN)"
+DESCRIPTION = (
+    "Prints the folder of a run and nothing else, for other programs and for the shell. The folder holds its "
+    "logs, the line that does it again, and the files that it wrote."
+)
+EXAMPLES = (
+    ("sweepline path lr0.1-s3", "the folder of a run"),
+    ("sweepline path 3f2a --sweep outputs/lr", "of a sweep that lies elsewhere"),
+)
 
 add_arguments = add_run
 

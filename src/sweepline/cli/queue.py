@@ -11,6 +11,15 @@ from sweepline.contract.text import display_path, printable
 from sweepline.engine.sweepqueue import QueuedSweep, SweepQueue
 
 HELP = "run sweeps one after the other in the background; without a file: what waits"
+DESCRIPTION = (
+    "Runs sweeps one after the other in the background: each starts when the one before has ended, however that "
+    "ended. The queue is one for each user of a machine; it outlives the terminal, and is told from any folder."
+)
+EXAMPLES = (
+    ("sweepline queue lr.yaml width.yaml", "run the two sweeps, one after the other"),
+    ("sweepline queue", "what runs, what waits, and how the others ended"),
+    ("sweepline queue --remove width.yaml", "let this one wait no more"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,18 @@ from sweepline.engine.recorded import find_sweep, open_book
 from sweepline.engine.recovery import read_again
 
 HELP = "write runs.csv anew from the journal"
+DESCRIPTION = (
+    "Writes runs.csv anew from the journal, which is the truth of a sweep. Where the patterns of the sweep file's "
+    "metrics have changed, the kept output of runs is read again by them. A table of another content is kept beside "
+    "the new one."
+)
+EXAMPLES = (
+    ("sweepline rebuild-csv", "of ./sweep.yaml"),
+    ("sweepline rebuild-csv outputs/lr", "of a sweep by its folder"),
+)
+EXIT_CODES = {
+    75: "the sweep is running",
+}
 
 add_arguments = add_target
 

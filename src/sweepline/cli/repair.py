@@ -15,6 +15,17 @@ from sweepline.executors.local.executor import LocalExecutor
 from sweepline.space.plan import Plan
 
 HELP = "make a damaged or lost journal anew from the run folders"
+DESCRIPTION = (
+    "Makes a damaged or lost journal anew from the folders of the runs, and the plan and the table from it. What was "
+    "there is kept beside it. For the day on which verify says BROKEN."
+)
+EXAMPLES = (
+    ("sweepline repair", "of ./sweep.yaml"),
+    ("sweepline repair outputs/lr", "of a sweep by its folder"),
+)
+EXIT_CODES = {
+    75: "the sweep is running",
+}
 
 add_arguments = add_target
 

@@ -15,6 +15,17 @@ from sweepline.reports.vega import KINDS
 
 FIGURES = "figures"
 HELP = "one file that shows what sweeps found"
+DESCRIPTION = (
+    "Writes one HTML file that shows what sweeps found: what is best and how sure that is, what had no effect, what "
+    "failed, and the pictures. It needs no server and no network. Every sweep writes it at its end; here it is "
+    "written anew, of several sweeps together, or with the pictures as files."
+)
+EXAMPLES = (
+    ("sweepline report", "write report.html of ./sweep.yaml anew"),
+    ("sweepline report outputs/lr outputs/width -o both.html", "one page of two sweeps"),
+    ("sweepline report --plots", "list the pictures that there are"),
+    ("sweepline report --plots 'heat-*' --format pdf", "write some of them as files"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=f"default: {REPORT} beside the runs")
     parser.add_argument("--metric", metavar="NAME", help="rank by this metric instead of each sweep's objective")
-    parser.add_argument("--goal", choices=["minimize", "maximize"])
+    parser.add_argument(
+        "--goal", choices=["minimize", "maximize"], help="whether less or more of that metric is better"
+    )
     parser.add_argument("--figures", type=Path, metavar="DIR", help="write the pictures as files too")
     parser.add_argument(
         "--format",

@@ -16,6 +16,22 @@ from sweepline.engine.session import run_sweep
 from sweepline.engine.signals import StopSignals
 
 HELP = "do a finished run once more, as it was, and say whether it comes to the same"
+DESCRIPTION = (
+    "Does a finished run once more as it was, by the code that it had then, in a folder of its own, and compares "
+    "every METRIC value with the first time: identical to the last bit, or the first value that is not."
+)
+EXAMPLES = (
+    ("sweepline rerun adam-lr0.001-s0", "a run of ./sweep.yaml by its name"),
+    (
+        "sweepline rerun 3f9c2a71d0b4 --sweep outputs/lr --ignore seconds --json",
+        "by its id; a metric that may differ; as JSON",
+    ),
+)
+EXIT_CODES = {
+    0: "all values are the same",
+    1: "some are not, or the run did not finish",
+    2: "it cannot be repeated",
+}
 EXIT_SIGNAL_BASE = 128
 
 

@@ -9,6 +9,19 @@ from sweepline.cli.starting import add_start_options, options_of, start
 from sweepline.engine.again import prepare_retry
 
 HELP = "let runs that failed or were stopped go again, as further attempts"
+DESCRIPTION = (
+    "Lets runs that failed, or that were stopped early, go again as further attempts, under their ids. Other runs "
+    "of the sweep are left alone. A run that has finished is not done again: repeat gives its configuration other "
+    "seeds, rerun proves that it repeats."
+)
+EXAMPLES = (
+    ("sweepline retry lr0.1-s3", "one run"),
+    ("sweepline retry --filter \"state == 'out_of_memory'\"", "all that ran out of memory"),
+)
+EXIT_CODES = {
+    0: "all of them have finished",
+    1: "some have not",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

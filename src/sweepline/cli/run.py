@@ -35,6 +35,29 @@ if TYPE_CHECKING:
     from sweepline.runs import RunOutcome
 
 HELP = "run a sweep file, or go on with it"
+DESCRIPTION = (
+    "Runs a sweep file to its end, or goes on with it: what has finished is kept and does not run again, what was "
+    "interrupted goes on from its checkpoint where the program has one, and only what is missing starts. On a "
+    "terminal it shows a live table; elsewhere, and with --plain, a line per event. Everything is written below "
+    "outputs/NAME/ beside the sweep file; the report is written at the end. Ctrl-C ends it, with the runs under way "
+    "given time to save."
+)
+EXAMPLES = (
+    ("sweepline run -n", "what would run: counts, and every command line, ready to paste"),
+    ("sweepline run", "run ./sweep.yaml, or go on with it"),
+    (
+        "sweepline run cfg/lr.yaml --count 8 --set epochs=1",
+        "try a part of it: 8 runs at most, one parameter fixed for all of them",
+    ),
+    ("sweepline run --devices 0,1 --max-concurrent 2", "on two GPUs, two runs at a time"),
+    ("sweepline run --retry-failed", "run once more what has failed"),
+)
+EXIT_CODES = {
+    0: "all runs of the sweep have finished",
+    1: "some did not: failed, stopped by --count or --max-failures, or still to run",
+    2: "nothing could start",
+    75: "another process runs this sweep",
+}
 EXIT_INCOMPLETE, EXIT_SIGNAL_BASE = 1, 128
 _NEEDED_AT_END = ("sweepline.cli.summary", "sweepline.reports.page")
 

@@ -12,6 +12,15 @@ from sweepline.engine.steering import SETTABLE, check_setting
 from sweepline.errors import ConfigError
 
 HELP = f"change a sweep under way: {', '.join(SETTABLE)}"
+DESCRIPTION = (
+    "Changes a sweep while it runs: how many runs at a time, further attempts, time limits. What a run is told "
+    "when it starts holds for those that start from then on. The sweep file stays as it is, and says what the "
+    "next start takes."
+)
+EXAMPLES = (
+    ("sweepline set max_concurrent=2", "no more than two at a time"),
+    ("sweepline set timeout=2h outputs/lr", "of a sweep that lies elsewhere"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

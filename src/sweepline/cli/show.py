@@ -17,6 +17,15 @@ from sweepline.engine.rundiff import FoundRun, find_run
 from sweepline.runs import State
 
 HELP = "all that is known of a run: parameters, metrics, files, how it ended, the line that repeats it"
+DESCRIPTION = (
+    "Tells all that is known of a run: its parameters and metrics, how it ended and why, what it cost, its files, "
+    "and the line that does it again by hand."
+)
+EXAMPLES = (
+    ("sweepline show lr0.1-s3", "by its name"),
+    ("sweepline show 3f2a", "by the beginning of its id"),
+    ("sweepline show 3f2a --json", "for programs"),
+)
 _MAX_FILES = 20
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.cli.asjson import add_json, print_json
+from sweepline.cli.manual import new_parser
 from sweepline.cli.progress import write_progress
 from sweepline.config.sweepfile import load_sweep
 from sweepline.contract.text import printable
@@ -19,6 +20,24 @@ from sweepline.engine.smoke import Check, smoke, subject_of_command, subject_of_
 from sweepline.errors import ConfigError
 
 HELP = "whether models and modes are sound, in seconds; with -- python train.py ...: any program, from outside"
+DESCRIPTION = (
+    "Looks at a program before a sweep is trusted to it, from outside: whether two runs repeat, seeds matter, options "
+    "do something, and nothing leaks. Without a program it looks at the models and modes of the built-in trainer, in "
+    "seconds."
+)
+EXAMPLES = (
+    ("sweepline smoke -- python train.py --epochs 1", "any program"),
+    (
+        "sweepline smoke --vary lr=0.1,0.01 --seed-flag seed -- python train.py",
+        "and whether an option and the seed do something",
+    ),
+    ("sweepline smoke --sweep sweep.yaml --json", "the program of a sweep file, as JSON"),
+    ("sweepline smoke --config cfg/config.yaml", "what a config of the built-in trainer names"),
+)
+EXIT_CODES = {
+    0: "all is sound",
+    1: "something is not",
+}
 _WORDS = {True: "ok    ", False: "FAILED", None: "-     "}
 
 
@@ -30,7 +49,7 @@ def run_with_words(argv: Sequence[str]) -> int:
     """
     at = argv.index("--") if "--" in argv else len(argv)
     words = list(argv[at + 1 :])
-    args = _parser().parse_args(list(argv[:at]))
+    args = build_parser().parse_args(list(argv[:at]))
     if at < len(argv) and not words:
         raise ConfigError("smoke: name the program after --, as in sweepline smoke -- python train.py")
     if args.config is not None or (args.sweep is None and not words):
@@ -47,14 +66,13 @@ def run_with_words(argv: Sequence[str]) -> int:
     return _report(smoke(subject, lines, timeout_s=args.timeout), is_json=args.json)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="sweepline smoke",
-        usage="sweepline smoke [--json] | --config FILE [-- key=value ...] | --sweep FILE | "
-        "[--vary NAME=A,B ...] [--seed-flag NAME] -- PROGRAM ...",
-        description=HELP,
-        allow_abbrev=False,
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of what stands before ``--``."""
+    usage = (
+        "sweepline smoke [--json] | --config FILE [-- key=value ...] | --sweep FILE | "
+        "[--vary NAME=A,B ...] [--seed-flag NAME] -- PROGRAM ..."
     )
+    parser = new_parser("smoke", sys.modules[__name__], usage=usage)
     parser.add_argument("--sweep", type=Path, metavar="FILE", help="the program of a sweep file, and what it searches")
     parser.add_argument("--config", type=Path, metavar="FILE", help="what a config of our trainer names, your own too")
     parser.add_argument(

@@ -10,6 +10,14 @@ from sweepline.cli.asjson import add_json, print_json
 from sweepline.errors import ConfigError
 
 HELP = "ask in SQL: tables runs and history"
+DESCRIPTION = (
+    "Answers a question in SQL (DuckDB) over two tables: runs, a row per run with its parameters and metrics, and "
+    "history, a row per point of a run. It needs the extra 'sql'."
+)
+EXAMPLES = (
+    ("sweepline sql 'select lr, avg(loss) as loss from runs group by lr order by loss'", "of ./sweep.yaml"),
+    ("sweepline sql 'select count(*) from history' outputs/lr outputs/width --json", "of two sweeps, as JSON"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,6 +19,19 @@ from sweepline.recording.events import RunRecord
 from sweepline.runs import State
 
 HELP = "how a sweep stands"
+DESCRIPTION = (
+    "Tells how a sweep stands, while it runs or long after: how many runs are in which state, what is under way and "
+    "where, and the latest ends. It only reads, so it can be asked at any time, from anywhere that sees the folder."
+)
+EXAMPLES = (
+    ("sweepline status", "how the sweep of ./sweep.yaml stands"),
+    ("sweepline status outputs/lr --watch", "look at it every 2 s, until it has ended"),
+    ("sweepline status --json", "the same for a program: states, running and failed runs"),
+)
+EXIT_CODES = {
+    0: "it was told, whatever the state of the runs",
+    2: "no sweep has been run here",
+}
 _N_RECENT = 5
 
 

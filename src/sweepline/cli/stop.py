@@ -12,6 +12,16 @@ from sweepline.errors import ConfigError
 from sweepline.runs import State
 
 HELP = "stop runs under way, which then count as stopped early; without names the sweep, as by Ctrl-C"
+DESCRIPTION = (
+    "Stops runs of a sweep that is under way, or all of it. A run that is stopped by name gets SIGTERM and its "
+    "grace, counts as stopped early, and is not started again unless by retry. Without names the sweep stops as "
+    "by Ctrl-C, and goes on by the same command."
+)
+EXAMPLES = (
+    ("sweepline stop lr0.1-s3", "one run; the others go on"),
+    ("sweepline stop --filter lr=0.1", "all under way that match"),
+    ("sweepline stop", "the sweep"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

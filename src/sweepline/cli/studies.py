@@ -12,6 +12,14 @@ from sweepline.errors import ConfigError
 from sweepline.space.plan import Plan, count_all
 
 HELP = "the studies in cfg/studies: sweeps that are run by name (sweepline run --study NAME)"
+DESCRIPTION = (
+    "Lists the studies of an experiment: sweep files in cfg/studies, each with a name, what it is about, how many "
+    "runs it has and the options that it takes. They are run by name: sweepline run --study NAME."
+)
+EXAMPLES = (
+    ("sweepline studies", "the studies of this folder"),
+    ("sweepline studies experiments/hyperparameters_sweep --json", "those of another, as JSON"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

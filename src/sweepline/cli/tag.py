@@ -13,6 +13,15 @@ from sweepline.engine.steering import change_tags
 from sweepline.errors import ConfigError, SweepLockedError
 
 HELP = "give runs words of your own, to pick them by: sweepline ls --filter \"'paper' in tags\""
+DESCRIPTION = (
+    "Gives runs words of your own and takes them away, also while the sweep runs. Tags stay with a run however "
+    "often it goes again, and runs are picked by them."
+)
+EXAMPLES = (
+    ("sweepline tag lr0.1-s3 paper", "tag a run"),
+    ('sweepline tag --filter "loss < 0.1" --add good', "tag all that match"),
+    ("sweepline tag lr0.1-s3 --remove paper", "take a tag away"),
+)
 _WORD = re.compile(r"[\w.:+/-]+")
 
 

@@ -31,7 +31,9 @@ def add_target(parser: argparse.ArgumentParser) -> None:
 def add_objective(parser: argparse.ArgumentParser) -> None:
     """Declare by which metric runs are ranked."""
     parser.add_argument("--metric", metavar="NAME", help="rank by this metric instead of the sweep's objective")
-    parser.add_argument("--goal", choices=["minimize", "maximize"])
+    parser.add_argument(
+        "--goal", choices=["minimize", "maximize"], help="whether less or more of that metric is better"
+    )
 
 
 def comparable_records(found: RecordedSweep) -> list[RunRecord]:

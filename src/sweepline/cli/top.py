@@ -23,6 +23,15 @@ from sweepline.recording.events import RunRecord
 from sweepline.runs import UNSUCCESSFUL
 
 HELP = "all sweeps of this machine, and who holds which slot"
+DESCRIPTION = (
+    "Shows all sweeps of this machine of which runs are under way, whoever started them: which run is on which "
+    "device, for how long, with how much memory, and how full the GPUs are."
+)
+EXAMPLES = (
+    ("sweepline top", "who uses what now"),
+    ("sweepline top --watch", "look every 2 s"),
+    ("sweepline top --json", "the same for a program"),
+)
 
 
 @dataclass(frozen=True, slots=True)

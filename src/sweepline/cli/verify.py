@@ -12,6 +12,19 @@ from sweepline.engine.verify import check_invariants
 from sweepline.errors import RecordError
 
 HELP = "check that nothing was lost: journal, table, run folders, processes"
+DESCRIPTION = (
+    "Checks that a sweep's folder keeps its promises: that journal, table and run folders agree, that nothing was "
+    "lost, and that no process is left. It only reads; repair mends."
+)
+EXAMPLES = (
+    ("sweepline verify", "of ./sweep.yaml"),
+    ("sweepline verify outputs/lr --json", "of a sweep by its folder, as JSON"),
+)
+EXIT_CODES = {
+    0: "all promises hold",
+    1: "one is broken",
+    2: "the sweep is running, or there is none",
+}
 _MAX_FAULTS_SHOWN = 10
 
 

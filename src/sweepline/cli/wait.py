@@ -15,6 +15,21 @@ from sweepline.recording.events import RunRecord
 from sweepline.runs import SETTLED, UNSUCCESSFUL, State
 
 HELP = "wait until a sweep has ended, a run has failed, or nothing happens any more; the exit code tells which"
+DESCRIPTION = (
+    "Waits until a sweep has ended, until a run of it has failed, or until nothing happens in it any more, and "
+    "tells by its exit code which. For scripts; it only reads."
+)
+EXAMPLES = (
+    ("sweepline wait && sweepline best", "say what is best once all is done"),
+    ("sweepline wait --until failure --timeout 2h", "wake up when a run fails"),
+    ("sweepline wait --until stalled --quiet 10m", "when no run has printed anything for ten minutes"),
+)
+EXIT_CODES = {
+    0: "all runs have finished",
+    1: "it has ended, and not all runs have finished",
+    3: "what --until names has happened",
+    124: "it takes longer than --timeout",
+}
 DONE, INCOMPLETE, HAPPENED, TIMED_OUT = 0, 1, 3, 124
 """All runs have finished; it has ended and some have not; what ``--until`` names has happened; too long."""
 _POLL_S = 1.0

@@ -9,9 +9,12 @@ from pathlib import Path
 
 SHARE_OF_FREE = 0.9  # a margin for what others begin to use meanwhile
 _CGROUPS = Path("/sys/fs/cgroup")
-# Below it: the folder, the files of limits and the file of what is used.
-_CGROUP_V2 = ("", ("memory.max", "memory.high"), "memory.current")
-_CGROUP_V1 = ("memory", ("memory.limit_in_bytes",), "memory.usage_in_bytes")
+# The file of a limit and that of what is used, of version 2 and of version 1.
+_LIMITS = (
+    ("memory.max", "memory.current"),
+    ("memory.high", "memory.current"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+)
 
 
 def free_bytes() -> int:
@@ -22,20 +25,22 @@ def free_bytes() -> int:
 def cgroup_free_bytes(root: Path = _CGROUPS, listing: Path = Path("/proc/self/cgroup")) -> list[int]:
     """Return what is free in each control group that this process is in, from its own up to the root.
 
-    Slurm and systemd nest them, and the least of their limits holds. Of both versions: where one is not there, or has
-    no limit, it adds nothing.
+    Slurm and systemd nest them, and the least of their limits holds. Where one has no limit, it adds nothing.
     """
-    paths = {_CGROUP_V2: ["/"], _CGROUP_V1: ["/"]}
+    folders = control_groups("memory", root, listing)
+    free = [_free_below(folder / limit, folder / usage) for folder in folders for limit, usage in _LIMITS]
+    return [n_bytes for n_bytes in free if n_bytes is not None]
+
+
+def control_groups(controller: str, root: Path = _CGROUPS, listing: Path = Path("/proc/self/cgroup")) -> list[Path]:
+    """Return the folders of the control groups of this process, of both versions, from its own up to the root."""
+    paths: dict[str, list[str]] = {"": ["/"], controller: ["/"]}  # in version 1 each controller has a folder of its own
     with suppress(OSError, ValueError):
         for line in listing.read_text().splitlines():
             _, controllers, path = line.split(":", 2)
-            if controllers == "" or "memory" in controllers.split(","):
-                paths[_CGROUP_V1 if controllers else _CGROUP_V2].append(path)
-    free = []
-    for (top, limits, usage), own_paths in paths.items():
-        for folder in {parent for path in own_paths for parent in _up_to(root / top, path)}:
-            free += [_free_below(folder / name, folder / usage) for name in limits]
-    return [n_bytes for n_bytes in free if n_bytes is not None]
+            if controllers == "" or controller in controllers.split(","):
+                paths[controller if controllers else ""].append(path)
+    return sorted({folder for top, own in paths.items() for path in own for folder in _up_to(root / top, path)})
 
 
 def _up_to(root: Path, path: str) -> Iterator[Path]:

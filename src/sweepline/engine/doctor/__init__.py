@@ -1,0 +1,1 @@
+"""What works on this machine and what will not, looked at without starting a sweep."""
