@@ -18,7 +18,7 @@ from tests.conftest import DEADLINE_S, REPOSITORY, Project, wait_until
 
 PAGE = (REPOSITORY / "docs" / "for-agents.md").read_text(encoding="utf-8")
 SHAPES = re.findall(r'^```json title="sweepline ([^"]+)"\n(.*?)^```', PAGE, re.MULTILINE | re.DOTALL)
-OPEN = {"parameters", "states", "metrics", "shares", "marginal_effects", "environment"}
+OPEN = {"parameters", "states", "metrics", "files", "shares", "marginal_effects", "environment"}
 """Their keys are names of the sweep's own."""
 SHORTENED = {"compare"}
 

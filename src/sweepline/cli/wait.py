@@ -20,7 +20,7 @@ DESCRIPTION = (
     "tells by its exit code which. For scripts; it only reads."
 )
 EXAMPLES = (
-    ("sweepline wait && sweepline best", "say what is best once all is done"),
+    ("sweepline wait", "until it has ended; such as: sweepline wait && sweepline best"),
     ("sweepline wait --until failure --timeout 2h", "wake up when a run fails"),
     ("sweepline wait --until stalled --quiet 10m", "when no run has printed anything for ten minutes"),
 )
