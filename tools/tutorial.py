@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "tutorial.md"
-SHOWN_FOLDER = "/home/me/first"
+SHOWN_FOLDER, SHOWN_PYTHON = "/home/me/first", "/home/me/env/bin/python"
 _BLOCK = re.compile(r'^```(?P<kind>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
 _CHANGING = (
     (re.compile(r"\b\d+(\.\d+)? (s|min)\b"), "* s"),
@@ -26,6 +26,7 @@ _CHANGING = (
     (re.compile(r"\[\d+/"), "[*/"),
     (re.compile(r"\b\d+ CPU threads? each"), "* CPU threads each"),
     (re.compile(r"\b[0-9a-f]{12}\b"), "*"),
+    (re.compile(r"\b(MASTER_PORT|OMP_NUM_THREADS)=\d+"), "*"),
 )
 _DROPPED = ("    | ", "nothing to import in advance")  # a traceback, which each Python writes otherwise; how runs start
 _LIMIT_S = 120
@@ -43,7 +44,8 @@ def _run_block(block: re.Match[str], folder: Path, environ: Mapping[str, str]) -
         return block[0]
     commands = [line[2:] for line in block["text"].splitlines() if line.startswith("$ ")]
     printed = "".join(f"$ {command}\n{_run(command, folder, environ)}" for command in commands)
-    return f"```console\n{printed.replace(str(folder), SHOWN_FOLDER)}```"
+    shown = printed.replace(str(folder), SHOWN_FOLDER).replace(sys.executable, SHOWN_PYTHON)
+    return f"```console\n{shown}```"
 
 
 def _run(command: str, folder: Path, environ: Mapping[str, str]) -> str:
