@@ -21,6 +21,15 @@ devices: cpu
 max_concurrent: 1
 report: never
 """
+COMMANDS = (
+    ("run",),
+    ("status",),
+    ("best",),
+    ("ls", "--sort", "loss", "-m", "10"),
+    ("ls", "--filter", "a < 100 and state == 'finished'"),
+    ("show", f"a{N + 1}"),
+    ("log", f"a{N + 1}"),
+)
 LOAD = """
 import time
 import pandas
@@ -64,14 +73,14 @@ def figures(n: int) -> Iterator[Figure]:
         walls: dict[str, list[float]] = {}
         for i in range(1, n + 1):
             (folder / "sweep.yaml").write_text(SWEEP.replace("MAX", str(N + i)))
-            for words in (("run",), ("status",), ("best",)):
+            for words in COMMANDS:
                 cost = run([sys.executable, "-m", "sweepline.cli.main", *words], cwd=folder)
-                walls.setdefault(words[0], []).append(cost.wall_s)
+                walls.setdefault(" ".join(words), []).append(cost.wall_s)
             loaded = subprocess.run(
                 [sys.executable, "-c", LOAD], cwd=folder, check=True, capture_output=True, text=True
             )
             walls.setdefault("load_runs", []).append(float(loaded.stdout))
         yield Figure(f"resume with {N:,} recorded runs, one more run, summary", walls["run"])
-        yield Figure("sweepline status of it", walls["status"])
-        yield Figure("sweepline best of it", walls["best"])
+        for words in COMMANDS[1:]:
+            yield Figure(f"sweepline {' '.join(words)} of it", walls[" ".join(words)])
         yield Figure("load_runs of it, beyond the import of pandas", walls["load_runs"])

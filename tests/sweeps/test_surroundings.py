@@ -193,6 +193,32 @@ def test_scalars_of_tensorboard_are_read(project: Project) -> None:
     assert project.rows().loss[0] == pytest.approx(0.5 / 3, rel=1e-6)
 
 
+def test_what_trackio_keeps_is_read(project: Project) -> None:
+    """The tables are those that trackio 0.43 makes, as far as they are read."""
+    program = """
+        import argparse, json, os, sqlite3
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--lr", type=float)
+        args = parser.parse_args()
+        database = sqlite3.connect(os.environ["TRACKIO_DIR"] + "/project.db")
+        database.execute("create table metrics (id integer primary key, run_name text, step integer, metrics text)")
+        for step in range(3):
+            told = json.dumps({"loss": args.lr / (step + 1), "note": "x"})
+            database.execute("insert into metrics (run_name, step, metrics) values ('a', ?, ?)", (step, told))
+        database.commit()
+    """
+    sweep(
+        project,
+        "env: {TRACKIO_DIR: '${run_dir}'}",
+        "metrics_from: [trackio]",
+        program=program,
+        parameters="{lr: [0.6]}",
+    )
+    assert project.command("run", "--plain").returncode == 0
+    assert project.rows().loss[0] == pytest.approx(0.2)
+    assert "0,0.6" in next(project.sweep_dir.glob("runs/*/metrics.csv")).read_text()
+
+
 def test_a_file_that_another_run_has_written_is_not_taken(project: Project) -> None:
     sweep(
         project,

@@ -10,16 +10,18 @@ from sweepline.config.faults import Faults
 from sweepline.config.schema import SweepModel
 from sweepline.errors import did_you_mean
 
-TENSORBOARD, CSV, JSON, WANDB = "tensorboard", "csv", "json", "wandb"
-KINDS = (TENSORBOARD, CSV, JSON, WANDB)
-_FORMS = "write tensorboard, wandb, {csv: PATH}, {json: PATH} or {json: {path: PATH, at: log_history}}"
+TENSORBOARD, CSV, JSON, WANDB, TRACKIO = "tensorboard", "csv", "json", "wandb", "trackio"
+KINDS = (TENSORBOARD, CSV, JSON, WANDB, TRACKIO)
+_WITHOUT_PATH = (TENSORBOARD, WANDB, TRACKIO)
+_FORMS = "write tensorboard, wandb, trackio, {csv: PATH}, {json: PATH} or {json: {path: PATH, at: log_history}}"
 
 
 @dataclass(frozen=True, slots=True)
 class MetricsSource:
     """Where results are: ``path`` with macros, relative to the run's own folder, else to where the program starts.
 
-    In JSON they stand below the dotted path ``at``. Without a path TensorBoard's files are looked for.
+    In JSON they stand below the dotted path ``at``. Without a path TensorBoard's files, or a database of trackio, are
+    looked for.
     """
 
     kind: str
@@ -49,7 +51,7 @@ def read_metrics_from(model: SweepModel, faults: Faults) -> tuple[MetricsSource,
 def _source_of(item: Any) -> MetricsSource | str:
     """Return what an item names, or a sentence why it names nothing."""
     if isinstance(item, str):
-        known = item in (TENSORBOARD, WANDB)
+        known = item in _WITHOUT_PATH
         return MetricsSource(item) if known else f"{item!r}{did_you_mean(item, KINDS) or ''}; {_FORMS}"
     if not isinstance(item, Mapping) or len(item) != 1:
         return f"{item!r}: {_FORMS}"

@@ -9,13 +9,15 @@ import csv
 import itertools
 import json
 import os
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sweepline.analysis.series import STEP
-from sweepline.config.metricsfrom import CSV, JSON, TENSORBOARD, WANDB, MetricsSource
+from sweepline.config.metricsfrom import CSV, JSON, TENSORBOARD, TRACKIO, WANDB, MetricsSource
 from sweepline.contract.files import open_plain
 from sweepline.contract.metrics import MetricPoint
 from sweepline.contract.runfolder import ATTEMPTS, COMMAND, EXIT_FILE, METRICS, OUTPUT_FOLDER, read_start_line
@@ -37,6 +39,7 @@ PLACE_NAMES: Mapping[str, str] = {
 _USUAL = ("trainer_state.json", "metrics.json", "results.json", "all_results.json", "metrics.jsonl", "log.jsonl")
 _HISTORIES = ("log_history", "history", "logs", "metrics")
 """Keys below which a list of points usually stands."""
+_DATABASE = ".db"
 _MAX_BYTES = 64 << 20
 _MAX_ENTRIES, _MAX_DEPTH = 2000, 4
 _CLOCK_S = 2.0  # by which the clocks of two file systems may differ
@@ -72,9 +75,14 @@ def read_usual(run_dir: Path) -> tuple[list[FoundPoints], list[str]]:
     found: list[FoundPoints] = []
     faults: list[str] = []
     for path in _usual_files(run_dir / OUTPUT_FOLDER, run_dir):
-        kind = TENSORBOARD if path.is_dir() else CSV if path.suffix == ".csv" else JSON
-        _read_into(found, faults, path, MetricsSource(kind))
+        _read_into(found, faults, path, MetricsSource(_kind_of(path)))
     return found, faults
+
+
+def _kind_of(path: Path) -> str:
+    if path.is_dir():
+        return TENSORBOARD
+    return {".csv": CSV, _DATABASE: TRACKIO}.get(path.suffix, JSON)
 
 
 def _read_into(found: list[FoundPoints], faults: list[str], path: Path, source: MetricsSource) -> None:
@@ -97,7 +105,8 @@ def _usual_files(*folders: Path) -> Iterator[Path]:
             n_left -= len(entries)
             if find_event_files(folder):
                 yield folder
-            yield from (e for e in entries if e.name in _USUAL or (e.name == METRICS and folder != folders[-1]))
+            yield from (e for e in entries if e.name in _USUAL or e.suffix == _DATABASE)
+            yield from (e for e in entries if e.name == METRICS and folder != folders[-1])
             below += [e for e in entries if e.is_dir() and not e.is_symlink() and e.name not in (ATTEMPTS, "wandb")]
         level = [folder for folder in below if folder not in folders]
 
@@ -113,7 +122,7 @@ def _paths_of(source: MetricsSource, run_dir: Path, working_dir: Path | None) ->
     """Return the files that a source names and that were written by the run, latest last."""
     own = run_dir / OUTPUT_FOLDER
     if not source.path:
-        return [path for path in _usual_files(own, run_dir) if path.is_dir()]
+        return [path for path in _usual_files(own, run_dir) if _kind_of(path) == source.kind]
     text = _expand(source.path, run_dir)
     folders = [own, run_dir, *([working_dir] if working_dir is not None else [])]
     for folder in folders:
@@ -169,6 +178,17 @@ def _read_csv(path: Path, _at: str) -> list[MetricPoint]:
             return list(_points(rows))
         except csv.Error as error:
             raise RecordError(str(error)) from None
+
+
+def _read_trackio(path: Path, _at: str) -> list[MetricPoint]:
+    """Return what trackio keeps in a database of a project, of all runs in it."""
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            rows = database.execute("select step, metrics from metrics order by id").fetchall()
+    except sqlite3.Error as error:
+        raise RecordError(str(error)) from None
+    told = ({"step": step, **flatten(json.loads(text))} for step, text in rows)
+    return list(_points(told))
 
 
 def _read_json(path: Path, at: str) -> list[MetricPoint]:
@@ -241,4 +261,4 @@ def _number(cell: Any) -> float | None:
         return None
 
 
-_READERS = {TENSORBOARD: _read_tensorboard, CSV: _read_csv, JSON: _read_json}
+_READERS = {TENSORBOARD: _read_tensorboard, CSV: _read_csv, JSON: _read_json, TRACKIO: _read_trackio}
