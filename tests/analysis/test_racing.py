@@ -138,6 +138,13 @@ def test_a_program_that_ignores_its_seed_is_told_so(values: tuple[float, float])
     assert str(standing).startswith("race: no seed changed a result")
 
 
+def test_a_race_in_which_everything_failed_is_not_said_to_ignore_its_seeds() -> None:
+    records = [record(lr, None, lr, IN_SWEEP) for lr in (0.1, 0.2)]
+    records += [record(lr, SEEDS[0], 0.0, RACE, State.FAILED) for lr in (0.1, 0.2)]
+    standing = find_standing(records, rank_raced(records, OBJECTIVE, RACE_OF_TWO), OBJECTIVE, RACE_OF_TWO)
+    assert str(standing).startswith("race: none of its runs has a result")
+
+
 def test_who_had_no_result_is_not_said_to_be_worse() -> None:
     records = [record(lr, None, lr, IN_SWEEP) for lr in (0.1, 0.2)]
     records += [record(0.1, seed, 0.1 + seed % 3, RACE) for seed in SEEDS[:3]]

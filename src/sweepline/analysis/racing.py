@@ -192,8 +192,11 @@ class RaceStanding(Standing):
     n_runs_at_most: int
     is_over: bool
     is_idle: bool
+    has_results: bool = True
 
     def __str__(self) -> str:
+        if self.is_over and not self.has_results:
+            return "race: none of its runs has a result, so nothing can be told; see why they failed"
         seeds = f"{self.n_seeds} seeds that none was chosen by"
         how = "t-tests by seed, Holm, O'Brien-Fleming"
         spent = f"{self.n_runs} runs of at most {self.n_runs_at_most}"
@@ -231,8 +234,9 @@ def find_standing(
     verdict, results = found.verdict, found.results
     seeds, left = race.seeds[: verdict.n_seeds], list(verdict.left)
     is_idle = len(left) > 1 and not any(_varies(results[i], seeds) for i in left)
+    has_results = any(map(math.isfinite, (value for own in results for value in own.values())))
     n_more = None
-    if verdict.is_over and len(left) > 1 and not is_idle:
+    if verdict.is_over and len(left) > 1 and not is_idle and has_results:
         by_mean = sorted(left, key=lambda i: objective.sort_key(statistics.fmean(results[i][seed] for seed in seeds)))
         compared = Compared([{seed: results[i][seed] for seed in seeds} for i in by_mean])
         n_more = compared.seeds_to_tell(0, 1) if compared.df else None
@@ -249,6 +253,7 @@ def find_standing(
         n_runs_at_most=race.top * len(race.seeds),
         is_over=verdict.is_over,
         is_idle=is_idle,
+        has_results=has_results,
     )
 
 
