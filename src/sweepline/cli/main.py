@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import keyword
 import os
 import signal
 import sys
@@ -24,6 +25,7 @@ _DISK_ERRORS = (*_FULL, errno.EROFS, errno.EIO)
 
 
 _COMMANDS = (
+    "init",
     "run",
     "train",
     "batch-size",
@@ -45,6 +47,8 @@ _COMMANDS = (
     "verify",
     "rebuild-csv",
     "repair",
+    "import",
+    "export",
     "schema",
 )
 """Each is a file of this package, with ``HELP`` and either ``add_arguments`` and ``run``, or ``run_with_words``."""
@@ -101,7 +105,8 @@ def _dispatch(argv: Sequence[str]) -> int:
 
 
 def _load(name: str) -> ModuleType:
-    return importlib.import_module(f"sweepline.cli.{name.replace('-', '_')}")
+    word = f"{name}_" if keyword.iskeyword(name) else name.replace("-", "_")
+    return importlib.import_module(f"sweepline.cli.{word}")
 
 
 def _guard(command: Callable[[], int]) -> int:
