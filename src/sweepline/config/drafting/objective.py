@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sweepline.programs.inspection.facts import Told
-from sweepline.programs.inspection.metricwords import MORE_IS_BETTER, goal_of, metric_word, split_of, words_of
+from sweepline.programs.inspection.metricwords import goal_of, is_score, split_of, words_of
 
 _SOURCES = ("line", "print", "wandb", "lightning", "log", "tensorboard")
 _READ_BACK = ("line", "print", "wandb", "lightning")
@@ -22,11 +22,13 @@ def choose_objective(told: Sequence[Told]) -> Told | None:
     return max(enumerate(told), key=lambda pair: (*_rank(pair[1]), pair[0]), default=(0, None))[1]
 
 
-def _rank(told: Told) -> tuple[int, int, int, int]:
-    split = split_of(words_of(told.name)) or split_of(words_of(told.context))
-    is_score = metric_word(words_of(told.name)) in MORE_IS_BETTER
-    is_best = "best" in words_of(told.name)
-    return is_read_back(told), 2 if split in ("val", "test") else 1 if split != "train" else 0, is_score, is_best
+def _rank(told: Told) -> tuple[int, int, bool, bool, bool, int]:
+    words = words_of(told.name)
+    split = split_of(words) or split_of(words_of(told.context))
+    is_of_five = any(word.endswith("5") for word in words)
+    in_order = -_SOURCES.index(told.source)
+    held_out = {"val": 3, "test": 2, "train": 0}.get(split, 1)
+    return is_read_back(told), held_out, is_score(told.name), not is_of_five, "best" in words, in_order
 
 
 def explain_choice(told: Told) -> str:

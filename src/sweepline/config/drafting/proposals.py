@@ -13,7 +13,7 @@ from sweepline.programs.inspection.facts import UNKNOWN, Flag
 MAX_SWEPT = 4
 _MAX_CHOICES = 4
 _AFFIXES = r"(?:(?:base|init|initial|max|peak|start|main|model|optim|optimizer|train|per_device_train|per_device|per_gpu_train|micro|mini|head|encoder)_)*"
-_END = r"(?:_(?:size|rate|init|start|max|prob|p|coef|coeff|coefficient|factor|0|g|1))*"
+_END = r"(?:_(?:base|size|rate|init|start|max|prob|p|coef|coeff|coefficient|factor|0|g|1))*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def _round(value: float, digits: int = 1) -> float:
 
 _RULES = (
     _rule(
-        r"lr\d?|learning_?rate|blr|eta|step_size|alpha_lr|lrate|lr_?g",
+        r"lr\d?|[a-z]{1,6}_lr|[gd]lr|lr_(?:[gd]|actor|critic|base)|learn_?rate|learning_?rate|blr|eta|step_size|alpha_lr|lrate|lr_?g",
         0,
         ("float",),
         _thirds,
@@ -173,12 +173,14 @@ def _is_other(flag: Flag) -> bool:
 
 
 def _propose(flag: Flag) -> Proposal | None:
-    if flag.is_positional or flag.is_required or (_is_other(flag) and "warmup_ratio" not in flag.key):
+    if flag.is_positional or (_is_other(flag) and "warmup_ratio" not in flag.key):
         return None
     for rule in _RULES:
+        if flag.is_required and (rule.rank >= MAX_SWEPT or not rule.typical):
+            continue
         if rule.name.fullmatch(flag.key) and (flag.kind in rule.kinds or _fits_unknown(flag)):
             return _of_rule(flag, rule)
-    is_chosen = _CHOSEN.fullmatch(flag.key) and len(flag.choices) > 1
+    is_chosen = _CHOSEN.fullmatch(flag.key) and len(flag.choices) > 1 and not flag.is_required
     if is_chosen:
         values = _with_default_first(flag.choices, flag.default)[:_MAX_CHOICES]
         return Proposal(flag, values, _CHOSEN_RANK, "one of its choices")
@@ -186,7 +188,7 @@ def _propose(flag: Flag) -> Proposal | None:
 
 
 def _fits_unknown(flag: Flag) -> bool:
-    return flag.kind == "unknown" or (flag.kind == "float" and flag.default is None)
+    return flag.kind == "unknown" and flag.default is None
 
 
 def _of_rule(flag: Flag, rule: _Rule) -> Proposal | None:
@@ -195,7 +197,12 @@ def _of_rule(flag: Flag, rule: _Rule) -> Proposal | None:
     if not is_number:
         if not rule.typical or default is UNKNOWN:
             return None
-        return Proposal(flag, list(rule.typical), rule.rank + 20, f"{rule.what}; it has no default, typical values")
+        return Proposal(
+            flag,
+            list(rule.typical),
+            rule.rank + (0 if flag.is_required else 20),
+            f"{rule.what}; it has no default, typical values",
+        )
     if flag.choices:
         return Proposal(flag, _with_default_first(flag.choices, default)[:3], rule.rank, f"{rule.what}, of its choices")
     values = (

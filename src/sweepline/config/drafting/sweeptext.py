@@ -46,7 +46,8 @@ def draft_sweep(program: str, facts: ScriptFacts, interface: Interface) -> Draft
     swept = choose_swept(proposals, flags)
     if not swept:
         return None
-    required = [flag for flag in interface.flags if flag.is_required]
+    chosen = [proposal.flag.name for proposal in swept]
+    required = [flag for flag in interface.flags if flag.is_required and flag.name not in chosen]
     objective = choose_objective(facts.told)
     writer = _Writer(program, facts, interface, swept, required, objective)
     lines = [

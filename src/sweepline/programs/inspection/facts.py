@@ -69,6 +69,8 @@ class Interface:
     args_macro: str = "${args}"
     before: Sequence[str] = ()
     after: Sequence[str] = ()
+    targets: Sequence[str] = ()
+    """Dotted names of classes that it makes without importing them."""
     notes: Sequence[str] = ()
 
 

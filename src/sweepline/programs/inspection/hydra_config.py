@@ -40,14 +40,23 @@ def read_hydra(source: Source) -> Interface | None:
     folder = source.path.parent / str(told.get("config_path") or ".")
     notes: list[str] = []
     flags = list(_structured(source, name))
+    targets: list[str] = []
     path = folder / f"{name.removesuffix('.yaml')}.yaml"
     if path.is_file():
         composer = _Composer(folder, notes)
         composer.add(path, "", 0)
-        flags = [*composer.flags(), *flags]
+        given_by_code = _assigned_names(source)
+        found = [flag for flag in composer.flags() if not (flag.is_required and flag.key in given_by_code)]
+        flags, targets = [*found, *flags], composer.targets()
     elif not flags:
         notes.append(f"its config {name} is not in {folder.name}/, so that its keys are not known here")
-    return Interface(parser="Hydra", flags=flags, args_macro=_MACRO, after=_AFTER, notes=notes)
+    return Interface(parser="Hydra", flags=flags, args_macro=_MACRO, after=_AFTER, notes=notes, targets=targets)
+
+
+def _assigned_names(source: Source) -> set[str]:
+    """Return the keys that the program sets itself: ``cfg.agent.obs_shape = ...``."""
+    nodes = (node for _, part in source.parts for node in ast.walk(part) if isinstance(node, ast.Assign))
+    return {node.targets[0].attr for node in nodes if isinstance(node.targets[0], ast.Attribute)}
 
 
 def _decorator(source: Source) -> ast.Call | None:
@@ -137,6 +146,11 @@ class _Composer:
                     one,
                     f"{path.relative_to(self.folder)}" if path.is_relative_to(self.folder) else path.name,
                 )
+
+    def targets(self) -> list[str]:
+        """Return what the config has Hydra make, by dotted names."""
+        found = [value for name, (value, _) in self.values.items() if name.rpartition(".")[2] == "_target_"]
+        return [value for value in found if isinstance(value, str) and "." in value]
 
     def flags(self) -> Iterator[Flag]:
         """Yield what may be overridden: the groups with their choices, and every value that follows from no other."""

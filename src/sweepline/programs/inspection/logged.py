@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from sweepline.programs.inspection.facts import UNKNOWN, Told
 from sweepline.programs.inspection.literals import called, keywords, last_name, literal, text_of
-from sweepline.programs.inspection.metricwords import metric_word, words_of
-from sweepline.programs.inspection.reading import Source, where
+from sweepline.programs.inspection.metricwords import (
+    SPLIT_WORDS,
+    is_metric_name,
+    metric_word,
+    name_of,
+    split_of,
+    words_of,
+)
+from sweepline.programs.inspection.reading import Source, calls_within, where
 
 _RUNS = ("wandb", "run", "wandb_run", "wandb_logger")
 _TRAINERS = ("Trainer", "Seq2SeqTrainer", "SFTTrainer")
+_NOTHING = ast.Constant(None)
 _NUMBER = r"([\d.]+)"
 
 
 def find_logged(source: Source) -> Iterator[Told]:
     """Yield what is logged, in the order of the text."""
-    for file, call in source.calls():
-        kind = _kind(source, call)
+    for file, function, call in ((f, fn, c) for f, part in source.parts for fn, c in calls_within(part)):
+        kind, context = _kind(source, call), getattr(function, "name", "")
         for name in _names(source, call) if kind else ():
-            if kind == "line" or metric_word(words_of(name)):
-                pattern = f"{name.replace('.', chr(92) + '.')}\\W+{_NUMBER}" if kind == "lightning" else ""
-                yield Told(name=name, source=kind, pattern=pattern, where=where(file, call))
+            if kind == "line" or is_metric_name(name):
+                source_of = _seen_of_lightning(source, call, name) if kind == "lightning" else kind
+                pattern = f"{re.escape(name)}\\W+{_NUMBER}" if source_of == "lightning" else ""
+                yield Told(name=name, source=source_of, pattern=pattern, context=context, where=where(file, call))
+    yield from _meters(source)
+    yield from _geometric(source)
     yield from _keras(source)
     yield from _transformers(source)
 
@@ -40,8 +52,23 @@ def _kind(source: Source, call: ast.Call) -> str:
         return "wandb"
     if name in ("add_scalar", "add_scalars") or (name == "scalar" and owner == "summary"):
         return "tensorboard"
-    is_log = name in ("log_metric", "log_metrics") or (name == "log" and owner in ("accelerator", "fabric", "mlflow"))
+    is_own = name == "log" and len(call.args) > 1 and bool(text_of(call.args[0])) and "%" not in text_of(call.args[0])
+    is_log = (
+        is_own
+        or name in ("log_metric", "log_metrics")
+        or (name == "log" and owner in ("accelerator", "fabric", "mlflow"))
+    )
     return "log" if is_log else ""
+
+
+def _seen_of_lightning(source: Source, call: ast.Call, name: str) -> str:
+    """Return where ``self.log`` shows a value: in the progress bar, in the table of a test, in W&B, or nowhere."""
+    is_in_bar = literal(keywords(call).get("prog_bar"), source.names) is True
+    wanted = {"test": "test", "val": "validate"}.get(split_of(words_of(name)), "")
+    is_in_table = any(called(other) == wanted for _, other in source.calls())
+    if is_in_bar or is_in_table:
+        return "lightning"
+    return "wandb" if any(called(other) == "WandbLogger" for _, other in source.calls()) else "log"
 
 
 def _names(source: Source, call: ast.Call) -> Iterator[str]:
@@ -52,10 +79,21 @@ def _names(source: Source, call: ast.Call) -> Iterator[str]:
             yield from (key for key in keys if isinstance(key, str))
         elif name := text_of(arg, source.names):
             yield name
+        elif isinstance(arg, ast.JoinedStr):
+            yield from _of_each_part(source, arg)
         elif isinstance(arg, ast.Name):
             yield from _keys_of_local(source, arg.id)
     if called(call) == "log_metrics" and source.imports("sweepline"):
         yield from (name for name in keywords(call) if name not in ("epoch", "step", "samples"))
+
+
+def _of_each_part(source: Source, node: ast.JoinedStr) -> Iterator[str]:
+    """Yield the names of ``f"{stage}_loss"`` for the parts of the data that a call of the script names."""
+    if sum(isinstance(value, ast.FormattedValue) for value in node.values) != 1:
+        return
+    handed = {text_of(arg) for _, call in source.calls() for arg in call.args}
+    for part in (word for word in SPLIT_WORDS if word in handed):
+        yield "".join(str(value.value) if isinstance(value, ast.Constant) else part for value in node.values)
 
 
 def _keys_of_local(source: Source, name: str) -> Iterator[str]:
@@ -73,6 +111,36 @@ def _keys_of_local(source: Source, name: str) -> Iterator[str]:
                 isinstance(target, ast.Subscript) and last_name(target.value) == name and (key := text_of(target.slice))
             ):
                 yield key
+
+
+def _meters(source: Source) -> Iterator[Told]:
+    """Yield what meters with a name and a format show: ``AverageMeter("Acc@1", ":6.2f")``."""
+    for file, function, call in ((f, fn, c) for f, part in source.parts for fn, c in calls_within(part)):
+        texts = [text_of(arg) for arg in call.args]
+        if called(call).endswith("Meter") and texts and is_metric_name(texts[0]):
+            pattern = f"{re.escape(texts[0])}\\s*{_NUMBER}"
+            name = name_of(words_of(texts[0]))
+            context = getattr(function, "name", "")
+            yield Told(
+                name=name,
+                source="print",
+                pattern=pattern,
+                context=context,
+                where=where(file, call),
+                example=f"{texts[0]} ...",
+            )
+
+
+def _geometric(source: Source) -> Iterator[Told]:
+    """Yield what PyTorch Geometric's ``log(Epoch=..., Val=val_acc)`` prints."""
+    for file, call in source.calls() if source.imports("torch_geometric.logging") else ():
+        for key, value in keywords(call).items() if called(call) == "log" else ():
+            words = words_of(key) if is_metric_name(key) else words_of(last_name(value))
+            if metric_word(words):
+                pattern = f"(?<!\\w){key}: {_NUMBER}"
+                yield Told(
+                    name=name_of(words), source="print", pattern=pattern, where=where(file, call), example=f"{key}: ..."
+                )
 
 
 def _keras(source: Source) -> Iterator[Told]:
@@ -102,7 +170,8 @@ def _transformers(source: Source) -> Iterator[Told]:
         return
     place = f"transformers' {called(makers[0])}"
     has_evaluation = any(
-        called(call) == "evaluate" or {"eval_dataset"} & keywords(call).keys() for _, call in source.calls()
+        called(call) == "evaluate" or literal(keywords(call).get("eval_dataset", _NOTHING), {}) is not None
+        for _, call in source.calls()
     )
     names = ["eval_loss"] if has_evaluation else []
     for definition in source.definitions.values():

@@ -11,8 +11,8 @@ from sweepline.contract.text import one_line
 from sweepline.programs.inspection.facts import Told
 from sweepline.programs.inspection.literals import called, keywords, last_name
 from sweepline.programs.inspection.logged import find_logged
-from sweepline.programs.inspection.metricwords import metric_word, name_of, split_of, words_of
-from sweepline.programs.inspection.reading import Source, SourceFile, where
+from sweepline.programs.inspection.metricwords import is_metric_name, metric_word, name_of, split_of, words_of
+from sweepline.programs.inspection.reading import Source, SourceFile, calls_within, where
 from sweepline.programs.inspection.templates import Hole, Piece, printed_template
 
 _PRINTERS = re.compile(
@@ -26,6 +26,8 @@ _PARTS = re.compile(r"[,;|()\[\]\t]")
 _METRIC_LINE = re.compile(r"METRIC\s")
 _PAIR = re.compile(r"([^\s=]+)=$")
 NUMBER = r"([\d.]+)"
+_MEAN = re.compile(r"avg|mean|_m$|smooth|global")
+_TAIL_OF_EXPRESSION = re.compile(r"\.(?:avg|item\(\)|val|mean\(\)|data|value|global_avg|cpu\(\)|numpy\(\)|result\(\))")
 _WORD_BEFORE = r"(?<![A-Za-z_])(?<![A-Za-z] )"
 
 
@@ -39,6 +41,8 @@ class _Place:
     function: str
     where: str
     line: str
+    has_mean: bool = False
+    """Whether a mean follows in parentheses, which counts for more than the last value."""
 
 
 def find_told(source: Source) -> list[Told]:
@@ -57,27 +61,15 @@ def _places(source: Source) -> Iterator[_Place]:
             text = one_line("".join(p if isinstance(p, str) else "..." for p in pieces), 60).strip()
             for i, piece in enumerate(pieces):
                 before = pieces[i - 1] if i else ""
-                if isinstance(piece, Hole):
+                if isinstance(piece, Hole) and not _is_mean_of_another(pieces, i):
                     told = before if isinstance(before, str) else ""
-                    yield _Place(piece, told, pieces[: max(i - 1, 0)], name, where(file, call), text)
+                    has_mean = i + 2 < len(pieces) and _is_mean_of_another(pieces, i + 2)
+                    yield _Place(piece, told, pieces[: max(i - 1, 0)], name, where(file, call), text, has_mean)
 
 
 def _printing_calls(source: Source) -> Iterator[tuple[SourceFile, ast.AST, ast.Call]]:
     for file, part in source.parts:
         yield from ((file, function, call) for function, call in calls_within(part) if _prints(call))
-
-
-def calls_within(part: ast.AST) -> Iterator[tuple[ast.AST, ast.Call]]:
-    """Yield every call with the innermost function that it stands in, in the order of the text."""
-    waiting: list[tuple[ast.AST, ast.AST]] = [(part, part)]
-    found: list[tuple[ast.AST, ast.Call]] = []
-    while waiting:
-        function, node = waiting.pop()
-        inner = node if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else function
-        if isinstance(node, ast.Call):
-            found.append((function, node))
-        waiting += [(inner, child) for child in ast.iter_child_nodes(node)]
-    yield from sorted(found, key=lambda pair: (pair[1].lineno, pair[1].col_offset))
 
 
 def _prints(call: ast.Call) -> bool:
@@ -86,16 +78,20 @@ def _prints(call: ast.Call) -> bool:
     name, owner = called(call), last_name(getattr(call.func, "value", None))
     if name == "write":
         return owner in _STREAMS
+    if name == "log" and len(call.args) > 1 and _is_name(call.args[0]):
+        return False  # log("loss", loss) of somebody's own logger
     if any(
         keyword.arg == "file" and "err" not in ast.dump(keyword.value) and "out" not in ast.dump(keyword.value)
         for keyword in call.keywords
     ):
         return False
     return (
-        (owner not in ("wandb", "mlflow", "np", "math", "torch", "self")
-        and _PRINTERS.fullmatch(name) is not None)
-        or (owner == "self" and name.startswith(("print", "echo")))
-    )
+        owner not in ("wandb", "mlflow", "np", "math", "torch", "self") and _PRINTERS.fullmatch(name) is not None
+    ) or (owner == "self" and name.startswith(("print", "echo")))
+
+
+def _is_name(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and "%" not in node.value
 
 
 def _local_texts(function: ast.AST) -> dict[str, ast.expr]:
@@ -124,6 +120,13 @@ def _lines(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
             yield line
             line = [text] if text else []
     yield line
+
+
+def _is_mean_of_another(pieces: Sequence[Piece], at: int) -> bool:
+    """Whether a number is the mean in ``0.5 (0.7)``."""
+    hole, before = pieces[at], pieces[at - 1] if at else ""
+    is_mean = isinstance(hole, Hole) and _MEAN.search(hole.expression) is not None
+    return is_mean and at > 1 and isinstance(before, str) and before.strip() == "("
 
 
 def _metric_line(place: _Place) -> str:
@@ -157,15 +160,9 @@ def _name(place: _Place) -> str:
     words = words_of(label)
     if metric_word(words):
         return name_of(words)
-    if words and words[-1] not in ("test", "val", "images") and not place.hole.is_float:
+    if not words or not place.hole.is_float:
         return ""
-    own = words_of(
-        re.sub(
-            r"\.(avg|item\(\)|val|mean\(\)|data|value|global_avg|cpu\(\)|numpy\(\)|result\(\))",
-            "",
-            place.hole.expression,
-        )
-    )
+    own = words_of(_TAIL_OF_EXPRESSION.sub("", place.hole.expression))
     is_plain = len(own) <= 5 and not re.search(r"[+*/]", place.hole.expression)
     return name_of(own) if metric_word(own) and is_plain else ""
 
@@ -173,20 +170,23 @@ def _name(place: _Place) -> str:
 def _pattern(place: _Place, places: Sequence[_Place]) -> str:
     """Return an expression for a number, with more of its line where its label alone is not its own."""
     core = _core(place.before)
-    is_labelled = any(char.isalpha() for char in core)
-    others = [
-        one for one in places if one is not place and one.before.rstrip().endswith(core.rstrip()) and core.strip()
-    ]
-    is_shared = any(one.line != place.line for one in others) or any(one.line == place.line for one in others)
+    if not core:
+        return ""
+    number = rf"\s*[\d.]+\s*\(\s*{NUMBER}" if place.has_mean else rf"\s*{NUMBER}"
+    is_shared = any(one is not place and _is_before(core, one.before) for one in places if one.where != place.where)
+    is_twice = any(one is not place and _is_before(core, one.before) for one in places if one.where == place.where)
+    is_own = metric_word(words_of(core)) != ""
     earlier = next(
         (_core(p) for p in reversed(place.earlier) if isinstance(p, str) and re.search(r"[A-Za-z]{2}", p)), ""
     )
-    if (not is_labelled or is_shared) and earlier:
-        return f"{_escape(earlier)}.*?{_escape(place.before.strip() if not is_labelled else core)}\\s*{NUMBER}"
-    if not is_labelled:
-        return ""
-    start = _WORD_BEFORE if is_shared and core[0].isalpha() else ""
-    return f"{start}{_escape(core)}\\s*{NUMBER}"
+    if (not is_own or is_shared or is_twice) and earlier:
+        return f"{_escape(earlier)}.*?{_escape(core)}{number}"
+    return f"{_WORD_BEFORE if is_shared and core[0].isalpha() else ''}{_escape(core)}{number}"
+
+
+def _is_before(core: str, text: str) -> bool:
+    """Whether a label is the end of what stands before another number."""
+    return text.rstrip().endswith(core)
 
 
 def _core(text: str) -> str:
@@ -196,12 +196,9 @@ def _core(text: str) -> str:
 
 
 def _escape(text: str) -> str:
-    """Return a text as a regular expression that people can read."""
-    return (
-        re.sub(r"\s+", r"\\s+", re.sub(r"([\\.^$*+?{}\[\]()|])", r"\\\1", text)).replace("\\s+", " ")
-        if "  " not in text
-        else re.sub(r"\s+", r"\\s+", re.sub(r"([\\.^$*+?{}\[\]()|])", r"\\\1", text))
-    )
+    """Return a text as a regular expression that people can read: single blanks stay as they are."""
+    escaped = re.sub(r"([\\.^$*+?{}\[\]()|])", r"\\\1", text)
+    return re.sub(r"\s{2,}|\t", r"\\s+", escaped)
 
 
 def _postfixes(source: Source) -> Iterator[Told]:
@@ -218,7 +215,7 @@ def _postfixes(source: Source) -> Iterator[Told]:
                             if isinstance(key, ast.Constant) and isinstance(key.value, str)
                         ]
                 for name in names:
-                    if metric_word(words_of(name)):
+                    if is_metric_name(name):
                         context = getattr(function, "name", "")
                         yield Told(
                             name=name_of(words_of(name)),
@@ -244,9 +241,15 @@ def _each_once(found: Sequence[Told]) -> list[Told]:
                 name = _numbered(name, kept)
         if known is not None and known.source in ("line", "print") and not told.pattern:
             continue
+        if known is not None and not told.pattern and _is_held_out(known) and not _is_held_out(told):
+            continue
         kept.pop(name, None)
         kept[name] = replace(told, name=name)
     return list(kept.values())
+
+
+def _is_held_out(told: Told) -> bool:
+    return split_of(words_of(told.context)) in ("val", "test")
 
 
 def _numbered(name: str, kept: dict[str, Told]) -> str:

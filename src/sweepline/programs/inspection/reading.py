@@ -12,6 +12,7 @@ from pathlib import Path
 from sweepline.contract.text import display_path
 from sweepline.errors import ConfigError
 from sweepline.programs.inspection.literals import bound_names, last_name
+from sweepline.programs.modules import module_file
 from sweepline.programs.sourcecode import SourceCode
 
 MAX_FILES = 60
@@ -37,6 +38,7 @@ class Source:
 
     path: Path
     files: Sequence[SourceFile]
+    targets: Sequence[str] = ()
 
     @property
     def script(self) -> SourceFile:
@@ -67,15 +69,18 @@ class Source:
         for file in self.files[1:]:
             body: list[ast.stmt] = []
             for node in _statements(file.tree.body):
-                is_part = node.name in used if isinstance(node, Definition) else not isinstance(node, ast.If)
+                is_own = isinstance(node, Definition) and self.definitions.get(node.name) is node
+                is_part = (
+                    (is_own and node.name in used) if isinstance(node, Definition) else not isinstance(node, ast.If)
+                )
                 body += [node] if is_part else []
             found.append((file, ast.Module(body=body, type_ignores=[])))
         return found
 
     def _mentioned(self) -> set[str]:
         """Return the names of the definitions that the script mentions, and those that these mention."""
-        waiting: list[ast.AST] = [self.script.tree]
-        used: set[str] = set()
+        used = set(self.targets)
+        waiting = [self.script.tree, *(d for name in used if (d := self.definitions.get(name)))]
         while waiting:
             for node in ast.walk(waiting.pop()):
                 name = last_name(node) or (node.name if isinstance(node, ast.alias) else "")
@@ -119,8 +124,12 @@ class Source:
         return found
 
 
-def read_source_of(path: Path) -> Source:
+def read_source_of(path: Path, targets: Sequence[str] = ()) -> Source:
     """Read a script, and the files beside it that it imports.
+
+    Args:
+        path: the script.
+        targets: dotted names of what it uses without an import, such as the ``_target_`` of a config.
 
     Raises:
         ConfigError: it cannot be read, or is no Python.
@@ -139,12 +148,13 @@ def read_source_of(path: Path) -> Source:
         raise ConfigError(f"{label}:{error.lineno}: is no Python that this version reads: {error.msg}") from None
     except (ValueError, RecursionError):
         raise ConfigError(f"{label}: is no Python source") from None
-    files = [SourceFile(path, tree)]
-    roots = list(dict.fromkeys([path.resolve().parent, Path.cwd().resolve()]))
-    for other in SourceCode([path], roots=roots).paths[1 : MAX_FILES + 1]:
-        if other.suffix == ".py" and (found := _parse(other)):
-            files.append(SourceFile(other, found))
-    return Source(path, files)
+    folder = path.resolve().parent
+    roots = list(dict.fromkeys([folder, Path.cwd().resolve(), *(folder.parents[:2] if targets else ())]))
+    others = [module for name in targets for root in roots if (module := module_file(root, name.rpartition(".")[0]))]
+    found = [other for other in SourceCode([path, *others], roots=roots).paths if other != path.resolve()]
+    trees = [(other, its) for other in found[:MAX_FILES] if other.suffix == ".py" and (its := _parse(other))]
+    files = [SourceFile(path, tree), *(SourceFile(other, its) for other, its in trees)]
+    return Source(path, files, tuple(name.rpartition(".")[2] for name in targets))
 
 
 def _parse(path: Path) -> ast.Module | None:
@@ -164,6 +174,19 @@ def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
             yield from _statements([*node.body, *node.orelse])
         else:
             yield node
+
+
+def calls_within(part: ast.AST) -> Iterator[tuple[ast.AST, ast.Call]]:
+    """Yield every call with the innermost function that it stands in, in the order of the text."""
+    waiting: list[tuple[ast.AST, ast.AST]] = [(part, part)]
+    found: list[tuple[ast.AST, ast.Call]] = []
+    while waiting:
+        function, node = waiting.pop()
+        inner = node if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else function
+        if isinstance(node, ast.Call):
+            found.append((function, node))
+        waiting += [(inner, child) for child in ast.iter_child_nodes(node)]
+    yield from sorted(found, key=lambda pair: (pair[1].lineno, pair[1].col_offset))
 
 
 def where(file: SourceFile, node: ast.AST) -> str:

@@ -56,6 +56,8 @@ def inspect_script(path: Path) -> ScriptFacts:
     source = read_source_of(path)
     found = (interface for read in _READERS if (interface := read(source)) is not None)
     interface = next(found, None)
+    if interface is not None and interface.targets:
+        source = read_source_of(path, interface.targets)
     return ScriptFacts(
         interface=interface,
         told=find_told(source),
