@@ -31,14 +31,14 @@ def run(args: argparse.Namespace) -> int:
         ConfigError: the file is of no known tool or has a fault, or there is a sweep file already.
     """
     check_target(args.output, is_forced=args.force)
-    found = import_file(args.file)
+    what, found = import_file(args.file)
     _place_program(found, args.output)
     told = [f"{key}: {one_line(sentence)}" for key, sentence in found.notes]
-    head = f"Imported by `sweepline import` from {display_path(args.file)}, a {found.tool}."
+    head = f"Imported by `sweepline import` from {display_path(args.file)}, {what}."
     text = format_sweep(found.keys, [head, *(["What was not carried over, or differs:"] if told else []), *told])
     warnings = write_sweep(args.output, text)
     label = display_path(args.output)
-    print(printable(f"{found.tool}: {len(found.keys.get('parameters', {}))} parameters, method {found.keys['method']}"))
+    print(printable(f"{what}: {len(found.keys.get('parameters', {}))} parameters, method {found.keys['method']}"))
     for sentence in [*told, *(f"note: {warning}" for warning in warnings)]:
         print(printable(f"  {sentence}"))
     if REPLACE_ME in text.partition("\nmethod:")[2] + str(found.keys.get("program")):
@@ -50,5 +50,5 @@ def run(args: argparse.Namespace) -> int:
 def _place_program(found: Imported, output: Path) -> None:
     """Write a program's absolute path as it is seen from the sweep file's folder."""
     program = found.keys.get("program")
-    if isinstance(program, str) and os.path.isabs(program) and Path(program).is_file():
+    if isinstance(program, str) and Path(program).is_absolute() and Path(program).is_file():
         found.keys["program"] = os.path.relpath(program, output.absolute().parent)

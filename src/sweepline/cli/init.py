@@ -11,7 +11,7 @@ from sweepline.config.drafting.sweeptext import REPLACE_ME, Draft, draft_sweep
 from sweepline.config.drafting.writing import check_target, write_sweep
 from sweepline.contract.text import display_path, name_some, printable
 from sweepline.errors import ConfigError
-from sweepline.programs.inspection.facts import Flag, ScriptFacts
+from sweepline.programs.inspection.facts import Flag, Interface, ScriptFacts
 from sweepline.programs.inspection.metricwords import goal_of
 from sweepline.programs.inspection.script import inspect_script
 
@@ -40,10 +40,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(_explain_nothing(args.script, facts))
     draft = draft_sweep(program, facts, facts.interface)
     if draft is None:
-        raise ConfigError(
-            f"{display_path(args.script)}: of {len(facts.interface.flags)} flags (read by {facts.interface.parser}) none has "
-            f"a number as its default, so that no values can be proposed{''.join(f'; {note}' for note in facts.interface.notes)}"
-        )
+        raise ConfigError(_explain_no_number(args.script, facts.interface))
     notes = write_sweep(args.output, draft.text)
     _tell(draft, args.output, notes)
     return 0
@@ -60,13 +57,20 @@ def _explain_nothing(script: Path, facts: ScriptFacts) -> str:
     """Return why there is nothing to sweep, and what would change that."""
     label = display_path(script)
     if not facts.constants:
-        return f"{label}: takes no arguments that its text tells, reads no wandb.config, and has no settings at its top"
+        return f"{label}: takes no arguments that its text tells, reads no wandb.config, has no settings at its top"
     named = name_some([_describe(flag) for flag in facts.constants[:6]], 3)
-    first = facts.constants[0]
+    name, default = facts.constants[0].name, repr(facts.constants[0].default)
     return (
-        f"{label}: takes no arguments: its settings are constants ({named}), which nothing from outside changes; let it read "
-        f"them, such as {first.name} = type({first.default!r})(os.environ.get({first.name!r}, {first.default!r})), and start "
-        "this again"
+        f"{label}: takes no arguments: its settings are constants ({named}), which nothing outside changes; let it read "
+        f"them, as {name} = type({default})(os.environ.get({name!r}, {default})), and try again"
+    )
+
+
+def _explain_no_number(script: Path, interface: Interface) -> str:
+    n, told = len(interface.flags), "".join(f"; {note}" for note in interface.notes)
+    return (
+        f"{display_path(script)}: of {n} flags (read by {interface.parser}) none has a number as its default, so that "
+        f"no values can be proposed{told}"
     )
 
 

@@ -49,8 +49,6 @@ _COMMANDS = (
     "repair",
     "import",
     "export",
-    "import",
-    "export",
     "schema",
 )
 """Each is a file of this package, with ``HELP`` and either ``add_arguments`` and ``run``, or ``run_with_words``."""

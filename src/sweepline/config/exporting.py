@@ -18,10 +18,11 @@ from sweepline.programs.macros import MACROS_OF_THE_COMMAND
 from sweepline.programs.native import NATIVE_PROGRAM
 
 _WANDB_KEYS = (
-    "program", "command", "method", "metric", "parameters", "name", "description", "project", "entity", "run_cap", "early_terminate",
-    "controller", "image_uri", "job", "scheduler", "apiVersion", "kind",
-)  # fmt: skip
+    *("program", "command", "method", "metric", "parameters", "name", "description", "project", "entity", "run_cap"),
+    *("early_terminate", "controller", "image_uri", "job", "scheduler", "apiVersion", "kind"),
+)
 _DEFAULT_COMMAND = ["${env}", "${interpreter}", "${program}", "${args}"]
+_OWN_TITLE = "Keys of sweepline's alone:"
 _OURS_ALONE = ("seed", "run_dir", "run_id", "run_name")
 _WHY_NOT = {
     "constraints": "W&B knows none: its agents run what is skipped here, and change nothing of a combination",
@@ -49,11 +50,8 @@ def export_wandb(path: Path, *, has_own_keys: bool = False) -> tuple[str, list[s
     text = _dump(found)
     if exporter.own:
         block = _dump({OWN_BLOCK: exporter.own})
-        text += (
-            block
-            if has_own_keys
-            else "".join(f"# {line}\n" for line in ["Keys of sweepline's alone:", *block.splitlines()])
-        )
+        commented = [_OWN_TITLE, *block.splitlines()]
+        text += block if has_own_keys else "".join(f"# {line}\n" for line in commented)
     return "\n".join([*head, *(f"# {note}" for note in exporter.notes)]) + "\n" + text, exporter.notes
 
 
@@ -175,7 +173,7 @@ class _Exporter:
             for key, one in self._parameters((inner or {}).get("parameters") or {}):
                 below[key] = _joined(below[key], one) if key in below else one
         self.notes.append(
-            f"parameters.{name}: W&B knows no choices with parameters of their own: every run is handed {', '.join(below)}"
+            f"parameters.{name}: a choice has no parameters of its own in W&B: every run is handed {', '.join(below)}"
         )
         yield name, {**spec, "values": [value for value, _ in items]}
         yield from below.items()
@@ -186,9 +184,7 @@ class _Exporter:
             self.own.pop("seeds", None)
             return {"seed": {"values": seeds}}
         if isinstance(repeats, int) and repeats > 1:
-            self.notes.append(
-                f"repeats: W&B repeats nothing: list seeds, as parameters: {{seed: {{values: [0, 1]}}}}, for {repeats} runs each"
-            )
+            self.notes.append(f"repeats: W&B repeats nothing: list seeds, as seeds: [0, 1], for {repeats} runs each")
         return {}
 
     def _command(self, parameters: Mapping[str, Any]) -> list[Any] | None:

@@ -33,7 +33,7 @@ from sweepline.config.searchspace import SpaceReader
 from sweepline.config.validation import validate
 from sweepline.contract.runfolder import RECORDED
 from sweepline.contract.text import display_path
-from sweepline.contract.yamlfile import Document, parse_yaml, read_yaml
+from sweepline.contract.yamlfile import parse_yaml, read_yaml
 from sweepline.errors import ConfigError, did_you_mean
 from sweepline.programs.base import Command
 from sweepline.programs.command import ProgramCommand
@@ -139,7 +139,10 @@ def load_sweep(
     document = read_yaml(path) if text is None else parse_yaml(text, display_path(path))
     if document.value is None:
         raise ConfigError(f"{document.path}: the file is empty; it needs at least 'parameters:'")
-    _refuse_other_tools(document, path)
+    if not isinstance(document.value, Mapping) or "parameters" not in document.value:
+        from sweepline.config.importers.registry import refuse_other_tools
+
+        refuse_other_tools(document.value, document.path)
     if not isinstance(document.value, Mapping):
         raise ConfigError(f"{document.path}:1: a sweep file is a mapping of keys, got {type(document.value).__name__}")
     faults = Faults(document, is_strict=is_strict)
@@ -153,19 +156,6 @@ def load_sweep(
     faults.raise_if_any()
     assert model is not None
     return _Reader(Path(os.path.normpath(path.absolute())), model, faults, fixed, text=text).read()
-
-
-def _refuse_other_tools(document: Document, path: Path) -> None:
-    """Refuse a file of another tool's, which would fail for keys that it has by other names."""
-    if isinstance(document.value, Mapping) and "parameters" in document.value:
-        return
-    from sweepline.config.importers.registry import recognize
-
-    tool = recognize(document.value)
-    if tool is not None:
-        raise ConfigError(
-            f"{document.path}: this is {tool.what}: sweepline import {display_path(path)} makes a sweep file of it"
-        )
 
 
 def load_command(

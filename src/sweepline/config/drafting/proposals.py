@@ -12,7 +12,10 @@ from sweepline.programs.inspection.facts import UNKNOWN, Flag
 
 MAX_SWEPT = 4
 _MAX_CHOICES = 4
-_AFFIXES = r"(?:(?:base|init|initial|max|peak|start|main|model|optim|optimizer|train|per_device_train|per_device|per_gpu_train|micro|mini|head|encoder)_)*"
+_AFFIXES = (
+    r"(?:(?:base|init|initial|max|peak|start|main|model|optim|optimizer|train|per_device_train|per_device|per_gpu_train|"
+    r"micro|mini|head|encoder)_)*"
+)
 _END = r"(?:_(?:base|size|rate|init|start|max|prob|p|coef|coeff|coefficient|factor|0|g|1))*"
 
 
@@ -28,23 +31,17 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    name: re.Pattern[str]
+    names: str
     rank: int
     kinds: Sequence[str]
     values: Callable[[float], Sequence[float]]
     typical: Sequence[Any]
     what: str
 
-
-def _rule(
-    name: str,
-    rank: int,
-    kinds: Sequence[str],
-    values: Callable[[float], Sequence[float]],
-    typical: Sequence[Any],
-    what: str,
-) -> _Rule:
-    return _Rule(re.compile(f"{_AFFIXES}(?:{name}){_END}"), rank, kinds, values, typical, what)
+    def fits(self, flag: Flag) -> bool:
+        """Whether a flag is of its names and kinds."""
+        is_named = re.fullmatch(f"{_AFFIXES}(?:{self.names}){_END}", flag.key) is not None
+        return is_named and (flag.kind in self.kinds or _fits_unknown(flag))
 
 
 def _thirds(default: float) -> list[float]:
@@ -78,7 +75,7 @@ def _round(value: float, digits: int = 1) -> float:
 
 
 _RULES = (
-    _rule(
+    _Rule(
         r"lr\d?|[a-z]{1,6}_lr|[gd]lr|lr_(?:[gd]|actor|critic|base)|learn_?rate|learning_?rate|blr|eta|step_size|alpha_lr|lrate|lr_?g",
         0,
         ("float",),
@@ -86,7 +83,7 @@ _RULES = (
         [1e-4, 1e-3, 1e-2],
         "step size",
     ),
-    _rule(
+    _Rule(
         r"batch|batch_?size|bs|bsz|minibatch|(?:train|num)_?batch_?size|batch_?size_?train",
         1,
         ("int",),
@@ -94,7 +91,7 @@ _RULES = (
         [32, 64, 128],
         "batch size",
     ),
-    _rule(
+    _Rule(
         r"weight_?decay|wd|l2|l2_?reg|l2_?penalty|weight_?decay_rate|decoupled_wd",
         2,
         ("float",),
@@ -102,7 +99,7 @@ _RULES = (
         [0.0, 1e-4, 1e-2],
         "weight decay",
     ),
-    _rule(
+    _Rule(
         r"(?:attn_|attention_|hidden_|embd_|lora_|ff_)?(?:drop|dropout|drop_?out|pdrop|dropout_?rate)",
         3,
         ("float",),
@@ -110,8 +107,8 @@ _RULES = (
         [0.0, 0.1, 0.3],
         "dropout",
     ),
-    _rule(r"momentum|sgd_momentum|(?:adam_)?beta1", 5, ("float",), _near_one, [0.0, 0.9, 0.99], "momentum"),
-    _rule(
+    _Rule(r"momentum|sgd_momentum|(?:adam_)?beta1", 5, ("float",), _near_one, [0.0, 0.9, 0.99], "momentum"),
+    _Rule(
         r"gamma|discount|ema_decay|gae_lambda|(?:adam_)?beta2",
         6,
         ("float",),
@@ -119,7 +116,7 @@ _RULES = (
         [0.9, 0.99],
         "a decay near one",
     ),
-    _rule(
+    _Rule(
         r"(?:ent|vf|clip)_coef|entropy_coef|temperature|tau|(?:max_)?grad(?:ient)?_clip(?:_?(?:norm|val))?|max_grad_norm|clip_?(?:grad|norm)",
         7,
         ("float",),
@@ -127,7 +124,7 @@ _RULES = (
         [],
         "a positive factor",
     ),
-    _rule(
+    _Rule(
         r"(?:hidden|n_?hid|n_?embd|embed|emb|model|latent|feature|z|d_?model|lora_r|rank)(?:_?(?:dim|size|units|channels|features))?|width|hidden_?\d|hidden_?layer_?size|num_?hidden|nz|ngf|ndf|n_?heads?|num_?heads",
         8,
         ("int",),
@@ -135,7 +132,7 @@ _RULES = (
         [],
         "a width",
     ),
-    _rule(
+    _Rule(
         r"(?:n|num)_?(?:layers?|blocks|estimators|trees)|layers|nlayers|depth|max_?depth",
         9,
         ("int",),
@@ -143,7 +140,7 @@ _RULES = (
         [],
         "a depth",
     ),
-    _rule(
+    _Rule(
         r"label_?smoothing|smoothing|mixup|cutmix|drop_?path|warmup_?ratio|stochastic_depth",
         10,
         ("float",),
@@ -178,7 +175,7 @@ def _propose(flag: Flag) -> Proposal | None:
     for rule in _RULES:
         if flag.is_required and (rule.rank >= MAX_SWEPT or not rule.typical):
             continue
-        if rule.name.fullmatch(flag.key) and (flag.kind in rule.kinds or _fits_unknown(flag)):
+        if rule.fits(flag):
             return _of_rule(flag, rule)
     is_chosen = _CHOSEN.fullmatch(flag.key) and len(flag.choices) > 1 and not flag.is_required
     if is_chosen:
@@ -227,7 +224,7 @@ def choose_swept(proposals: Sequence[Proposal], flags: Sequence[Flag]) -> list[P
         if proposal.rank < MAX_SWEPT:
             chosen.setdefault(proposal.rank, proposal)
     if not chosen:
-        return list(proposals[:2]) or [proposal for flag in flags if (proposal := _any(flag))][:1]
+        return list(proposals[:2]) or list(filter(None, map(_any, flags)))[:1]
     found = list(chosen.values())
     return [_shortened(one) if len(found) > 2 and one.rank else one for one in found]
 

@@ -78,11 +78,11 @@ class _Writer:
     objective: Told | None
 
     def head(self) -> Iterator[str]:
-        yield f"# A first sweep of {self.program}, drafted by `sweepline init` from its text; nothing of it was executed."
-        yield "# What was guessed is marked as such: look it over, then see `sweepline run -n`. Every key: docs/sweep-file.md."
+        yield f"# A first sweep of {self.program}, drafted by `sweepline init` from its text alone."
+        yield "# Look over what is marked as guessed, then see `sweepline run -n`. Every key: docs/sweep-file.md."
         n = len(self.interface.flags)
         yield f"# Found: {n} flag{'s' * (n != 1)}, read by {self.interface.parser}."
-        for note in (*self.interface.notes, *self.facts.notes):
+        for note in self.interface.notes:
             yield f"# Note: {note}."
         yield f"program: {format_value(self.facts.module or self.program)}"
         yield "method: grid"
@@ -91,12 +91,13 @@ class _Writer:
     def _metric(self) -> Iterator[str]:
         objective = self.objective
         if objective is None:
-            yield '# metric: {name: accuracy, goal: maximize}   # none was found: print("METRIC accuracy=0.9") in the script'
+            yield '# metric: {name: accuracy, goal: maximize}   # none was found: print("METRIC accuracy=0.9")'
             return
         line = f"metric: {{name: {format_value(objective.name)}, goal: {goal_of(objective.name)}}}"
         yield _commented(line, explain_choice(objective))
         if not is_read_back(objective):
-            yield f'# Note: to be compared, it has to be printed, such as print(f"METRIC {_plain(objective.name)}={{value}}").'
+            name = objective.name.replace(" ", "_")
+            yield f'# Note: to be compared, it has to be printed: print(f"METRIC {name}={{value}}").'
 
     def command(self) -> Iterator[str]:
         style = self.interface.style
@@ -204,10 +205,6 @@ class _Writer:
         others = [told for told in self.facts.told if not told.pattern and told is not self.objective]
         for told in others:
             yield f"# also told: {told.name} ({describe_source(told)})"
-
-
-def _plain(name: str) -> str:
-    return name.replace(" ", "_")
 
 
 def _commented(line: str, comment: str) -> str:

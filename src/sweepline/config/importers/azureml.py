@@ -55,7 +55,7 @@ def is_azureml(value: Mapping[Any, Any]) -> bool:
 
 def import_azureml(config: Config) -> Imported:
     """Return the sweep of a sweep job."""
-    found = Imported(tool="Azure ML sweep job")
+    found = Imported()
     found.put("name", config.value.get("display_name") or config.value.get("experiment_name"))
     trial = config.block("trial")
     _command(found, trial, config.block("inputs"))

@@ -19,7 +19,6 @@ _MAX_POINTS = 10_000
 class Imported:
     """A sweep file in the making: its keys in order, and a sentence for each key that could not be carried over."""
 
-    tool: str
     keys: dict[str, Any] = field(default_factory=dict)
     notes: list[tuple[str, str]] = field(default_factory=list)
 

@@ -51,7 +51,7 @@ def is_determined(value: Mapping[Any, Any]) -> bool:
 
 def import_determined(config: Config) -> Imported:
     """Return the sweep of an experiment."""
-    found = Imported(tool="Determined experiment")
+    found = Imported()
     searcher = config.block("searcher")
     name = str(searcher.get("name", "random"))
     is_grid = name == "grid"

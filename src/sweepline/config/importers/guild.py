@@ -48,13 +48,13 @@ def is_guild(value: Any) -> bool:
 def _operations(value: Any) -> Iterator[tuple[str, Mapping[Any, Any]]]:
     """Yield the operations of a file, in each of its forms."""
     for block in value if isinstance(value, list) else [value]:
-        block = mapping(block)
-        for name, operation in mapping(block.get("operations")).items():
+        keys = mapping(block)
+        for name, operation in mapping(keys.get("operations")).items():
             yield str(name), mapping(operation)
-        if "operations" not in block:
+        if "operations" not in keys:
             yield from (
                 (str(k), v)
-                for k, v in block.items()
+                for k, v in keys.items()
                 if isinstance(v, Mapping) and ("main" in v or "exec" in v) and _is_operation(v)
             )
 
@@ -71,7 +71,7 @@ def import_guild(config: Config) -> Imported:
     operations = dict(_operations(config.value))
     name = next((one for word in _TRAINING_WORDS for one in operations if word in one), next(iter(operations)))
     operation = operations[name]
-    found = Imported(tool="Guild file")
+    found = Imported()
     found.put("name", name)
     parameters = {
         str(key): _flag(found, str(key), spec)

@@ -59,13 +59,13 @@ def _sweeper(value: Mapping[Any, Any]) -> Mapping[Any, Any]:
 def import_hydra(config: Config) -> Imported:
     """Return the sweep of a Hydra app."""
     sweeper = _sweeper(config.value)
-    found = Imported(tool="Hydra sweeper config")
+    found = Imported()
     is_optuna = "n_trials" in sweeper or "sampler" in sweeper or "search_space" in sweeper or "direction" in sweeper
     parameters = _ax(sweeper) or _parametrization(sweeper) or {}
     for name, spec in mapping(sweeper.get("search_space")).items():
         parameters[str(name)] = _old_form(str(name), mapping(spec))
     for name, spec in mapping(sweeper.get("params")).items():
-        parameters[str(name).lstrip("+~")] = _override(str(name), spec)
+        parameters[str(name).lstrip("+~")] = _override(str(name), spec, has_last=is_optuna)
     _program(found, config)
     _method(found, sweeper, parameters, is_optuna=is_optuna)
     found.put("command", ["${interpreter}", "${program}", "${args_no_hyphens}", "hydra.run.dir=${run_dir}"])
@@ -136,8 +136,11 @@ def _leave_rest(found: Imported, sweeper: Mapping[Any, Any]) -> None:
             found.note(f"sampler.{key}", "has no counterpart here")
 
 
-def _override(name: str, spec: Any) -> dict[str, Any]:
-    """Return a parameter of Hydra's grammar: ``choice(1, 2)``, ``range(1, 5)``, ``interval(0, 1)``, ``a,b``."""
+def _override(name: str, spec: Any, *, has_last: bool = False) -> dict[str, Any]:
+    """Return a parameter of Hydra's grammar: ``choice(1, 2)``, ``range(1, 5)``, ``interval(0, 1)``, ``a,b``.
+
+    With ``has_last``, as for Optuna, the end of a range is part of it.
+    """
     if not isinstance(spec, str):
         return choice(spec) if isinstance(spec, list) else {"value": spec}
     match = _CALL.fullmatch(spec)
@@ -147,20 +150,20 @@ def _override(name: str, spec: Any) -> dict[str, Any]:
     kind, inner = match[1], match[2]
     parts = _split(inner)
     if kind in ("shuffle", "sort", "int", "float", "str"):
-        return _cast(kind, _override(name, inner))
+        return _cast(kind, _override(name, inner, has_last=has_last))
     if kind == "tag":
-        return _tagged(name, parts)
+        return _tagged(name, parts, has_last=has_last)
     if kind == "choice":
         return choice(_scalar(part) for part in parts)
     if kind == "glob":
         raise ConfigError(f"{name}: glob(...) depends on files; list the choices, as [a, b]")
-    return _ranged(kind, parts)
+    return _ranged(kind, parts, has_last=has_last)
 
 
-def _tagged(name: str, parts: list[str]) -> dict[str, Any]:
+def _tagged(name: str, parts: list[str], *, has_last: bool) -> dict[str, Any]:
     """Return ``tag(log, interval(1e-5, 1e-1))``, and ``tag(int, ...)`` as well."""
     tags = {part.strip() for part in parts[:-1]}
-    inner = _override(name, parts[-1])
+    inner = _override(name, parts[-1], has_last=has_last)
     if "min" not in inner:
         return inner
     is_int = "int" in tags or inner["distribution"] == "int_uniform"
@@ -176,7 +179,7 @@ def _cast(kind: str, inner: dict[str, Any]) -> dict[str, Any]:
     return {key: [cast(one) for one in value] if cast and key == "values" else value for key, value in inner.items()}
 
 
-def _ranged(kind: str, parts: list[str]) -> dict[str, Any]:
+def _ranged(kind: str, parts: list[str], *, has_last: bool) -> dict[str, Any]:
     named = dict(part.split("=", 1) for part in parts if "=" in part)
     named = {key.strip(): value for key, value in named.items()}
     plain = [_scalar(part) for part in parts if "=" not in part]
@@ -189,7 +192,11 @@ def _ranged(kind: str, parts: list[str]) -> dict[str, Any]:
     start = number(named.get("start", plain[0] if plain else 0), "start")
     stop = number(named.get("stop", plain[1] if len(plain) > 1 else None), "stop")
     step = number(named.get("step", plain[2] if len(plain) > 2 else 1), "step")
-    return choice([value for value in points(start, stop, step) if (value < stop if step > 0 else value > stop)])
+    if has_last and step == 1 and isinstance(start, int) and isinstance(stop, int):
+        return integers(start, stop)
+    return choice(
+        [value for value in points(start, stop, step) if has_last or (value < stop if step > 0 else value > stop)]
+    )
 
 
 def _split(text: str) -> list[str]:
@@ -233,8 +240,8 @@ def _old_form(name: str, spec: Mapping[Any, Any]) -> dict[str, Any]:
 def _ax(sweeper: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the parameters of the Ax sweeper."""
     found: dict[str, Any] = {}
-    for name, spec in mapping(mapping(sweeper.get("ax_config")).get("params")).items():
-        spec = mapping(spec)
+    for name, raw in mapping(mapping(sweeper.get("ax_config")).get("params")).items():
+        spec = mapping(raw)
         bounds = spec.get("bounds") or [None, None]
         if spec.get("type") == "range":
             is_int = all(isinstance(bound, int) for bound in bounds)

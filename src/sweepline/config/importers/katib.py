@@ -48,7 +48,7 @@ def is_katib(value: Mapping[Any, Any]) -> bool:
 
 def import_katib(config: Config) -> Imported:
     """Return the sweep of an Experiment."""
-    found = Imported(tool="Katib Experiment")
+    found = Imported()
     spec = config.block("spec")
     found.put("name", mapping(config.value.get("metadata")).get("name"))
     parameters = {str(one.get("name")): _parameter(one) for one in map(mapping, spec.get("parameters") or [])}
@@ -88,7 +88,7 @@ def _parameter(spec: Mapping[Any, Any]) -> dict[str, Any]:
             return choice(map(float, points(number(low, name), number(high, name), number(step, name))))
         return log_uniform(low, high) if is_log else uniform(low, high)
     raise ConfigError(
-        f"parameters: {spec.get('name')}: unknown parameterType {kind!r}; there are double, int, discrete and categorical"
+        f"parameters: {spec.get('name')}: unknown parameterType {kind!r}; double, int, discrete, categorical"
     )
 
 
@@ -107,7 +107,7 @@ def _command(found: Imported, template: Mapping[Any, Any], names: list[str]) -> 
     references = {
         str(one.get("name")): str(one.get("reference")) for one in map(mapping, template.get("trialParameters") or [])
     }
-    words = [_PLACE.sub(lambda m: "${%s}" % references.get(m[1], m[1]), word) for word in words]
+    words = [_PLACE.sub(lambda m: f"${{{references.get(m[1], m[1])}}}", word) for word in words]
     if not words:
         found.put("program", REPLACE_ME)
         found.note("trialTemplate", f"names no command: replace {REPLACE_ME} by the script, which gets --NAME=VALUE")

@@ -63,7 +63,7 @@ def is_nni(value: Mapping[Any, Any]) -> bool:
 
 def import_nni(config: Config) -> Imported:
     """Return the sweep of an experiment."""
-    found = Imported(tool="NNI experiment")
+    found = Imported()
     if all(isinstance(spec, Mapping) and "_type" in spec for spec in config.value.values()):
         keys: dict[str, Any] = {"searchspace": config.value}
     else:

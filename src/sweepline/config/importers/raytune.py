@@ -62,7 +62,7 @@ def import_raytune(config: Config) -> Imported:
     """Return the sweep of the file's first experiment."""
     experiments = _experiments(config.value)
     name, experiment = next(iter(experiments.items()))
-    found = Imported(tool="Ray Tune experiment")
+    found = Imported()
     found.put("name", name)
     run = str(experiment.get("run") or experiment.get("trainable") or "")
     found.put("program", run if run.endswith(".py") else REPLACE_ME)

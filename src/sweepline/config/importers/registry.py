@@ -51,8 +51,19 @@ def recognize(value: Any) -> Tool | None:
     return TOOLS[-1] if isinstance(value, list) and is_guild(value) else None
 
 
-def import_file(path: Path) -> Imported:
-    """Return what a file of another tool becomes.
+def refuse_other_tools(value: Any, label: str) -> None:
+    """Refuse a file of another tool's, which would fail for keys that it has by other names.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    tool = recognize(value)
+    if tool is not None:
+        raise ConfigError(f"{label}: this is {tool.what}: sweepline import {label} makes a sweep file of it")
+
+
+def import_file(path: Path) -> tuple[str, Imported]:
+    """Return what a file of another tool is, and what it becomes.
 
     Raises:
         ConfigError: it cannot be read, is a sweep file already, is of no tool that is known here, or has a fault.
@@ -64,11 +75,11 @@ def import_file(path: Path) -> Imported:
         raise ConfigError(f"{label}: is a sweep file already, as W&B's are: sweepline run {label}")
     if tool is None:
         raise ConfigError(
-            f"{label}: is of no tool that is known here; there are Hydra's sweepers (Optuna, Ax, Nevergrad), NNI, Determined, "
-            "Katib, Azure ML, seml, Guild and Ray Tune, and W&B's files run as they are"
+            f"{label}: is of no tool that is known here; there are Hydra's sweepers (Optuna, Ax, Nevergrad), NNI, "
+            "Determined, Katib, Azure ML, seml, Guild and Ray Tune, and W&B's files run as they are"
         )
     try:
-        return tool.read(Config(path, value))
+        return tool.what, tool.read(Config(path, value))
     except ConfigError as error:
         raise ConfigError(
             *(fault if fault.startswith(str(path.name)) else f"{label}: {fault}" for fault in error.faults)

@@ -32,7 +32,7 @@ def is_seml(value: Mapping[Any, Any]) -> bool:
 
 def import_seml(config: Config) -> Imported:
     """Return the sweep of a config."""
-    found = Imported(tool="seml config")
+    found = Imported()
     seml = config.block("seml")
     found.put("name", seml.get("name"))
     found.put("program", str(seml.get("executable") or REPLACE_ME))

@@ -15,7 +15,7 @@ _SIMPLE = ("int", "float", "bool", "str")
 
 
 def read_configurator(source: Source) -> Interface | None:
-    """Return the constants at a script's top that ``exec(open("configurator.py").read())`` overrides, as nanoGPT does."""
+    """Return the constants at a script's top that an ``exec(open(...).read())`` overrides, as nanoGPT's does."""
     body = source.script.tree.body
     at = next((i for i, node in enumerate(body) if _executes_file(node)), None)
     if at is None:
@@ -79,7 +79,7 @@ def read_wandb_config(source: Source) -> Interface | None:
 
 def _mapping(source: Source, node: ast.expr) -> dict[str, Any]:
     """Return a dictionary that stands there, or is bound to the name that does, with the defaults that are told."""
-    local = {}
+    local: dict[str, ast.expr] = {}
     for _, part in source.parts:
         for one in ast.walk(part):
             if isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Name):
@@ -111,7 +111,7 @@ def _is_config(node: ast.expr) -> bool:
 
 
 def _uses(source: Source) -> Iterator[tuple[SourceFile, str, Any, int]]:
-    """Yield what is read from, or set in, ``wandb.config``: ``config.lr``, ``config["lr"]``, ``config.get("lr", 0.1)``."""
+    """Yield what is read from, or set in, ``wandb.config``: ``config.lr``, ``config["lr"]``."""
     names = _config_names(source)
     for file, part in source.parts:
         values = {

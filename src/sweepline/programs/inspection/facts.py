@@ -42,10 +42,10 @@ class Flag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """A metric that a script tells: ``source`` is ``line`` (METRIC), ``print``, ``wandb``, ``lightning``, ``log`` or
-    ``tensorboard``; ``context`` is what it stands in, such as the function's name.
+    """A metric that a script tells.
 
-    ``pattern`` finds it in the output, where it is printed.
+    ``source`` is ``line`` (METRIC), ``print``, ``wandb``, ``lightning``, ``log`` or ``tensorboard``; ``context`` is
+    what it stands in, such as a function's name; ``pattern`` finds it in the output, where it is printed.
     """
 
     name: str
@@ -84,4 +84,3 @@ class ScriptFacts:
     """Its name right of ``-m``, where it imports its neighbours relatively."""
     constants: Sequence[Flag] = ()
     """Settings at its top that nothing from outside changes."""
-    notes: Sequence[str] = ()

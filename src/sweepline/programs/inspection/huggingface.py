@@ -1,4 +1,4 @@
-"""The flags of transformers' TrainingArguments that are likely to be swept, with their defaults in transformers 4 and 5."""
+"""The flags of transformers' TrainingArguments that are likely to be swept, with the defaults of versions 4 and 5."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Settings of a Hydra program: the config that ``@hydra.main`` names is composed from its defaults list, roughly as
-Hydra does it, to know its keys, their values, and the choices of its groups. Reads YAML; knows nothing of OmegaConf.
+"""Settings of a Hydra program: the keys of the config that ``@hydra.main`` names, and the choices of its groups.
+
+It is composed from its defaults list, roughly as Hydra does it. Reads YAML; knows nothing of OmegaConf.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Metrics that a script logs by name: W&B, Lightning, TensorBoard, MLflow; what Keras and transformers print by themselves."""
+"""Metrics that a script logs by name, and those that Keras, transformers and others print by themselves."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def _keras(source: Source) -> Iterator[Told]:
 
 
 def _transformers(source: Source) -> Iterator[Told]:
-    """Yield what the Trainer of transformers prints: losses, and with an evaluation what ``compute_metrics`` returns."""
+    """Yield what the Trainer of transformers prints: losses, with an evaluation what ``compute_metrics`` returns."""
     makers = [call for _, call in source.calls() if called(call) in _TRAINERS]
     if not makers or not source.imports("transformers", "trl"):
         return
@@ -178,7 +178,7 @@ def _transformers(source: Source) -> Iterator[Told]:
         if has_evaluation and definition.name == "compute_metrics":
             for node in ast.walk(definition):
                 if isinstance(node, ast.Return) and isinstance(node.value, ast.Dict):
-                    names += [f"eval_{key.value}" for key in node.value.keys if isinstance(key, ast.Constant)]
+                    names += [f"eval_{name}" for key in node.value.keys if (name := text_of(key))]
     for name in ["train_loss", *dict.fromkeys(names)]:
         yield Told(
             name=name, source="print", pattern=f"{name}'?\\s*[=:]\\s*'?{_NUMBER}", where=place, example="Trainer"

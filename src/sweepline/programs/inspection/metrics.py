@@ -33,7 +33,7 @@ _WORD_BEFORE = r"(?<![A-Za-z_])(?<![A-Za-z] )"
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A number on a printed line: ``before`` is the text right before it, ``earlier`` what the line holds before that."""
+    """A number on a printed line: ``before`` is the text right before it, ``earlier`` what stands before that."""
 
     hole: Hole
     before: str
@@ -228,7 +228,7 @@ def _postfixes(source: Source) -> Iterator[Told]:
 
 
 def _each_once(found: Sequence[Told]) -> list[Told]:
-    """Return metrics with names of their own: of equal ones the last, of those with other patterns both, by their part."""
+    """Return metrics with names of their own: of equal ones the last, of those with other patterns both."""
     kept: dict[str, Told] = {}
     for told in found:
         name = told.name

@@ -6,66 +6,24 @@ import re
 from collections.abc import Sequence
 
 _LESS = (
-    "loss losses nll error err mse rmse mae mape ppl perplexity wer cer fid elbo bpd bpb bpc kl mpjpe epe lpips crps logloss "
-    "mlogloss misclassification"
+    "loss losses nll error err mse rmse mae mape ppl perplexity wer cer fid elbo bpd bpb bpc kl mpjpe epe lpips crps "
+    "logloss mlogloss misclassification"
 )
 _MORE = (
-    "acc accuracy accuracies accs top1 top5 acc1 acc5 f1 auc auroc auprc roc ap map score reward rewards return returns bleu "
-    "rouge iou miou dice psnr ssim precision recall r2 likelihood mrr ndcg hits spearman pearson kappa mcc success fitness correct"
+    "acc accuracy accuracies accs top1 top5 acc1 acc5 f1 auc auroc auprc roc ap map score reward rewards return returns "
+    "bleu rouge iou miou dice psnr ssim precision recall r2 likelihood mrr ndcg hits spearman pearson kappa mcc success "
+    "fitness correct"
 )
 LESS_IS_BETTER, MORE_IS_BETTER = frozenset(_LESS.split()), frozenset(_MORE.split())
-_COUNTERS = frozenset(
-    [
-        "epoch",
-        "epochs",
-        "step",
-        "steps",
-        "iter",
-        "iters",
-        "iteration",
-        "time",
-        "sec",
-        "seconds",
-        "lr",
-        "batch",
-        "batches",
-        "eta",
-        "size",
-        "rate",
-        "params",
-        "len",
-    ]
+_COUNTERS_TEXT = (
+    "epoch epochs step steps iter iters iteration time sec seconds lr batch batches eta size rate params len"
 )
-_FILLERS = frozenset(
-    [
-        "average",
-        "avg",
-        "mean",
-        "set",
-        "current",
-        "global",
-        "stats",
-        "stat",
-        "item",
-        "items",
-        "data",
-        "value",
-        "network",
-        "metric",
-        "metrics",
-        "meter",
-        "cpu",
-        "numpy",
-        "self",
-        "args",
-        "final",
-        "total",
-        "running",
-        "result",
-        "results",
-    ]
+_FILLERS_TEXT = (
+    "average avg mean set current global stats stat item items data value network metric metrics meter "
+    "cpu numpy self args final total running result results"
 )
-_PASSED_OVER = _FILLERS | frozenset(["best", "max", "min", "percent", "ema", "model"])
+_COUNTERS, _FILLERS = frozenset(_COUNTERS_TEXT.split()), frozenset(_FILLERS_TEXT.split())
+_PASSED_OVER = _FILLERS | {"best", "max", "min", "percent", "ema", "model"}
 _SPLITS = {
     **dict.fromkeys(("val", "valid", "validation", "dev", "validate"), "val"),
     **dict.fromkeys(("eval", "evaluate", "evaluation", "test", "testing", "holdout"), "test"),

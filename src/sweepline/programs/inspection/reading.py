@@ -1,4 +1,4 @@
-"""A script's own text as syntax trees: its file, and of the files beside it that it imports what it mentions by name."""
+"""A script's text as syntax trees: its file, and of the files beside it that it imports what it mentions by name."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _FIELD_MAKERS = ("field", "arg", "Field", "Option", "Argument")
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """One parameter or field as it is written: ``maker`` is a call such as ``field(default=...)`` around its default."""
+    """One parameter or field as it is written; ``maker`` is a call around its default, as ``field(default=...)``."""
 
     name: str
     annotation: ast.expr | None

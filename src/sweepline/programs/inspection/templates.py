@@ -126,14 +126,9 @@ def _of_format(text: str, call: ast.Call) -> Iterator[Piece]:
 def printed_template(call: ast.Call, names: Mapping[str, ast.expr]) -> list[Piece]:
     """Return what ``print(a, b)`` or ``logger.info(text, a, b)`` writes."""
     args = call.args
-    if (
-        len(args) > 1
-        and isinstance(args[0], ast.Constant)
-        and isinstance(args[0].value, str)
-        and called(call) != "print"
-    ):
-        if _PERCENT.search(args[0].value):
-            return list(_of_percent(args[0].value, args[1:]))
+    text = args[0].value if isinstance(args[0], ast.Constant) else None
+    if len(args) > 1 and called(call) != "print" and isinstance(text, str) and _PERCENT.search(text):
+        return list(_of_percent(text, args[1:]))
     pieces: list[Piece] = []
     for i, arg in enumerate(args):
         made = template_of(arg, names)

@@ -187,7 +187,7 @@ def read_lightning_cli(source: Source) -> Interface | None:
 
 def _not_there(part: str, node: ast.expr | None) -> str:
     if node is None:
-        return f"its {part} is chosen on the command line: add {part}: {{value: CLASS}} and {part}.init_args.NAME, or --config"
+        return f"its {part} is chosen on the command line: add {part}: {{value: CLASS}} and {part}.init_args.NAME"
     return (
         f"the {part} {last_name(node)} is not defined in the script or beside it, so that its flags are not known here"
     )
