@@ -61,8 +61,8 @@ def _explain_nothing(script: Path, facts: ScriptFacts) -> str:
     named = name_some([_describe(flag) for flag in facts.constants[:6]], 3)
     name, default = facts.constants[0].name, repr(facts.constants[0].default)
     return (
-        f"{label}: takes no arguments: its settings are constants ({named}), which nothing outside changes; let it read "
-        f"them, as {name} = type({default})(os.environ.get({name!r}, {default})), and try again"
+        f"{label}: takes no arguments: its settings are constants ({named}), which nothing outside changes; let it "
+        f"read them, as {name} = type({default})(os.environ.get({name!r}, {default})), and try again"
     )
 
 

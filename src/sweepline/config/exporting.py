@@ -42,9 +42,9 @@ def export_wandb(path: Path, *, has_own_keys: bool = False) -> tuple[str, list[s
     Raises:
         ConfigError: the sweep file has a fault.
     """
-    load_sweep(path)
+    objective = load_sweep(path).objective
     document = read_yaml(path).value
-    exporter = _Exporter(document)
+    exporter = _Exporter(document, goal=None if objective is None else objective.goal)
     found = exporter.export()
     head = [f"# Exported by `sweepline export --wandb` from {display_path(path)}."]
     text = _dump(found)
@@ -62,7 +62,8 @@ def _dump(value: Any) -> str:
 class _Exporter:
     """Turns one file's keys into W&B's; what it cannot say is in ``notes``, keys of ours alone in ``own``."""
 
-    def __init__(self, document: Mapping[Any, Any]) -> None:
+    def __init__(self, document: Mapping[Any, Any], *, goal: str | None) -> None:
+        self.goal = goal
         own = document.get(OWN_BLOCK)
         self.keys = {str(k): v for k, v in document.items() if k != OWN_BLOCK} | (
             dict(own) if isinstance(own, Mapping) else {}
@@ -104,11 +105,10 @@ class _Exporter:
             self.notes.append(f"metrics: W&B's own methods take one objective: {metric.get('name')}, the first")
         if not isinstance(metric, Mapping):
             return {}
-        told = {"name": metric["name"], "goal": metric.get("goal", "minimize")}
+        told = {"name": metric["name"], "goal": self.goal or "minimize"}
         summary = metric.get("summary")
         if summary and summary != "last":
             self.notes.append(f"metric.summary: {summary}: W&B takes what the script puts into its summary")
-            self.own["metric.summary"] = summary
         return {"metric": told}
 
     def _early_terminate(self) -> dict[str, Any]:
@@ -129,7 +129,6 @@ class _Exporter:
             }
         if told:
             self.notes.append("early_terminate: W&B has hyperband alone, so that it ends no run early")
-            self.own["early_terminate"] = rules
         return {}
 
     def _parameters(self, raw: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
@@ -167,7 +166,8 @@ class _Exporter:
             ]
             items = pairs if any(inner is not None for _, inner in pairs) else []
         if not items:
-            yield name, spec
+            is_listed = "values" in spec or "value" in spec
+            yield name, {k: v for k, v in spec.items() if not (is_listed and k == "distribution")}
             return
         for _, inner in items:
             for key, one in self._parameters((inner or {}).get("parameters") or {}):

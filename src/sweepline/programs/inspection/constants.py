@@ -7,7 +7,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sweepline.programs.inspection.facts import UNKNOWN, Flag, Interface
-from sweepline.programs.inspection.literals import called, item_kind, keywords, kind_of_value, last_name, literal
+from sweepline.programs.inspection.literals import (
+    bound_names,
+    called,
+    item_kind,
+    keywords,
+    kind_of_value,
+    last_name,
+    literal,
+)
 from sweepline.programs.inspection.reading import Source, SourceFile, where
 
 _INTERPRETED = ("exec", "execfile")
@@ -37,15 +45,11 @@ def _constants(file: SourceFile, body: list[ast.stmt]) -> Iterator[Flag]:
     names: dict[str, ast.expr] = {}
     found: dict[str, Flag] = {}
     for node in body:
-        if not isinstance(node, (ast.Assign, ast.AnnAssign)) or node.value is None:
-            continue
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        value = literal(node.value, names)
-        for target in targets:
-            if isinstance(target, ast.Name):
-                names[target.id] = node.value
-                if value is not UNKNOWN and value is not None and not isinstance(value, dict):
-                    found[target.id] = _plain_flag(target.id, value, where(file, node))
+        for name, expression in bound_names([node]).items():
+            value = literal(expression, names)
+            names[name] = expression
+            if value is not UNKNOWN and value is not None and not isinstance(value, dict):
+                found[name] = _plain_flag(name, value, where(file, node))
     yield from found.values()
 
 

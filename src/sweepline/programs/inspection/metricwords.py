@@ -10,9 +10,9 @@ _LESS = (
     "logloss mlogloss misclassification"
 )
 _MORE = (
-    "acc accuracy accuracies accs top1 top5 acc1 acc5 f1 auc auroc auprc roc ap map score reward rewards return returns "
-    "bleu rouge iou miou dice psnr ssim precision recall r2 likelihood mrr ndcg hits spearman pearson kappa mcc success "
-    "fitness correct"
+    "acc accuracy accuracies accs top1 top5 acc1 acc5 f1 auc auroc auprc roc ap map score reward rewards return "
+    "returns bleu rouge iou miou dice psnr ssim precision recall r2 likelihood mrr ndcg hits spearman pearson kappa "
+    "mcc success fitness correct"
 )
 LESS_IS_BETTER, MORE_IS_BETTER = frozenset(_LESS.split()), frozenset(_MORE.split())
 _COUNTERS_TEXT = (
