@@ -142,7 +142,9 @@ TYPER = """
     import typer
     app = typer.Typer()
     @app.command()
-    def train(data: str, batch_size: int = 32, lr: Annotated[float, typer.Option(help="step")] = 0.1, fast: bool = False): ...
+    def train(
+        data: str, batch_size: int = 32, lr: Annotated[float, typer.Option(help="step")] = 0.1, fast: bool = False
+    ): ...
 """
 TYRO = """
     from dataclasses import dataclass, field

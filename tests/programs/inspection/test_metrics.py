@@ -35,9 +35,9 @@ PRINTED = [
     ('logger.info("f1 = %s", f1)', "f1", "INFO f1 = 0.9123"),
     ('line = f"Best acc {best:.2f}%"\nprint(line)', "best_acc", "Best acc 0.9123%"),
     ('sys.stdout.write(f"\\rAUC={auc}")', "auc", "AUC=0.9123"),
-    ('bar.set_postfix(loss=loss.item())', "loss", "100% loss=0.9123"),
+    ("bar.set_postfix(loss=loss.item())", "loss", "100% loss=0.9123"),
     ('print(f"Acc@1 {top1.val:.3f} ({top1.avg:.3f})")', "acc1", "Acc@1 0.5 (0.9123)"),
-    ('print(f"Result on {n} test images: {stats[\'acc1\']:.1f}%")', "acc1", "Result on 100 test images: 0.9123%"),
+    ("print(f\"Result on {n} test images: {stats['acc1']:.1f}%\")", "acc1", "Result on 100 test images: 0.9123%"),
 ]
 
 
@@ -100,7 +100,7 @@ def test_metric_lines_need_no_expression(tmp_path: Path) -> None:
         ('self.log("val_loss", loss, prog_bar=True)', "val_loss", "lightning"),
         ('self.log("val_loss", loss)', "val_loss", "log"),
         ('mlflow.log_metric("rmse", rmse)', "rmse", "log"),
-        ('from sweepline import log_metrics\nlog_metrics(epoch=3, val_loss=0.5)', "val_loss", "line"),
+        ("from sweepline import log_metrics\nlog_metrics(epoch=3, val_loss=0.5)", "val_loss", "line"),
     ],
     ids=["wandb", "tensorboard", "lightning", "lightning, unseen", "mlflow", "sweepline"],
 )

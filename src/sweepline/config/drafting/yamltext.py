@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from sweepline.contract.yamlfile import parse_yaml
+
 _WIDTH = 1 << 20
 _UNSAFE_IN_FLOW = re.compile(r"[{}\[\],#&*!|>%@`\n]|^[-?:]$")
 
@@ -21,10 +23,11 @@ def format_value(value: Any) -> str:
         return f"{{{', '.join(f'{format_value(key)}: {format_value(one)}' for key, one in value.items())}}}"
     if isinstance(value, float) and math.isfinite(value):
         return format_float(value)
-    if isinstance(value, str) and _UNSAFE_IN_FLOW.search(value):
-        return json.dumps(value, ensure_ascii=False)
     text = yaml.safe_dump(value, default_flow_style=True, width=_WIDTH, allow_unicode=True)
-    return text.removesuffix("\n").removesuffix("...").removesuffix("\n")
+    text = text.removesuffix("\n").removesuffix("...").removesuffix("\n")
+    if isinstance(value, str) and (_UNSAFE_IN_FLOW.search(value) or parse_yaml(text, "").value != value):
+        return json.dumps(value, ensure_ascii=False)  # 1e-3 is a number here, and text for PyYAML
+    return text
 
 
 def format_float(value: float) -> str:

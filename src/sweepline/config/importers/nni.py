@@ -90,6 +90,8 @@ def import_nni(config: Config) -> Imported:
     _stopping(found, mapping(keys.get("assessor")))
     found.put("parameters", parameters)
     _leave_rest(found, keys)
+    if keys.get("searchspace") is not config.value:
+        found.leave({key: None for key in config.value if str(key).replace("_", "").lower() not in _KNOWN}, ())
     return found
 
 
@@ -192,6 +194,3 @@ def _leave_rest(found: Imported, keys: Mapping[str, Any]) -> None:
         found.note("trialGpuNumber", f'for {n_gpus} GPUs a run write devices: ["0,1", "2,3"] or alike')
     if keys.get("useannotation"):
         found.note("useAnnotation", "search spaces in comments of the script are not read")
-    for key in keys:
-        if key not in _KNOWN:
-            found.note(key, "has no counterpart here")
