@@ -35,6 +35,7 @@ PRINTED = [
     ('logger.info("f1 = %s", f1)', "f1", "INFO f1 = 0.9123"),
     ('line = f"Best acc {best:.2f}%"\nprint(line)', "best_acc", "Best acc 0.9123%"),
     ('sys.stdout.write(f"\\rAUC={auc}")', "auc", "AUC=0.9123"),
+    ('print(f"Loss_D: {loss_d:.3f}")', "loss_d", "Loss_D: 0.9123"),
     ("bar.set_postfix(loss=loss.item())", "loss", "100% loss=0.9123"),
     ('print(f"Acc@1 {top1.val:.3f} ({top1.avg:.3f})")', "acc1", "Acc@1 0.5 (0.9123)"),
     ("print(f\"Result on {n} test images: {stats['acc1']:.1f}%\")", "acc1", "Result on 100 test images: 0.9123%"),

@@ -44,7 +44,7 @@ def metric_word(words: Sequence[str]) -> str:
     for word in reversed(words):
         if word in LESS_IS_BETTER or word in MORE_IS_BETTER:
             return word
-        if word not in _PASSED_OVER and word not in _SPLITS and not word.isdigit():
+        if word not in _PASSED_OVER and word not in _SPLITS and not word.isdigit() and len(word) > 1:
             break
     return ""
 
