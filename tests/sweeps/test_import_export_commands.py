@@ -26,7 +26,7 @@ def test_an_imported_file_runs(project: Project) -> None:
 
     assert (told.returncode, ran.returncode) == (0, 0), told.stderr + ran.stderr
     assert sorted(project.rows()["accuracy"]) == [0.1, 0.2]
-    assert told.stdout.splitlines()[0] == "a Guild file: 1 parameters, method grid"
+    assert told.stdout.splitlines()[0] == "a Guild file: 1 parameter, method grid"
     assert told.stdout.splitlines()[-1] == "wrote sweep.yaml; look it over, then: sweepline run -n sweep.yaml"
 
 

@@ -85,7 +85,7 @@ def test_other_flags_stand_there_as_comments_that_can_be_uncommented(project: Pr
         pytest.param("print('hello')\n", "takes no arguments that its text tells", id="nothing"),
         pytest.param(
             "import argparse\np = argparse.ArgumentParser()\np.add_argument('--name')\n",
-            "of 1 flags (read by argparse) none has a number as its default",
+            "of 1 flag (read by argparse) none has a number as its default",
             id="no number",
         ),
     ],

@@ -38,13 +38,18 @@ def run(args: argparse.Namespace) -> int:
     text = format_sweep(found.keys, [head, *(["What was not carried over, or differs:"] if told else []), *told])
     warnings = write_sweep(args.output, text)
     label = display_path(args.output)
-    print(printable(f"{what}: {len(found.keys.get('parameters', {}))} parameters, method {found.keys['method']}"))
+    print(printable(f"{what}: {_count(found)}, method {found.keys['method']}"))
     for sentence in [*told, *(f"note: {warning}" for warning in warnings)]:
         print(printable(f"  {sentence}"))
     if REPLACE_ME in text.partition("\nmethod:")[2] + str(found.keys.get("program")):
         print(printable(f"  {label} says {REPLACE_ME} where something has to be filled in"))
     print(printable(f"wrote {label}; look it over, then: sweepline run -n {label}"))
     return 0
+
+
+def _count(found: Imported) -> str:
+    n = len(found.keys.get("parameters", {}))
+    return f"{n} parameter{'s' * (n != 1)}"
 
 
 def _place_program(found: Imported, output: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from sweepline.config.drafting.objective import describe_source, is_read_back
@@ -67,11 +68,15 @@ def _explain_nothing(script: Path, facts: ScriptFacts) -> str:
 
 
 def _explain_no_number(script: Path, interface: Interface) -> str:
-    n, told = len(interface.flags), "".join(f"; {note}" for note in interface.notes)
+    told = "".join(f"; {note}" for note in interface.notes)
     return (
-        f"{display_path(script)}: of {n} flags (read by {interface.parser}) none has a number as its default, so that "
+        f"{display_path(script)}: of {_count(interface.flags)} (read by {interface.parser}) none has a number as its default, so that "
         f"no values can be proposed{told}"
     )
+
+
+def _count(flags: Sequence[Flag]) -> str:
+    return f"{len(flags)} flag{'s' * (len(flags) != 1)}"
 
 
 def _describe(flag: Flag) -> str:
@@ -80,7 +85,7 @@ def _describe(flag: Flag) -> str:
 
 def _tell(draft: Draft, output: Path, notes: list[str]) -> None:
     interface = draft.interface
-    print(printable(f"found {len(interface.flags)} flags, read by {interface.parser}"))
+    print(printable(f"found {_count(interface.flags)}, read by {interface.parser}"))
     for proposal in draft.swept:
         values = ", ".join(map(str, proposal.values))
         print(printable(f"  swept: {proposal.flag.name} = {values}  ({proposal.why})"))

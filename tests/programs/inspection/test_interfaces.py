@@ -353,6 +353,16 @@ def test_a_script_of_a_package_is_run_as_a_module(tmp_path: Path) -> None:
     assert inspect_script(package / "train.py").module == "pkg.train"
 
 
+def test_variables_of_the_system_are_no_settings(tmp_path: Path) -> None:
+    text = """
+        import os
+        rank = int(os.environ.get("LOCAL_RANK", 0))
+        host = os.environ.get("MASTER_PORT", 29500)
+        lr = float(os.environ.get("LR", 0.1))
+    """
+    assert list(flags_of(tmp_path, text)) == ["LR"]
+
+
 def test_constants_that_nothing_changes_are_no_flags(tmp_path: Path) -> None:
     path = tmp_path / "train.py"
     path.write_text("lr = 0.1\nsteps = 5 * 2\nname = 'x'\n")

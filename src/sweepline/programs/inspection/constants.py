@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,6 +20,10 @@ from sweepline.programs.inspection.literals import (
 from sweepline.programs.inspection.reading import Source, SourceFile, where
 
 _INTERPRETED = ("exec", "execfile")
+_OF_THE_SYSTEM = re.compile(
+    r"(?:(?:LOCAL_|NODE_)?RANK|(?:LOCAL_)?WORLD_SIZE|HOME|PATH|USER|TMPDIR|DEBUG|CI|PORT|HOST)$|"
+    r"(?:MASTER|CUDA|NCCL|OMP|MKL|SLURM|TORCH|PYTORCH|TF|XLA|JAX|HF|WANDB|SWEEPLINE|AWS|XDG|PYTHON|KMP|HIP|ROCR)_"
+)
 _SIMPLE = ("int", "float", "bool", "str")
 
 
@@ -151,12 +156,14 @@ def read_environment(source: Source) -> Interface | None:
     """Return the settings that a script reads from environment variables with a default; None without any."""
     flags: list[Flag] = []
     for file, call in source.calls():
+        if file is not source.script:
+            continue
         is_get = called(call) == "getenv" or (
             called(call) == "get" and last_name(getattr(call.func, "value", None)) == "environ"
         )
         values = [literal(arg, source.names) for arg in call.args]
         is_setting = is_get and len(values) == 2 and isinstance(values[0], str) and values[1] is not UNKNOWN
-        if is_setting and values[0] not in [flag.name for flag in flags]:
+        if is_setting and _OF_THE_SYSTEM.match(values[0]) is None and values[0] not in [flag.name for flag in flags]:
             flags.append(_environment_flag(values[0], values[1], where(file, call)))
     return Interface(parser="environment variables", flags=flags, args_macro="") if flags else None
 

@@ -92,9 +92,15 @@ class Source:
 
     def calls(self) -> Iterator[tuple[SourceFile, ast.Call]]:
         """Yield every call, with its file, in the order of the text."""
+        yield from self._calls
+
+    @cached_property
+    def _calls(self) -> list[tuple[SourceFile, ast.Call]]:
+        calls: list[tuple[SourceFile, ast.Call]] = []
         for file, part in self.parts:
             found = [node for node in ast.walk(part) if isinstance(node, ast.Call)]
-            yield from ((file, call) for call in sorted(found, key=lambda c: (c.lineno, c.col_offset)))
+            calls += ((file, call) for call in sorted(found, key=lambda c: (c.lineno, c.col_offset)))
+        return calls
 
     def imports(self, *modules: str) -> bool:
         """Whether any of the files imports one of these packages."""
