@@ -70,8 +70,8 @@ def _explain_nothing(script: Path, facts: ScriptFacts) -> str:
 def _explain_no_number(script: Path, interface: Interface) -> str:
     told = "".join(f"; {note}" for note in interface.notes)
     return (
-        f"{display_path(script)}: of {_count(interface.flags)} (read by {interface.parser}) none has a number as its default, so that "
-        f"no values can be proposed{told}"
+        f"{display_path(script)}: of {_count(interface.flags)} (read by {interface.parser}) none has a number as its "
+        f"default, so that no values can be proposed{told}"
     )
 
 
