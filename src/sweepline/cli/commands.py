@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import keyword
 from types import ModuleType
 
 GROUPS = {
-    "start": ("run", "queue", "train", "batch-size", "studies", "data"),
+    "start": ("init", "import", "run", "queue", "train", "batch-size", "studies", "data"),
     "look": ("status", "top", "attach", "wait", "best", "importance", "report", "sql"),
     "single runs": ("ls", "show", "log", "path", "explain", "tag", "retry", "repeat", "rerun", "forget"),
     "compare": ("compare", "extract", "diff", "align"),
     "change": ("set", "pause", "resume", "drain", "stop", "rebuild-csv", "repair"),
     "check": ("check", "doctor", "smoke", "verify"),
-    "set up": ("schema", "completion"),
+    "set up": ("export", "schema", "completion"),
 }
 COMMANDS = tuple(itertools.chain.from_iterable(GROUPS.values()))
 
 
 def load(name: str) -> ModuleType:
     """Return the module of a command."""
-    return importlib.import_module(f"sweepline.cli.{name.replace('-', '_')}")
+    file = f"{name}_" if keyword.iskeyword(name) else name.replace("-", "_")
+    return importlib.import_module(f"sweepline.cli.{file}")

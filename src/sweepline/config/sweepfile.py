@@ -149,6 +149,10 @@ def load_sweep(
     document = read_yaml(path) if text is None else parse_yaml(text, display_path(path))
     if document.value is None:
         raise ConfigError(f"{document.path}: the file is empty; it needs at least 'parameters:'")
+    if not isinstance(document.value, Mapping) or "parameters" not in document.value:
+        from sweepline.config.importers.registry import refuse_other_tools
+
+        refuse_other_tools(document.value, document.path)
     if not isinstance(document.value, Mapping):
         raise ConfigError(f"{document.path}:1: a sweep file is a mapping of keys, got {type(document.value).__name__}")
     faults = Faults(document, is_strict=is_strict)

@@ -1,0 +1,158 @@
+"""What a script tells of its runs is found in its text, with expressions that find it in its output."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from sweepline.config.drafting.objective import choose_objective
+from sweepline.programs.inspection.facts import Told
+from sweepline.programs.inspection.metricwords import goal_of
+from sweepline.programs.inspection.script import inspect_script
+
+
+def told_by(folder: Path, text: str) -> dict[str, Told]:
+    path = folder / "train.py"
+    path.write_text(textwrap.dedent(text))
+    return {told.name: told for told in inspect_script(path).told}
+
+
+def read(told: Told, line: str) -> str | None:
+    """Return the number that a metric's expression finds on a line."""
+    match = re.search(told.pattern, line)
+    return match[1] if match else None
+
+
+PRINTED = [
+    ('print(f"Test accuracy: {acc:.4f}")', "test_accuracy", "Test accuracy: 0.9123"),
+    ('print("val loss {:.3f} at epoch {}".format(loss, epoch))', "val_loss", "val loss 0.9123 at epoch 3"),
+    ('print("loss: %.3f" % loss)', "loss", "loss: 0.9123"),
+    ('print("Loss", loss)', "loss", "Loss 0.9123"),
+    ('print("mse: " + str(mse))', "mse", "mse: 0.9123"),
+    ('logger.info("f1 = %s", f1)', "f1", "INFO f1 = 0.9123"),
+    ('line = f"Best acc {best:.2f}%"\nprint(line)', "best_acc", "Best acc 0.9123%"),
+    ('sys.stdout.write(f"\\rAUC={auc}")', "auc", "AUC=0.9123"),
+    ('print(f"Loss_D: {loss_d:.3f}")', "loss_d", "Loss_D: 0.9123"),
+    ("bar.set_postfix(loss=loss.item())", "loss", "100% loss=0.9123"),
+    ('print(f"Acc@1 {top1.val:.3f} ({top1.avg:.3f})")', "acc1", "Acc@1 0.5 (0.9123)"),
+    ("print(f\"Result on {n} test images: {stats['acc1']:.1f}%\")", "acc1", "Result on 100 test images: 0.9123%"),
+]
+
+
+@pytest.mark.parametrize(("text", "name", "line"), PRINTED, ids=[name for name, _, _ in PRINTED])
+def test_a_printed_number_is_named_and_found_again(tmp_path: Path, text: str, name: str, line: str) -> None:
+    found = told_by(tmp_path, text)
+
+    assert list(found) == [name]
+    assert read(found[name], line) == "0.9123"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'print(f"epoch {epoch}, lr {lr:.5f}")',
+        'print(f"best loss epoch: {epoch}")',
+        'print(f"Saving model with precision to {path}")',
+        'open("log.txt").write(f"loss: {loss}")',
+        'print(f"loss: {loss:.3f}", file=log)',
+    ],
+)
+def test_what_is_no_metric_of_the_output_is_left_out(tmp_path: Path, text: str) -> None:
+    assert told_by(tmp_path, text) == {}
+
+
+def test_labels_that_end_alike_are_told_apart(tmp_path: Path) -> None:
+    found = told_by(tmp_path, 'print(f"Epoch {e}: loss {a:.3f}, val loss {b:.3f}")\n')
+    line = "Epoch 3: loss 0.5, val loss 0.7"
+
+    assert {name: read(told, line) for name, told in found.items()} == {"loss": "0.5", "val_loss": "0.7"}
+
+
+def test_one_label_in_training_and_in_evaluation_gives_two_metrics(tmp_path: Path) -> None:
+    text = """
+        def train():
+            print(f"Train Epoch {e} Loss: {loss:.3f}")
+        def test():
+            print(f"Test set Loss: {loss:.3f}")
+    """
+    found = told_by(tmp_path, text)
+    lines = ["Train Epoch 3 Loss: 0.5", "Test set Loss: 0.7"]
+
+    assert [[read(told, line) for line in lines] for told in found.values()] == [["0.5", None], [None, "0.7"]]
+
+
+def test_metric_lines_need_no_expression(tmp_path: Path) -> None:
+    found = told_by(tmp_path, 'print(f"METRIC epoch={epoch} loss={loss} acc={acc}")\n')
+
+    assert {name: (told.source, told.pattern) for name, told in found.items()} == {
+        "loss": ("line", ""),
+        "acc": ("line", ""),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "source"),
+    [
+        ('import wandb\nwandb.log({"val/acc": acc, "epoch": 3})', "val/acc", "wandb"),
+        ('writer.add_scalar("charts/episodic_return", r, step)', "charts/episodic_return", "tensorboard"),
+        ('self.log("val_loss", loss, prog_bar=True)', "val_loss", "lightning"),
+        ('self.log("val_loss", loss)', "val_loss", "log"),
+        ('mlflow.log_metric("rmse", rmse)', "rmse", "log"),
+        ("from sweepline import log_metrics\nlog_metrics(epoch=3, val_loss=0.5)", "val_loss", "line"),
+    ],
+    ids=["wandb", "tensorboard", "lightning", "lightning, unseen", "mlflow", "sweepline"],
+)
+def test_logged_names_are_found_with_where_they_go(tmp_path: Path, text: str, name: str, source: str) -> None:
+    found = told_by(tmp_path, text)
+
+    assert {key: told.source for key, told in found.items()} == {name: source}
+
+
+def test_keras_prints_the_metrics_that_compile_names(tmp_path: Path) -> None:
+    text = """
+        import keras
+        model.compile(loss="mse", metrics=["accuracy"])
+        model.fit(x, y, validation_split=0.1)
+    """
+    found = told_by(tmp_path, text)
+    line = "1s - loss: 0.5 - accuracy: 0.8 - val_loss: 0.7 - val_accuracy: 0.6"
+
+    assert [read(told, line) for told in found.values()] == ["0.5", "0.7", "0.8", "0.6"]
+
+
+def test_a_stage_in_a_name_stands_for_the_parts_that_are_handed_over(tmp_path: Path) -> None:
+    text = """
+        class Model:
+            def training_step(self): return self.step("train")
+            def validation_step(self): return self.step("val")
+            def step(self, stage): self.log(f"{stage}_loss", 1.0, prog_bar=True)
+    """
+    assert sorted(told_by(tmp_path, text)) == ["train_loss", "val_loss"]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('print(f"train acc: {a:.3f}")\nprint(f"val loss: {b:.3f}")', "val_loss"),
+        ('print(f"val loss: {b:.3f} val acc: {a:.3f}")', "val_acc"),
+        ('print(f"val acc: {a:.3f} test acc: {b:.3f}")', "val_acc"),
+        ('writer.add_scalar("val/acc", 1)\nprint(f"loss: {b:.3f}")', "loss"),
+    ],
+    ids=["held-out before training", "a score before a loss", "validation before test", "read before unread"],
+)
+def test_the_likeliest_objective_is(tmp_path: Path, text: str, name: str) -> None:
+    objective = choose_objective(list(told_by(tmp_path, text).values()))
+
+    assert objective is not None
+    assert objective.name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "goal"),
+    [("val_loss", "minimize"), ("val/acc", "maximize"), ("test_ppl", "minimize"), ("episodic_return", "maximize")],
+)
+def test_the_goal_follows_from_the_name(name: str, goal: str) -> None:
+    assert goal_of(name) == goal
