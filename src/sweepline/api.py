@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from sweepline.analysis.compare import CompareOptions
-from sweepline.config.sweepfile import SweepSettings
+from sweepline.config.settings import SweepSettings
 from sweepline.config.sweepfile import load_sweep as load_sweep_file
 from sweepline.contract.metrics import PLACES, format_metric_line
 from sweepline.display.lines import LineDisplay

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sweepline.config.sweepfile import SweepSettings, load_sweep
+from sweepline.config.settings import SweepSettings
+from sweepline.config.sweepfile import load_sweep
 from sweepline.contract.yamlfile import read_yaml
 from sweepline.errors import ConfigError
 from sweepline.space.plan import Plan, count_all

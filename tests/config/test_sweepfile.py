@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from sweepline.config.sweepfile import SweepSettings, load_sweep
+from sweepline.config.settings import SweepSettings
+from sweepline.config.sweepfile import load_sweep
 from sweepline.errors import ConfigError
 from sweepline.space.parameters import Constant, IntUniform
 from sweepline.space.plan import Plan, count_all

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from sweepline.config.sweepfile import SweepSettings, load_sweep
+from sweepline.config.settings import SweepSettings
+from sweepline.config.sweepfile import load_sweep
 from sweepline.contract.runfolder import STDOUT
 from sweepline.engine.preparation import prepare_sweep
 from sweepline.engine.session import SweepResult, run_sweep

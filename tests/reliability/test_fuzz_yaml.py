@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sweepline.config.sweepfile import SweepSettings, load_sweep
+from sweepline.config.settings import SweepSettings
+from sweepline.config.sweepfile import load_sweep
 from sweepline.contract.yamlfile import parse_yaml
 from sweepline.errors import ConfigError
 from sweepline.space.expressions import Expression, parse_expression

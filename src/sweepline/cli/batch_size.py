@@ -17,7 +17,8 @@ from sweepline.cli.manual import new_parser
 from sweepline.cli.progress import write_progress
 from sweepline.config.faults import describe_detail
 from sweepline.config.schema import FitsModel
-from sweepline.config.sweepfile import SweepSettings, escape_macros, load_command
+from sweepline.config.settings import SweepSettings
+from sweepline.config.sweepfile import escape_macros, load_command
 from sweepline.contract.text import display_path
 from sweepline.engine.batchfinder import FOLDER, RECORDS, find_batch_size
 from sweepline.engine.state import SweepOptions

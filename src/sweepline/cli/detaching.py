@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweepline.config.sweepfile import SweepSettings
+from sweepline.config.settings import SweepSettings
 from sweepline.contract.text import display_path
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.locks import LOCK

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from sweepline.config.scheduler import Scheduler
-from sweepline.config.sweepfile import SweepSettings
+from sweepline.config.settings import SweepSettings
 from sweepline.contract.text import display_path
 from sweepline.engine.batchfinder import count_unmeasured
 from sweepline.engine.planfile import race_of

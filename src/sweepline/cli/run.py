@@ -16,8 +16,9 @@ from typing import IO, TYPE_CHECKING, cast
 from sweepline.cli.detaching import DETACHED, start_detached
 from sweepline.cli.dry_run import print_dry_run
 from sweepline.cli.progress import write_progress
+from sweepline.config.settings import SweepSettings
 from sweepline.config.studies import find_studies, load_study
-from sweepline.config.sweepfile import SweepSettings, load_sweep
+from sweepline.config.sweepfile import load_sweep
 from sweepline.contract.text import display_path
 from sweepline.display.logfile import LATEST_LOG, LogFile
 from sweepline.display.terminal import Terminal, is_dumb

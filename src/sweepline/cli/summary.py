@@ -16,7 +16,7 @@ from sweepline.analysis.ranking import RankedConfig
 from sweepline.analysis.significance import noise_floor
 from sweepline.analysis.statistics import mean_interval
 from sweepline.analysis.stopped import count_early_stopping
-from sweepline.config.sweepfile import SweepSettings
+from sweepline.config.settings import SweepSettings
 from sweepline.contract.runfolder import ATTEMPTS
 from sweepline.contract.text import display_path, printable
 from sweepline.display.formats import align_columns, format_number, format_seconds

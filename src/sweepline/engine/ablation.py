@@ -18,7 +18,8 @@ import yaml
 from sweepline.analysis.alignment import Alignment
 from sweepline.analysis.goals import guess_goal
 from sweepline.analysis.statistics import Interval, mean_interval
-from sweepline.config.sweepfile import SweepSettings, load_sweep
+from sweepline.config.settings import SweepSettings
+from sweepline.config.sweepfile import load_sweep
 from sweepline.contract.configfile import experiment_dir
 from sweepline.engine.aligning import AlignSide, Waivers, align_sides, trainer_accepts
 from sweepline.engine.freezing import Code

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sweepline.analysis.racing import read_race
 from sweepline.analysis.ranking import config_key
-from sweepline.config.sweepfile import SweepSettings, with_handed_seeds
+from sweepline.config.settings import SweepSettings, with_handed_seeds
 from sweepline.contract.text import display_path
 from sweepline.engine.preparation import PreparedSweep, prepare_sweep
 from sweepline.engine.recorded import RecordedSweep

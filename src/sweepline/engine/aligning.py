@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.analysis.alignment import ALIGNED, AlignedKey, align, waiver_of
-from sweepline.config.sweepfile import SweepSettings
+from sweepline.config.settings import SweepSettings
 from sweepline.contract.configfile import read_chain
 from sweepline.contract.runfolder import EFFECTIVE_CONFIG
 from sweepline.contract.text import display_path

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.config.schema import FitsModel
-from sweepline.config.sweepfile import MEASURED_SIZES, SweepSettings, fits_record, read_known_sizes, with_sizes
+from sweepline.config.settings import MEASURED_SIZES, SweepSettings, fits_record, read_known_sizes, with_sizes
 from sweepline.contract.files import write_whole
 from sweepline.contract.text import display_path
 from sweepline.engine.batchprobe import ERROR, OK, TIMEOUT, Limit, Prober, SizeProbe

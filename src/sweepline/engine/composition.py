@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from sweepline.analysis.effects import EffectWatch
 from sweepline.analysis.racing import read_race
-from sweepline.config.sweepfile import SweepSettings
+from sweepline.config.settings import SweepSettings
 from sweepline.engine.backlog import Backlog
 from sweepline.engine.diskpause import DiskPause
 from sweepline.engine.failureguard import FailureGuard

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.config.metricsfrom import MetricsSource
-from sweepline.config.sweepfile import SweepSettings
+from sweepline.config.settings import SweepSettings
 from sweepline.contract import outofmemory
 from sweepline.contract.files import write_whole
 from sweepline.contract.metrics import MetricPoint, format_history

@@ -15,7 +15,7 @@ from typing import Any
 
 from sweepline import __version__
 from sweepline.analysis.racing import Race, plan_race
-from sweepline.config.sweepfile import SweepSettings
+from sweepline.config.settings import SweepSettings
 from sweepline.executors.local.slots import Slots
 from sweepline.recording.events import ADDED, RunRecord
 from sweepline.runs import Objective

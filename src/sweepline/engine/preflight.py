@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sweepline.config.sweepfile import SweepSettings
+from sweepline.config.settings import SweepSettings
 from sweepline.contract.text import display_path
 from sweepline.engine.freezing import KEPT
 from sweepline.engine.preparation import PreparedSweep

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from sweepline.config.sweepfile import SweepSettings
+from sweepline.config.settings import SweepSettings
 from sweepline.contract.text import display_path
 from sweepline.contract.yamlfile import read_yaml
 from sweepline.errors import ConfigError

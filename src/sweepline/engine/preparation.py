@@ -11,7 +11,7 @@ from typing import Any
 from sweepline.analysis.filters import Filter
 from sweepline.config.naming import check_owner
 from sweepline.config.schema import RaceModel
-from sweepline.config.sweepfile import SweepSettings, with_race
+from sweepline.config.settings import SweepSettings, with_race
 from sweepline.engine.freezing import Code
 from sweepline.engine.scheduler.sampler import StudySampler, build_study_sampler
 from sweepline.engine.state import SweepOptions

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.config.naming import OUTPUTS, check_owner
-from sweepline.config.sweepfile import SweepSettings, load_sweep
+from sweepline.config.settings import SweepSettings
+from sweepline.config.sweepfile import load_sweep
 from sweepline.contract.files import open_plain
 from sweepline.contract.metrics import MetricPoint, read_history
 from sweepline.contract.runfolder import METRICS, STDERR, STDOUT

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.analysis.differences import differing
-from sweepline.config.sweepfile import SweepSettings, load_sweep
+from sweepline.config.settings import SweepSettings
+from sweepline.config.sweepfile import load_sweep
 from sweepline.contract.metrics import MetricPoint
 from sweepline.contract.runfolder import ATTEMPTS, PROVENANCE, RECORDED, STDERR, STDOUT, read_start_line
 from sweepline.engine.codestore import CodeStore

@@ -17,7 +17,7 @@ from sweepline.analysis.pareto import find_front
 from sweepline.analysis.racing import Race, find_standing, rank_raced, read_race
 from sweepline.analysis.ranking import RankedConfig
 from sweepline.analysis.significance import Standing
-from sweepline.config.sweepfile import SweepSettings
+from sweepline.config.settings import SweepSettings
 from sweepline.contract.text import display_path
 from sweepline.engine.bestfile import BestResult, write_best
 from sweepline.engine.composition import compose

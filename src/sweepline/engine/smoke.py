@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.analysis.effects import measures_speed
-from sweepline.config.sweepfile import SweepSettings, escape_macros, load_command
+from sweepline.config.settings import SweepSettings
+from sweepline.config.sweepfile import escape_macros, load_command
 from sweepline.contract.metrics import MetricPoint
 from sweepline.contract.runfolder import STDERR, STDOUT
 from sweepline.engine.preparation import PreparedSweep, prepare_sweep

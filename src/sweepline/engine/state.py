@@ -6,7 +6,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from sweepline.analysis.effects import EffectWatch
-from sweepline.config.sweepfile import SweepSettings
+from sweepline.config.settings import SweepSettings
 from sweepline.engine.backlog import Backlog
 from sweepline.engine.diskpause import DiskPause
 from sweepline.engine.failureguard import FailureGuard

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sweepline.config.sweepfile import SweepSettings
+from sweepline.config.settings import SweepSettings
 from sweepline.contract import variables as names
 from sweepline.contract.runfolder import COMMAND, OUTPUT_FOLDER, OVERRIDES, PROVENANCE, format_start
 from sweepline.contract.yamlfile import read_yaml

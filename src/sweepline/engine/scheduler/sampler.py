@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.config.scheduler import Scheduler
-from sweepline.config.sweepfile import SweepSettings
+from sweepline.config.settings import SweepSettings
 from sweepline.engine.scheduler.client import SchedulerError, StudyProcess
 from sweepline.errors import ConfigError
 from sweepline.runs import Objective, Params, RunOutcome, State, canonical_json
