@@ -45,7 +45,7 @@ def orchestrate(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_default_sweep_says_72_combinations_54_after_merging() -> None:
-    result = orchestrate("--dry-run")
+    result = orchestrate("--dry-run", "--commands")
     assert result.returncode == 0, result.stderr
     assert "# 72 combinations, 54 after merging (36 sgd, 18 adam), 1 seed: 54 runs" in result.stdout
     assert sum(not line.startswith("#") for line in result.stdout.splitlines()) == 54
@@ -67,7 +67,7 @@ def test_a_dry_run_starts_and_writes_nothing(toys: Project) -> None:
 def test_a_line_of_the_dry_run_can_be_pasted_into_a_shell(
     toys: Project, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    lines = [line for line in toys.run("--dry-run").stdout.splitlines() if not line.startswith("#")]
+    lines = [line for line in toys.run("--dry-run", "--commands").stdout.splitlines() if not line.startswith("#")]
     pasted = subprocess.run(
         ["bash", "-c", lines[1]], cwd=tmp_path_factory.mktemp("elsewhere"), capture_output=True, text=True, check=True
     )
@@ -76,20 +76,20 @@ def test_a_line_of_the_dry_run_can_be_pasted_into_a_shell(
 
 def test_a_dry_run_shows_slots_and_their_environment(toys: Project) -> None:
     toys.write("sweep.yaml", TOY.replace("devices: cpu", "devices: [4, 6]"))
-    out = toys.run("-n").stdout
+    out = toys.run("-n", "--commands").stdout
     assert "on gpu 4\n" in out
     assert "CUDA_VISIBLE_DEVICES=6" in out
 
 
 def test_a_dry_run_says_when_no_run_would_start(toys: Project) -> None:
     toys.write("sweep.yaml", TOY.replace("toy.py", "ghost.py"))
-    assert toys.run("-n").stdout.startswith("# note: no run would start: program 'ghost.py' not found\n")
+    assert toys.run("-n").stdout.startswith("note: no run would start: program 'ghost.py' not found\n")
     assert toys.run().stderr.strip().endswith(f"; looked in {toys.path}")
 
 
 def test_a_dry_run_of_an_endless_search_shows_ten_draws(toys: Project) -> None:
     toys.write("sweep.yaml", TOY.replace("grid", "random").replace("x: [1, 2]", "x: {min: 0.0, max: 1.0}"))
-    out = toys.run("-n").stdout
+    out = toys.run("-n", "--commands").stdout
     assert "set samples or run_cap, or --count N; the first 10 draws" in out
     assert sum(not line.startswith("#") for line in out.splitlines()) == 10
 
@@ -185,7 +185,7 @@ def test_the_shipped_schema_is_the_one_that_is_printed() -> None:
 def test_shipped_sweep_files_name_the_schema_and_have_no_warnings(name: str) -> None:
     result = orchestrate("-n", "--strict", str(EXPERIMENT / "cfg" / name))
     assert result.returncode == 0, result.stderr
-    assert "# note" not in result.stdout
+    assert "note: " not in result.stdout
     assert "$schema=sweep.schema.json" in (EXPERIMENT / "cfg" / name).read_text()
 
 
@@ -228,7 +228,7 @@ def test_make_help_names_every_target() -> None:
 
 def test_command_lines_are_quoted_for_the_shell(toys: Project) -> None:
     toys.write("sweep.yaml", TOY.replace("x: [1, 2]", "x: [1], name: ['a b; rm -rf /']"))
-    (line,) = [line for line in toys.run("-n").stdout.splitlines() if not line.startswith("#")]
+    (line,) = [line for line in toys.run("-n", "--commands").stdout.splitlines() if not line.startswith("#")]
     assert "--name=a b; rm -rf /" in shlex.split(line)
 
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-from sweepline.cli.dry_run import print_dry_run
+from sweepline.cli.dry_run import add_forms, form_of, print_dry_run
 from sweepline.cli.progress import write_progress
 from sweepline.config.studies import find_studies, load_study
 from sweepline.config.sweepfile import SweepSettings, load_sweep
@@ -80,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None
         "--no-save", action="store_true", help="keep nothing: everything is written to a folder that is removed"
     )
     parser.add_argument("-n", "--dry-run", action="store_true", help="print what would run; start and write nothing")
+    add_forms(parser)
     parser.add_argument(
         "-o",
         "--set",
@@ -142,6 +143,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         SweeplineError: nothing could start.
     """
+    form_of(args)
     settings = _load(args)
     if args.no_save and not args.dry_run:
         with tempfile.TemporaryDirectory(prefix="sweepline_") as folder:
@@ -194,7 +196,7 @@ def _run(args: argparse.Namespace, settings: SweepSettings) -> int:
         settings = measure_batch_size(settings, _options_of(args), write_progress)
     prepared = prepare_sweep(settings, _options_of(args), is_dry=args.dry_run)
     if args.dry_run:
-        print_dry_run(prepared)
+        print_dry_run(prepared, form_of(args))
         if settings.align is not None:
             from sweepline.engine.aligning import check_alignment
 
