@@ -74,7 +74,7 @@ def test_the_ranking_has_swept_parameters_and_the_objective_best_first() -> None
 
 def test_seeds_are_one_line_with_mean_and_spread() -> None:
     lines = summary(run(0.1, 0, acc=0.1), run(0.1, 1, acc=0.3))
-    assert lines[4] == "1  0.1  0.2 ± 0.14      2"
+    assert lines[4] == "1  0.1  0.20 ± 0.14     2"
 
 
 def test_logged_metrics_follow_the_objective_and_then_the_others() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from sweepline.analysis.statistics import mean_interval
 from sweepline.cli.asjson import add_json, print_json
 from sweepline.cli.summary import build_summary
 from sweepline.cli.target import add_objective, add_target, comparable_records, describe_others, read_objective
+from sweepline.display.widths import columns_of
 from sweepline.engine.recorded import RecordedSweep, open_recorded
 from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective
@@ -48,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
         has_intervals=True,
         race=race,
         runs_dir=found.folder.runs,
+        width=columns_of(sys.stdout),
     )
     for line in lines[1:]:
         print(line)

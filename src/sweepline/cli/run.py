@@ -20,6 +20,7 @@ from sweepline.config.sweepfile import SweepSettings, load_sweep
 from sweepline.contract.text import display_path
 from sweepline.display.logfile import LogFile
 from sweepline.display.terminal import Terminal, is_dumb
+from sweepline.display.widths import columns_of
 from sweepline.engine.batchfinder import measure_batch_size
 from sweepline.engine.preparation import prepare_sweep
 from sweepline.engine.session import run_sweep
@@ -120,7 +121,9 @@ def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None
         "--take-over", action="store_true", help="go on although another machine holds the sweep; it must be dead"
     )
     parser.add_argument("--strict", action="store_true", help="treat warnings about the sweep file as errors")
-    parser.add_argument("--plain", action="store_true", help="one line per event, also on a terminal")
+    parser.add_argument(
+        "--plain", action="store_true", help="one line per event, also on a terminal; as with NO_COLOR or TERM=dumb"
+    )
 
 
 def _positive(text: str) -> int:
@@ -210,7 +213,14 @@ def _run(args: argparse.Namespace, settings: SweepSettings) -> int:
         from sweepline.cli.summary import print_summary
         from sweepline.reports.page import write_final_page
 
-        print_summary(result, log.path, report=write_final_page(result), write_line=terminal.write_line)
+        print_summary(
+            result,
+            log.path,
+            report=write_final_page(result),
+            width=columns_of(sys.stdout),
+            is_kept=not args.no_save,
+            write_line=terminal.write_line,
+        )
     if result.signal is not None:
         return EXIT_SIGNAL_BASE + result.signal
     return 0 if result.is_complete else EXIT_INCOMPLETE

@@ -17,7 +17,7 @@ _NO_NUMBER = frozenset({"-", "", "nan", "inf", "-inf"})
 def is_numeric(cells: Sequence[str]) -> bool:
     """Whether cells are numbers, with or without a spread, or stand for one that is missing."""
     told = [cell.strip() for cell in cells if cell.strip() not in _NO_NUMBER]
-    return bool(told) and all(_is_number(part) for cell in told for part in cell.split(_SPREAD))
+    return bool(told) and all(_is_number(part.strip()) for cell in told for part in cell.split(_SPREAD))
 
 
 def _is_number(text: str) -> bool:
@@ -59,10 +59,18 @@ def fit_table(rows: Sequence[Sequence[str]], width: int | None, *, n_text: int =
     Dotted headings lose their first parts, then text is shortened where that is enough; numbers never are. Else every
     row becomes a paragraph of names and values. The first ``n_text`` columns stand before those, and stay whole.
     """
+    lines = try_table(rows, width, n_text=n_text)
+    if lines is not None or width is None:
+        return lines or []
+    return _paragraphs([_short_headings(rows[0], n_text), *rows[1:]], width, n_text)
+
+
+def try_table(rows: Sequence[Sequence[str]], width: int | None, *, n_text: int = 0) -> list[str] | None:
+    """Return the table that :func:`fit_table` returns, None where it would have to be paragraphs."""
     columns = _columns(rows)
     if width is None or _total(columns) <= width:
         return _join(columns)
-    names = [*rows[0][:n_text], *shorten_dotted(rows[0][n_text:])]
+    names = _short_headings(rows[0], n_text)
     columns = _columns([names, *rows[1:]])
     wanted = [width_of(column[0]) for column in columns]
     least = [*wanted[:n_text], *map(_least_width, columns[n_text:])]
@@ -72,8 +80,12 @@ def fit_table(rows: Sequence[Sequence[str]], width: int | None, *, n_text: int =
             wanted[max((i for i in range(len(wanted)) if wanted[i] > least[i]), key=lambda i: wanted[i])] -= 1
     headings = [shorten(name, n) for name, n in zip(names, wanted, strict=True)]
     if sum(wanted) > room or len(set(headings)) < len(headings):
-        return _paragraphs([names, *rows[1:]], width, n_text)
+        return None
     return _join([_column(cells, n, name) for cells, n, name in zip(columns, wanted, headings, strict=True)])
+
+
+def _short_headings(headings: Sequence[str], n_text: int) -> list[str]:
+    return [*headings[:n_text], *shorten_dotted(headings[n_text:])]
 
 
 def shorten_dotted(names: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import textwrap
@@ -40,7 +41,12 @@ def shorten(text: str, width: int) -> str:
         return text
     n_left = width - 1
     end = _take(reversed(text), n_left // 2)[::-1]
-    return _take(text, n_left - width_of(end)) + GAP + end
+    return _take(text, n_left - width_of(end)).rstrip(GAP) + GAP + end.lstrip(GAP)
+
+
+def cut(text: str, width: int) -> str:
+    """Return a text without its end where it is too wide."""
+    return text if width_of(text) <= width else _take(text, width - 1) + GAP
 
 
 def _take(letters: Iterable[str], width: int) -> str:
@@ -54,7 +60,7 @@ def _take(letters: Iterable[str], width: int) -> str:
 
 
 def shorten_apart(names: Sequence[str], width: int) -> list[str]:
-    """Return names shortened so that no two look alike that differ: what they share goes first, from its middle on.
+    """Return names shortened so that no two look alike that differ: what they share goes first, its longest words.
 
     A name that fits stays whole where it can. What cannot be told apart in that width by its letters gets a number.
     """
@@ -62,10 +68,30 @@ def shorten_apart(names: Sequence[str], width: int) -> list[str]:
     if all(width_of(name) <= width for name in unique):
         return list(names)
     short = dict(zip(unique, _without_shared(unique, width), strict=True))
-    cut = {name: shorten(text, width) for name, text in short.items()}
-    if len(set(cut.values())) < len(unique):
-        cut = {name: _numbered(text, i, width) for i, (name, text) in enumerate(short.items(), 1)}
-    return [cut[name] for name in names]
+    fitting = {name: shorten(text, width) for name, text in short.items()}
+    if len(set(fitting.values())) < len(unique):
+        fitting = dict(zip(unique, _without_ends(unique, width), strict=True))
+    if len(set(fitting.values())) < len(unique):
+        fitting = {name: _numbered(text, i, width) for i, (name, text) in enumerate(short.items(), 1)}
+    return [fitting[name] for name in names]
+
+
+def _without_ends(names: Sequence[str], width: int) -> list[str]:
+    """Return of names what stands between the letters with which all begin and all end, as much more as fits."""
+    n_before = _n_shared(names)
+    n_behind = _n_shared([name[n_before:][::-1] for name in names])
+    longest = max(width_of(name[n_before : len(name) - n_behind]) for name in names)
+    n_before = max(0, n_before - max(0, width - longest - 2))
+    return [
+        shorten(GAP * (n_before > 0) + name[n_before : len(name) - n_behind] + GAP * (n_behind > 0), width)
+        for name in names
+    ]
+
+
+def _n_shared(names: Sequence[str]) -> int:
+    """Return with how many letters all begin."""
+    columns = zip(*names, strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda letters: len(set(letters)) == 1, columns))
 
 
 def _numbered(text: str, number: int, width: int) -> str:
@@ -85,10 +111,11 @@ def _without_shared(names: Sequence[str], width: int) -> list[str]:
         shared = _shared_ends(split, n_least)
     left_out: set[int] = set()
     shown = list(names)
-    for i in sorted(shared, key=lambda i: abs((i if i >= 0 else n_least + i) - n_least / 2)):
+    for i in sorted(shared, key=lambda i: (-len(split[0][i]), abs(i % n_least - n_least / 2))):
         if max(map(width_of, shown)) <= width:
             break
         left_out.add(i)
+        left_out |= {j for j in shared if len(split[0][j]) == 1 and {j - 1, j + 1} <= left_out}  # a sign between two
         shown = [_join(pieces, left_out) for pieces in split]
     return shown
 
