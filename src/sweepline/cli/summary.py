@@ -96,7 +96,7 @@ def _describe_next(result: SweepResult, report: str, *, is_kept: bool) -> Iterat
     if is_kept:
         is_default = result.settings.path.resolve() == Path("sweep.yaml").resolve()
         target = "" if is_default else f" {shlex.quote(display_path(result.path))}"
-        goes_on = "the same command goes on; " if result.signal is not None or result.halted else ""
+        goes_on = "the same command goes on; " if result.signal is not None else ""
         yield f"next    {goes_on}sweepline best{target}"
     if report:
         yield report
