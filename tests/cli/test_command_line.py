@@ -203,9 +203,43 @@ def test_a_terminal_shows_the_live_table_and_ends_with_the_summary(toys: Project
     os.close(inner)
     shown = read_terminal(terminal)
     assert process.wait(DEADLINE_S) == 0
-    assert "latest metrics" in shown
+    assert re.search(r"slot +run +at +loss +elapsed", shown)
     assert "epoch 1" in shown
     assert "2 runs: 2 finished" in shown
+
+
+@pytest.mark.parametrize("environ", [{"TERM": "dumb"}, {"TERM": "xterm", "NO_COLOR": "1"}], ids=str)
+def test_a_terminal_that_wants_text_alone_is_told_every_event_on_a_line(toys: Project, environ: dict[str, str]) -> None:
+    terminal, inner = pty.openpty()
+    command = [*toys.sweepline, "run"]
+    process = subprocess.Popen(
+        command, cwd=toys.path, env=toys.environment(environ), stdin=inner, stdout=inner, stderr=inner
+    )
+    os.close(inner)
+    shown = read_terminal(terminal)
+    assert process.wait(DEADLINE_S) == 0
+    assert ("started x1" in shown, "[2/2] finished" in shown, "\x1b" in shown) == (True, True, False)
+
+
+def test_the_end_says_what_to_do_next_in_three_lines(toys: Project) -> None:
+    toys.write("sweep.yaml", TOY.replace("y: [0.5]", "mode: [ok, fail]"))
+    done = toys.run("--keep-going")
+    *_, best, report, failed = done.stdout.splitlines()
+    assert (best, report) == ("next    sweepline best", "report  outputs/toys/report.html")
+    assert re.fullmatch(r"failed  outputs/toys/runs/[0-9a-f]{12}/stderr\.log", failed)
+    assert "the toy broke on purpose" in (toys.path / failed.split()[1]).read_text()
+    assert done.stdout.splitlines()[-3:] == toys.path.joinpath(log_of(done.stdout)).read_text().splitlines()[-3:]
+
+
+def test_what_to_do_next_can_be_pasted_where_the_file_has_another_name(toys: Project) -> None:
+    (toys.path / "sweep.yaml").rename(toys.path / "other file.yaml")
+    (line,) = [line for line in toys.run("other file.yaml").stdout.splitlines() if line.startswith("next ")]
+    words = shlex.split(line)[1:]
+    assert "2 runs: 2 finished" in toys.command(*words[1:]).stdout
+
+
+def log_of(shown: str) -> str:
+    return next(line.split()[1] for line in shown.splitlines() if line.startswith("log "))
 
 
 def read_terminal(terminal: int) -> str:

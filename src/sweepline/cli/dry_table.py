@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.contract.text import display_path, one_line
+from sweepline.display.formats import MAX_DIGITS
 from sweepline.display.tables import fit_table
 from sweepline.display.widths import GAP, shorten, shorten_apart, width_of
 from sweepline.engine.preparation import PreparedSweep
@@ -17,7 +18,6 @@ from sweepline.runs import Run
 from sweepline.space.parameters import Constant, Parameter
 
 _MAX_CELL = 40
-_MAX_DIGITS = 10
 _INDENT = 2
 _ABSENT = object()
 
@@ -54,7 +54,7 @@ def format_value(value: Any) -> str:
     """Return a value for one cell: floats to six digits, where they have many more."""
     if value is _ABSENT:
         return "-"
-    if isinstance(value, float) and len(repr(value)) > _MAX_DIGITS:
+    if isinstance(value, float) and len(repr(value)) > MAX_DIGITS:
         return f"{value:.6g}"
     return "null" if value is None else one_line(str(value))
 

@@ -253,7 +253,7 @@ def _observers(
 
             from sweepline.display.live import LiveDisplay
 
-            title = f"{settings.name} · {slots.n_max} slots"
+            title = f"{settings.name} · {slots.n_max} slot{'s' * (slots.n_max > 1)}"
             with LiveDisplay(
                 Console(file=cast(IO[str], terminal)), title=title, n_slots=slots.n_max, objective=settings.objective
             ) as live:

@@ -20,7 +20,7 @@ from sweepline.analysis.stopped import count_early_stopping
 from sweepline.config.sweepfile import SweepSettings
 from sweepline.contract.runfolder import ATTEMPTS, STDERR, STDOUT
 from sweepline.contract.text import display_path, printable
-from sweepline.display.formats import format_number, format_seconds
+from sweepline.display.formats import MAX_DIGITS, format_number, format_seconds
 from sweepline.display.tables import fit_table, try_table
 from sweepline.display.widths import wrap
 from sweepline.engine.pruning.pruner import read_verdict
@@ -319,5 +319,6 @@ def _interval(config: RankedConfig, name: str) -> str:
 
 
 def _cell(value: Any) -> str:
-    text = "-" if value is None else " ".join(str(value).split())
+    is_long = isinstance(value, float) and len(repr(value)) > MAX_DIGITS
+    text = "-" if value is None else f"{value:.6g}" if is_long else " ".join(str(value).split())
     return text if len(text) <= 24 else text[:23] + "…"
