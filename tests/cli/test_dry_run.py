@@ -188,3 +188,11 @@ def test_one_round_is_what_a_few_runs_take_on_many_slots() -> None:
     found = estimate_time([recorded("a", duration_s=10.0)], n_left=3, n_slots=8)
     assert found is not None
     assert (found.total_s, found.wall_s) == (30.0, 10.0)
+
+
+def test_one_seed_is_shared_and_no_column(toys: Project) -> None:
+    toys.write("sweep.yaml", SWEEP.replace("[0, 1]", "[7]"))
+    lines = lines_of(toys)
+    assert "  seed  7" in lines
+    assert next(line for line in lines if line.startswith("run ")).split() == ["run", "x", "opt", "model.width"]
+    assert lines[-1].endswith("--seed=7")

@@ -25,7 +25,7 @@ _ABSENT = object()
 def render_runs(prepared: PreparedSweep, runs: Sequence[Run], width: int | None) -> list[str]:
     """Return a table of what varies, a row per run; without that, the names of the runs."""
     names = _varying(prepared, runs)
-    has_seeds = any(run.seed is not None and "seed" not in run.params for run in runs)
+    has_seeds = _have_seeds(prepared)
     header = ["run", *names, *(["seed"] if has_seeds else [])]
     rows = [[run.run_id, *_row(run, names), *([str(run.seed)] if has_seeds else [])] for run in runs]
     return fit_table([header, *_shortened(rows)], width, n_text=1)
@@ -35,6 +35,8 @@ def render_constants(prepared: PreparedSweep, runs: Sequence[Run], width: int | 
     """Return a table of what all runs share."""
     varying = set(_varying(prepared, runs))
     shared = {name: value for name, value in runs[0].params.items() if name not in varying} if runs else {}
+    if runs and runs[0].seed is not None and "seed" not in runs[0].params and not _have_seeds(prepared):
+        shared["seed"] = runs[0].seed
     pairs = [(name, format_value(value)) for name, value in shared.items()]
     room = max((width_of(name) for name, _ in pairs), default=0)
     lines = [f"{' ' * _INDENT}{name.ljust(room)}  {value}" for name, value in pairs]
@@ -57,6 +59,11 @@ def format_value(value: Any) -> str:
     if isinstance(value, float) and len(repr(value)) > MAX_DIGITS:
         return f"{value:.6g}"
     return "null" if value is None else one_line(str(value))
+
+
+def _have_seeds(prepared: PreparedSweep) -> bool:
+    """Whether every combination runs with several seeds."""
+    return prepared.plan.n_seeds > 1
 
 
 def _row(run: Run, names: Sequence[str]) -> Iterator[str]:
@@ -97,7 +104,7 @@ def _template(prepared: PreparedSweep, runs: Sequence[Run]) -> list[str]:
         for name in _varying(prepared, runs)
         if name in first.params
     ]
-    if first.seed is not None:
+    if first.seed is not None and _have_seeds(prepared):
         changed.append(replace(first, seed=first.seed + 1))
     others = [prepared.tasks.words(run, slot) for run in (*runs[1:], *changed)]
     words, folder = prepared.tasks.words(first, slot), prepared.settings.command.working_dir
