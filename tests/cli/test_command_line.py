@@ -45,7 +45,7 @@ def orchestrate(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_default_sweep_says_72_combinations_54_after_merging() -> None:
-    result = orchestrate("--dry-run")
+    result = orchestrate("--dry-run", "--commands")
     assert result.returncode == 0, result.stderr
     assert "# 72 combinations, 54 after merging (36 sgd, 18 adam), 1 seed: 54 runs" in result.stdout
     assert sum(not line.startswith("#") for line in result.stdout.splitlines()) == 54
@@ -67,7 +67,7 @@ def test_a_dry_run_starts_and_writes_nothing(toys: Project) -> None:
 def test_a_line_of_the_dry_run_can_be_pasted_into_a_shell(
     toys: Project, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    lines = [line for line in toys.run("--dry-run").stdout.splitlines() if not line.startswith("#")]
+    lines = [line for line in toys.run("--dry-run", "--commands").stdout.splitlines() if not line.startswith("#")]
     pasted = subprocess.run(
         ["bash", "-c", lines[1]], cwd=tmp_path_factory.mktemp("elsewhere"), capture_output=True, text=True, check=True
     )
@@ -76,20 +76,20 @@ def test_a_line_of_the_dry_run_can_be_pasted_into_a_shell(
 
 def test_a_dry_run_shows_slots_and_their_environment(toys: Project) -> None:
     toys.write("sweep.yaml", TOY.replace("devices: cpu", "devices: [4, 6]"))
-    out = toys.run("-n").stdout
+    out = toys.run("-n", "--commands").stdout
     assert "on gpu 4\n" in out
     assert "CUDA_VISIBLE_DEVICES=6" in out
 
 
 def test_a_dry_run_says_when_no_run_would_start(toys: Project) -> None:
     toys.write("sweep.yaml", TOY.replace("toy.py", "ghost.py"))
-    assert toys.run("-n").stdout.startswith("# note: no run would start: program 'ghost.py' not found\n")
+    assert toys.run("-n").stdout.startswith("note: no run would start: program 'ghost.py' not found\n")
     assert toys.run().stderr.strip().endswith(f"; looked in {toys.path}")
 
 
 def test_a_dry_run_of_an_endless_search_shows_ten_draws(toys: Project) -> None:
     toys.write("sweep.yaml", TOY.replace("grid", "random").replace("x: [1, 2]", "x: {min: 0.0, max: 1.0}"))
-    out = toys.run("-n").stdout
+    out = toys.run("-n", "--commands").stdout
     assert "set samples or run_cap, or --count N; the first 10 draws" in out
     assert sum(not line.startswith("#") for line in out.splitlines()) == 10
 
@@ -185,7 +185,7 @@ def test_the_shipped_schema_is_the_one_that_is_printed() -> None:
 def test_shipped_sweep_files_name_the_schema_and_have_no_warnings(name: str) -> None:
     result = orchestrate("-n", "--strict", str(EXPERIMENT / "cfg" / name))
     assert result.returncode == 0, result.stderr
-    assert "# note" not in result.stdout
+    assert "note: " not in result.stdout
     assert "$schema=sweep.schema.json" in (EXPERIMENT / "cfg" / name).read_text()
 
 
@@ -203,9 +203,43 @@ def test_a_terminal_shows_the_live_table_and_ends_with_the_summary(toys: Project
     os.close(inner)
     shown = read_terminal(terminal)
     assert process.wait(DEADLINE_S) == 0
-    assert "latest metrics" in shown
+    assert re.search(r"slot +run +at +loss +elapsed", shown)
     assert "epoch 1" in shown
     assert "2 runs: 2 finished" in shown
+
+
+@pytest.mark.parametrize("environ", [{"TERM": "dumb"}, {"TERM": "xterm", "NO_COLOR": "1"}], ids=str)
+def test_a_terminal_that_wants_text_alone_is_told_every_event_on_a_line(toys: Project, environ: dict[str, str]) -> None:
+    terminal, inner = pty.openpty()
+    command = [*toys.sweepline, "run"]
+    process = subprocess.Popen(
+        command, cwd=toys.path, env=toys.environment(environ), stdin=inner, stdout=inner, stderr=inner
+    )
+    os.close(inner)
+    shown = read_terminal(terminal)
+    assert process.wait(DEADLINE_S) == 0
+    assert ("started x1" in shown, "[2/2] finished" in shown, "\x1b" in shown) == (True, True, False)
+
+
+def test_the_end_says_what_to_do_next_in_three_lines(toys: Project) -> None:
+    toys.write("sweep.yaml", TOY.replace("y: [0.5]", "mode: [ok, fail]"))
+    done = toys.run("--keep-going")
+    *_, best, report, failed = done.stdout.splitlines()
+    assert (best, report) == ("next    sweepline best", "report  outputs/toys/report.html")
+    assert re.fullmatch(r"failed  outputs/toys/runs/[0-9a-f]{12}/stderr\.log", failed)
+    assert "the toy broke on purpose" in (toys.path / failed.split()[1]).read_text()
+    assert done.stdout.splitlines()[-3:] == toys.path.joinpath(log_of(done.stdout)).read_text().splitlines()[-3:]
+
+
+def test_what_to_do_next_can_be_pasted_where_the_file_has_another_name(toys: Project) -> None:
+    (toys.path / "sweep.yaml").rename(toys.path / "other file.yaml")
+    (line,) = [line for line in toys.run("other file.yaml").stdout.splitlines() if line.startswith("next ")]
+    words = shlex.split(line)[1:]
+    assert "2 runs: 2 finished" in toys.command(*words[1:]).stdout
+
+
+def log_of(shown: str) -> str:
+    return next(line.split()[1] for line in shown.splitlines() if line.startswith("log "))
 
 
 def read_terminal(terminal: int) -> str:
@@ -228,7 +262,7 @@ def test_make_help_names_every_target() -> None:
 
 def test_command_lines_are_quoted_for_the_shell(toys: Project) -> None:
     toys.write("sweep.yaml", TOY.replace("x: [1, 2]", "x: [1], name: ['a b; rm -rf /']"))
-    (line,) = [line for line in toys.run("-n").stdout.splitlines() if not line.startswith("#")]
+    (line,) = [line for line in toys.run("-n", "--commands").stdout.splitlines() if not line.startswith("#")]
     assert "--name=a b; rm -rf /" in shlex.split(line)
 
 

@@ -74,7 +74,31 @@ def test_the_ranking_has_swept_parameters_and_the_objective_best_first() -> None
 
 def test_seeds_are_one_line_with_mean_and_spread() -> None:
     lines = summary(run(0.1, 0, acc=0.1), run(0.1, 1, acc=0.3))
-    assert lines[4] == "1  0.1  0.2 ± 0.14      2"
+    assert lines[4] == "1  0.1  0.20 ± 0.14     2"
+
+
+def test_means_are_rounded_to_their_spread_and_stand_on_their_point() -> None:
+    seeds = [run(0.1, i, acc=v) for i, v in enumerate([0.97123, 0.97561])]
+    wide = [run(10, i, acc=v) for i, v in enumerate([0.5, 0.75])]
+    assert summary(*seeds, *wide)[4:6] == ["1   0.1  0.9734 ± 0.0031  2", "2  10    0.62   ± 0.18    2"]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_narrow_terminal_loses_metrics_that_are_no_objective_and_no_number(width: int) -> None:
+    records = [
+        recorded(
+            f"{i}",
+            name=f"lr{i}-cosine",
+            params={"trainer.optimizer.step_size": 0.1**i / 3, "schedule": f"cosine_with_restarts_{'x' * i}"},
+            metrics={"acc": 0.123456, "gradient_norm": 123.456, "train_loss": 1.5},
+        )
+        for i in range(1, 4)
+    ]
+    swept = ["trainer.optimizer.step_size", "schedule"]
+    lines = build_summary(records, objective=ACCURACY, logged=(), swept=swept, width=width)
+    assert max(map(len, lines)) <= width
+    assert sum("0.123456" in line for line in lines) == 3
+    assert ("train_loss" in "\n".join(lines)) == (width > 60)
 
 
 def test_logged_metrics_follow_the_objective_and_then_the_others() -> None:

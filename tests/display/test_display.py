@@ -222,8 +222,10 @@ def render(progress: Progress, n_slots: int = 2) -> list[str]:
 
 def test_a_slot_has_a_row_with_run_place_metrics_and_time(tmp_path: Path) -> None:
     active = active_run(tmp_path, slot=Slot(0, "3"), out="METRIC epoch=2 step=40 loss=0.5 acc=0.75\n")
-    (row,) = [line for line in render(progress_of(active=(active,))) if "gpu 3" in line]
-    assert row.split() == ["gpu", "3", "adam-lr0.1", "epoch", "2", "loss=0.5", "acc=0.75", "1", "min", "02", "s"]
+    lines = render(progress_of(active=(active,)))
+    at = next(i for i, line in enumerate(lines) if "gpu 3" in line)
+    assert lines[at - 1].split() == ["slot", "run", "at", "loss", "acc", "elapsed"]
+    assert lines[at].split() == ["gpu", "3", "adam-lr0.1", "epoch", "2", "0.5", "0.75", "1", "min", "02", "s"]
 
 
 def test_slots_come_in_their_order(tmp_path: Path) -> None:
@@ -232,9 +234,10 @@ def test_slots_come_in_their_order(tmp_path: Path) -> None:
     assert rows == ["run0", "run1", "run2"]
 
 
-def test_a_slot_without_a_run_is_free(tmp_path: Path) -> None:
-    lines = render(progress_of(active=(active_run(tmp_path),)), n_slots=3)
-    assert [line.strip() for line in lines].count("free") == 2
+@pytest.mark.parametrize(("n_slots", "told"), [(1, []), (2, ["1 slot free"]), (3, ["2 slots free"])])
+def test_slots_without_a_run_are_counted(tmp_path: Path, n_slots: int, told: list[str]) -> None:
+    lines = render(progress_of(active=(active_run(tmp_path),)), n_slots=n_slots)
+    assert [line for line in lines if "free" in line] == told
 
 
 def test_a_run_that_has_printed_nothing_has_a_row_too(tmp_path: Path) -> None:
@@ -291,7 +294,26 @@ def test_no_failures_are_not_mentioned() -> None:
 def test_a_long_name_is_cut_with_a_mark(tmp_path: Path) -> None:
     lines = render(progress_of(active=(active_run(tmp_path, name="x" * 200, out="METRIC loss=0.5\n"),)))
     (row,) = [line for line in lines if "cpu 0" in line]
-    assert ("…" in row, "loss=0.5" in row, len(row) <= 120) == (True, True, True)
+    assert ("…" in row, " 0.5 " in row, len(row) <= 120) == (True, True, True)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 300])
+@pytest.mark.parametrize("height", [10, 24, 50])
+def test_the_picture_is_no_larger_than_the_terminal_and_cuts_no_number(tmp_path: Path, width: int, height: int) -> None:
+    names = [f"adam-lr{0.1**i:.7g}-randaugment_strong_{'x' * 40}-width{64 * i}-s{i}" for i in range(20)]
+    out = "METRIC epoch=12 step=40 loss=-1.23457e-05 accuracy=0.912345 gradient_norm=345.678 tokens=123456\n"
+    active = tuple(active_run(tmp_path / str(i), name=n, slot=Slot(i, str(i)), out=out) for i, n in enumerate(names))
+    console = Console(file=io.StringIO(), force_terminal=True, width=width, height=height)
+    live = LiveDisplay(console, title="a_sweep_with_a_long_name · 23 slots", n_slots=23, objective=LOSS)
+    live.console.print(live.render(progress_of(ended("best", loss=0.25), ended("f", State.FAILED), active=active)))
+    lines = [line.rstrip() for line in shown(live).splitlines()]
+    rows = [line for line in lines if line.startswith("gpu ")]
+    folded = re.search(r"\.\.\. (\d+) more running", "\n".join(lines))
+    n_hidden = int(folded[1]) if folded else 0
+    assert (max(map(len, lines)) <= width, len(lines) < height) == (True, True)
+    assert (len(rows) + n_hidden, len({row.split()[2] for row in rows})) == (20, len(rows))
+    assert all("-1.23457e-05" in row and row.endswith("1 min 02 s") for row in rows)
+    assert ("best loss 0.25  best" in lines, "3 slots free" in "\n".join(lines)) == (True, True)
 
 
 @pytest.mark.parametrize("name", ["[red]x[/red]", "[/]", "a[b]\\", "[link=file:///]x"], ids=repr)

@@ -72,6 +72,10 @@ ERRORS = {
     ),
     "hydra, an unknown key": (NO_KEY + HYDRA, "Could not override 'lrr'. To append to your config use +lrr=1"),
     "hydra, an unknown option": (NO_GROUP + HYDRA, "In 'config': Could not find 'model/huge'"),
+    "hydra, no config": (
+        "Primary config module 'conf' not found.\nCheck that it's correct and contains an __init__.py file\n" + HYDRA,
+        "Primary config module 'conf' not found. Check that it's correct and contains an __init__.py file",
+    ),
     "hydra, alone": (
         "a log line\nm appears more than once in the list\n\n" + HYDRA,
         "m appears more than once in the list",

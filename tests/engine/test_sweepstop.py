@@ -83,7 +83,7 @@ SWEEP = """
 def test_nothing_more_is_started_now_or_later(project: Project, wanted: str, n: int, said: str | None) -> None:
     project.write("train.py", PROGRAM)
     project.write("sweep.yaml", SWEEP.replace("STOP", wanted))
-    assert "# the sweep ends when it has found enough: " in project.run("-n").stdout
+    assert "the sweep ends when it has found enough: " in project.run("-n").stdout
     done = project.run()
     assert done.returncode == 0
     assert len(project.rows()) == n

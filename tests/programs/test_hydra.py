@@ -59,7 +59,7 @@ def test_a_key_of_the_grammar_is_taken(key: str) -> None:
     assert format_override("++", key, 1) == f"++{key}=1"
 
 
-@pytest.mark.parametrize("key", ["a b", "1x", "größe", "a=b", "", "+x", "~x", "a..b", "a:b", "opt/lr.x"])
+@pytest.mark.parametrize("key", ["a b", "1x", "größe", "a=b", "", "+++x", "~x", "a..b", "a:b", "opt/lr.x"])
 def test_a_key_outside_the_grammar_is_refused(key: str) -> None:
     with pytest.raises(ConfigError, match="cannot write the key"):
         format_override("+", key, 1)
@@ -98,3 +98,10 @@ def test_hydra_reads_back_what_was_written(value: Any) -> None:
     loading.ConfigLoaderImpl._apply_overrides_to_config(overrides, config)
 
     assert exact(omegaconf.OmegaConf.to_container(config, resolve=True)["k"]) == exact(value)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "key", "word"), [("", "+a.b", "+a.b=1"), ("", "++a", "++a=1"), ("++", "+a", "+a=1"), ("+", "a", "+a=1")]
+)
+def test_a_key_may_say_itself_that_it_is_added(prefix: str, key: str, word: str) -> None:
+    assert format_override(prefix, key, 1) == word

@@ -573,7 +573,7 @@ def test_instances_of_a_divided_gpu_are_told_with_their_share_of_memory(lab: Pro
     driver.tell("24000 24000 mig=2", "24000 24000")
     result = lab.run("-n", "--gpu-free-mib", "1000", sweep(lab, "auto"))
     first, second = (f"MIG-{i:08x}-1111-2222-3333-444444444444" for i in range(2))
-    assert f"# 3 at a time on gpu {first}, gpu {second}, gpu 1; " in result.stdout
+    assert f"3 at a time on gpu {first}, gpu {second}, gpu 1; " in result.stdout
 
 
 @pytest.mark.parametrize("word", ["fails", "dies", "prints"])

@@ -75,7 +75,7 @@ def test_a_sweep_that_is_killed_time_and_again_goes_on_with_the_same_proposals(s
 
 
 def test_the_dry_run_shows_the_first_proposals_and_then_the_next(sweep: Project) -> None:
-    dry = sweep.run("--dry-run").stdout
+    dry = sweep.run("--dry-run", "--commands").stdout
     assert "24 combinations, 2 seeds; the first 10 drawn, the others by tpe from what was measured" in dry
     first = [line for line in dry.splitlines() if line.startswith("mkdir")]
     assert len(first) == 10
@@ -84,7 +84,7 @@ def test_the_dry_run_shows_the_first_proposals_and_then_the_next(sweep: Project)
     assert len(told) == 15
     assert "/48" in sweep.command("status").stdout
     assert f"--lr={told[0][0]}" in first[0]
-    following = sweep.run("--dry-run").stdout.splitlines()
+    following = sweep.run("--dry-run", "--commands").stdout.splitlines()
     assert "# 30 runs have ended already" in following
     sweep.run("--keep-going", "--count", "2")
     assert f"--lr={proposed(sweep)[15][0]}" in next(line for line in following if line.startswith("mkdir"))

@@ -76,7 +76,7 @@ def test_a_run_that_is_stopped_is_no_failure_and_no_result_and_keeps_what_it_has
 def test_why_it_was_stopped_can_be_asked(sweep: Project) -> None:
     sweep.write("sweep.yaml", SWEEP.replace(THRESHOLD, "{type: asha, min: 3}"))
     dry = sweep.run("--dry-run").stdout
-    assert "# early stopping: asha at 3, 9, 27, 81, 243 ... points: the best 1/3 go on" in dry
+    assert "early stopping: asha at 3, 9, 27, 81, 243 ... points: the best 1/3 go on" in dry
     sweep.run()
     told = sweep.command("explain", "x3").stdout
     assert "pruned, asha: loss 3.3333 after 3 points is worse than 1.3333, 3 of 3" in told

@@ -38,7 +38,7 @@ def write(project: Project, sweep: str, *, slope: float = 0.5, pause: float = 0.
 def test_the_leading_ones_race_and_everything_says_the_same(project: Project) -> None:
     write(project, SWEEP + RACE)
     dry = project.run("-n").stdout
-    assert "# race: then the leading 3 configurations get up to 8 seeds more each, at most 24 runs" in dry
+    assert "race: then the leading 3 configurations get up to 8 seeds more each, at most 24 runs" in dry
     done = project.run()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "race: 3 configurations get 3 seeds more each to begin with" in done.stdout

@@ -14,7 +14,7 @@ from tests.conftest import REPOSITORY
 
 SECTIONS = re.findall(r"^## (.+?)\n.*?```yaml\n(.*?)```", (REPOSITORY / "docs" / "recipes.md").read_text(), re.M | re.S)
 PROGRAMS = ("main.py", "run_clm.py", "src/pkg/train.py", "train.sh", "train_ddp.py", "bin/accelerate", "bin/torchrun")
-HYDRA = "import hydra\n"
+HYDRA = "import hydra\n@hydra.main()\ndef main(cfg): ...\n"
 
 
 @pytest.fixture

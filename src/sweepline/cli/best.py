@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from sweepline.cli.show import read_command
 from sweepline.cli.summary import build_summary
 from sweepline.cli.target import add_objective, add_target, comparable_records, describe_others, read_objective
 from sweepline.contract.text import display_path
+from sweepline.display.widths import columns_of
 from sweepline.engine.recorded import RecordedSweep, open_recorded
 from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective
@@ -61,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         has_intervals=True,
         race=race,
         runs_dir=found.folder.runs,
+        width=columns_of(sys.stdout),
     )
     for line in [*lines[1:], *_describe_best(found, rank_raced(records, objective, race), objective)]:
         print(line)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from sweepline.cli.detaching import DETACHED, start_detached
-from sweepline.cli.dry_run import print_dry_run
+from sweepline.cli.dry_run import add_forms, form_of, print_dry_run
 from sweepline.cli.progress import write_progress
 from sweepline.config.settings import SweepSettings
 from sweepline.config.studies import find_studies, load_study
@@ -22,6 +22,7 @@ from sweepline.config.sweepfile import load_sweep
 from sweepline.contract.text import display_path
 from sweepline.display.logfile import LATEST_LOG, LogFile
 from sweepline.display.terminal import Terminal, is_dumb
+from sweepline.display.widths import columns_of
 from sweepline.engine.batchfinder import measure_batch_size
 from sweepline.engine.preparation import PreparedSweep, prepare_sweep
 from sweepline.engine.session import run_sweep
@@ -108,6 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None
         DETACHED, action="store_true", help="run in the background, beyond this terminal: sweepline attach follows it"
     )
     parser.add_argument("-n", "--dry-run", action="store_true", help="print what would run; start and write nothing")
+    add_forms(parser)
     parser.add_argument(
         "-o",
         "--set",
@@ -150,7 +152,9 @@ def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None
         "--take-over", action="store_true", help="go on although another machine holds the sweep; it must be dead"
     )
     parser.add_argument("--strict", action="store_true", help="treat warnings about the sweep file as errors")
-    parser.add_argument("--plain", action="store_true", help="one line per event, also on a terminal")
+    parser.add_argument(
+        "--plain", action="store_true", help="one line per event, also on a terminal; as with NO_COLOR or TERM=dumb"
+    )
 
 
 def _positive(text: str) -> int:
@@ -173,6 +177,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         SweeplineError: nothing could start.
     """
+    form_of(args)
     settings = _load(args)
     if args.detach and not args.dry_run:
         return start_detached(settings, args.command_again)
@@ -227,17 +232,17 @@ def _run(args: argparse.Namespace, settings: SweepSettings) -> int:
         settings = measure_batch_size(settings, _options_of(args), write_progress)
     prepared = prepare_sweep(settings, _options_of(args), is_dry=args.dry_run)
     if args.dry_run:
-        print_dry_run(prepared)
+        print_dry_run(prepared, form_of(args))
         if settings.align is not None:
             from sweepline.engine.aligning import check_alignment
 
             check_alignment(settings)
         return 0
     outputs = settings.sweep_dir.parent if args.no_save else settings.experiment_dir / "outputs"
-    return run_and_tell(prepared, outputs=outputs, is_plain=args.plain)
+    return run_and_tell(prepared, outputs=outputs, is_plain=args.plain, is_kept=not args.no_save)
 
 
-def run_and_tell(prepared: PreparedSweep, *, outputs: Path, is_plain: bool = False) -> int:
+def run_and_tell(prepared: PreparedSweep, *, outputs: Path, is_plain: bool = False, is_kept: bool = True) -> int:
     """Run what was prepared, tell of it on the terminal and in a log below ``outputs``; return the exit code."""
     settings = prepared.settings
     with Terminal(sys.stdout) as terminal:
@@ -248,7 +253,14 @@ def run_and_tell(prepared: PreparedSweep, *, outputs: Path, is_plain: bool = Fal
         from sweepline.cli.summary import print_summary
         from sweepline.reports.page import write_final_page
 
-        print_summary(result, log.path, report=write_final_page(result), write_line=terminal.write_line)
+        print_summary(
+            result,
+            log.path,
+            report=write_final_page(result),
+            width=columns_of(sys.stdout),
+            is_kept=is_kept,
+            write_line=terminal.write_line,
+        )
     if result.signal is not None:
         return EXIT_SIGNAL_BASE + result.signal
     return 0 if result.is_complete else EXIT_INCOMPLETE
@@ -281,7 +293,7 @@ def _observers(
 
             from sweepline.display.live import LiveDisplay
 
-            title = f"{settings.name} · {slots.n_max} slots"
+            title = f"{settings.name} · {slots.n_max} slot{'s' * (slots.n_max > 1)}"
             with LiveDisplay(
                 Console(file=cast(IO[str], terminal)), title=title, n_slots=slots.n_max, objective=settings.objective
             ) as live:

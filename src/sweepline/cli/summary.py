@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,9 +18,11 @@ from sweepline.analysis.significance import noise_floor
 from sweepline.analysis.statistics import mean_interval
 from sweepline.analysis.stopped import count_early_stopping
 from sweepline.config.settings import SweepSettings
-from sweepline.contract.runfolder import ATTEMPTS
+from sweepline.contract.runfolder import ATTEMPTS, STDERR, STDOUT
 from sweepline.contract.text import display_path, printable
-from sweepline.display.formats import align_columns, format_number, format_seconds
+from sweepline.display.formats import MAX_DIGITS, format_number, format_seconds
+from sweepline.display.tables import fit_table, try_table
+from sweepline.display.widths import wrap
 from sweepline.engine.outcome import READ_FROM
 from sweepline.engine.pruning.pruner import read_verdict
 from sweepline.engine.session import SweepResult
@@ -27,18 +30,41 @@ from sweepline.engine.stability import is_skipped
 from sweepline.engine.wandbfile import wandb_folders
 from sweepline.recording.events import RunRecord
 from sweepline.recording.folders import BEST, SweepFolder
-from sweepline.reports.numbers import format_with_spread
+from sweepline.reports.numbers import format_count, format_plus_minus, format_with_spread
 from sweepline.runs import UNSUCCESSFUL, Objective
 
 N_BEST = 10
 N_FRONT = 20
 _MAX_FAILED_SHOWN = 5
+LEAST_SAVED_S = 1.0
 USED_SIZE = "run_batch_size"  # a metric that our trainer prints
 
 
-def print_summary(result: SweepResult, log_path: Path, *, report: str = "", write_line: Callable[[str], None]) -> None:
-    """Print the summary and append it to the sweep's log; ``report`` is a line on its page."""
-    settings, records, folder = result.settings, result.records, result.folder
+def print_summary(
+    result: SweepResult,
+    log_path: Path,
+    *,
+    report: str = "",
+    width: int | None = None,
+    is_kept: bool = True,
+    write_line: Callable[[str], None],
+) -> None:
+    """Print the summary, no wider than ``width``, and append all of it to the sweep's log.
+
+    ``report`` is a line on its page. What was not kept cannot be looked at afterwards.
+    """
+    where = [*_describe_files(result, log_path), *_describe_next(result, report, is_kept=is_kept)]
+    where += _sync_lines(result.folder, result.settings.command.working_dir)
+    try:
+        with log_path.open("a", encoding="utf-8", errors="backslashreplace") as log:
+            log.write("\n".join([*_describe_results(result, None), *where]) + "\n")
+    except OSError as error:
+        where.append(f"warning: the log could not be written: {error.strerror}")
+    write_line("\n".join([*_describe_results(result, width), *where]))
+
+
+def _describe_results(result: SweepResult, width: int | None) -> list[str]:
+    settings, records = result.settings, result.records
     belonging = [record for record in records if record.belongs]
     lines = build_summary(
         belonging,
@@ -46,25 +72,44 @@ def print_summary(result: SweepResult, log_path: Path, *, report: str = "", writ
         objective=settings.objective,
         logged=settings.logged_metrics,
         swept=settings.whole.swept,
-        runs_dir=folder.runs,
+        runs_dir=result.folder.runs,
         race=result.race,
         objectives=settings.objectives,
+        width=width,
     )
-    lines += _describe_extras([record for record in records if not record.belongs], settings)
-    lines += [
+    if result.saved_s >= LEAST_SAVED_S:
+        saved, n_runs = format_seconds(result.saved_s), format_count(result.n_warm, "run")
+        lines.insert(2, f"warm starts: {saved} of imports saved in {n_runs}")
+    return lines + _describe_extras([record for record in records if not record.belongs], settings, width)
+
+
+def _describe_files(result: SweepResult, log_path: Path) -> list[str]:
+    return [
         "",
         f"runs    {display_path(result.csv_path)}",
-        f"folder  {display_path(folder.path)}",
+        f"folder  {display_path(result.path)}",
         f"log     {display_path(log_path)}",
-        *([report] if report else []),
     ]
-    lines += _sync_lines(folder, settings.command.working_dir)
-    try:
-        with log_path.open("a", encoding="utf-8", errors="backslashreplace") as log:
-            log.write("\n".join(lines) + "\n")
-    except OSError as error:
-        lines.append(f"warning: the log could not be written: {error.strerror}")
-    write_line("\n".join(lines))
+
+
+def _describe_next(result: SweepResult, report: str, *, is_kept: bool) -> Iterator[str]:
+    """Yield what to do next, in three lines at most: the command that ranks, the page, the first failure's log."""
+    if is_kept:
+        is_default = result.settings.path.resolve() == Path("sweep.yaml").resolve()
+        target = "" if is_default else f" {shlex.quote(display_path(result.path))}"
+        goes_on = "the same command goes on; " if result.signal is not None else ""
+        yield f"next    {goes_on}sweepline best{target}"
+    if report:
+        yield report
+    failed = next((record for record in result.records if record.state in UNSUCCESSFUL), None)
+    if failed is not None and is_kept:
+        yield f"failed  {display_path(_log_of(result.folder.runs / failed.run_id))}"
+
+
+def _log_of(run_dir: Path) -> Path:
+    """Return the file in which a failed run most likely says why."""
+    errors = run_dir / STDERR
+    return errors if errors.is_file() and errors.stat().st_size else run_dir / STDOUT
 
 
 def _sync_lines(folder: SweepFolder, working_dir: Path) -> Iterator[str]:
@@ -84,12 +129,14 @@ def _sync_lines(folder: SweepFolder, working_dir: Path) -> Iterator[str]:
         yield f"W&B     {len(ids)} offline runs; upload: wandb sync {' '.join(patterns)}"
 
 
-def _describe_extras(records: Sequence[RunRecord], settings: SweepSettings) -> list[str]:
+def _describe_extras(records: Sequence[RunRecord], settings: SweepSettings, width: int | None) -> list[str]:
     """Return what came of runs that lie outside the sweep file: they are shown, and never the best of the sweep."""
     if not records:
         return []
     shown = list(dict.fromkeys([*settings.whole.swept, *(name for record in records for name in record.params)]))
-    lines = build_summary(records, objective=settings.objective, logged=settings.logged_metrics, swept=shown)
+    lines = build_summary(
+        records, objective=settings.objective, logged=settings.logged_metrics, swept=shown, width=width
+    )
     return ["", f"outside the sweep file (--set), not in {BEST}:", *lines[1:]]
 
 
@@ -104,8 +151,12 @@ def build_summary(
     has_intervals: bool = False,
     race: Race | None = None,
     objectives: Sequence[Objective] = (),
+    width: int | None = None,
 ) -> list[str]:
-    """Return the lines of a summary; ``ranked`` are the configurations as :func:`rank_raced` returns them."""
+    """Return the lines of a summary, no wider than ``width``.
+
+    ``ranked`` are the configurations as :func:`rank_raced` returns them.
+    """
     states = Counter(record.state.value for record in records)
     lines = ["", f"{len(records)} runs: " + ", ".join(f"{n} {state}" for state, n in states.most_common())]
     ranked = rank_raced(records, objective, race) if ranked is None else ranked
@@ -114,7 +165,7 @@ def build_summary(
     metric = primary_metric(records, [objective.name, *logged] if objective else logged)
     effects = [] if metric is None else find_no_effects(records, metric)
     if len(objectives) > 1 and ranked:
-        lines += _render_front(ranked, objectives, logged, swept)
+        lines += _render_front(ranked, objectives, logged, swept, width)
     elif ranked:
         different = differing(config.runs[0].params for config in ranked)
         shown = [name for name in swept if name in different and name != "seed"]
@@ -124,6 +175,7 @@ def build_summary(
             logged=logged,
             swept=shown or swept,
             has_interval=has_intervals and any(len(config.runs) > 1 for config in ranked[:N_BEST]),
+            width=width,
         )
         lines += ["", *told]
         if len(ranked) > N_BEST:
@@ -137,11 +189,16 @@ def build_summary(
         lines.append(f"{record.state.value}: {record.name}: {record.reason}{where}")
     if len(failed) > _MAX_FAILED_SHOWN:
         lines.append(f"({len(failed) - _MAX_FAILED_SHOWN} more failures in runs.csv)")
-    return [printable(line) for line in [*lines, *_doubts(records, effects)]]
+    printed = (printable(line) for line in [*lines, *_doubts(records, effects)])
+    return [part for line in printed for part in (wrap(line, width, indent=2) if line else [line])]
 
 
 def _render_front(
-    ranked: Sequence[RankedConfig], objectives: Sequence[Objective], logged: Sequence[str], swept: Sequence[str]
+    ranked: Sequence[RankedConfig],
+    objectives: Sequence[Objective],
+    logged: Sequence[str],
+    swept: Sequence[str],
+    width: int | None,
 ) -> list[str]:
     """Return a table of the configurations that are best in several objectives, and what it is."""
     front = find_front(ranked, objectives)
@@ -151,7 +208,9 @@ def _render_front(
     different = differing(config.runs[0].params for config in ranked)
     shown = [name for name in swept if name in different and name != "seed"] or swept
     logged = [*(objective.name for objective in objectives), *logged]
-    told = render_ranking(front[:N_FRONT], objective=objectives[0], others=objectives[1:], logged=logged, swept=shown)
+    told = render_ranking(
+        front[:N_FRONT], objective=objectives[0], others=objectives[1:], logged=logged, swept=shown, width=width
+    )
     more = [f"({len(front) - N_FRONT} more in {BEST})"] if len(front) > N_FRONT else []
     return ["", *told, *more, describe_front(len(front), len(ranked), objectives)]
 
@@ -207,33 +266,40 @@ def render_ranking(
     swept: Sequence[str],
     has_interval: bool = False,
     others: Sequence[Objective] = (),
+    width: int | None = None,
 ) -> list[str]:
     """Return a plain table: rank, swept parameters, metrics as ``mean ± std`` over seeds, runs.
 
     Behind the objective and the ``others`` stands the goal. With ``has_interval`` the 95 % interval of the objective's
-    mean stands behind it.
+    mean stands behind it. Where ``width`` is too little, metrics that are no objective are left out first.
     """
     first = [objective.name] if objective else []
     found = dict.fromkeys(name for config in ranked for name in config.means)
     metrics = [name for name in dict.fromkeys([*first, *logged, *found]) if name in found][:4]
     params = [name for name in swept if name != "seed" and any(name in config.params for config in ranked)][:8]
     goals = {one.name: f" ({describe_goal(one)})" for one in [*([objective] if objective else []), *others]}
-    header = ["#", *params, *(name + goals.get(name, "") for name in metrics), "runs"]
-    has_interval = has_interval and bool(metrics) and metrics[:1] == first
-    n_before = 2 + len(params)  # the interval stands behind the objective
-    header[n_before:n_before] = ["95 % interval"] * has_interval
-    rows = [
-        [
-            str(i),
-            *(_cell(config.params.get(name)) for name in params),
-            *(_mean_and_spread(config, name) for name in metrics),
-            str(len(config.runs)),
-        ]
-        for i, config in enumerate(ranked, 1)
-    ]
-    for row, config in zip(rows, ranked, strict=True):
-        row[n_before:n_before] = [_interval(config, name) for name in first] * has_interval
-    return align_columns([header, *rows])
+    interval = first if has_interval and metrics[:1] == first else []
+
+    def rows(n_metrics: int) -> list[list[str]]:
+        names = metrics[:n_metrics]
+        header = ["#", *params, *(name + goals.get(name, "") for name in names), "runs"]
+        header[2 + len(params) : 2 + len(params)] = ["95 % interval" for _ in interval]
+        return [header, *(_ranking_row(i, c, params, names, interval) for i, c in enumerate(ranked, 1))]
+
+    n_least = max(1, sum(name in goals for name in metrics))
+    tables = (try_table(rows(n), width, n_text=1) for n in range(len(metrics), n_least - 1, -1))
+    return next((table for table in tables if table is not None), None) or fit_table(
+        rows(len(metrics)), width, n_text=1
+    )
+
+
+def _ranking_row(
+    rank: int, config: RankedConfig, params: Sequence[str], metrics: Sequence[str], interval: Sequence[str]
+) -> list[str]:
+    """Return the cells of a configuration; the ``interval`` stands behind the first metric."""
+    told = [_mean_and_spread(config, name) for name in metrics]
+    told[1:1] = [_interval(config, name) for name in interval]
+    return [str(rank), *(_cell(config.params.get(name)) for name in params), *told, str(len(config.runs))]
 
 
 def describe_goal(objective: Objective) -> str:
@@ -244,8 +310,8 @@ def describe_goal(objective: Objective) -> str:
 def _mean_and_spread(config: RankedConfig, name: str) -> str:
     if name not in config.means:
         return "-"
-    mean = format_number(config.means[name])
-    return f"{mean} ± {config.spread[name]:.2g}" if len(config.runs) > 1 else mean
+    mean, spread = config.means[name], config.spread[name]
+    return format_plus_minus(mean, spread) if len(config.runs) > 1 else format_number(mean)
 
 
 def _interval(config: RankedConfig, name: str) -> str:
@@ -257,5 +323,6 @@ def _interval(config: RankedConfig, name: str) -> str:
 
 
 def _cell(value: Any) -> str:
-    text = "-" if value is None else " ".join(str(value).split())
+    is_long = isinstance(value, float) and len(repr(value)) > MAX_DIGITS
+    text = "-" if value is None else f"{value:.6g}" if is_long else " ".join(str(value).split())
     return text if len(text) <= 24 else text[:23] + "…"

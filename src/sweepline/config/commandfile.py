@@ -28,6 +28,7 @@ from sweepline.programs.location import (
     explain_absence,
     explain_function,
     find_program,
+    imports_hydra,
     names_module,
 )
 from sweepline.programs.macros import check_macros, find_unread_macro, names_run_dir
@@ -40,8 +41,15 @@ from sweepline.programs.modules import (
     read_source,
 )
 from sweepline.programs.native import BUILT_IN_TRAINER, NATIVE_PROGRAM, NativeCommand
-from sweepline.programs.outputs import HYDRA_SENTENCE, find_shared_output, gives_hydra_folder, options_in
+from sweepline.programs.outputs import (
+    HYDRA_SENTENCE,
+    find_multirun,
+    find_shared_output,
+    gives_hydra_folder,
+    options_in,
+)
 from sweepline.programs.programtext import find_own_output
+from sweepline.programs.sourcecode import SourceCode
 from sweepline.runs import canonical_json
 from sweepline.space.constraints import Constraint
 from sweepline.space.dependent import Conditional
@@ -102,9 +110,11 @@ class CommandReader:
                 **of_any,
                 words=items,
                 style=choose_style(style.style, style.model_dump(exclude={"style"})),
-                speaks_hydra=_names_hydra(items) or program.speaks_hydra,
+                speaks_hydra=_names_hydra(items) or self._speaks_hydra(program, items),
                 passes_seed=model.seeds is not None or model.repeats > 1,
             )
+        if isinstance(command, ProgramCommand) and command.speaks_hydra:
+            self._note_multirun(program, command.words)
         unpassed = sorted(parameter.name for parameter in parameters if not parameter.is_passed)
         told = style.model_dump(exclude_none=True, exclude_defaults=True)
         identity = canonical_json(
@@ -141,6 +151,25 @@ class CommandReader:
             items = complete_items([format_python(item) for item in self.model.command], interpreter)
         called = call_function(items, program.function.code) if program.function else None
         return called or items
+
+    def _speaks_hydra(self, program: Program, items: Sequence[str]) -> bool:
+        """Whether the program imports Hydra; where the command has Hydra's form, also what it imports is looked at."""
+        if program.speaks_hydra or program.source is None or "${args_no_hyphens}" not in items:
+            return program.speaks_hydra
+        return any(imports_hydra(content) for path, content in _source_of(program).contents() if path.suffix == ".py")
+
+    def _note_multirun(self, program: Program, items: Sequence[str]) -> None:
+        if program.source is None:
+            return
+        folder = program.working_dir.resolve()
+        configs = (
+            (os.path.relpath(path, folder), content)
+            for path, content in _source_of(program).contents()
+            if path.suffix in (".yaml", ".yml")
+        )
+        sentence = find_multirun(configs, items)
+        if sentence is not None:
+            self.faults.note((), sentence)
 
     def _policy(self) -> dict[str, Any]:
         """Return what our trainer is asked beside the parameters, where the sweep file says it."""
@@ -237,6 +266,12 @@ class CommandReader:
         if found is not None:
             line, what = found
             self.faults.note((), f"{program.name}:{line} {what}")
+
+
+def _source_of(program: Program) -> SourceCode:
+    assert program.source is not None
+    roots = [program.source.parent, program.working_dir, program.working_dir / SOURCE_FOLDER]
+    return SourceCode([program.source], roots=roots)
 
 
 def _names_hydra(items: Sequence[str]) -> bool:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     pass
 
 MAX_METRICS_SHOWN = 4
+MAX_DIGITS = 10  # of a parameter; one that has more is shown to six
 
 
 def format_number(value: float) -> str:

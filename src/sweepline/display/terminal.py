@@ -46,8 +46,8 @@ def prepare_streams() -> None:
 
 
 def is_dumb() -> bool:
-    """Whether the terminal says that it cannot move its cursor."""
-    return os.environ.get("TERM", "").lower() in ("", "dumb", "unknown")
+    """Whether the terminal says that it cannot move its cursor, or its user that nothing but text is wanted."""
+    return os.environ.get("TERM", "").lower() in ("", "dumb", "unknown") or bool(os.environ.get("NO_COLOR"))
 
 
 class Terminal:

@@ -70,9 +70,11 @@ _NOISE = re.compile(
 _HYDRA_TRAILER = re.compile(r"^Set the environment variable HYDRA_FULL_ERROR=1")
 _HYDRA_REFUSAL = re.compile(
     r"^(?:Could not |In '.*': |Multiple values for |Error (?:merging|parsing) |Ambiguous value |no viable alternative "
-    r"|mismatched input |\S+ appears more than once )"
+    r"|mismatched input |\S+ appears more than once |Primary config |Cannot find primary config )"
 )
-_HYDRA_ADVICE = re.compile(r"^(?:To append to your config|Either remove \+ prefix|Value '.*' of type )")
+_HYDRA_ADVICE = re.compile(
+    r"^(?:To append to your config|Either remove \+ prefix|Value '.*' of type |Check that it's )"
+)
 _BOX_TOP = re.compile(r"^\s*+[╭┌╔┏+]([─═━\-]++.*)[╮┐╗┓+]\s*+$")
 _BOX_BOTTOM = re.compile(r"^\s*+[╰└╚┗+][─═━\-]++.*[╯┘╝┛+]\s*+$")
 _BOX_RULE = " ─═━-"

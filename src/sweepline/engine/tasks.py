@@ -295,6 +295,10 @@ class TaskBuilder:
         line = self._format(expanded, self._argv(expanded, slot, variables, reveal=False), variables)
         return " && ".join([f"mkdir -p {shlex.quote(str(folder))}", *steps, line])
 
+    def words(self, run: Run, slot: Slot) -> list[str]:
+        """Return the argument list of a run, without secrets; nothing is made for it, no port is chosen."""
+        return self._argv(self.expand(run), slot, {}, reveal=False)
+
     def prepare(
         self, run: Run, slot: Slot, run_dir: Path, *, attempt: int, n_tries: int, start: Mapping[str, Any]
     ) -> Task:

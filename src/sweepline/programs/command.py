@@ -18,6 +18,7 @@ from sweepline.runs import Params
 
 ENV = "/usr/bin/env"
 DEFAULT_COMMAND = ("${interpreter}", "${program}", "${args}")
+HYDRA_COMMAND = ("${interpreter}", "${program}", "${args_no_hyphens}", "hydra.run.dir=${run_dir}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

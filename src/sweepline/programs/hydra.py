@@ -34,9 +34,14 @@ _BACKSLASHES_BEFORE_QUOTE = re.compile(r"(\\*)('|\Z)")
 def format_override(prefix: str, key: str, value: Any) -> str:
     """Return ``prefix key=value`` as one word that sets ``key`` to ``value`` in Hydra's config.
 
+    A key may bring a prefix of its own: ``+key`` is added, ``++key`` added or set.
+
     Raises:
         ConfigError: the grammar has no way to write the key or the value.
     """
+    bare = key.lstrip("+")
+    own = key[: len(key) - len(bare)]
+    prefix, key = (own, bare) if own in ("+", "++") else (prefix, key)
     if not _OVERRIDE_KEY.fullmatch(key):
         raise ConfigError(f"Hydra's grammar cannot write the key {key!r}; rename it")
     return f"{prefix}{key}={format_hydra(value)}"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sweepline.contract.text import display_path
 from sweepline.programs.base import Command
-from sweepline.programs.command import DEFAULT_COMMAND, ENV, ProgramCommand
+from sweepline.programs.command import DEFAULT_COMMAND, ENV, HYDRA_COMMAND, ProgramCommand
 from sweepline.programs.macros import MACROS_OF_THE_COMMAND, WHOLE_MACROS
 from sweepline.programs.modules import Function, call_function, is_file, module_file, read_function, read_source
 
@@ -22,6 +22,7 @@ _MAX_PLACES_LOOKED_AT, _MAX_DEPTH, _MAX_NAMED = 2000, 3, 3
 _NOT_LOOKED_INTO = ("outputs", "wandb", "node_modules", "__pycache__", "site-packages")
 _SPLIT = ("-S", "--split-string")  # with which env takes a whole command as one word
 _LIKELY_SCRIPT = re.compile(r"train|main|run|sweep|fit|experiment")
+_HYDRA_MAIN = re.compile(rb"^@(?:hydra\.)?main\(|\bhydra_main\(", re.MULTILINE)
 _HYDRA_IMPORT = re.compile(rb"^\s*(?:import|from)\s+hydra(?:_zen)?\b", re.MULTILINE)
 
 
@@ -46,10 +47,22 @@ class Program:
     @property
     def speaks_hydra(self) -> bool:
         """Whether the program's source imports Hydra."""
+        return imports_hydra(self._text)
+
+    @property
+    def is_hydra_main(self) -> bool:
+        """Whether Hydra reads the program's command line."""
+        return self.speaks_hydra and _HYDRA_MAIN.search(self._text) is not None
+
+    @property
+    def _text(self) -> bytes:
         source = self.source
-        if source is None or source.suffix != ".py" or not is_file(source):
-            return False
-        return _HYDRA_IMPORT.search(read_source(source)) is not None
+        return read_source(source) if source is not None and source.suffix == ".py" and is_file(source) else b""
+
+
+def imports_hydra(source: bytes) -> bool:
+    """Whether a program's source imports Hydra."""
+    return _HYDRA_IMPORT.search(source) is not None
 
 
 def find_program(name: str, folders: Sequence[Path], *, is_module: bool, interpreter: str) -> Program:
@@ -89,9 +102,11 @@ def names_module(items: Sequence[str] | None) -> bool:
 
 
 def default_items(program: Program) -> list[str]:
-    """Return the command of a program whose file names none: by itself, by its ``#!`` line, or by Python."""
+    """Return the command of a program whose file names none: by itself, by its ``#!`` line, by Python, for Hydra."""
     path = program.path
     rest = list(DEFAULT_COMMAND[1:])
+    if program.is_hydra_main and program.function is None:
+        return list(HYDRA_COMMAND)
     if path is None or path.suffix == ".py" or not path.is_file():
         return list(DEFAULT_COMMAND)
     words = _shebang(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 _FOLDER_NAME = re.compile(
@@ -13,6 +13,7 @@ _FOLDER_NAME = re.compile(
 )
 _FILE = re.compile(r".*[^/][.][A-Za-z][A-Za-z0-9]{0,7}", re.DOTALL)
 _OPTION = re.compile(r"(?:-{1,2}|\+{0,2})([A-Za-z][\w.-]*)(?:=(.*))?", re.DOTALL)
+_MULTIRUN = re.compile(rb"^\s+mode:\s*['\"]?MULTIRUN\b", re.MULTILINE)
 _HYDRA_FOLDER = ("hydra.run.dir", "hydra.sweep.dir", "hydra/run")
 
 
@@ -30,6 +31,16 @@ def find_shared_output(items: Sequence[str], constants: Mapping[str, Any]) -> tu
 def gives_hydra_folder(items: Sequence[str], names: Sequence[str]) -> bool:
     """Whether a Hydra program is told where to write, in its command or by a parameter."""
     return any(word.lstrip("+~").startswith(_HYDRA_FOLDER) for word in (*items, *names))
+
+
+def find_multirun(configs: Iterable[tuple[str, bytes]], items: Sequence[str]) -> str | None:
+    """Return a sentence where one of Hydra's configs, given by name and content, makes every run a sweep of its own."""
+    if any(word.lstrip("+").startswith("hydra.mode=") for word in items):
+        return None
+    name = next((name for name, content in configs if _MULTIRUN.search(content)), None)
+    if name is None:
+        return None
+    return f"{name}: hydra.mode MULTIRUN lets Hydra's sweeper loose in every run; add hydra.mode=RUN to command"
 
 
 HYDRA_SENTENCE = (

@@ -62,6 +62,10 @@ class SourceCode:
         contents = [content.lower() for _, content in self._walk()]
         return not contents or any(word in content for content in contents)
 
+    def contents(self) -> Iterator[tuple[Path, bytes]]:
+        """Yield its files as they are now, the program first, and what they hold."""
+        yield from self._walk()
+
     def _read(self) -> None:
         contents = dict(self._walk())
         self._seen = {path: _stamp(path) for path in contents}

@@ -7,6 +7,7 @@ import math
 from sweepline.analysis.statistics import Interval
 
 _FULL_DIGITS = 6
+_MAX_DECIMALS = 8
 
 
 def format_with_spread(value: float, spread: float) -> str:
@@ -15,10 +16,10 @@ def format_with_spread(value: float, spread: float) -> str:
         return repr(value)
     if not math.isfinite(spread) or spread <= 0:
         return f"{value:.{_FULL_DIGITS}g}"
-    n_decimals = 1 - math.floor(math.log10(spread))
+    n_decimals = _n_decimals(spread)
     if n_decimals <= 0:
         return f"{round(value, n_decimals):.0f}"
-    if n_decimals > 8 or abs(value) >= 1e15:
+    if n_decimals > _MAX_DECIMALS or abs(value) >= 1e15:
         return f"{value:.{_FULL_DIGITS}g}"
     return f"{value:.{n_decimals}f}"
 
@@ -29,9 +30,17 @@ def format_interval(interval: Interval) -> str:
 
 
 def format_plus_minus(value: float, spread: float) -> str:
-    """Return ``0.842 ± 0.013``; the value alone where there is no spread."""
+    """Return ``0.842 ± 0.013``, both to the second digit of the spread; the value alone where there is no spread."""
     text = format_with_spread(value, spread)
-    return f"{text} ± {spread:.2g}" if math.isfinite(spread) else text
+    if not math.isfinite(spread):
+        return text
+    is_plain = 1e-8 < spread < 1e15 and math.isfinite(value)
+    return f"{text} ± {format_with_spread(spread, spread) if is_plain else f'{spread:.2g}'}"
+
+
+def _n_decimals(spread: float) -> int:
+    """Return behind the point up to where a spread has two digits; negative before it."""
+    return 1 - int(f"{spread:.1e}".partition("e")[2])  # of the rounded one: 0.0996 is 0.10
 
 
 def format_count(n: int, noun: str) -> str:
