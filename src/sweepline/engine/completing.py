@@ -10,7 +10,7 @@ from sweepline.config.metricsfrom import MetricsSource
 from sweepline.contract.metrics import MetricPoint
 from sweepline.engine.logtail import build_reader
 from sweepline.engine.metricreader import Measured
-from sweepline.engine.sources import FoundPoints, read_sources, read_usual
+from sweepline.engine.sources import SECONDS, FoundPoints, read_sources, read_usual
 from sweepline.engine.wandbfile import find_wandb_files, read_wandb_metrics
 from sweepline.runs import Objective
 
@@ -73,12 +73,12 @@ def _add(
         for point in one.points:
             reader.add(point)
         known = taken if wins else taken | measured.results.keys()
-        fresh = {name: value for name, value in reader.results.items() if name not in known}
+        fresh = {name: value for name, value in reader.results.items() if name not in known and name != SECONDS}
         if not fresh:
             continue
         if wins:
             measured.points = _without(measured.points, fresh)
-        measured.points += _without(reader.points, reader.results.keys() - fresh.keys())
+        measured.points += _without(reader.points, reader.results.keys() - fresh.keys() - {SECONDS})
         measured.results |= fresh
         measured.stride = max(measured.stride, reader.history.stride)
         taken |= fresh.keys()
@@ -90,7 +90,7 @@ def _add(
 def _without(points: Sequence[MetricPoint], names: Collection[str]) -> list[MetricPoint]:
     """Return points without some of their metrics."""
     kept = [replace(p, values={name: v for name, v in p.values.items() if name not in names}) for p in points]
-    return [point for point in kept if point.values]
+    return [point for point in kept if point.values.keys() - {SECONDS}]
 
 
 def _add_wandb(
