@@ -90,6 +90,11 @@ class Source:
                     waiting.append(definition)
         return used
 
+    def calls_with_function(self) -> Iterator[tuple[SourceFile, ast.AST, ast.Call]]:
+        """Yield every call with its file and the innermost function around it."""
+        for file, part in self.parts:
+            yield from ((file, function, call) for function, call in calls_within(part))
+
     def calls(self) -> Iterator[tuple[SourceFile, ast.Call]]:
         """Yield every call, with its file, in the order of the text."""
         yield from self._calls
@@ -101,6 +106,21 @@ class Source:
             found = [node for node in ast.walk(part) if isinstance(node, ast.Call)]
             calls += ((file, call) for call in sorted(found, key=lambda c: (c.lineno, c.col_offset)))
         return calls
+
+    @cached_property
+    def stored(self) -> dict[str, list[tuple[ast.AST, ast.expr]]]:
+        """What names and attributes are bound to anywhere, by ``=`` or ``with``, each with the function around it."""
+        found: dict[str, list[tuple[ast.AST, ast.expr]]] = {}
+        for _, part in self.parts:
+            for function, node in nodes_within(part):
+                for target, value in _bindings(node):
+                    found.setdefault(last_name(target), []).append((function, value))
+        return found
+
+    def values_of(self, name: str, function: ast.AST) -> list[ast.expr]:
+        """Return what a name is bound to: in a function, where it is bound there, else anywhere."""
+        every = self.stored.get(name, [])
+        return [value for at, value in every if at is function] or [value for _, value in every]
 
     def imports(self, *modules: str) -> bool:
         """Whether any of the files imports one of these packages."""
@@ -182,16 +202,28 @@ def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
             yield node
 
 
-def calls_within(part: ast.AST) -> Iterator[tuple[ast.AST, ast.Call]]:
-    """Yield every call with the innermost function that it stands in, in the order of the text."""
+def _bindings(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+    if isinstance(node, ast.Assign):
+        yield from ((target, node.value) for target in node.targets)
+    elif isinstance(node, ast.AnnAssign) and node.value is not None:
+        yield node.target, node.value
+    elif isinstance(node, (ast.With, ast.AsyncWith)):
+        yield from ((item.optional_vars, item.context_expr) for item in node.items if item.optional_vars is not None)
+
+
+def nodes_within(part: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
+    """Yield every node with the innermost function that it stands in."""
     waiting: list[tuple[ast.AST, ast.AST]] = [(part, part)]
-    found: list[tuple[ast.AST, ast.Call]] = []
     while waiting:
         function, node = waiting.pop()
         inner = node if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else function
-        if isinstance(node, ast.Call):
-            found.append((function, node))
+        yield function, node
         waiting += [(inner, child) for child in ast.iter_child_nodes(node)]
+
+
+def calls_within(part: ast.AST) -> Iterator[tuple[ast.AST, ast.Call]]:
+    """Yield every call with the innermost function that it stands in, in the order of the text."""
+    found = [(function, node) for function, node in nodes_within(part) if isinstance(node, ast.Call)]
     yield from sorted(found, key=lambda pair: (pair[1].lineno, pair[1].col_offset))
 
 
