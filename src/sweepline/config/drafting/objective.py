@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from sweepline.programs.inspection.facts import Told
-from sweepline.programs.inspection.metricwords import goal_of, is_evaluation_alone, is_score, split_of, words_of
+from sweepline.programs.inspection.metricwords import (
+    REWARDS,
+    goal_of,
+    is_evaluation_alone,
+    is_score,
+    split_of,
+    words_of,
+)
 
+_OF_FIVE = re.compile(r"(?:top|acc|acc@|prec|@)[_@]?5(?!\d)", re.IGNORECASE)
 _SOURCES = ("line", "print", "wandb", "trackio", "lightning", "csv", "json", "lightning_log", "tensorboard", "log")
 """Of equal metrics the one that is seen while a run is under way counts."""
 
@@ -18,15 +27,16 @@ def choose_objective(told: Sequence[Told], can_read: Callable[[Told], bool]) -> 
     return None if best is None else told[best[-1]]
 
 
-def _rank(told: Told) -> tuple[int, bool, bool, bool, int]:
+def _rank(told: Told) -> tuple[int, bool, bool, bool, bool, int]:
     words = words_of(told.name)
     split = split_of(words) or split_of(words_of(told.context))
-    if not split and is_evaluation_alone(words):
-        split = "val"
-    is_of_five = any(word.endswith("5") for word in words)
+    if not split:
+        split = "val" if is_evaluation_alone(words) else "test" if REWARDS & set(words) else ""
+    is_of_five = _OF_FIVE.search(told.name) is not None
+    is_half = "precision" in words or "recall" in words
     in_order = -_SOURCES.index(told.source)
     held_out = {"val": 3, "test": 2, "train": 0}.get(split, 1)
-    return held_out, is_score(told.name), not is_of_five, "best" in words, in_order
+    return held_out, is_score(told.name), not is_of_five, not is_half, "best" in words, in_order
 
 
 def explain_choice(told: Told) -> str:

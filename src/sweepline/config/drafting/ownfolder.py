@@ -124,8 +124,8 @@ def _is_relative(text: object) -> bool:
 
 def _relative_reads(facts: ScriptFacts, interface: Interface, given: set[str]) -> list[FilePlace]:
     """Return the files that are looked for where the program was started, its own output aside."""
-    own = {place.path for place in facts.writes if place.is_relative}
-    found = [p for p in facts.reads if p.is_relative and p.path not in own and not _lies_below(p.path, own)]
+    own = {place.path.rstrip("/") for place in facts.writes if place.is_relative}
+    found = [p for p in facts.reads if p.is_relative and p.path.rstrip("/") not in own and not _lies_below(p.path, own)]
     written = {place.setting for place in facts.writes if place.setting and place.call != "makedirs"} | given
     read = {place.setting for place in facts.reads if place.setting} - written
     for flag in interface.flags:

@@ -51,10 +51,8 @@ def folder_lines(facts: ScriptFacts, folder: OwnFolder) -> Iterator[str]:
         loss = kept if folder.made_absolute else "relative paths of its input would be looked for there"
         yield commented("cwd: run", f"each run writes {what} to its own folder; {loss}")
     elif folder.missed and folder.written:
-        what, input_ = (_named([f"{p.path} ({p.where})" for p in places]) for places in (folder.written, folder.missed))
-        yield commented(
-            "# cwd: run", f"would keep runs from writing over each other's {what}, but {input_} is relative"
-        )
+        what, read = (_named([f"{p.path} ({p.where})" for p in places]) for places in (folder.written, folder.missed))
+        yield commented("# cwd: run", f"each run would write {what} to its own folder, and look for {read} there")
     elif facts.module and folder.written and not folder.is_there:
         yield f"# Note: all runs write to {_named([place.path for place in folder.written])}; give each its own."
 

@@ -130,8 +130,9 @@ class _Writer:
 
     def _values(self) -> list[str]:
         """Return the words that hand over the values: a macro, or each by itself where one has a short name alone."""
-        if any(proposal.flag.short_only for proposal in self.swept):
-            named = [(p.flag.short_only or f"--{p.flag.name}", p.flag.name) for p in self.swept]
+        flags = [*(f for f in self.required if not f.is_positional), *(proposal.flag for proposal in self.swept)]
+        if any(flag.short_only for flag in flags):
+            named = [(flag.short_only or f"--{flag.name}", flag.name) for flag in flags]
             return [word for option, name in named for word in (option, f"${{{name}}}")]
         return [self.interface.args_macro] if self.interface.args_macro else []
 

@@ -14,9 +14,9 @@ from sweepline.programs.inspection.reading import Source, nodes_within, where
 
 PARSER = "environment variables"
 _OF_THE_SYSTEM = re.compile(
-    r"(?:(?:LOCAL_|NODE_|GLOBAL_)?RANK|(?:LOCAL_)?WORLD_SIZE|HOME|PATH|PWD|USER|TMPDIR|DEBUG|CI|PORT|HOST|COLUMNS)$|"
+    r"(?:(?:LOCAL_|NODE_|GLOBAL_)?RANK|(?:LOCAL_)?WORLD_SIZE|HOME|PATH|PWD|USER|USERPROFILE|TMPDIR|DEBUG|CI|PORT|HOST|COLUMNS)$|"
     r"(?:MASTER|CUDA|NCCL|OMP|MKL|SLURM|OMPI|TORCH|PYTORCH|TF|XLA|JAX|HF|WANDB|SWEEPLINE|AWS|XDG|PYTHON|KMP|HIP|ROCR|"
-    r"COLAB|TPU|SM|DATABRICKS|DDP)_"
+    r"COLAB|TPU|SM|DATABRICKS|DDP|COMET|MLFLOW|NEPTUNE|CLEARML)_"
 )
 
 
@@ -33,11 +33,28 @@ def _is_of_script(source: Source, flag: Flag) -> bool:
 def find_variables(source: Source) -> list[Flag]:
     """Return the variables that a script reads, each once; those without a default are required."""
     found: dict[str, Flag] = {}
-    for name, default, is_required, place in _reads(source):
+    asked = set(_asked_for(source))
+    reads = sorted(_reads(source), key=lambda read: (not read[3].startswith(source.script.path.name), _line(read[3])))
+    for name, default, is_read_bare, place in reads:
+        is_required = is_read_bare and name not in asked
         if _OF_THE_SYSTEM.match(name) is None and name not in found:
             flag = _flag(name, default, place)
             found[name] = Flag(name=name, where=place, is_required=True) if is_required else flag
     return list(found.values())
+
+
+def _line(place: str) -> tuple[str, int]:
+    file, _, line = place.rpartition(":")
+    return file, int(line)
+
+
+def _asked_for(source: Source) -> Iterator[str]:
+    """Yield the variables that may be missing: ``"X" in os.environ``."""
+    for _, part in source.parts:
+        for node in ast.walk(part):
+            if isinstance(node, ast.Compare) and any(last_name(one) == "environ" for one in node.comparators):
+                name = literal(node.left, source.names)
+                yield from [name] if isinstance(name, str) else []
 
 
 def _reads(source: Source) -> Iterator[tuple[str, Any, bool, str]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from sweepline.programs.inspection.facts import FilePlace
 from sweepline.programs.inspection.literals import called, keywords, last_name, literal, text_of
 from sweepline.programs.inspection.paths import Scope, place_of_path
-from sweepline.programs.inspection.reading import Source, where
+from sweepline.programs.inspection.reading import Source, nodes_within, where
 
 OPENERS = ("open", "GFile", "Open", "File", "FastGFile")
 _WRITERS: Mapping[str, tuple[int, Sequence[str]]] = {
@@ -43,6 +43,8 @@ _DATASETS = re.compile(
     r"(?:Fashion|K|E|Q)?MNIST|CIFAR100?|ImageFolder|DatasetFolder|SVHN|STL10|ImageNet|Planetoid|TUDataset|CelebA|VOC\w+|"
     r"Coco\w+|Food101|Flowers102|OxfordIIITPet|LSUN|USPS|Omniglot|Caltech\d+|Reddit2?|QM9|PPI"
 )
+_LOOKS_LIKE_DATA = re.compile(r"(?:\.{1,2}/)*(?:data|dataset|datasets|inputs?|corpus)(?:/[\w./-]*)?$|\.\./")
+_LISTERS = ("listdir", "scandir", "walk", "glob", "iglob", "ImageFolder")
 _OF_A_PATH_READ = ("read_text", "read_bytes")
 _LOADERS = ("torch", "np", "numpy", "joblib")
 
@@ -88,7 +90,39 @@ def find_reads(source: Source, settings: Sequence[str]) -> list[FilePlace]:
         for file, function, call in source.calls_with_function()
         if (node := _read(call)) is not None
     ]
-    return _each_once(found)
+    return _each_once([*found, *_constant_inputs(source)])
+
+
+def _constant_inputs(source: Source) -> Iterator[FilePlace]:
+    """Yield relative paths that stand there as texts, and are there or look like data's."""
+    folder = source.path.resolve().parent
+    for file, part in source.parts:
+        for _, node in nodes_within(part):
+            for text in _texts(node):
+                is_path = re.fullmatch(r"[\w./-]{2,100}", text) is not None and not text.startswith("/")
+                is_there = is_path and re.search(r"/|\.\w", text) is not None and (folder / text).exists()
+                if is_there or (is_path and _LOOKS_LIKE_DATA.match(text)):
+                    path = text.removeprefix("./").rstrip("/")
+                    yield FilePlace(path=path, where=where(file, node), is_relative=True)
+
+
+def _texts(node: ast.AST) -> Iterator[str]:
+    """Yield the texts that are handed to calls, bound to names or the defaults of parameters."""
+    if isinstance(node, ast.Call) and called(node) not in (
+        "add_argument",
+        "option",
+        "get",
+        "getenv",
+        "join",
+        "getattr",
+        "hasattr",
+        "print",
+    ):
+        yield from filter(None, map(text_of, [*node.args, *keywords(node).values()]))
+    elif isinstance(node, ast.Assign):
+        yield from filter(None, [text_of(node.value)])
+    elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        yield from filter(None, map(text_of, node.args.defaults))
 
 
 def _each_once(found: Sequence[FilePlace]) -> list[FilePlace]:
@@ -139,7 +173,7 @@ def _read(call: ast.Call) -> ast.expr | None:
         name.startswith("read_") and last_name(owner) in ("pd", "pl")
     ):
         return _first(call)
-    if _DATASETS.fullmatch(name):
+    if _DATASETS.fullmatch(name) or (name in _LISTERS and last_name(owner) in ("os", "glob", "")):
         return keywords(call).get("root") or _first(call)
     return None
 

@@ -69,7 +69,7 @@ def _kind(source: Source, call: ast.Call) -> str:
     if name == "log" and (owner == "trackio" or (owner in _RUNS and source.imports("trackio"))):
         return "trackio"
     if name == "log" and owner in _RUNS:
-        return "wandb"
+        return "" if "wandb" in source.optional_modules and _has_writer(source) else "wandb"
     if name in ("add_scalar", "add_scalars") or (name == "scalar" and owner == "summary"):
         return "tensorboard"
     if name == "log" and owner == "accelerator" and _accelerates_to_tensorboard(source):
@@ -77,6 +77,10 @@ def _kind(source: Source, call: ast.Call) -> str:
     is_own = name == "log" and len(call.args) > 1 and bool(text_of(call.args[0])) and "%" not in text_of(call.args[0])
     is_log = name in ("log_metric", "log_metrics") or (name == "log" and owner in ("accelerator", "fabric", "mlflow"))
     return "log" if is_own or is_log else ""
+
+
+def _has_writer(source: Source) -> bool:
+    return any(called(call) == "SummaryWriter" for _, call in source.calls())
 
 
 def _accelerates_to_tensorboard(source: Source) -> bool:

@@ -36,6 +36,7 @@ _PARTS = re.compile(r"[,;|()\[\]\t]")
 _METRIC_LINE = re.compile(r"METRIC\s")
 _PAIR = re.compile(r"([^\s=]+)=$")
 _TAIL_OF_EXPRESSION = re.compile(r"\.(?:avg|item\(\)|val|mean\(\)|data|value|global_avg|cpu\(\)|numpy\(\)|result\(\))")
+_LEVELS = ("debug", "info", "warning", "error", "critical")
 _EVALUATIONS = ("metrics", "metric", "eval_metric", "eval_metrics")
 """Settings by which a script is told what to measure."""
 
@@ -75,8 +76,9 @@ def find_told(source: Source, flags: Sequence[Flag] = ()) -> tuple[list[Told], l
 
 def _places(source: Source, lines: dict[str, Sequence[Piece]]) -> Iterator[_Place]:
     """Yield the numbers on printed lines; ``lines`` gets those lines."""
+    goes_to_file = _logs_to_file(source)
     for file, function, call in source.calls_with_function():
-        if not _prints(call):
+        if not _prints(call) or (goes_to_file and called(call) in _LEVELS):
             continue
         names = source.names | _local_texts(function)
         name = getattr(function, "name", "")
@@ -90,6 +92,13 @@ def _places(source: Source, lines: dict[str, Sequence[Piece]]) -> Iterator[_Plac
                     told = before if isinstance(before, str) else ""
                     earlier, place = pieces[: max(i - 1, 0)], where(file, call)
                     yield _Place(piece, told, earlier, name, place, text, key, i, has_mean_after(pieces, i))
+
+
+def _logs_to_file(source: Source) -> bool:
+    """Whether what is logged goes to a file instead of the output."""
+    made = [call for _, call in source.calls()]
+    has_file = any(called(call) == "basicConfig" and "filename" in keywords(call) for call in made)
+    return has_file and not any(called(call) == "StreamHandler" for call in made)
 
 
 def _prints(call: ast.Call) -> bool:
@@ -179,7 +188,7 @@ def _name(place: _Place) -> str:
     label = _PARTS.split(place.before.rstrip(" :=\t([{'\""))[-1]
     words = words_of(label)
     if metric_word(words):
-        return name_of(words)
+        return "" if "mixed" in words else name_of(words)  # mixed precision is none
     if not words or not place.hole.is_float:
         return ""
     own = words_of(_TAIL_OF_EXPRESSION.sub("", place.hole.expression))
@@ -267,6 +276,8 @@ def _each_once(found: Sequence[Told]) -> list[Told]:
             continue
         if known is not None and not told.pattern and _is_held_out(known) and not _is_held_out(told):
             continue
+        if known is not None and known.file is not None and told.file is not None and "*" in told.file.path:
+            continue  # a file of each step, beside one of the last
         kept.pop(name, None)
         kept[name] = replace(told, name=name)
     return list(kept.values())

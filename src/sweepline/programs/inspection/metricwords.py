@@ -25,6 +25,7 @@ _FILLERS_TEXT = (
 _COUNTERS, _FILLERS = frozenset(_COUNTERS_TEXT.split()), frozenset(_FILLERS_TEXT.split())
 _PASSED_OVER = _FILLERS | {"best", "max", "min", "percent", "ema", "model"}
 _OF_EVALUATIONS = frozenset(["fid", "kid", "bleu", "rouge", "wer", "cer", "ap", "map", "miou", "ndcg", "mrr"])
+REWARDS = frozenset(["reward", "rewards", "return", "returns"])
 _SPLITS = {
     **dict.fromkeys(("val", "valid", "validation", "dev", "validate"), "val"),
     **dict.fromkeys(("eval", "evaluate", "evaluation", "test", "testing", "holdout"), "test"),

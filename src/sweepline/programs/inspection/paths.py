@@ -67,10 +67,11 @@ def _pieces(scope: Scope, node: ast.expr, depth: int) -> list[Piece]:
         return [*sides[0], "/" if sides[0] else "", *sides[1]]
     if isinstance(node, (ast.Name, ast.Attribute)):
         name = last_name(node)
-        values = [] if name in scope.settings else scope.source.values_of(name, scope.function)
+        values = [] if name in scope.settings else scope.source.values_of(name, scope.function, node.lineno)
         if isinstance(node, ast.Attribute) and last_name(node.value) != "self":
-            values = []  # args.out, and not another's out
-        return _pieces(scope, values[-1], depth + 1) if values else unknown
+            is_module = last_name(node.value) in scope.source.aliases and name in scope.source.names
+            values = [scope.source.names[name]] if is_module else []  # args.out is not another's out
+        return _pieces(scope, values[0], depth + 1) if values else unknown
     made = template_of(node, {})
     return unknown if made is None else _filled(scope, made, depth)
 

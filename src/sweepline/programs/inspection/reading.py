@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sweepline.contract.text import display_path
 from sweepline.errors import ConfigError
-from sweepline.programs.inspection.literals import bound_names, last_name
+from sweepline.programs.inspection.literals import bound_names, last_name, literal
 from sweepline.programs.modules import module_file
 from sweepline.programs.sourcecode import SourceCode
 
@@ -115,12 +115,25 @@ class Source:
             for function, node in nodes_within(part):
                 for target, value in _bindings(node):
                     found.setdefault(last_name(target), []).append((function, value))
+                for name, default in _parameter_defaults(node):
+                    found.setdefault(name, []).append((node, default))
         return found
 
-    def values_of(self, name: str, function: ast.AST) -> list[ast.expr]:
-        """Return what a name is bound to: in a function, where it is bound there, else anywhere."""
+    def values_of(self, name: str, function: ast.AST, line: int = 0) -> list[ast.expr]:
+        """Return what a name is bound to: in a function, where it is bound there, else anywhere.
+
+        Of several the last one above ``line`` comes first.
+        """
         every = self.stored.get(name, [])
-        return [value for at, value in every if at is function] or [value for _, value in every]
+        found = [value for at, value in every if at is function] or [value for _, value in every]
+        return sorted(found, key=lambda value: (value.lineno > line, abs(value.lineno - line)))
+
+    @cached_property
+    def optional_modules(self) -> set[str]:
+        """The modules that are imported within ``try``, so that the script works without them."""
+        tries = (node for file in self.files for node in ast.walk(file.tree) if isinstance(node, ast.Try))
+        imports = (node for one in tries for node in ast.walk(one) if isinstance(node, ast.Import))
+        return {alias.name for node in imports for alias in node.names}
 
     def imports(self, *modules: str) -> bool:
         """Whether any of the files imports one of these packages."""
@@ -209,6 +222,14 @@ def _bindings(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
         yield node.target, node.value
     elif isinstance(node, (ast.With, ast.AsyncWith)):
         yield from ((item.optional_vars, item.context_expr) for item in node.items if item.optional_vars is not None)
+
+
+def _parameter_defaults(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        names = [arg.arg for arg in (*node.args.posonlyargs, *node.args.args)]
+        n = len(node.args.defaults)
+        given = zip(names[len(names) - n :], node.args.defaults, strict=True)
+        yield from ((name, value) for name, value in given if literal(value, {}) not in ("", ".", None))
 
 
 def nodes_within(part: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:

@@ -82,7 +82,11 @@ def dumped(source: Source, node: ast.expr, function: ast.AST) -> ast.expr | None
 
 def _path_of_handle(source: Source, node: ast.expr | None, function: ast.AST) -> ast.expr | None:
     """Return the path of a file that is open for writing."""
-    values = [node] if isinstance(node, ast.Call) else source.values_of(last_name(node), function)
+    values = (
+        [node]
+        if isinstance(node, ast.Call)
+        else source.values_of(last_name(node), function, node.lineno if node else 0)
+    )
     for value in values:
         path = opened_path(value) if isinstance(value, ast.Call) else None
         if path is not None and isinstance(value, ast.Call) and re.search(r"[wax+]", mode_of(value)):

@@ -35,7 +35,7 @@ def template_of(node: ast.expr, names: Mapping[str, ast.expr], depth: int = 0) -
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return [node.value]
     if isinstance(node, ast.JoinedStr):
-        return list(_of_fstring(node))
+        return list(_of_fstring(node, names, depth))
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
         left = template_of(node.left, names, depth + 1)
         return None if left is None else list(_of_percent(_joined(left), _operands(node.right)))
@@ -74,10 +74,16 @@ def _joined(pieces: Sequence[Piece]) -> str:
     return "".join(piece if isinstance(piece, str) else "\0" for piece in pieces)
 
 
-def _of_fstring(node: ast.JoinedStr) -> Iterator[Piece]:
+def _of_fstring(node: ast.JoinedStr, names: Mapping[str, ast.expr], depth: int) -> Iterator[Piece]:
     for value in node.values:
-        if isinstance(value, ast.Constant):
+        inner = value.value if isinstance(value, ast.FormattedValue) and isinstance(value.value, ast.Name) else None
+        made = template_of(inner, names, depth + 1) if inner is not None else None
+        if made is not None:
+            yield from made
+        elif isinstance(value, ast.Constant):
             yield str(value.value)
+        elif isinstance(value, ast.FormattedValue) and isinstance(value.value, ast.Constant):
+            yield str(value.value.value)
         elif isinstance(value, ast.FormattedValue):
             spec = "".join(
                 str(v.value) for v in getattr(value.format_spec, "values", []) if isinstance(v, ast.Constant)
