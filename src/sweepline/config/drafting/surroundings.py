@@ -82,7 +82,7 @@ def _variable(flag: Flag, start: str) -> str:
     if looks_secret(flag.name):
         return commented(f"{start}{flag.name}: {format_value(f'${{envvar:{flag.name}}}')}", f"a secret; {flag.where}")
     is_known = flag.default is not None and flag.default is not UNKNOWN
-    value = format_value(flag.default if is_known else "...")
+    value = format_value(flag.default) if is_known else "REPLACE_ME"
     return commented(f"{start}{flag.name}: {value}", f"{'it has to be there; ' * flag.is_required}{flag.where}")
 
 

@@ -71,7 +71,7 @@ def draft_sweep(program: str, facts: ScriptFacts, interface: Interface, start: P
     return Draft(
         text="\n".join(lines) + "\n",
         swept=swept,
-        required=required,
+        required=[flag for flag in required if not writer.is_given(flag)],
         objective=objective,
         is_read=objective is not None and folder.can_read(objective),
         interface=interface,
@@ -161,7 +161,7 @@ class _Writer:
 
     def parameters(self) -> Iterator[str]:
         for flag in self.required:
-            if flag.is_positional or self._is_given(flag):
+            if flag.is_positional or self.is_given(flag):
                 continue
             value = flag.choices[0] if flag.choices else REPLACE_ME
             yield commented(
@@ -173,7 +173,8 @@ class _Writer:
             line = f"  {format_value(flag.name)}: {format_value(list(proposal.values))}"
             yield commented(line, f"guessed: {proposal.why}, {default}{_place(flag)}")
 
-    def _is_given(self, flag: Flag) -> bool:
+    def is_given(self, flag: Flag) -> bool:
+        """Whether the command sets a flag."""
         is_set = any(one.name == flag.name for one, _ in (*self.folder.given, *self.folder.made_absolute))
         return is_set or any(word.startswith(f"--{self._option(flag)}=") for word in self.interface.after)
 
