@@ -309,3 +309,13 @@ def test_variables_are_found_with_their_defaults(tmp_path: Path) -> None:
     found = {flag.name: (flag.default, flag.is_required) for flag in facts_of(tmp_path, text).variables}
 
     assert found == {"WIDTH": (64, False), "DATA_DIR": (None, True), "CACHE": (None, False)}
+
+
+def test_names_that_a_logger_hands_on_are_tags(tmp_path: Path) -> None:
+    text = """
+        class Logger:
+            def log(self, key, value, step):
+                self.writer.add_scalar(key, value, step)
+        logger.log("eval/reward", reward, 3)
+    """
+    assert {name: told.source for name, told in told_by(tmp_path, text).items()} == {"eval/reward": "tensorboard"}

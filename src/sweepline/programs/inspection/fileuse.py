@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from sweepline.programs.inspection.facts import FilePlace
 from sweepline.programs.inspection.literals import called, keywords, last_name, literal, text_of
@@ -74,23 +74,22 @@ def opened_path(call: ast.Call) -> ast.expr | None:
 
 def find_writes(source: Source, settings: Sequence[str]) -> list[FilePlace]:
     """Return what a script writes, each path once. ``settings`` are what it calls its flags."""
-    found = [
-        place_of_path(Scope(source, function, settings), node, where(file, call), called(call))
-        for file, function, call in source.calls_with_function()
-        if (node := _written(call)) is not None
-    ]
-    found += _by_lightning(source)
-    return _each_once(found)
+    return _each_once([*_paths(source, settings, _written), *_by_lightning(source)])
 
 
 def find_reads(source: Source, settings: Sequence[str]) -> list[FilePlace]:
     """Return what a script reads, each path once."""
-    found = [
-        place_of_path(Scope(source, function, settings), node, where(file, call), called(call))
-        for file, function, call in source.calls_with_function()
-        if (node := _read(call)) is not None
-    ]
-    return _each_once([*found, *_constant_inputs(source)])
+    return _each_once([*_paths(source, settings, _read), *_constant_inputs(source)])
+
+
+def _paths(
+    source: Source, settings: Sequence[str], choose: Callable[[ast.Call], ast.expr | None]
+) -> Iterator[FilePlace]:
+    """Yield the paths that ``choose`` finds in calls."""
+    for file, function, call in source.calls_with_function():
+        node = choose(call)
+        if node is not None:
+            yield place_of_path(Scope(source, function, settings), node, where(file, call), called(call))
 
 
 def _constant_inputs(source: Source) -> Iterator[FilePlace]:

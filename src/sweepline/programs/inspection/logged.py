@@ -39,13 +39,17 @@ _OTHER_LOGGERS = ("MLFlowLogger", "CometLogger", "NeptuneLogger", "ClearMLLogger
 def find_logged(source: Source, settings: Sequence[str]) -> Iterator[Told]:
     """Yield what is logged, in the order of the text. ``settings`` are what the script calls its flags."""
     loops = _loops_around(source)
-    tables = own_csv_files(source)
+    tables, hands_on = own_csv_files(source), _hands_on(source)
     for file, function, call in source.calls_with_function():
         kind, context = _kind(source, call), getattr(function, "name", "")
         for name in _names(source, function, call, loops.get(id(call))) if kind else ():
             if kind == "line" or is_metric_name(name):
                 told = Told(name=name, source=kind, context=context, where=where(file, call))
-                yield _of_lightning(source, call, told) if kind == "lightning" else _in_own_table(told, tables, call)
+                yield (
+                    _of_lightning(source, call, told)
+                    if kind == "lightning"
+                    else _in_own_table(told, tables, call, hands_on=hands_on)
+                )
     yield from _meters(source)
     yield from _geometric(source)
     yield from find_keras(source, settings)
@@ -88,12 +92,26 @@ def _accelerates_to_tensorboard(source: Source) -> bool:
     return any(text_of(keywords(call).get("log_with")) in ("tensorboard", "all") for call in makers)
 
 
-def _in_own_table(told: Told, tables: Sequence[tuple[SourceFile, FilePlace]], call: ast.Call) -> Told:
-    """Return what somebody's own logger takes as ``log(name, value)`` as in its CSV file, where it has one."""
+def _hands_on(source: Source) -> bool:
+    """Whether a logger of the script's own hands the names that it is given on to TensorBoard."""
+    return any(
+        called(call) == "add_scalar"
+        and bool(call.args)
+        and last_name(call.args[0]) in [arg.arg for arg in getattr(getattr(function, "args", None), "args", ())]
+        for _, function, call in source.calls_with_function()
+    )
+
+
+def _in_own_table(
+    told: Told, tables: Sequence[tuple[SourceFile, FilePlace]], call: ast.Call, *, hands_on: bool
+) -> Told:
+    """Return what somebody's own logger takes as ``log(name, value)`` as in its CSV file, else in TensorBoard."""
     fitting = [place for _, place in tables if split_of(words_of(place.path)) == split_of(words_of(told.context))]
     chosen = next(iter(fitting or [place for _, place in tables]), None)
-    if told.source != "log" or chosen is None or called(call) != "log":
+    if told.source != "log" or called(call) != "log":
         return told
+    if chosen is None:
+        return replace(told, source="tensorboard") if hands_on else told
     return replace(told, source="csv", file=replace(chosen, path=f"**/{chosen.path}"))
 
 

@@ -120,6 +120,8 @@ def _prints(call: ast.Call) -> bool:
 
 
 def _is_name(node: ast.expr) -> bool:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return _is_name(node.left)  # "eval/" + name
     return isinstance(node, ast.Constant) and isinstance(node.value, str) and "%" not in node.value
 
 
