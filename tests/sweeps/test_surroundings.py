@@ -316,3 +316,18 @@ def test_a_hook_that_fails_costs_a_sentence_and_no_run(project: Project) -> None
     done = project.command("run", "--plain")
     assert done.returncode == 0
     assert "on_end: nonesuch cannot be started: No such file or directory" in done.stdout
+
+
+def test_columns_that_are_padded_are_read_by_their_names(project: Project) -> None:
+    text = """
+        import argparse
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--lr", type=float)
+        args = parser.parse_args()
+        open("table.csv", "w").write(f"    epoch,      loss\\n        3,       {args.lr}\\n")
+    """
+    sweep(project, "cwd: run", "metrics_from: [{csv: table.csv}]", program=text)
+    done = project.run("--plain")
+
+    assert done.returncode == 0, done.stdout
+    assert sorted(project.rows()["loss"]) == [0.1, 0.2]

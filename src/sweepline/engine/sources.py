@@ -251,9 +251,10 @@ def _points(rows: Iterable[Mapping[Any, Any]]) -> Iterator[MetricPoint]:
             number = _number(cell)
             if name is None or number is None:
                 continue
-            axis = PLACE_NAMES.get(str(name))
+            known = str(name).strip()  # columns may be padded
+            axis = PLACE_NAMES.get(known)
             if axis is None:
-                values[str(name)] = number
+                values[known] = number
             elif number.is_integer():
                 place[axis] = int(number)
         if values:
