@@ -88,7 +88,7 @@ def test_bash_offers_runs_where_one_is_asked_for_and_runs_nothing_of_their_names
 
 
 def test_fish_offers_commands_options_values_and_runs(home: Project) -> None:
-    assert complete_fish(home, "sweepline imp") == ["importance"]
+    assert complete_fish(home, "sweepline impor") == ["import", "importance"]
     assert "--retry-failed" in complete_fish(home, "sweepline run --retry")
     assert complete_fish(home, "sweepline best --goal ") == ["maximize", "minimize"]
     assert "lr0.1-s0" in complete_fish(home, "sweepline explain lr")

@@ -132,3 +132,21 @@ def test_conditional_parameters_become_plain_ones_and_computed_ones_are_left_out
         "warm": {"values": [1, 2]},
     }
     assert [note.partition(":")[0] for note in notes] == ["parameters.opt", "parameters.half", "parameters.warm"]
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("env: {A: b}", "env: W&B's agent sets no variables"),
+        ("cwd: run", "cwd: W&B's agent starts all runs where it was started"),
+        ("metrics_from: [tensorboard]", "metrics_from: W&B reads no files of a run"),
+        ("prepare: ./x.sh", "prepare: W&B runs nothing before the first run"),
+        ("on_failure: ./x.sh", "on_failure: W&B starts no command for a failed run"),
+        ("on_end: ./x.sh", "on_end: W&B starts no command at the end"),
+    ],
+)
+def test_what_surrounds_runs_is_named_as_what_wandb_cannot_do(tmp_path: Path, key: str, words: str) -> None:
+    found, notes = export(tmp_path, f"{PLAIN.rstrip()}\n    {key}\n")
+
+    assert any(note.startswith(words) for note in notes)
+    assert key.partition(":")[0] not in found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.conftest import Project
@@ -141,3 +143,117 @@ def test_hydra_programs_get_overrides_and_a_folder_of_their_own(project: Project
 
     assert ran.returncode == 0, ran.stderr
     assert sorted(project.rows()["val_loss"]) == [0.03, 0.1, 0.3]
+
+
+ARGUMENTS = """
+import argparse, csv, json, os
+from torch_writer import SummaryWriter
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", type=float, default=0.1)
+"""
+WRITER = f"""
+import sys
+from pathlib import Path
+sys.path.append({str(Path(__file__).parents[2])!r})
+from tests.eventlogs import write_log
+
+class SummaryWriter:
+    def __init__(self, log_dir="runs/now"):
+        self.folder = Path(log_dir)
+        self.folder.mkdir(parents=True)
+        self.points = {{}}
+    def add_scalar(self, tag, value, step):
+        self.points.setdefault(tag, []).append((step, value))
+    def close(self):
+        write_log(self.folder, self.points)
+"""
+ENDS = {
+    "TensorBoard, where it starts": """
+args = parser.parse_args()
+writer = SummaryWriter()
+writer.add_scalar("val/acc", args.lr, 1)
+writer.close()
+""",
+    "TensorBoard, where a flag says": """
+parser.add_argument("--tb", default="logs")
+args = parser.parse_args()
+writer = SummaryWriter(os.path.join(args.tb, "events"))
+writer.add_scalar("val/acc", args.lr, 1)
+writer.close()
+""",
+    "CSV": """
+args = parser.parse_args()
+with open("log.csv", "w") as file:
+    table = csv.DictWriter(file, fieldnames=["epoch", "val/acc"])
+    table.writeheader()
+    table.writerow({"epoch": 1, "val/acc": args.lr})
+""",
+    "JSON, in the folder of a flag": """
+parser.add_argument("--save-to", default="out")
+args = parser.parse_args()
+os.makedirs(args.save_to, exist_ok=True)
+with open(os.path.join(args.save_to, "end.json"), "w") as file:
+    json.dump({"val/acc": args.lr}, file)
+""",
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_a_draft_reads_what_a_script_leaves_in_files(project: Project, end: str) -> None:
+    project.write("torch_writer.py", WRITER)
+    project.write("train.py", ARGUMENTS + end)
+    told = project.command("init", "train.py")
+    ran = project.run("--plain")
+
+    assert (told.returncode, ran.returncode) == (0, 0), told.stderr + ran.stdout + ran.stderr
+    assert sorted(project.rows()["val/acc"].round(3)) == [0.03, 0.1, 0.3]
+    assert not {"runs", "logs", "out", "log.csv"} & {path.name for path in project.path.iterdir()}
+
+
+def test_runs_stay_where_their_input_is(project: Project) -> None:
+    project.write("data/train.txt", "0.5")
+    text = """
+        import argparse
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--lr", type=float, default=0.1)
+        args = parser.parse_args()
+        scale = float(open("data/train.txt").read())
+        open("model.txt", "w").write("x")
+        print(f"val loss {args.lr * scale:.4f}")
+    """
+    project.write("train.py", text)
+    project.command("init", "train.py")
+    draft = (project.path / "sweep.yaml").read_text()
+    ran = project.run("--plain")
+
+    assert "# cwd: run" in draft
+    assert "look for data/train.txt (train.py:" in draft
+    assert ran.returncode == 0, ran.stdout
+
+
+def test_several_metrics_of_a_line_become_points_of_an_epoch(project: Project) -> None:
+    project.write(
+        "train.py", SCRIPT.replace("Epoch 1:", "Epoch {1 * epoch}:").replace("print(", "epoch = 4\n        print(")
+    )
+    text = project.path / "train.py"
+    text.write_text(text.read_text().replace("{1 * epoch}", "{epoch}"))
+    project.command("init", "train.py")
+    project.run("--plain")
+    rows = project.rows()
+
+    assert (rows["val_accuracy"] == rows["batch-size"] / 100).all()
+    assert (rows["train_loss"] == rows["lr"]).all()
+    history = next(project.sweep_dir.glob("runs/*/metrics.csv")).read_text().splitlines()
+    assert ",4," in f",{history[1]},"
+
+
+def test_other_variables_stand_there_as_comments_and_a_download_too(project: Project) -> None:
+    project.write("download.sh", "")
+    text = 'import os\nroot = os.environ.get("ROOT", "/x")\nkey = os.environ.get("API_KEY")\n'
+    project.write("train.py", SCRIPT.replace("\n    ", "\n") + text)
+    project.command("init", "train.py")
+    draft = (project.path / "sweep.yaml").read_text()
+
+    assert "#   ROOT: /x" in draft
+    assert '#   API_KEY: "${envvar:API_KEY}"' in draft
+    assert "# prepare: [./download.sh]" in draft

@@ -201,10 +201,11 @@ def test_what_trackio_keeps_is_read(project: Project) -> None:
         parser.add_argument("--lr", type=float)
         args = parser.parse_args()
         database = sqlite3.connect(os.environ["TRACKIO_DIR"] + "/project.db")
-        database.execute("create table metrics (id integer primary key, run_name text, step integer, metrics text)")
+        database.execute("create table metrics (id integer primary key, step integer, metrics text, timestamp text)")
         for step in range(3):
             told = json.dumps({"loss": args.lr / (step + 1), "note": "x"})
-            database.execute("insert into metrics (run_name, step, metrics) values ('a', ?, ?)", (step, told))
+            at = f"2026-01-02T03:04:0{step}.500000+00:00"
+            database.execute("insert into metrics (step, metrics, timestamp) values (?, ?, ?)", (step, told, at))
         database.commit()
     """
     sweep(
@@ -216,7 +217,10 @@ def test_what_trackio_keeps_is_read(project: Project) -> None:
     )
     assert project.command("run", "--plain").returncode == 0
     assert project.rows().loss[0] == pytest.approx(0.2)
-    assert "0,0.6" in next(project.sweep_dir.glob("runs/*/metrics.csv")).read_text()
+    assert "time_s" not in project.rows()
+    history = next(project.sweep_dir.glob("runs/*/metrics.csv")).read_text().split()
+    assert history[0] == "step,loss,time_s"
+    assert history[1:3] == ["0,0.6,0.0", "1,0.3,1.0"]
 
 
 @pytest.mark.parametrize("named", ["metrics_from: [mlflow]", "retry: 0"])
@@ -331,3 +335,18 @@ def test_a_hook_that_fails_costs_a_sentence_and_no_run(project: Project) -> None
     done = project.command("run", "--plain")
     assert done.returncode == 0
     assert "on_end: nonesuch cannot be started: No such file or directory" in done.stdout
+
+
+def test_columns_that_are_padded_are_read_by_their_names(project: Project) -> None:
+    text = """
+        import argparse
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--lr", type=float)
+        args = parser.parse_args()
+        open("table.csv", "w").write(f"    epoch,      loss\\n        3,       {args.lr}\\n")
+    """
+    sweep(project, "cwd: run", "metrics_from: [{csv: table.csv}]", program=text)
+    done = project.run("--plain")
+
+    assert done.returncode == 0, done.stdout
+    assert sorted(project.rows()["loss"]) == [0.1, 0.2]

@@ -111,7 +111,7 @@ def build_preview(prepared: PreparedSweep) -> Preview:
         facts.append(describe_plan(plan, tally))
         n_done = _count_done(plan, done, prepared.records) if done else 0
         facts += [f"{n_done:,} of them have ended already and would not run again"] if n_done else []
-        n_left = tally.n_kept * plan.n_seeds - n_done
+        n_left = plan.n_runs(tally) - n_done
     if planned is not None:
         runs = iter(planned)
         facts += [f"{len(done)} runs have ended already"] if done else []

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweepline.config.drafting.objective import describe_source, is_read_back
+from sweepline.config.drafting.objective import describe_source
 from sweepline.config.drafting.sweeptext import REPLACE_ME, Draft, draft_sweep
 from sweepline.config.drafting.writing import check_target, write_sweep
 from sweepline.contract.text import display_path, name_some, printable
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     program = _program(args.script, args.output, facts)
     if facts.interface is None:
         raise ConfigError(_explain_nothing(args.script, facts))
-    draft = draft_sweep(program, facts, facts.interface)
+    draft = draft_sweep(program, facts, facts.interface, args.output.absolute().parent)
     if draft is None:
         raise ConfigError(_explain_no_number(args.script, facts.interface))
     notes = write_sweep(args.output, draft.text)
@@ -109,7 +109,7 @@ def _tell(draft: Draft, output: Path, notes: list[str]) -> None:
         print('  no metric was found: print one in the script, such as print("METRIC accuracy=0.9")')
     else:
         print(printable(f"  objective: {goal_of(objective.name)} {objective.name}  ({describe_source(objective)})"))
-        if not is_read_back(objective):
+        if not draft.is_read:
             print(printable(f'  it is not read from there: print(f"METRIC {objective.name}={{value}}") in the script'))
     for note in [*interface.notes, *notes]:
         print(printable(f"  note: {note}"))

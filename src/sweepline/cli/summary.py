@@ -23,7 +23,7 @@ from sweepline.contract.text import display_path, printable
 from sweepline.display.formats import MAX_DIGITS, format_number, format_seconds
 from sweepline.display.tables import fit_table, try_table
 from sweepline.display.widths import wrap
-from sweepline.engine.outcome import READ_FROM
+from sweepline.engine.completing import READ_FROM
 from sweepline.engine.pruning.pruner import read_verdict
 from sweepline.engine.session import SweepResult
 from sweepline.engine.stability import is_skipped

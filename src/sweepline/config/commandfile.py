@@ -51,6 +51,7 @@ from sweepline.programs.outputs import (
 )
 from sweepline.programs.programtext import find_own_output
 from sweepline.programs.sourcecode import SourceCode
+from sweepline.programs.surroundings import RUN_FOLDER
 from sweepline.runs import canonical_json
 from sweepline.space.constraints import Constraint
 from sweepline.space.dependent import Conditional
@@ -283,7 +284,7 @@ class CommandReader:
             self.faults.note(("command", place) if isinstance(place, int) else ("parameters", place), sentence)
         elif command.speaks_hydra and not gives_hydra_folder(items, [p.name for p in parameters]):
             self.faults.note((), HYDRA_SENTENCE)
-        elif not names_run_dir([*items, *constants.values()]):
+        elif self.model.cwd != RUN_FOLDER and not names_run_dir([*items, *constants.values()]):
             given = [*(name for _, name, _, _ in options_in(items)), *(p.name for p in parameters)]
             self._note_own_output(command.program_path, given)
 

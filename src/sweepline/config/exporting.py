@@ -33,6 +33,12 @@ _WHY_NOT = {
     "stop_sweep": "W&B goes on until run_cap, or until it is stopped",
     "stability": "W&B leaves no combination out",
     "metrics": "W&B reads no output: the script has to call wandb.log",
+    "metrics_from": "W&B reads no files of a run: the script has to call wandb.log",
+    "env": "W&B's agent sets no variables: export them where it is started",
+    "cwd": "W&B's agent starts all runs where it was started: they write over each other's relative files",
+    "prepare": "W&B runs nothing before the first run: run it yourself",
+    "on_failure": "W&B starts no command for a failed run: see its alerts",
+    "on_end": "W&B starts no command at the end: see its automations",
 }
 
 

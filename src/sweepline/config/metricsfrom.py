@@ -9,6 +9,8 @@ from typing import Any
 from sweepline.config.faults import Faults
 from sweepline.config.schema import SweepModel
 from sweepline.errors import did_you_mean
+from sweepline.programs.macros import names_run_dir
+from sweepline.programs.surroundings import RUN_FOLDER
 
 TENSORBOARD, CSV, JSON, WANDB, TRACKIO, MLFLOW = "tensorboard", "csv", "json", "wandb", "trackio", "mlflow"
 KINDS = (TENSORBOARD, CSV, JSON, WANDB, TRACKIO, MLFLOW)
@@ -38,7 +40,8 @@ def read_metrics_from(model: SweepModel, faults: Faults) -> tuple[MetricsSource,
             faults.error(("metrics_from", i), source)
             continue
         found.append(source)
-        is_shared = source.path and "${" not in source.path and model.cwd != "run"
+        has_own = model.cwd == RUN_FOLDER or names_run_dir([*(model.command or ()), *map(str, model.env.values())])
+        is_shared = source.path and "${" not in source.path and not has_own
         if is_shared and model.max_concurrent != 1:
             faults.note(
                 ("metrics_from", i),

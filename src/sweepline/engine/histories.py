@@ -22,14 +22,12 @@ from sweepline.contract.values import flatten
 from sweepline.contract.yamlfile import read_yaml
 from sweepline.engine.metricreader import MAX_HISTORY_VALUES, History, MetricReader
 from sweepline.engine.outcome import OutcomeReader, has_effective_config, read_asked
+from sweepline.engine.sources import SECONDS
 from sweepline.engine.tensorboardlog import find_logs_below, read_tensorboard_log
 from sweepline.engine.wandbfile import find_wandb_files, numbers_of, read_wandb_run
 from sweepline.errors import ConfigError, RecordError
 from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective, State
-
-SECONDS = "time_s"
-"""A metric of this name tells when its line was printed, in seconds since the run began."""
 
 _CHUNK_BYTES = 1 << 20
 _SETTINGS_FILES = ("hparams.yaml", "config.yaml", "config.json", "args.json")

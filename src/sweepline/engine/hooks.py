@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sweepline.config.settings import SweepSettings
 from sweepline.contract.text import display_path, one_line
@@ -20,10 +19,7 @@ from sweepline.engine.signals import StopRequests
 from sweepline.errors import ConfigError
 from sweepline.recording.events import RunRecord
 from sweepline.recording.folders import SweepFolder
-from sweepline.runs import UNSUCCESSFUL, State
-
-if TYPE_CHECKING:
-    from sweepline.engine.session import SweepResult
+from sweepline.runs import UNSUCCESSFUL
 
 PREPARE, ON_FAILURE, ON_END = "prepare", "on_failure", "on_end"
 _LOG = "hooks.log"
@@ -89,8 +85,8 @@ class Hooks:
             except ConfigError as error:
                 self._note(str(error))
 
-    def end(self, result: SweepResult) -> None:
-        """Tell that the sweep has ended; waits for a minute."""
+    def end(self, told: Mapping[str, str]) -> None:
+        """Tell that the sweep has ended, and how; waits for a minute."""
         until = time.monotonic() + _LAST_S
         while (self._running or self._waiting) and time.monotonic() < until:
             self.look()
@@ -99,7 +95,7 @@ class Hooks:
         if not words:
             return
         try:
-            process = self._start(ON_END, words, _describe_end(result))
+            process = self._start(ON_END, words, told)
             if process.wait(_LAST_S) != 0:
                 self._note(f"on_end has failed (exit code {process.returncode}): {self._last_line()}")
         except ConfigError as error:
@@ -155,17 +151,4 @@ def _describe(record: RunRecord, folder: SweepFolder) -> dict[str, str]:
         "SWEEPLINE_STATE": record.state.value,
         "SWEEPLINE_REASON": record.reason.replace("\0", ""),
         "SWEEPLINE_PARAMETERS": json.dumps(dict(record.params), default=str),
-    }
-
-
-def _describe_end(result: SweepResult) -> dict[str, str]:
-    records = [record for record in result.records if record.belongs]
-    best = result.best_config
-    return {
-        "SWEEPLINE_N_RUNS": str(len(records)),
-        "SWEEPLINE_N_FINISHED": str(sum(record.state == State.FINISHED for record in records)),
-        "SWEEPLINE_N_FAILED": str(sum(record.state in UNSUCCESSFUL for record in records)),
-        "SWEEPLINE_IS_COMPLETE": str(int(result.is_complete)),
-        "SWEEPLINE_BEST_PARAMETERS": "" if best is None else json.dumps(dict(best.params), default=str),
-        "SWEEPLINE_BEST_METRICS": "" if best is None else json.dumps(dict(best.means)),
     }

@@ -17,7 +17,7 @@ from sweepline.config.metricsfrom import MetricsSource
 from sweepline.config.settings import SweepSettings
 from sweepline.contract import outofmemory
 from sweepline.contract.files import write_whole
-from sweepline.contract.metrics import MetricPoint, format_history
+from sweepline.contract.metrics import format_history
 from sweepline.contract.runfolder import (
     CONFIG_HASH,
     EFFECTIVE_CONFIG,
@@ -30,13 +30,12 @@ from sweepline.contract.runfolder import (
 from sweepline.contract.text import one_line
 from sweepline.contract.values import flatten, same_value
 from sweepline.contract.yamlfile import read_yaml
+from sweepline.engine.completing import complete
 from sweepline.engine.diskpause import blame_full_disk, is_excusable
 from sweepline.engine.lasterror import GPU_LOST, LoggedError, find_error
-from sweepline.engine.logtail import LogTail, build_reader, build_tail
+from sweepline.engine.logtail import LogTail, build_tail
 from sweepline.engine.metricreader import Measured
 from sweepline.engine.pruning.pruner import describe_verdict, read_verdict
-from sweepline.engine.sources import FoundPoints, read_sources, read_usual
-from sweepline.engine.wandbfile import find_wandb_files, read_wandb_metrics
 from sweepline.errors import ConfigError, DiskFullError, record_error
 from sweepline.executors.base import Exit, StopReason
 from sweepline.programs.macros import expand_run_macros
@@ -44,8 +43,6 @@ from sweepline.programs.wandb import is_wandb_form
 from sweepline.runs import UNSUCCESSFUL, Objective, RunOutcome, State
 
 OVERRIDE_NOT_APPLIED = "override not applied"
-READ_FROM = "read: "
-"""How a remark begins that tells in which file results were found."""
 _MAX_NAMED = 5
 OUT_OF_MEMORY_IN_DOUBT = "(said where the GPU's memory is full, too)"
 _FOLDER_SPOILED = "the run has replaced its own folder, or shut it: what it printed is lost"
@@ -128,43 +125,15 @@ class OutcomeReader:
 
     def _complete(self, measured: Measured, run_dir: Path) -> str:
         """Add what a run left in files, where its output says too little; return what is worth saying of that."""
-        told: list[str] = []
-        if self.sources:
-            found, told = read_sources(self.sources, run_dir, self.working_dir)
-            told = [*self._add(measured, found, wins=True), *told]
-        if not self._is_complete(measured):
-            told.append(_add_wandb(measured, run_dir, self.working_dir, objectives=self.objectives, logged=self.logged))
-        if not self._is_complete(measured) and not self.sources and not self.is_own:
-            found, faults = read_usual(run_dir)
-            told += [*self._add(measured, found), *faults]
-        return "; ".join(filter(None, told))
-
-    def _is_complete(self, measured: Measured) -> bool:
-        return bool(measured.results) and all(one.name in measured.results for one in self.objectives)
-
-    def _add(self, measured: Measured, found: Sequence[FoundPoints], *, wins: bool = False) -> list[str]:
-        """Add the points of files, of each metric those of the first file that has it; return where they came from.
-
-        What was printed stands, unless a file ``wins``.
-        """
-        sentences, taken = [], set[str]()
-        for one in found:
-            reader = build_reader(self.objectives, self.logged)
-            for point in one.points:
-                reader.add(point)
-            known = taken if wins else taken | measured.results.keys()
-            fresh = {name: value for name, value in reader.results.items() if name not in known}
-            if not fresh:
-                continue
-            if wins:
-                measured.points = _without(measured.points, fresh)
-            measured.points += _without(reader.points, reader.results.keys() - fresh.keys())
-            measured.results |= fresh
-            measured.stride = max(measured.stride, reader.history.stride)
-            taken |= fresh.keys()
-            named = [objective.name for objective in self.objectives if objective.name in fresh] or list(fresh)[:1]
-            sentences.append(f"{READ_FROM}{', '.join(named)} from {one.path.name}")
-        return sentences
+        return complete(
+            measured,
+            run_dir,
+            objectives=self.objectives,
+            logged=self.logged,
+            working_dir=self.working_dir,
+            sources=self.sources,
+            looks_for_usual=not self.is_own,
+        )
 
     def measure(self, run_dir: Path) -> Measured:
         """Return what a run measured, from what is kept of it: its output, and W&B's own file."""
@@ -195,12 +164,6 @@ def reader_of(settings: SweepSettings) -> OutcomeReader:
     )
 
 
-def _without(points: Sequence[MetricPoint], names: Collection[str]) -> list[MetricPoint]:
-    """Return points without some of their metrics."""
-    kept = [replace(p, values={name: v for name, v in p.values.items() if name not in names}) for p in points]
-    return [point for point in kept if point.values]
-
-
 def discard_own_history(run_dir: Path) -> None:
     """Remove ``metrics.csv`` where it was written after the run had ended, not by the program, to be written anew."""
     if _logs_to_wandb(run_dir):
@@ -217,35 +180,6 @@ def _can_go_again_in(run_dir: Path) -> bool:
     if not os.path.lexists(run_dir):
         return True
     return run_dir.is_dir() and not run_dir.is_symlink() and os.access(run_dir, os.R_OK | os.W_OK | os.X_OK)
-
-
-def _add_wandb(
-    measured: Measured,
-    run_dir: Path,
-    working_dir: Path | None,
-    *,
-    objectives: Sequence[Objective],
-    logged: Collection[str],
-) -> str:
-    """Add what a run logged to W&B and did not print; return what is worth saying of that."""
-    files = find_wandb_files(run_dir, working_dir)
-    if not files:
-        return ""
-    try:
-        found = read_wandb_metrics(files, build_reader(objectives, logged))
-    except ImportError:
-        return "what it logged to W&B is not read: pip install 'sweepline[wandb]'"
-    except (OSError, ValueError) as error:
-        return f"what it logged to W&B cannot be read: {error}"
-    is_mixed = bool(measured.results)
-    missing = found.results.keys() - measured.results.keys()
-    points = [replace(p, values={k: v for k, v in p.values.items() if k in missing}) for p in found.points]
-    measured.points += [point for point in points if point.values]
-    measured.results |= {name: value for name, value in found.results.items() if name in missing}
-    measured.stride = max(measured.stride, found.stride)
-    measured.n_dropped_names += found.n_dropped_names
-    told = [objective.name for objective in objectives if is_mixed and objective.name in missing]
-    return f"{', '.join(told)} is read from what it logged to W&B" if told else ""
 
 
 def _write_history(run_dir: Path, measured: Measured) -> None:

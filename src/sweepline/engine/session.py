@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import math
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,7 +39,7 @@ from sweepline.executors.local.admission import GpuAdmission, build_admission
 from sweepline.executors.local.executor import LocalExecutor, check_available
 from sweepline.recording.events import RunRecord
 from sweepline.recording.folders import BEST, SweepFolder
-from sweepline.runs import SETTLED
+from sweepline.runs import SETTLED, UNSUCCESSFUL, State
 from sweepline.space.plan import Plan
 
 Say = Callable[[str], None]
@@ -204,9 +205,23 @@ def _start_study(study: StudySampler, requests: StopRequests, say: Say) -> None:
 def _tell_end(state: SweepState, result: SweepResult) -> None:
     """Write down what is best, and tell those who want to know."""
     _write_best(result, state.say)
-    state.hooks.end(result)
+    state.hooks.end(_describe_end(result))
     for note in state.hooks.take_notes():
         state.say(note)
+
+
+def _describe_end(result: SweepResult) -> dict[str, str]:
+    """Return how a sweep has ended, as commands are told."""
+    records = [record for record in result.records if record.belongs]
+    best = result.best_config
+    return {
+        "SWEEPLINE_N_RUNS": str(len(records)),
+        "SWEEPLINE_N_FINISHED": str(sum(record.state == State.FINISHED for record in records)),
+        "SWEEPLINE_N_FAILED": str(sum(record.state in UNSUCCESSFUL for record in records)),
+        "SWEEPLINE_IS_COMPLETE": str(int(result.is_complete)),
+        "SWEEPLINE_BEST_PARAMETERS": "" if best is None else json.dumps(dict(best.params), default=str),
+        "SWEEPLINE_BEST_METRICS": "" if best is None else json.dumps(dict(best.means)),
+    }
 
 
 @contextmanager

@@ -13,10 +13,11 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sweepline.analysis.series import STEP
+from sweepline.analysis.series import STEP, TIME
 from sweepline.config.metricsfrom import CSV, JSON, MLFLOW, TENSORBOARD, TRACKIO, WANDB, MetricsSource
 from sweepline.contract.files import open_plain
 from sweepline.contract.metrics import MetricPoint
@@ -41,6 +42,8 @@ _USUAL = ("trainer_state.json", "metrics.json", "results.json", "all_results.jso
 _HISTORIES = ("log_history", "history", "logs", "metrics")
 """Keys below which a list of points usually stands."""
 _DATABASE = ".db"
+SECONDS = "time_s"
+"""A column of histories: seconds since the run began."""
 _MAX_BYTES = 64 << 20
 _MAX_ENTRIES, _MAX_DEPTH = 2000, 4
 _CLOCK_S = 2.0  # by which the clocks of two file systems may differ
@@ -169,8 +172,9 @@ def _read_tensorboard(path: Path, _at: str) -> list[MetricPoint]:
     found: dict[float, dict[str, float]] = {}
     for tag, series in read_tensorboard_log(path).series.items():
         steps = series.places.get(STEP, range(len(series)))
-        for step, value in zip(steps, series.values, strict=True):
+        for step, value, at in zip(steps, series.values, series.places[TIME], strict=True):
             found.setdefault(step, {})[tag] = value
+            found[step][SECONDS] = round(at, 3)
     return [MetricPoint(values, {"step": int(step)}) for step, values in sorted(found.items())]
 
 
@@ -187,10 +191,14 @@ def _read_trackio(path: Path, _at: str) -> list[MetricPoint]:
     """Return what trackio keeps in a database of a project, of all runs in it."""
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
-            rows = database.execute("select step, metrics from metrics order by id").fetchall()
+            rows = database.execute("select step, metrics, timestamp from metrics order by id").fetchall()
     except sqlite3.Error as error:
         raise RecordError(str(error)) from None
-    told = ({"step": step, **flatten(json.loads(text))} for step, text in rows)
+    times = [datetime.fromisoformat(at) for _, _, at in rows]
+    told = (
+        {"step": step, **flatten(json.loads(text)), SECONDS: (at - times[0]).total_seconds()}
+        for (step, text, _), at in zip(rows, times, strict=True)
+    )
     return list(_points(told))
 
 
@@ -250,9 +258,10 @@ def _points(rows: Iterable[Mapping[Any, Any]]) -> Iterator[MetricPoint]:
             number = _number(cell)
             if name is None or number is None:
                 continue
-            axis = PLACE_NAMES.get(str(name))
+            known = str(name).strip()  # columns may be padded
+            axis = PLACE_NAMES.get(known)
             if axis is None:
-                values[str(name)] = number
+                values[known] = number
             elif number.is_integer():
                 place[axis] = int(number)
         if values:

@@ -355,3 +355,34 @@ def test_what_cannot_be_imported_is_one_sentence_with_the_file(tmp_path: Path, t
     with pytest.raises(ConfigError, match=f"other.yaml: .*{sentence}") as caught:
         import_file(path)
     assert len(caught.value.faults) == 1
+
+
+def test_guilds_scalars_are_expressions_for_numbers_and_a_step_places_them(tmp_path: Path) -> None:
+    found = imported(tmp_path, "Guild").keys
+
+    assert found["metrics"] == {"accuracy": "Accuracy: ({number})", "step": r"Epoch (\d+)"}
+
+
+def test_katibs_events_and_variables_are_carried_over(tmp_path: Path) -> None:
+    text = """
+        apiVersion: kubeflow.org/v1beta1
+        kind: Experiment
+        spec:
+          objective: {type: maximize, objectiveMetricName: acc}
+          algorithm: {algorithmName: grid}
+          parameters: [{name: lr, parameterType: discrete, feasibleSpace: {list: ["0.1", "0.2"]}}]
+          metricsCollectorSpec:
+            collector: {kind: TensorFlowEvent}
+            source: {fileSystemPath: {path: /logs, kind: Directory}}
+          trialTemplate:
+            trialParameters: [{name: lr, reference: lr}]
+            trialSpec:
+              spec: {template: {spec: {containers: [{
+                command: [python, train.py, "--lr=${trialParameters.lr}"],
+                env: [{name: MODE, value: fast}, {name: API_KEY, value: x}]}]}}}
+    """
+    path = tmp_path / "katib.yaml"
+    path.write_text(textwrap.dedent(text))
+    found = import_file(path)[1].keys
+
+    assert (found["metrics_from"], found["env"]) == (["tensorboard"], {"MODE": "fast"})

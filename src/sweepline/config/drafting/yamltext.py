@@ -11,7 +11,8 @@ import yaml
 
 from sweepline.contract.yamlfile import parse_yaml
 
-_WIDTH = 1 << 20
+_LINE = 1 << 20
+_COMMENTS_AT = 44
 _UNSAFE_IN_FLOW = re.compile(r"[{}\[\],#&*!|>%@`\n]|^[-?:]$")
 
 
@@ -23,7 +24,7 @@ def format_value(value: Any) -> str:
         return f"{{{', '.join(f'{format_value(key)}: {format_value(one)}' for key, one in value.items())}}}"
     if isinstance(value, float) and math.isfinite(value):
         return format_float(value)
-    text = yaml.safe_dump(value, default_flow_style=True, width=_WIDTH, allow_unicode=True)
+    text = yaml.safe_dump(value, default_flow_style=True, width=_LINE, allow_unicode=True)
     text = text.removesuffix("\n").removesuffix("...").removesuffix("\n")
     if isinstance(value, str) and (_UNSAFE_IN_FLOW.search(value) or parse_yaml(text, "").value != value):
         return json.dumps(value, ensure_ascii=False)  # 1e-3 is a number here, and text for PyYAML
@@ -46,3 +47,8 @@ def format_float(value: float) -> str:
 def quote_pattern(pattern: str) -> str:
     """Return a regular expression in single quotes, in which backslashes stay as they are."""
     return "'" + pattern.replace("'", "''") + "'"
+
+
+def commented(line: str, comment: str) -> str:
+    """Return a line with a comment behind it, below those of its neighbours."""
+    return f"{line:{_COMMENTS_AT}} # {comment}".rstrip() if comment else line

@@ -172,16 +172,19 @@ def _scalars(found: Imported, scalars: Any) -> dict[str, str]:
             found.note("output-scalars", f"{one!r} names no metric by itself: add it to metrics:")
             continue
         for name, pattern in mapping(one).items():
-            text = (
-                re.sub(r"\(\\value\)|\\value", lambda _m: r"([\d.]+)", str(pattern))
-                .replace(r"(\step)", r"(?:\d+)")
-                .replace(r"\step", r"\d+")
-            )
-            if name != "step" and re.compile(text).groups == 1:
+            text = _expression(str(name), str(pattern))
+            if re.compile(text.replace("{number}", "")).groups == 1:
                 patterns[str(name)] = text
-            elif name != "step":
-                found.note(f"output-scalars.{name}", "needs one group for the number, as 'loss: ([\\d.]+)'")
+            else:
+                found.note(f"output-scalars.{name}", "needs one group for the number, as 'loss: {number}'")
     if not patterns and scalars is None and "metric" in found.keys:
         name = found.keys["metric"]["name"]
-        patterns[name] = rf"(?m)^{re.escape(name)}:\s+([\d.]+)"  # what Guild reads by default
+        patterns[name] = rf"(?m)^{re.escape(name)}:\s+({{number}})"  # what Guild reads by default
     return patterns
+
+
+def _expression(name: str, pattern: str) -> str:
+    """Return a pattern of Guild's with the number, or of ``step`` the step, as its only group."""
+    step, number_ = (r"(\d+)", "{number}") if name == "step" else (r"\d+", "({number})")
+    text = re.sub(r"\(\\value\)|\\value", lambda _m: number_, pattern)
+    return re.sub(r"\(\\step\)|\\step", lambda _m: step, text)

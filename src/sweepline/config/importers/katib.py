@@ -23,6 +23,7 @@ from sweepline.config.importers.base import (
 from sweepline.config.importers.words import needs_shell
 from sweepline.contract.yamlfile import parse_yaml
 from sweepline.errors import ConfigError
+from sweepline.programs.surroundings import looks_secret
 
 _BAYES = {"tpe": "tpe", "multivariate-tpe": "tpe", "bayesianoptimization": "gp", "cmaes": "cma", "sobol": "qmc"}
 _PLACE = re.compile(r"\$\{trialParameters\.([^}]+)\}")
@@ -124,7 +125,14 @@ def _command(found: Imported, template: Mapping[Any, Any], names: list[str]) -> 
     missing = [name for name in names if not any(f"${{{name}}}" in word for word in words)]
     if missing:
         found.note("trialTemplate.command", f"hands over no {', '.join(missing)}")
-    for key in ("image", "resources", "env", "volumeMounts"):
+    variables = {str(one["name"]): one["value"] for one in map(mapping, container.get("env") or []) if "value" in one}
+    found.put("env", {name: value for name, value in variables.items() if not looks_secret(name)})
+    named = [str(mapping(one).get("name")) for one in container.get("env") or []]
+    left = [name for name in named if name not in found.keys.get("env", {})]
+    if left:
+        sentence = f"{', '.join(left)}: export it where the sweep is started, which its runs inherit"
+        found.note("trialTemplate.env", sentence)
+    for key in ("image", "resources", "volumeMounts"):
         if key in container:
             found.note(f"trialTemplate.{key}", "is of the container: runs are processes of this machine")
 
@@ -185,6 +193,15 @@ def _metrics(found: Imported, spec: Mapping[Any, Any], names: list[str]) -> None
     kind = str(mapping(collector.get("collector")).get("kind", "StdOut"))
     if "metricsFormat" in str(collector.get("source", "")):
         found.note("metricsCollectorSpec", "its metricsFormat is not read: NAME=NUMBER is looked for; see metrics:")
-    if kind != "StdOut":
+    path = str(mapping(mapping(collector.get("source")).get("fileSystemPath")).get("path", ""))
+    if kind == "TensorFlowEvent":
+        found.put("metrics_from", ["tensorboard"])
+        found.note(
+            "metricsCollectorSpec", f"event files are read in a run's own folder: write them there, not to {path}"
+        )
+        return
+    if kind not in ("StdOut", "File"):
         found.note("metricsCollectorSpec", f"{kind} is not read: metrics are looked for in the output, as NAME=NUMBER")
-    found.put("metrics", {name: rf"(?<![\w-]){re.escape(name)}\s*=\s*([\d.]+)" for name in dict.fromkeys(names)})
+    if kind == "File":
+        found.note("metricsCollectorSpec", f"{path or 'its file'} is not read: print its lines, or see metrics_from")
+    found.put("metrics", {name: rf"(?<![\w-]){re.escape(name)}\s*=\s*({{number}})" for name in dict.fromkeys(names)})

@@ -78,7 +78,10 @@ def import_nni(config: Config) -> Imported:
     _method(found, name, parameters)
     goal = str(arguments.get("optimize_mode") or "maximize")
     found.put("metric", {"name": "default", "goal": goal})
-    found.note("nni.report_final_result", "is not read: print the result, as METRIC default=0.9")
+    found.note(
+        "nni.report_final_result",
+        "is not read: print the result, as METRIC default=0.9; or name in metrics_from the file that has it",
+    )
     found.note("nni.get_next_parameter", "is not served: the script is handed --NAME=VALUE, which it has to read")
     if found.keys["method"] != "grid":
         found.put(

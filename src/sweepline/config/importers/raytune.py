@@ -26,6 +26,7 @@ _DRAW = re.compile(
     r"(?:ray\.)?(?:tune\.)?(choice|grid_search|uniform|quniform|loguniform|qloguniform|randint|lograndint|qrandint|randn|sample_from)\((.*)\)",
     re.DOTALL,
 )
+_RESULTS = "metrics_from: [{json: '**/result.json'}], where the script writes Ray's result.json into its run's folder"
 _SPACES = ("config", "param_space")
 _KNOWN = (
     "run",
@@ -81,6 +82,8 @@ def import_raytune(config: Config) -> Imported:
     )
     if "metric" not in experiment:
         found.note("metric", "the file names none: add metric: {name: ..., goal: ...}, and print it as METRIC name=0.5")
+    if "metric" in experiment:
+        found.note("metric", f"print it as METRIC {experiment['metric']}=0.5, or have it read: {_RESULTS}")
     found.put(
         "retry",
         experiment.get("max_failures")

@@ -1,9 +1,8 @@
-"""Settings without a parser: constants that a configurator overrides, ``wandb.config``, environment variables."""
+"""Settings without a parser: constants that a configurator overrides, and ``wandb.config``."""
 
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -20,10 +19,6 @@ from sweepline.programs.inspection.literals import (
 from sweepline.programs.inspection.reading import Source, SourceFile, where
 
 _INTERPRETED = ("exec", "execfile")
-_OF_THE_SYSTEM = re.compile(
-    r"(?:(?:LOCAL_|NODE_)?RANK|(?:LOCAL_)?WORLD_SIZE|HOME|PATH|USER|TMPDIR|DEBUG|CI|PORT|HOST)$|"
-    r"(?:MASTER|CUDA|NCCL|OMP|MKL|SLURM|TORCH|PYTORCH|TF|XLA|JAX|HF|WANDB|SWEEPLINE|AWS|XDG|PYTHON|KMP|HIP|ROCR)_"
-)
 _SIMPLE = ("int", "float", "bool", "str")
 
 
@@ -54,11 +49,12 @@ def _constants(file: SourceFile, body: list[ast.stmt]) -> Iterator[Flag]:
             value = literal(expression, names)
             names[name] = expression
             if value is not UNKNOWN and value is not None and not isinstance(value, dict):
-                found[name] = _plain_flag(name, value, where(file, node))
+                found[name] = plain_flag(name, value, where(file, node))
     yield from found.values()
 
 
-def _plain_flag(name: str, value: Any, place: str) -> Flag:
+def plain_flag(name: str, value: Any, place: str) -> Flag:
+    """Return a setting whose kind is that of its value."""
     kind = kind_of_value(value)
     boolean = "text" if kind == "bool" else ""
     return Flag(name=name, kind=kind, item_kind=item_kind(value), default=value, boolean=boolean, where=place)
@@ -73,9 +69,9 @@ def read_wandb_config(source: Source) -> Interface | None:
     for file, call in source.calls():
         if called(call) == "init" and "config" in keywords(call):
             for name, value in _mapping(source, keywords(call)["config"]).items():
-                found.setdefault(name, _plain_flag(name, None if value is UNKNOWN else value, where(file, call)))
+                found.setdefault(name, plain_flag(name, None if value is UNKNOWN else value, where(file, call)))
     for file, name, value, line in _uses(source):
-        found.setdefault(name, _plain_flag(name, value, f"{file.path.name}:{line}"))
+        found.setdefault(name, plain_flag(name, value, f"{file.path.name}:{line}"))
     if not found:
         return None
     names = ", ".join(list(found)[:3])
@@ -150,33 +146,6 @@ def _uses(source: Source) -> Iterator[tuple[SourceFile, str, Any, int]]:
 
 def _reads(source: Source) -> Iterator[bool]:
     yield from (True for _ in _uses(source))
-
-
-def read_environment(source: Source) -> Interface | None:
-    """Return the settings that a script reads from environment variables with a default; None without any."""
-    flags: list[Flag] = []
-    for file, call in source.calls():
-        if file is not source.script:
-            continue
-        is_get = called(call) == "getenv" or (
-            called(call) == "get" and last_name(getattr(call.func, "value", None)) == "environ"
-        )
-        values = [literal(arg, source.names) for arg in call.args]
-        is_setting = is_get and len(values) == 2 and isinstance(values[0], str) and values[1] is not UNKNOWN
-        if is_setting and _OF_THE_SYSTEM.match(values[0]) is None and values[0] not in [flag.name for flag in flags]:
-            flags.append(_environment_flag(values[0], values[1], where(file, call)))
-    return Interface(parser="environment variables", flags=flags, args_macro="") if flags else None
-
-
-def _environment_flag(name: str, default: Any, place: str) -> Flag:
-    """Return a variable, with its default as the number that its text looks like."""
-    if isinstance(default, str):
-        for kind in (int, float):
-            try:
-                return _plain_flag(name, kind(default), place)
-            except ValueError:
-                continue
-    return _plain_flag(name, default, place)
 
 
 def plain_constants(source: Source) -> list[Flag]:

@@ -41,17 +41,50 @@ class Flag:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FilePlace:
+    """A file or a folder that a script writes or reads: ``path`` has ``*`` where its text does not tell.
+
+    ``setting`` is what the program calls the setting that it begins with, such as ``out`` of ``args.out + "/x.csv"``;
+    ``path`` is then relative to that. ``is_relative`` is one that begins where the program was started.
+    """
+
+    path: str
+    where: str
+    setting: str = ""
+    is_relative: bool = False
+    call: str = ""
+    """What writes or reads it, such as ``SummaryWriter``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """A metric that a script tells.
 
-    ``source`` is ``line`` (METRIC), ``print``, ``wandb``, ``lightning``, ``log`` or ``tensorboard``; ``context`` is
-    what it stands in, such as a function's name; ``pattern`` finds it in the output, where it is printed.
+    ``source`` is ``line`` (METRIC), ``print``, ``wandb``, ``trackio``, ``lightning`` (its progress bar), ``csv``,
+    ``json``, ``tensorboard``, or ``log`` for other trackers; ``context`` is what it stands in, such as a function's
+    name; ``pattern`` finds it in the output, where it is printed; ``file`` is where it is written.
     """
 
     name: str
     source: str
     pattern: str = ""
     context: str = ""
+    where: str = ""
+    example: str = ""
+    file: FilePlace | None = None
+    line: str = ""
+    """Which printed line it stands on, and ``at`` as which of its pieces."""
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expression:
+    """A regular expression that finds metrics on a printed line: one, or several by named groups."""
+
+    names: Sequence[str]
+    pattern: str
+    key: str
+    """What it is called where it finds several."""
     where: str = ""
     example: str = ""
 
@@ -84,3 +117,10 @@ class ScriptFacts:
     """Its name right of ``-m``, where it imports its neighbours relatively."""
     constants: Sequence[Flag] = ()
     """Settings at its top that nothing from outside changes."""
+    expressions: Sequence[Expression] = ()
+    writes: Sequence[FilePlace] = ()
+    reads: Sequence[FilePlace] = ()
+    variables: Sequence[Flag] = ()
+    """Environment variables that it reads."""
+    preparations: Sequence[str] = ()
+    """Programs beside it that look as if they fetch its data."""

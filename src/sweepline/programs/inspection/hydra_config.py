@@ -34,6 +34,10 @@ def read_hydra(source: Source) -> Interface | None:
     names = ("config_path", "config_name")
     told = {name: literal(given[name], source.names) for name in names if name in given}
     told |= {name: literal(arg, source.names) for name, arg in zip(names, call.args, strict=False)}
+    path_told = told.get("config_path")
+    if "config_name" not in told and isinstance(path_told, str) and path_told.endswith((".yaml", ".yml")):
+        folder_told, _, file_told = path_told.rpartition("/")  # as Hydra 0.11 had it
+        told |= {"config_path": folder_told, "config_name": file_told.rpartition(".")[0]}
     name = told.get("config_name")
     if not isinstance(name, str):
         note = "no config_name is given: add --config-name and the name of a config to command"

@@ -1,13 +1,22 @@
-"""Metrics that a script logs by name, and those that Keras, transformers and others print by themselves."""
+"""Metrics that a script logs by name, and those that transformers and others print by themselves."""
 
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from sweepline.programs.inspection.facts import UNKNOWN, Told
+from sweepline.programs.inspection.expressions import NUMBER, escape
+from sweepline.programs.inspection.facts import FilePlace, Told
+from sweepline.programs.inspection.keras import find_keras
 from sweepline.programs.inspection.literals import called, keywords, last_name, literal, text_of
+from sweepline.programs.inspection.mappings import (
+    fill_name,
+    first_variable,
+    iterated_mapping,
+    keys_of,
+    strings_of,
+)
 from sweepline.programs.inspection.metricwords import (
     SPLIT_WORDS,
     is_metric_name,
@@ -16,27 +25,41 @@ from sweepline.programs.inspection.metricwords import (
     split_of,
     words_of,
 )
-from sweepline.programs.inspection.reading import Source, calls_within, where
+from sweepline.programs.inspection.reading import Source, SourceFile, where
+from sweepline.programs.inspection.resultfiles import own_csv_files
 
 _RUNS = ("wandb", "run", "wandb_run", "wandb_logger")
 _TRAINERS = ("Trainer", "Seq2SeqTrainer", "SFTTrainer")
 _NOTHING = ast.Constant(None)
-_NUMBER = r"([\d.]+)"
+_TABLE_OF_LIGHTNING = FilePlace(path="**/metrics.csv", where="CSVLogger")
+_LOGGERS_OF_LIGHTNING = {"CSVLogger": "csv", "TensorBoardLogger": "tensorboard", "WandbLogger": "wandb"}
+_OTHER_LOGGERS = ("MLFlowLogger", "CometLogger", "NeptuneLogger", "ClearMLLogger")
 
 
-def find_logged(source: Source) -> Iterator[Told]:
-    """Yield what is logged, in the order of the text."""
-    for file, function, call in ((f, fn, c) for f, part in source.parts for fn, c in calls_within(part)):
+def find_logged(source: Source, settings: Sequence[str]) -> Iterator[Told]:
+    """Yield what is logged, in the order of the text. ``settings`` are what the script calls its flags."""
+    loops = _loops_around(source)
+    tables, hands_on = own_csv_files(source), _hands_on(source)
+    for file, function, call in source.calls_with_function():
         kind, context = _kind(source, call), getattr(function, "name", "")
-        for name in _names(source, call) if kind else ():
+        for name in _names(source, function, call, loops.get(id(call))) if kind else ():
             if kind == "line" or is_metric_name(name):
-                source_of = _seen_of_lightning(source, call, name) if kind == "lightning" else kind
-                pattern = f"{re.escape(name)}\\W+{_NUMBER}" if source_of == "lightning" else ""
-                yield Told(name=name, source=source_of, pattern=pattern, context=context, where=where(file, call))
+                told = Told(name=name, source=kind, context=context, where=where(file, call))
+                yield (
+                    _of_lightning(source, call, told)
+                    if kind == "lightning"
+                    else _in_own_table(told, tables, call, hands_on=hands_on)
+                )
     yield from _meters(source)
     yield from _geometric(source)
-    yield from _keras(source)
+    yield from find_keras(source, settings)
     yield from _transformers(source)
+
+
+def _loops_around(source: Source) -> dict[int, ast.For]:
+    """Return the innermost ``for`` around each call, by the call's id."""
+    loops = (node for _, part in source.parts for node in ast.walk(part) if isinstance(node, ast.For))
+    return {id(call): loop for loop in loops for call in ast.walk(loop) if isinstance(call, ast.Call)}
 
 
 def _kind(source: Source, call: ast.Call) -> str:
@@ -45,46 +68,107 @@ def _kind(source: Source, call: ast.Call) -> str:
     if name == "log_metrics" and source.imports("sweepline"):
         return "line"
     if name in ("log", "log_dict") and owner in ("self", "model", "pl_module") and call.args:
-        return (
-            "wandb" if source.imports("wandb") and isinstance(call.args[0], ast.Dict) and name == "log" else "lightning"
-        )
+        is_wandb = source.imports("wandb") and isinstance(call.args[0], ast.Dict) and name == "log"
+        return "wandb" if is_wandb else "lightning"
+    if name == "log" and (owner == "trackio" or (owner in _RUNS and source.imports("trackio"))):
+        return "trackio"
     if name == "log" and owner in _RUNS:
-        return "wandb"
+        return "" if "wandb" in source.optional_modules and _has_writer(source) else "wandb"
     if name in ("add_scalar", "add_scalars") or (name == "scalar" and owner == "summary"):
         return "tensorboard"
+    if name == "log" and owner == "accelerator" and _accelerates_to_tensorboard(source):
+        return "tensorboard"
     is_own = name == "log" and len(call.args) > 1 and bool(text_of(call.args[0])) and "%" not in text_of(call.args[0])
-    is_log = (
-        is_own
-        or name in ("log_metric", "log_metrics")
-        or (name == "log" and owner in ("accelerator", "fabric", "mlflow"))
+    is_log = name in ("log_metric", "log_metrics") or (name == "log" and owner in ("accelerator", "fabric", "mlflow"))
+    return "log" if is_own or is_log else ""
+
+
+def _has_writer(source: Source) -> bool:
+    return any(called(call) == "SummaryWriter" for _, call in source.calls())
+
+
+def _accelerates_to_tensorboard(source: Source) -> bool:
+    makers = (call for _, call in source.calls() if called(call) == "Accelerator")
+    return any(text_of(keywords(call).get("log_with")) in ("tensorboard", "all") for call in makers)
+
+
+def _hands_on(source: Source) -> bool:
+    """Whether a logger of the script's own hands the names that it is given on to TensorBoard."""
+    return any(
+        called(call) == "add_scalar"
+        and bool(call.args)
+        and last_name(call.args[0]) in [arg.arg for arg in getattr(getattr(function, "args", None), "args", ())]
+        for _, function, call in source.calls_with_function()
     )
-    return "log" if is_log else ""
 
 
-def _seen_of_lightning(source: Source, call: ast.Call, name: str) -> str:
-    """Return where ``self.log`` shows a value: in the progress bar, in the table of a test, in W&B, or nowhere."""
+def _in_own_table(
+    told: Told, tables: Sequence[tuple[SourceFile, FilePlace]], call: ast.Call, *, hands_on: bool
+) -> Told:
+    """Return what somebody's own logger takes as ``log(name, value)`` as in its CSV file, else in TensorBoard."""
+    fitting = [place for _, place in tables if split_of(words_of(place.path)) == split_of(words_of(told.context))]
+    chosen = next(iter(fitting or [place for _, place in tables]), None)
+    if told.source != "log" or called(call) != "log":
+        return told
+    if chosen is None:
+        return replace(told, source="tensorboard") if hands_on else told
+    return replace(told, source="csv", file=replace(chosen, path=f"**/{chosen.path}"))
+
+
+def _of_lightning(source: Source, call: ast.Call, told: Told) -> Told:
+    """Return where ``self.log`` shows a value: in the progress bar, in the table of a test, in a log, or nowhere."""
+    name = _name_in_lightning(source, call, told)
     is_in_bar = literal(keywords(call).get("prog_bar"), source.names) is True
     wanted = {"test": "test", "val": "validate"}.get(split_of(words_of(name)), "")
     is_in_table = any(called(other) == wanted for _, other in source.calls())
     if is_in_bar or is_in_table:
-        return "lightning"
-    return "wandb" if any(called(other) == "WandbLogger" for _, other in source.calls()) else "log"
+        return replace(told, name=name, source="lightning", pattern=f"{escape(name)}\\W+{NUMBER}")
+    kind = lightning_log(source)
+    return replace(told, name=name, source=kind, file=_TABLE_OF_LIGHTNING if kind == "csv" else None)
 
 
-def _names(source: Source, call: ast.Call) -> Iterator[str]:
-    """Yield the names that a call logs under, those that are written out."""
+def _name_in_lightning(source: Source, call: ast.Call, told: Told) -> str:
+    """Return the name under which Lightning keeps a value: of one that is logged by step and by epoch the latter's."""
+    given = keywords(call)
+    by_epoch = literal(given.get("on_epoch"), source.names) is True
+    by_step = literal(given.get("on_step"), source.names)
+    is_both = by_epoch and (by_step is True or ("on_step" not in given and told.context.startswith("training_step")))
+    return f"{told.name}_epoch" if is_both else told.name
+
+
+def lightning_log(source: Source) -> str:
+    """Return where Lightning's loggers write: ``lightning_log`` is its usual one, TensorBoard's or a CSV file."""
+    made = [called(call) for _, call in source.calls()]
+    for name, kind in _LOGGERS_OF_LIGHTNING.items():
+        if name in made:
+            return kind
+    trainers = [call for _, call in source.calls() if called(call) in ("Trainer", "LightningCLI")]
+    is_off = any(literal(keywords(call).get("logger"), source.names) is False for call in trainers)
+    has_other = any(name in made for name in _OTHER_LOGGERS)
+    return "lightning_log" if trainers and not is_off and not has_other else "log"
+
+
+def _names(source: Source, function: ast.AST, call: ast.Call, loop: ast.For | None) -> Iterator[str]:
+    """Yield the names that a call logs under, as far as the text tells them."""
     for arg in call.args[:1]:
-        if isinstance(arg, ast.Dict):
-            keys = [literal(key, source.names) for key in arg.keys if key is not None]
-            yield from (key for key in keys if isinstance(key, str))
-        elif name := text_of(arg, source.names):
+        if name := text_of(arg, source.names):
             yield name
+        elif loop is not None and (names := _of_loop(source, function, arg, loop)):
+            yield from names
         elif isinstance(arg, ast.JoinedStr):
             yield from _of_each_part(source, arg)
-        elif isinstance(arg, ast.Name):
-            yield from _keys_of_local(source, arg.id)
+        else:
+            yield from keys_of(source, arg, function)
     if called(call) == "log_metrics" and source.imports("sweepline"):
         yield from (name for name in keywords(call) if name not in ("epoch", "step", "samples"))
+
+
+def _of_loop(source: Source, function: ast.AST, node: ast.expr, loop: ast.For) -> list[str]:
+    """Return the names of ``for k, v in stats.items(): writer.add_scalar(f"val/{k}", v)``."""
+    over = iterated_mapping(loop.iter)
+    names = [] if over is None else keys_of(source, over, function) or strings_of(source, over, function)
+    variable = first_variable(loop.target)
+    return [made for name in names if variable and (made := fill_name(node, variable, name)) != text_of(node)]
 
 
 def _of_each_part(source: Source, node: ast.JoinedStr) -> Iterator[str]:
@@ -96,29 +180,12 @@ def _of_each_part(source: Source, node: ast.JoinedStr) -> Iterator[str]:
         yield "".join(str(value.value) if isinstance(value, ast.Constant) else part for value in node.values)
 
 
-def _keys_of_local(source: Source, name: str) -> Iterator[str]:
-    """Yield the keys of a dictionary that was put together before: ``metrics = {...}``, ``metrics["loss"] = ...``."""
-    for _, part in source.parts:
-        for node in ast.walk(part):
-            if not isinstance(node, ast.Assign):
-                continue
-            target = node.targets[0]
-            if last_name(target) == name and isinstance(node.value, ast.Dict):
-                yield from (
-                    key.value for key in node.value.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)
-                )
-            elif (
-                isinstance(target, ast.Subscript) and last_name(target.value) == name and (key := text_of(target.slice))
-            ):
-                yield key
-
-
 def _meters(source: Source) -> Iterator[Told]:
     """Yield what meters with a name and a format show: ``AverageMeter("Acc@1", ":6.2f")``."""
-    for file, function, call in ((f, fn, c) for f, part in source.parts for fn, c in calls_within(part)):
+    for file, function, call in source.calls_with_function():
         texts = [text_of(arg) for arg in call.args]
         if called(call).endswith("Meter") and texts and is_metric_name(texts[0]):
-            pattern = f"{re.escape(texts[0])}\\s*{_NUMBER}"
+            pattern = f"{escape(texts[0])}\\s*{NUMBER}"
             name = name_of(words_of(texts[0]))
             context = getattr(function, "name", "")
             yield Told(
@@ -137,30 +204,10 @@ def _geometric(source: Source) -> Iterator[Told]:
         for key, value in keywords(call).items() if called(call) == "log" else ():
             words = words_of(key) if is_metric_name(key) else words_of(last_name(value))
             if metric_word(words):
-                pattern = f"(?<!\\w){key}: {_NUMBER}"
+                pattern = f"(?<!\\w){key}: {NUMBER}"
                 yield Told(
                     name=name_of(words), source="print", pattern=pattern, where=where(file, call), example=f"{key}: ..."
                 )
-
-
-def _keras(source: Source) -> Iterator[Told]:
-    """Yield what Keras prints for each epoch: the loss, and the metrics that ``compile`` names."""
-    if not source.imports("keras", "tensorflow"):
-        return
-    fits = [(file, call) for file, call in source.calls() if called(call) in ("fit", "fit_generator")]
-    if not fits:
-        return
-    file, fit = fits[-1]
-    names = ["loss"]
-    for _, call in source.calls():
-        metrics = literal(keywords(call).get("metrics"), source.names) if called(call) == "compile" else UNKNOWN
-        names += [name for name in metrics if isinstance(name, str)] if isinstance(metrics, list) else []
-    has_validation = {"validation_data", "validation_split"} & keywords(fit).keys()
-    for name in dict.fromkeys(names):
-        for prefix in ("", "val_") if has_validation else ("",):
-            start = "" if prefix else r"(?<!\w)"
-            pattern = f"{start}{prefix}{name}: {_NUMBER}"
-            yield Told(name=f"{prefix}{name}", source="print", pattern=pattern, where=where(file, fit), example="Keras")
 
 
 def _transformers(source: Source) -> Iterator[Told]:
@@ -180,6 +227,4 @@ def _transformers(source: Source) -> Iterator[Told]:
                 if isinstance(node, ast.Return) and isinstance(node.value, ast.Dict):
                     names += [f"eval_{name}" for key in node.value.keys if (name := text_of(key))]
     for name in ["train_loss", *dict.fromkeys(names)]:
-        yield Told(
-            name=name, source="print", pattern=f"{name}'?\\s*[=:]\\s*'?{_NUMBER}", where=place, example="Trainer"
-        )
+        yield Told(name=name, source="print", pattern=f"{name}'?\\s*[=:]\\s*'?{NUMBER}", where=place, example="Trainer")

@@ -8,11 +8,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from sweepline.contract.text import one_line
-from sweepline.programs.inspection.facts import Told
+from sweepline.programs.inspection.expressions import (
+    NUMBER,
+    WORD_BEFORE,
+    core_of,
+    escape,
+    expressions_of,
+    has_mean_after,
+)
+from sweepline.programs.inspection.facts import Expression, Flag, Told
+from sweepline.programs.inspection.keras import epochs_of_keras
 from sweepline.programs.inspection.literals import called, keywords, last_name
 from sweepline.programs.inspection.logged import find_logged
+from sweepline.programs.inspection.mappings import keys_of
 from sweepline.programs.inspection.metricwords import is_metric_name, metric_word, name_of, split_of, words_of
-from sweepline.programs.inspection.reading import Source, SourceFile, calls_within, where
+from sweepline.programs.inspection.reading import Source, where
+from sweepline.programs.inspection.resultfiles import dumped, find_in_files
 from sweepline.programs.inspection.templates import Hole, Piece, printed_template
 
 _PRINTERS = re.compile(
@@ -21,14 +32,13 @@ _PRINTERS = re.compile(
     re.IGNORECASE,
 )
 _STREAMS = ("stdout", "stderr", "tqdm")
-_SEPARATORS = re.compile(r"^[\s,;|/*()\[\]\-–—:.>=%'\"]+")
 _PARTS = re.compile(r"[,;|()\[\]\t]")
 _METRIC_LINE = re.compile(r"METRIC\s")
 _PAIR = re.compile(r"([^\s=]+)=$")
-NUMBER = r"([\d.]+)"
-_MEAN = re.compile(r"avg|mean|_m$|smooth|global")
 _TAIL_OF_EXPRESSION = re.compile(r"\.(?:avg|item\(\)|val|mean\(\)|data|value|global_avg|cpu\(\)|numpy\(\)|result\(\))")
-_WORD_BEFORE = r"(?<![A-Za-z_])(?<![A-Za-z] )"
+_LEVELS = ("debug", "info", "warning", "error", "critical")
+_EVALUATIONS = ("metrics", "metric", "eval_metric", "eval_metrics")
+"""Settings by which a script is told what to measure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,35 +51,54 @@ class _Place:
     function: str
     where: str
     line: str
+    key: str
+    """Which line it is, and ``at`` which of its pieces."""
+    at: int
     has_mean: bool = False
     """Whether a mean follows in parentheses, which counts for more than the last value."""
 
 
-def find_told(source: Source) -> list[Told]:
-    """Return what a script tells of its runs, printed metrics first, each name once."""
-    places = list(_places(source))
+def find_told(source: Source, flags: Sequence[Flag] = ()) -> tuple[list[Told], list[Expression]]:
+    """Return what a script tells of its runs, printed metrics first, each name once; and what finds the printed ones.
+
+    Args:
+        source: the script.
+        flags: what it takes: paths may begin with them, and one may name what it measures.
+    """
+    lines: dict[str, Sequence[Piece]] = {}
+    places = list(_places(source, lines))
     own = [Told(name=name, source="line", where=place.where) for place in places if (name := _metric_line(place))]
-    found = [*own, *_postfixes(source), *_named(places), *find_logged(source)]
-    return _each_once(found)
+    printed = [*own, *_postfixes(source), *_printed_json(source, flags), *_named(places)]
+    settings = [flag.key for flag in flags]
+    found = _each_once([*printed, *find_logged(source, settings), *find_in_files(source, settings)])
+    return found, [*expressions_of(found, lines), *epochs_of_keras(found)]
 
 
-def _places(source: Source) -> Iterator[_Place]:
-    for file, function, call in _printing_calls(source):
+def _places(source: Source, lines: dict[str, Sequence[Piece]]) -> Iterator[_Place]:
+    """Yield the numbers on printed lines; ``lines`` gets those lines."""
+    goes_to_file = _logs_to_file(source)
+    for file, function, call in source.calls_with_function():
+        if not _prints(call) or (goes_to_file and called(call) in _LEVELS):
+            continue
         names = source.names | _local_texts(function)
         name = getattr(function, "name", "")
         for pieces in _lines(printed_template(call, names)):
             text = one_line("".join(p if isinstance(p, str) else "..." for p in pieces), 60).strip()
+            key = f"{where(file, call)} {len(lines)}"
+            lines[key] = pieces
             for i, piece in enumerate(pieces):
                 before = pieces[i - 1] if i else ""
-                if isinstance(piece, Hole) and not _is_mean_of_another(pieces, i):
+                if isinstance(piece, Hole) and not (i > 1 and has_mean_after(pieces, i - 2)):
                     told = before if isinstance(before, str) else ""
-                    has_mean = i + 2 < len(pieces) and _is_mean_of_another(pieces, i + 2)
-                    yield _Place(piece, told, pieces[: max(i - 1, 0)], name, where(file, call), text, has_mean)
+                    earlier, place = pieces[: max(i - 1, 0)], where(file, call)
+                    yield _Place(piece, told, earlier, name, place, text, key, i, has_mean_after(pieces, i))
 
 
-def _printing_calls(source: Source) -> Iterator[tuple[SourceFile, ast.AST, ast.Call]]:
-    for file, part in source.parts:
-        yield from ((file, function, call) for function, call in calls_within(part) if _prints(call))
+def _logs_to_file(source: Source) -> bool:
+    """Whether what is logged goes to a file instead of the output."""
+    made = [call for _, call in source.calls()]
+    has_file = any(called(call) == "basicConfig" and "filename" in keywords(call) for call in made)
+    return has_file and not any(called(call) == "StreamHandler" for call in made)
 
 
 def _prints(call: ast.Call) -> bool:
@@ -91,6 +120,8 @@ def _prints(call: ast.Call) -> bool:
 
 
 def _is_name(node: ast.expr) -> bool:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return _is_name(node.left)  # "eval/" + name
     return isinstance(node, ast.Constant) and isinstance(node.value, str) and "%" not in node.value
 
 
@@ -122,13 +153,6 @@ def _lines(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
     yield line
 
 
-def _is_mean_of_another(pieces: Sequence[Piece], at: int) -> bool:
-    """Whether a number is the mean in ``0.5 (0.7)``."""
-    hole, before = pieces[at], pieces[at - 1] if at else ""
-    is_mean = isinstance(hole, Hole) and _MEAN.search(hole.expression) is not None
-    return is_mean and at > 1 and isinstance(before, str) and before.strip() == "("
-
-
 def _metric_line(place: _Place) -> str:
     """Return the name of a number on a METRIC line; empty for any other."""
     is_line = any(isinstance(piece, str) and _METRIC_LINE.search(piece) for piece in (*place.earlier, place.before))
@@ -148,7 +172,14 @@ def _named(places: Sequence[_Place]) -> list[Told]:
         pattern = _pattern(place, places)
         if pattern:
             told = Told(
-                name=name, source="print", pattern=pattern, context=context, where=place.where, example=place.line
+                name=name,
+                source="print",
+                pattern=pattern,
+                context=context,
+                where=place.where,
+                example=place.line,
+                line=place.key,
+                at=place.at,
             )
             found.append(told)
     return found
@@ -159,7 +190,7 @@ def _name(place: _Place) -> str:
     label = _PARTS.split(place.before.rstrip(" :=\t([{'\""))[-1]
     words = words_of(label)
     if metric_word(words):
-        return name_of(words)
+        return "" if "mixed" in words else name_of(words)  # mixed precision is none
     if not words or not place.hole.is_float:
         return ""
     own = words_of(_TAIL_OF_EXPRESSION.sub("", place.hole.expression))
@@ -169,7 +200,7 @@ def _name(place: _Place) -> str:
 
 def _pattern(place: _Place, places: Sequence[_Place]) -> str:
     """Return an expression for a number, with more of its line where its label alone is not its own."""
-    core = _core(place.before)
+    core = core_of(place.before)
     if not core:
         return ""
     number = rf"\s*[\d.]+\s*\(\s*{NUMBER}" if place.has_mean else rf"\s*{NUMBER}"
@@ -177,11 +208,11 @@ def _pattern(place: _Place, places: Sequence[_Place]) -> str:
     is_twice = any(one is not place and _is_before(core, one.before) for one in places if one.where == place.where)
     is_own = metric_word(words_of(core)) != ""
     earlier = next(
-        (_core(p) for p in reversed(place.earlier) if isinstance(p, str) and re.search(r"[A-Za-z]{2}", p)), ""
+        (core_of(p) for p in reversed(place.earlier) if isinstance(p, str) and re.search(r"[A-Za-z]{2}", p)), ""
     )
     if (not is_own or is_shared or is_twice) and earlier:
-        return f"{_escape(earlier)}.*?{_escape(core)}{number}"
-    return f"{_WORD_BEFORE if is_shared and core[0].isalpha() else ''}{_escape(core)}{number}"
+        return f"{escape(earlier)}.*?{escape(core)}{number}"
+    return f"{WORD_BEFORE if is_shared and core[0].isalpha() else ''}{escape(core)}{number}"
 
 
 def _is_before(core: str, text: str) -> bool:
@@ -189,42 +220,46 @@ def _is_before(core: str, text: str) -> bool:
     return text.rstrip().endswith(core)
 
 
-def _core(text: str) -> str:
-    """Return the text before a number without what separates it from the one before."""
-    cut = _SEPARATORS.sub("", text)
-    return (cut or text.strip()).rstrip()
-
-
-def _escape(text: str) -> str:
-    """Return a text as a regular expression that people can read: single blanks stay as they are."""
-    escaped = re.sub(r"([\\.^$*+?{}\[\]()|])", r"\\\1", text)
-    return re.sub(r"\s{2,}|\t", r"\\s+", escaped)
-
-
 def _postfixes(source: Source) -> Iterator[Told]:
     """Yield what progress bars of tqdm show: ``set_postfix(loss=...)``."""
-    for file, part in source.parts:
-        for function, call in calls_within(part):
-            if called(call) == "set_postfix":
-                names = list(keywords(call))
-                for arg in call.args:
-                    if isinstance(arg, ast.Dict):
-                        names += [
-                            key.value
-                            for key in arg.keys
-                            if isinstance(key, ast.Constant) and isinstance(key.value, str)
-                        ]
-                for name in names:
-                    if is_metric_name(name):
-                        context = getattr(function, "name", "")
-                        yield Told(
-                            name=name_of(words_of(name)),
-                            source="print",
-                            pattern=f"{_escape(name)}={NUMBER}",
-                            context=context,
-                            where=where(file, call),
-                            example=f"{name}=...",
-                        )
+    for file, function, call in source.calls_with_function():
+        if called(call) != "set_postfix":
+            continue
+        names = [*keywords(call), *(name for arg in call.args for name in keys_of(source, arg, function))]
+        for name in filter(is_metric_name, names):
+            yield Told(
+                name=name_of(words_of(name)),
+                source="print",
+                pattern=f"{escape(name)}={NUMBER}",
+                context=getattr(function, "name", ""),
+                where=where(file, call),
+                example=f"{name}=...",
+            )
+
+
+def _printed_json(source: Source, flags: Sequence[Flag]) -> Iterator[Told]:
+    """Yield what is printed as JSON: the keys that the text tells, else the metric that a flag names by default."""
+    for file, function, call in source.calls_with_function():
+        made = dumped(source, call.args[0], function) if _prints(call) else None
+        if made is None:
+            continue
+        names = [name for name in keys_of(source, made, function) if is_metric_name(name)]
+        for name in names or _measured_by_default(flags):
+            yield Told(
+                name=name,
+                source="print",
+                pattern=f'"{escape(name)}":\\s*{NUMBER}',
+                context=getattr(function, "name", ""),
+                where=where(file, call),
+                example=f'{{..."{name}": ...}}',
+            )
+
+
+def _measured_by_default(flags: Sequence[Flag]) -> Iterator[str]:
+    for flag in flags:
+        values = flag.default if isinstance(flag.default, list) else [flag.default]
+        if flag.key in _EVALUATIONS:
+            yield from (value for value in values if isinstance(value, str) and is_metric_name(value))
 
 
 def _each_once(found: Sequence[Told]) -> list[Told]:
@@ -243,6 +278,8 @@ def _each_once(found: Sequence[Told]) -> list[Told]:
             continue
         if known is not None and not told.pattern and _is_held_out(known) and not _is_held_out(told):
             continue
+        if known is not None and known.file is not None and told.file is not None and "*" in told.file.path:
+            continue  # a file of each step, beside one of the last
         kept.pop(name, None)
         kept[name] = replace(told, name=name)
     return list(kept.values())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 _LESS = (
     "loss losses nll error err mse rmse mae mape ppl perplexity wer cer fid elbo bpd bpb bpc kl mpjpe epe lpips crps "
-    "logloss mlogloss misclassification"
+    "kid logloss mlogloss misclassification"
 )
 _MORE = (
     "acc accuracy accuracies accs top1 top5 acc1 acc5 f1 auc auroc auprc roc ap map score reward rewards return "
@@ -24,6 +24,8 @@ _FILLERS_TEXT = (
 )
 _COUNTERS, _FILLERS = frozenset(_COUNTERS_TEXT.split()), frozenset(_FILLERS_TEXT.split())
 _PASSED_OVER = _FILLERS | {"best", "max", "min", "percent", "ema", "model"}
+_OF_EVALUATIONS = frozenset(["fid", "kid", "bleu", "rouge", "wer", "cer", "ap", "map", "miou", "ndcg", "mrr"])
+REWARDS = frozenset(["reward", "rewards", "return", "returns"])
 _SPLITS = {
     **dict.fromkeys(("val", "valid", "validation", "dev", "validate"), "val"),
     **dict.fromkeys(("eval", "evaluate", "evaluation", "test", "testing", "holdout"), "test"),
@@ -52,8 +54,18 @@ def metric_word(words: Sequence[str]) -> str:
 def is_metric_name(name: str) -> bool:
     """Whether a name that something is logged under has the name of a metric in it."""
     words = words_of(name)
+    return any(map(is_metric_word, words)) and (is_metric_word(words[-1]) or words[-1] not in _COUNTERS)
+
+
+def is_metric_word(word: str) -> bool:
+    """Whether a word names a metric: ``fid``, and ``fid50`` of ``fid50k``."""
     known = LESS_IS_BETTER | MORE_IS_BETTER
-    return any(word in known for word in words) and (words[-1] in known or words[-1] not in _COUNTERS)
+    return word in known or word.rstrip("0123456789") in known
+
+
+def is_evaluation_alone(words: Sequence[str]) -> bool:
+    """Whether a metric is one that nobody measures of training data, or stands among those of an evaluation."""
+    return words[:1] == ["metrics"] or any(word.rstrip("0123456789") in _OF_EVALUATIONS for word in words)
 
 
 def split_of(words: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sweepline.contract.text import display_path
 from sweepline.errors import ConfigError
-from sweepline.programs.inspection.literals import bound_names, last_name
+from sweepline.programs.inspection.literals import bound_names, last_name, literal
 from sweepline.programs.modules import module_file
 from sweepline.programs.sourcecode import SourceCode
 
@@ -90,6 +90,11 @@ class Source:
                     waiting.append(definition)
         return used
 
+    def calls_with_function(self) -> Iterator[tuple[SourceFile, ast.AST, ast.Call]]:
+        """Yield every call with its file and the innermost function around it."""
+        for file, part in self.parts:
+            yield from ((file, function, call) for function, call in calls_within(part))
+
     def calls(self) -> Iterator[tuple[SourceFile, ast.Call]]:
         """Yield every call, with its file, in the order of the text."""
         yield from self._calls
@@ -101,6 +106,34 @@ class Source:
             found = [node for node in ast.walk(part) if isinstance(node, ast.Call)]
             calls += ((file, call) for call in sorted(found, key=lambda c: (c.lineno, c.col_offset)))
         return calls
+
+    @cached_property
+    def stored(self) -> dict[str, list[tuple[ast.AST, ast.expr]]]:
+        """What names and attributes are bound to anywhere, by ``=`` or ``with``, each with the function around it."""
+        found: dict[str, list[tuple[ast.AST, ast.expr]]] = {}
+        for _, part in self.parts:
+            for function, node in nodes_within(part):
+                for target, value in _bindings(node):
+                    found.setdefault(last_name(target), []).append((function, value))
+                for name, default in _parameter_defaults(node):
+                    found.setdefault(name, []).append((node, default))
+        return found
+
+    def values_of(self, name: str, function: ast.AST, line: int = 0) -> list[ast.expr]:
+        """Return what a name is bound to: in a function, where it is bound there, else anywhere.
+
+        Of several the last one above ``line`` comes first.
+        """
+        every = self.stored.get(name, [])
+        found = [value for at, value in every if at is function] or [value for _, value in every]
+        return sorted(found, key=lambda value: (value.lineno > line, abs(value.lineno - line)))
+
+    @cached_property
+    def optional_modules(self) -> set[str]:
+        """The modules that are imported within ``try``, so that the script works without them."""
+        tries = (node for file in self.files for node in ast.walk(file.tree) if isinstance(node, ast.Try))
+        imports = (node for one in tries for node in ast.walk(one) if isinstance(node, ast.Import))
+        return {alias.name for node in imports for alias in node.names}
 
     def imports(self, *modules: str) -> bool:
         """Whether any of the files imports one of these packages."""
@@ -182,16 +215,36 @@ def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
             yield node
 
 
-def calls_within(part: ast.AST) -> Iterator[tuple[ast.AST, ast.Call]]:
-    """Yield every call with the innermost function that it stands in, in the order of the text."""
+def _bindings(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+    if isinstance(node, ast.Assign):
+        yield from ((target, node.value) for target in node.targets)
+    elif isinstance(node, ast.AnnAssign) and node.value is not None:
+        yield node.target, node.value
+    elif isinstance(node, (ast.With, ast.AsyncWith)):
+        yield from ((item.optional_vars, item.context_expr) for item in node.items if item.optional_vars is not None)
+
+
+def _parameter_defaults(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        names = [arg.arg for arg in (*node.args.posonlyargs, *node.args.args)]
+        n = len(node.args.defaults)
+        given = zip(names[len(names) - n :], node.args.defaults, strict=True)
+        yield from ((name, value) for name, value in given if literal(value, {}) not in ("", ".", None))
+
+
+def nodes_within(part: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
+    """Yield every node with the innermost function that it stands in."""
     waiting: list[tuple[ast.AST, ast.AST]] = [(part, part)]
-    found: list[tuple[ast.AST, ast.Call]] = []
     while waiting:
         function, node = waiting.pop()
         inner = node if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else function
-        if isinstance(node, ast.Call):
-            found.append((function, node))
+        yield function, node
         waiting += [(inner, child) for child in ast.iter_child_nodes(node)]
+
+
+def calls_within(part: ast.AST) -> Iterator[tuple[ast.AST, ast.Call]]:
+    """Yield every call with the innermost function that it stands in, in the order of the text."""
+    found = [(function, node) for function, node in nodes_within(part) if isinstance(node, ast.Call)]
     yield from sorted(found, key=lambda pair: (pair[1].lineno, pair[1].col_offset))
 
 

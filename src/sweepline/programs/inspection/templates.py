@@ -13,14 +13,16 @@ from sweepline.programs.inspection.literals import called, keywords
 _PERCENT = re.compile(r"%(?:\((\w+)\))?[#0\- +]*(?:\d+|\*)?(?:\.(?:\d+|\*))?[hlL]?([diouxXeEfFgGcrsa%])")
 _NUMERIC = re.compile(r"[.\d,+<>^ -]*[eEfFgG%]$|.*\.\d+")
 _FLOAT_CONVERSIONS = "eEfFgG"
+_WIDTH = re.compile(r"[^.\d]*[1-9]")
 
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """A place that is filled in: the expression, and whether its format is one of numbers with a point."""
+    """A place that is filled in: the expression, whether its format is one of numbers with a point, and is padded."""
 
     expression: str
     is_float: bool = False
+    is_padded: bool = False
 
 
 Piece = str | Hole
@@ -33,7 +35,7 @@ def template_of(node: ast.expr, names: Mapping[str, ast.expr], depth: int = 0) -
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return [node.value]
     if isinstance(node, ast.JoinedStr):
-        return list(_of_fstring(node))
+        return list(_of_fstring(node, names, depth))
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
         left = template_of(node.left, names, depth + 1)
         return None if left is None else list(_of_percent(_joined(left), _operands(node.right)))
@@ -72,15 +74,26 @@ def _joined(pieces: Sequence[Piece]) -> str:
     return "".join(piece if isinstance(piece, str) else "\0" for piece in pieces)
 
 
-def _of_fstring(node: ast.JoinedStr) -> Iterator[Piece]:
+def _of_fstring(node: ast.JoinedStr, names: Mapping[str, ast.expr], depth: int) -> Iterator[Piece]:
     for value in node.values:
-        if isinstance(value, ast.Constant):
+        inner = value.value if isinstance(value, ast.FormattedValue) and isinstance(value.value, ast.Name) else None
+        made = template_of(inner, names, depth + 1) if inner is not None else None
+        if made is not None:
+            yield from made
+        elif isinstance(value, ast.Constant):
             yield str(value.value)
+        elif isinstance(value, ast.FormattedValue) and isinstance(value.value, ast.Constant):
+            yield str(value.value.value)
         elif isinstance(value, ast.FormattedValue):
             spec = "".join(
                 str(v.value) for v in getattr(value.format_spec, "values", []) if isinstance(v, ast.Constant)
             )
-            yield Hole(ast.unparse(value.value), is_float=bool(spec and _NUMERIC.match(spec)))
+            yield _hole(ast.unparse(value.value), spec)
+
+
+def _hole(expression: str, spec: str) -> Hole:
+    """Return the place of a value that is written by a format such as ``>8.3f``."""
+    return Hole(expression, bool(spec and _NUMERIC.match(spec)), _WIDTH.match(spec) is not None)
 
 
 def _of_percent(text: str, operands: Sequence[ast.expr]) -> Iterator[Piece]:
@@ -94,7 +107,8 @@ def _of_percent(text: str, operands: Sequence[ast.expr]) -> Iterator[Piece]:
             continue
         n += match[0].count("*")
         expression = match[1] or (ast.unparse(operands[n]) if n < len(operands) and named is None else "")
-        yield Hole(expression, is_float=match[2] in _FLOAT_CONVERSIONS)
+        is_padded = _WIDTH.match(re.sub(r"^%(?:\(\w+\))?", "", match[0])) is not None
+        yield Hole(expression, match[2] in _FLOAT_CONVERSIONS, is_padded)
         n += 1
     yield text[at:]
 
@@ -120,7 +134,7 @@ def _of_format(text: str, call: ast.Call) -> Iterator[Piece]:
         n += not head
         base = call.args[at] if 0 <= at < len(call.args) else named.get(head)
         expression = (ast.unparse(base) if base is not None else head) + field[len(head) :]
-        yield Hole(expression, is_float=bool(spec and _NUMERIC.match(spec)))
+        yield _hole(expression, spec or "")
 
 
 def printed_template(call: ast.Call, names: Mapping[str, ast.expr]) -> list[Piece]:
