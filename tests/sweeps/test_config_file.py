@@ -91,3 +91,17 @@ def test_a_config_that_the_command_does_not_name_is_said(project: Project) -> No
         "this program does not see it; --config=${config_file} in command hands over a copy"
         in done.stdout + done.stderr
     )
+
+
+def test_a_run_is_repeated_with_the_config_that_it_had(project: Project) -> None:
+    project.run()
+    project.write("settings.yaml", "optimizer: {lr: 0.1}\ntrain: {steps: 8}\nout: ./out\n")
+    done = project.command("rerun", next((project.sweep_dir / "runs").iterdir()).name)
+    assert "identical" in done.stdout
+    assert "run_config" not in done.stdout
+    assert done.returncode == 0
+
+
+def test_an_export_says_that_wandb_has_no_copy_of_a_config(project: Project) -> None:
+    done = project.command("export", "--wandb")
+    assert "W&B knows no ${config_file}: the word is left out" in done.stdout + done.stderr

@@ -11,13 +11,12 @@ from typing import Any
 
 import yaml
 
-from sweepline.contract.runfolder import RUN_CONFIG
+from sweepline.contract.runfolder import CONFIG_KINDS, RUN_CONFIG
 from sweepline.contract.text import display_path
 from sweepline.contract.values import flatten
 from sweepline.errors import ConfigError
 
 _JSON = ".json"
-_KINDS = (".yaml", ".yml", _JSON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +80,10 @@ def read_template(path: Path) -> ConfigTemplate:
         ConfigError: it is of another kind, cannot be read, or holds no mapping.
     """
     label, suffix = display_path(path), path.suffix.lower()
-    if suffix not in _KINDS:
-        raise ConfigError(f"{label}: a copy for each run can be made of {', '.join(_KINDS)} files, not of {suffix!r}")
+    if suffix not in CONFIG_KINDS:
+        raise ConfigError(
+            f"{label}: a copy for each run can be made of {', '.join(CONFIG_KINDS)} files, not of {suffix!r}"
+        )
     try:
         text = path.read_text(encoding="utf-8-sig")
         values = json.loads(text) if suffix == _JSON else yaml.safe_load(text)  # as the program does: 1e-3 is a text
