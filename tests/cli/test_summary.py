@@ -187,6 +187,13 @@ def test_a_parameter_without_effect_is_a_warning() -> None:
     assert lines[-2:] == ["", "warning: lr had no effect: 3 values, identical acc in the only group"]
 
 
+def test_where_no_run_has_the_objective_no_other_metric_stands_for_it() -> None:
+    objective = Objective(name="loss", goal="minimize")
+    runs = [run(0.1, schedule=0.5), run(0.2, schedule=0.5)]
+    lines = build_summary(runs, objective=objective, logged=(), swept=("lr",))
+    assert not [line for line in lines if "no effect" in line]
+
+
 def test_the_effect_is_judged_by_the_objective() -> None:
     lines = summary(run(0.1, epochs=3, acc=0.5), run(0.2, epochs=3, acc=0.6), logged=["epochs"])
     assert not [line for line in lines if "no effect" in line]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.conftest import Project
 
@@ -89,6 +90,16 @@ def test_other_flags_stand_there_as_comments_that_can_be_uncommented(project: Pr
             "import argparse\np = argparse.ArgumentParser()\np.add_argument('--name')\n",
             "of 1 flag (read by argparse) none has a number as its default",
             id="no number",
+        ),
+        pytest.param(
+            "N_CLASSES = 10\nbatch_size = 128\nprint(N_CLASSES, batch_size)\n",
+            "let it read them, as batch_size = type(128)(os.environ.get('batch_size', 128))",
+            id="of constants the likeliest",
+        ),
+        pytest.param(
+            "import argparse\np = argparse.ArgumentParser()\np.add_argument('--config', required=True)\n",
+            "config: FILE in the sweep file, and --config=${config_file} in its command",
+            id="a file of settings",
         ),
     ],
 )
@@ -257,3 +268,32 @@ def test_other_variables_stand_there_as_comments_and_a_download_too(project: Pro
     assert "#   ROOT: /x" in draft
     assert '#   API_KEY: "${envvar:API_KEY}"' in draft
     assert "# prepare: [./download.sh]" in draft
+
+
+LOGS_TO_MLFLOW = """
+    import argparse
+
+    import mlflow
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--lr", type=float, default=0.1)
+    args = parser.parse_args()
+    with mlflow.start_run():
+        mlflow.log_metrics({"val_loss": args.lr})
+"""
+
+
+def test_what_is_logged_to_mlflow_is_read_from_a_store_for_each_run(project: Project) -> None:
+    project.write("train.py", LOGS_TO_MLFLOW)
+    told = project.command("init", "train.py")
+    assert "logged to MLflow, read back from its database" in told.stdout
+    draft = yaml.safe_load((project.path / "sweep.yaml").read_text())
+    assert draft["metrics_from"] == ["mlflow"]
+    assert draft["env"] == {"MLFLOW_TRACKING_URI": "sqlite:///${run_dir}/mlflow.db"}
+
+
+def test_a_store_that_the_script_chooses_itself_is_not_read(project: Project) -> None:
+    project.write(
+        "train.py", LOGS_TO_MLFLOW.replace("with mlflow", "mlflow.set_tracking_uri('http://x')\n    with mlflow")
+    )
+    assert "logged to a tracker that the sweep does not read" in project.command("init", "train.py").stdout

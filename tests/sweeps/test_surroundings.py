@@ -223,6 +223,25 @@ def test_what_trackio_keeps_is_read(project: Project) -> None:
     assert history[1:3] == ["0,0.6,0.0", "1,0.3,1.0"]
 
 
+@pytest.mark.parametrize("named", ["metrics_from: [mlflow]", "retry: 0"])
+def test_what_mlflow_keeps_is_read(project: Project, named: str) -> None:
+    """The table is that of MLflow 3.17, as far as it is read; it is looked for where nothing names it, too."""
+    program = """
+        import sqlite3, sys
+        lr = float(sys.argv[1].partition("=")[2])
+        database = sqlite3.connect("mlflow.db")
+        database.execute(
+            "create table metrics (key text, value float, timestamp bigint, run_uuid text, step bigint, is_nan boolean)"
+        )
+        for step in range(3):
+            database.execute("insert into metrics values ('loss', ?, ?, 'a', ?, 0)", (lr / (step + 1), step, step))
+        database.commit()
+    """
+    sweep(project, "cwd: run", named, program=program, parameters="{lr: [0.6]}")
+    assert project.command("run", "--plain").returncode == 0
+    assert project.rows().loss[0] == pytest.approx(0.2)
+
+
 def test_a_file_that_another_run_has_written_is_not_taken(project: Project) -> None:
     sweep(
         project,

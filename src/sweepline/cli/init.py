@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from sweepline.config.drafting.objective import describe_source
+from sweepline.config.drafting.proposals import propose
 from sweepline.config.drafting.sweeptext import REPLACE_ME, Draft, draft_sweep
 from sweepline.config.drafting.writing import check_target, write_sweep
 from sweepline.contract.text import display_path, name_some, printable
@@ -32,6 +34,9 @@ EXIT_CODES = {
     0: "the file is written",
     2: "the script takes nothing that could be swept, cannot be read, or the file is there already",
 }
+
+_CONFIG = re.compile(r"(?:.*_)?(?:config|cfg|conf|params|settings)(?:_?(?:file|path|yaml|yml))?", re.IGNORECASE)
+"""How flags are called that name a file of settings."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +80,8 @@ def _explain_nothing(script: Path, facts: ScriptFacts) -> str:
     if not facts.constants:
         return f"{label}: takes no arguments that its text tells, reads no wandb.config, has no settings at its top"
     named = name_some([_describe(flag) for flag in facts.constants[:6]], 3)
-    name, default = facts.constants[0].name, repr(facts.constants[0].default)
+    likely = next((proposal.flag for proposal in propose(facts.constants)), facts.constants[0])
+    name, default = likely.name, repr(likely.default)
     return (
         f"{label}: takes no arguments: its settings are constants ({named}), which nothing outside changes; let it "
         f"read them, as {name} = type({default})(os.environ.get({name!r}, {default})), and try again"
@@ -84,6 +90,12 @@ def _explain_nothing(script: Path, facts: ScriptFacts) -> str:
 
 def _explain_no_number(script: Path, interface: Interface) -> str:
     told = "".join(f"; {note}" for note in interface.notes)
+    file = next((flag for flag in interface.flags if _CONFIG.fullmatch(flag.key)), None)
+    if file is not None:
+        told += (
+            f"; what stands in the file of --{file.name} is swept by its dotted names: config: FILE in the sweep file, "
+            f"and --{file.name}=${{config_file}} in its command (docs/recipes.md)"
+        )
     return (
         f"{display_path(script)}: of {_count(interface.flags)} (read by {interface.parser}) none has a number as its "
         f"default, so that no values can be proposed{told}"

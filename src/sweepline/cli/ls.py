@@ -69,6 +69,9 @@ def run(args: argparse.Namespace) -> int:
         names = list(dict.fromkeys(["id", "name", "state", *(columns or names_of(records))]))
         print_json([{name: _value(record, name, is_running=is_running) for name in names} for record in chosen])
         return 0
+    if args.filter and not chosen:
+        print(f"no run matches, of {len(records)}")
+        return 0
     for line in _table(chosen, columns or _default_columns(chosen, found.plan), is_running=is_running):
         print(line)
     if n_more:

@@ -165,7 +165,8 @@ def build_summary(
     ranked = rank_raced(records, objective, race) if ranked is None else ranked
     lines += _describe_pruned(records, ranked, objective, runs_dir)
     swept = swept or differing(config.params for config in ranked)  # of a space that no file lists
-    metric = primary_metric(records, [objective.name, *logged] if objective else logged)
+    # Where no run has the objective, another metric in its place would accuse parameters that matter.
+    metric = objective.name if objective else primary_metric(records, logged)
     effects = [] if metric is None else find_no_effects(records, metric)
     if len(objectives) > 1 and ranked:
         lines += _render_front(ranked, objectives, logged, swept, width)

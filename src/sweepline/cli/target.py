@@ -16,15 +16,33 @@ from sweepline.recording.events import EXTRA, REMOVED, RunRecord, names_in
 from sweepline.runs import Objective
 
 
+class _Target(argparse.Action):
+    """Takes the sweep by its place or as an option; where one is given, the other's default does not undo it."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if values is not self.default:
+            setattr(namespace, self.dest, values)
+
+
 def add_target(parser: argparse.ArgumentParser) -> None:
-    """Declare which sweep is read."""
+    """Declare which sweep is read: by its place, or by the option that commands about runs have."""
     parser.add_argument(
         "sweep",
         nargs="?",
+        action=_Target,
         type=Path,
         default=Path("sweep.yaml"),
         metavar="SWEEP",
         help="a sweep file, or the folder of a sweep (default: sweep.yaml)",
+    )
+    parser.add_argument(
+        "--sweep", action=_Target, type=Path, default=argparse.SUPPRESS, metavar="SWEEP", help="the same as SWEEP alone"
     )
 
 

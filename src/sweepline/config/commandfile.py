@@ -15,11 +15,12 @@ from sweepline.config.schema import SweepModel
 from sweepline.config.surroundings import read_start_folder
 from sweepline.contract.configfile import read_chain
 from sweepline.contract.text import display_path
-from sweepline.contract.yamlfile import KeyPath
-from sweepline.errors import ConfigError
+from sweepline.contract.yamlfile import KeyPath, read_yaml
+from sweepline.errors import ConfigError, did_you_mean
 from sweepline.programs.arguments import choose_style, choose_writers, format_python
 from sweepline.programs.base import Command
 from sweepline.programs.command import ProgramCommand
+from sweepline.programs.configcopy import ConfigTemplate, read_template
 from sweepline.programs.interpreter import find_python
 from sweepline.programs.location import (
     Program,
@@ -31,7 +32,7 @@ from sweepline.programs.location import (
     imports_hydra,
     names_module,
 )
-from sweepline.programs.macros import check_macros, find_unread_macro, names_run_dir
+from sweepline.programs.macros import CONFIG_FILE, check_macros, find_unread_macro, names_run_dir
 from sweepline.programs.modules import (
     SOURCE_FOLDER,
     call_function,
@@ -84,8 +85,8 @@ class CommandReader:
             faults.note(
                 (), f"runs are started with {interpreter} ({variable}), the Python of the activated environment"
             )
-        config = self._find_config()
-        contents, config_files = _read_config_files(config, faults)
+        config = self._find_config(items or ())
+        contents, config_files = _read_config_files(config, faults, is_chain=self.is_native)
         style = model.arguments
         policy = self._policy()
         start_folder = read_start_folder(model, faults, (self.path.parent, self.experiment_dir), program.path)
@@ -113,6 +114,7 @@ class CommandReader:
                 style=choose_style(style.style, style.model_dump(exclude={"style"})),
                 speaks_hydra=_names_hydra(items) or self._speaks_hydra(program, items),
                 passes_seed=model.seeds is not None or model.repeats > 1,
+                template=self._template(items, config),
             )
         if isinstance(command, ProgramCommand) and command.speaks_hydra:
             self._note_multirun(program, command.words)
@@ -181,12 +183,16 @@ class CommandReader:
             policy["wandb.mode"] = self.model.logging.wandb.mode
         return policy
 
-    def _find_config(self) -> Path | None:
+    def _find_config(self, items: Sequence[str]) -> Path | None:
         wanted = self.model.config or "config.yaml"
         for folder in (self.path.parent, self.experiment_dir, Path.cwd()):
             if is_file(folder / wanted) and (self.is_native or self.model.config):
-                if not self.is_native:
-                    self.faults.warn(("config",), f"is handed to {NATIVE_PROGRAM} only; this program does not see it")
+                if not self.is_native and not _names_config(items):
+                    self.faults.warn(
+                        ("config",),
+                        f"this program does not see it; --config=${{{CONFIG_FILE}}} in command hands over a copy of it "
+                        "with the values of the run",
+                    )
                 return (folder / wanted).resolve()
         if self.model.config:
             self.faults.error(
@@ -194,12 +200,38 @@ class CommandReader:
             )
         return None
 
+    def _template(self, items: Sequence[str], config: Path | None) -> ConfigTemplate | None:
+        if not _names_config(items):
+            return None
+        if self.model.config is None:
+            self.faults.error(
+                ("command",),
+                f"${{{CONFIG_FILE}}} is a copy of a config file with the values of a run; add config: FILE",
+            )
+        if config is not None:
+            with self.faults.at(("config",)):
+                return read_template(config)
+        return None
+
+    def _check_config(self, command: ProgramCommand, parameters: Sequence[NamedParameter]) -> None:
+        """Say which parameters the config file does not have, and refuse those that cannot be set in it."""
+        template = command.template
+        if template is None:
+            return
+        keys = {parameter.name: spread(parameter.path) for parameter in parameters if parameter.is_passed}
+        for name in template.unknown(keys):
+            with self.faults.at(keys[name]):
+                template.write({name: None})
+                hint = did_you_mean(name, template.names)
+                self.faults.warn(keys[name], f"{template.label} has no {name}: it is added{hint}")
+
     def check(self, command: Command, parameters: Sequence[NamedParameter], constraints: Sequence[Constraint]) -> None:
         """Say what in the command or the values would not arrive as it is meant."""
         if not isinstance(command, ProgramCommand):
             return
         for position, sentence in check_macros(command.words, [parameter.name for parameter in parameters]):
             self.faults.warn(("command", position), sentence)
+        self._check_config(command, parameters)
         self._note_source_folder(command)
         self._check_values(command, parameters, constraints)
         self._note_unread_macros(parameters)
@@ -275,6 +307,10 @@ def _source_of(program: Program) -> SourceCode:
     return SourceCode([program.source], roots=roots)
 
 
+def _names_config(items: Sequence[str]) -> bool:
+    return any(f"${{{CONFIG_FILE}}}" in item for item in items)
+
+
 def _names_hydra(items: Sequence[str]) -> bool:
     return any("_hydra}" in item for item in items)
 
@@ -303,12 +339,13 @@ def spread(path: tuple[str, ...]) -> KeyPath:
     return tuple(keys)
 
 
-def _read_config_files(config: Path | None, faults: Faults) -> tuple[list[Any], list[Path]]:
-    """Return the values and the paths of a config file and of every file it inherits from."""
+def _read_config_files(config: Path | None, faults: Faults, *, is_chain: bool) -> tuple[list[Any], list[Path]]:
+    """Return the values and the paths of a config file and, of ours, of every file it inherits from."""
     contents: list[Any] = []
     paths: list[Path] = []
     try:
-        for path, document in read_chain(config) if config is not None else ():
+        found = [] if config is None else read_chain(config) if is_chain else [(config, read_yaml(config))]
+        for path, document in found:
             contents.append(document.value)
             paths.append(path.resolve())
     except ConfigError as error:

@@ -14,7 +14,7 @@ from sweepline.config.validation import OWN_BLOCK
 from sweepline.contract.text import display_path
 from sweepline.contract.yamlfile import read_yaml
 from sweepline.programs.arguments import STYLES, ArgumentStyle, choose_style
-from sweepline.programs.macros import MACROS_OF_THE_COMMAND
+from sweepline.programs.macros import CONFIG_FILE, MACROS_OF_THE_COMMAND
 from sweepline.programs.native import NATIVE_PROGRAM
 
 _WANDB_KEYS = (
@@ -23,7 +23,7 @@ _WANDB_KEYS = (
 )
 _DEFAULT_COMMAND = ["${env}", "${interpreter}", "${program}", "${args}"]
 _OWN_TITLE = "Keys of sweepline's alone:"
-_OURS_ALONE = ("seed", "run_dir", "run_id", "run_name")
+_OURS_ALONE = ("seed", "run_dir", "run_id", "run_name", CONFIG_FILE)
 _WHY_NOT = {
     "constraints": "W&B knows none: its agents run what is skipped here, and change nothing of a combination",
     "zip": "W&B knows none: it combines all of these values",

@@ -12,18 +12,18 @@ from sweepline.errors import did_you_mean
 from sweepline.programs.macros import names_run_dir
 from sweepline.programs.surroundings import RUN_FOLDER
 
-TENSORBOARD, CSV, JSON, WANDB, TRACKIO = "tensorboard", "csv", "json", "wandb", "trackio"
-KINDS = (TENSORBOARD, CSV, JSON, WANDB, TRACKIO)
-_WITHOUT_PATH = (TENSORBOARD, WANDB, TRACKIO)
-_FORMS = "write tensorboard, wandb, trackio, {csv: PATH}, {json: PATH} or {json: {path: PATH, at: log_history}}"
+TENSORBOARD, CSV, JSON, WANDB, TRACKIO, MLFLOW = "tensorboard", "csv", "json", "wandb", "trackio", "mlflow"
+KINDS = (TENSORBOARD, CSV, JSON, WANDB, TRACKIO, MLFLOW)
+_WITHOUT_PATH = (TENSORBOARD, WANDB, TRACKIO, MLFLOW)
+_FORMS = "write tensorboard, wandb, trackio, mlflow, {csv: PATH}, {json: PATH} or {json: {path: PATH, at: log_history}}"
 
 
 @dataclass(frozen=True, slots=True)
 class MetricsSource:
     """Where results are: ``path`` with macros, relative to the run's own folder, else to where the program starts.
 
-    In JSON they stand below the dotted path ``at``. Without a path TensorBoard's files, or a database of trackio, are
-    looked for.
+    In JSON they stand below the dotted path ``at``. Without a path TensorBoard's files, a database of trackio, or
+    what MLflow keeps are looked for.
     """
 
     kind: str

@@ -323,7 +323,10 @@ class OwnKeys(BaseModel):
     """Keys that are ours alone; they may stand at the top level or under ``x-sweepline``."""
 
     model_config = ConfigDict(frozen=True)
-    config: str | None = Field(None, description="config file handed to train_single.py")
+    config: str | None = Field(
+        None,
+        description="config file of train_single.py; of others, ${config_file} in command is a copy for each run",
+    )
     arguments: Arguments = Field(
         ArgumentsModel(), description="how ${args} writes null, lists and booleans: argparse, click, typer, ..."
     )

@@ -20,6 +20,9 @@ OVERRIDES = "overrides.yaml"
 ENVIRONMENT = "env.json"
 """What a run by hand was started in; older versions of the sweep wrote it for every run."""
 ARGS_JSON = "args.json"
+RUN_CONFIG = "run_config"
+"""The config file of another program with the run's values in it, before the ending of the original."""
+CONFIG_KINDS = (".yaml", ".yml", ".json")
 EFFECTIVE_CONFIG, CONFIG_HASH = "config.yaml", "config.sha256"
 METRICS = "metrics.csv"
 EARLY_STOP = "early_stop.json"
@@ -49,6 +52,8 @@ RECORDED = (
     CONFIG_HASH,
     METRICS,
     EARLY_STOP,
+    ARGS_JSON,
+    *(f"{RUN_CONFIG}{suffix}" for suffix in CONFIG_KINDS),
 )
 """What tells how a run went and what it found."""
 

@@ -24,6 +24,9 @@ from sweepline.engine.rundiff import FoundRun, provenance_of
 from sweepline.engine.state import SweepOptions
 from sweepline.engine.tasks import source_of
 from sweepline.errors import ConfigError
+from sweepline.programs.base import Command
+from sweepline.programs.command import ProgramCommand
+from sweepline.programs.configcopy import read_template
 from sweepline.programs.wandb import WandbSettings
 from sweepline.recording.folders import FROZEN
 from sweepline.runs import Run
@@ -93,6 +96,7 @@ def prepare_rerun(found: FoundRun, *, start: str | None = None, devices: str | N
         raise ConfigError(f"{record.name} ({record.run_id}) has not ended; there is nothing to compare with")
     started = _start_of(found)
     settings = settings_of(recorded, started.get("sweep"))
+    settings = replace(settings, command=_with_own_config(settings.command, recorded.folder.run_dir(record.run_id)))
     notes: list[str] = []
     if not started and SingleRunPlan.identity_of(settings.space) != record.identity:
         notes.append("the sweep file or its config has changed since: the command is made of what they are now")
@@ -126,6 +130,14 @@ def prepare_rerun(found: FoundRun, *, start: str | None = None, devices: str | N
     notes += [why] if why else []
     sweep = replace(prepared, plan=plan, whole=plan, tasks=tasks, code=code)
     return PreparedRerun(found=found, sweep=sweep, code=code, notes=notes)
+
+
+def _with_own_config(command: Command, run_dir: Path) -> Command:
+    """Return the command with the copy of a config file that the run was given, whatever the file holds by now."""
+    if not isinstance(command, ProgramCommand) or command.template is None:
+        return command
+    path = run_dir / command.template.file_name
+    return replace(command, template=read_template(path)) if path.is_file() else command
 
 
 def _start_of(found: FoundRun) -> dict[str, Any]:

@@ -46,6 +46,9 @@ class RunDifference:
     code_note: str = ""
 
 
+SWEEP_FILES = (".yaml", ".yml")
+
+
 def find_run(word: str, sweep: Path) -> FoundRun:
     """Return the run that a word names: its folder, or the id (or its beginning) or the name of a run of ``sweep``.
 
@@ -65,6 +68,8 @@ def find_run(word: str, sweep: Path) -> FoundRun:
     if not matching or not word:
         names = [name for r in records for name in (r.name, r.run_id)]
         hint = did_you_mean(word, names) or "; name a run by its id, its name or its folder"
+        if path.suffix in SWEEP_FILES and path.is_file():
+            hint = f"; it is a file: a sweep other than ./sweep.yaml is named by --sweep {word}"
         raise ConfigError(f"{word}: no such run in {display_path(found.folder.path)}{hint}")
     if len(matching) > 1:
         some = ", ".join(f"{r.run_id} ({r.name})" for r in matching[:3])

@@ -1,4 +1,4 @@
-"""Results that a program leaves in files: TensorBoard's events, CSV, JSON and JSON lines.
+"""Results that a program leaves in files: TensorBoard's events, CSV, JSON and JSON lines, databases.
 
 The logs of a run come first; what they do not tell is looked for in the run's own folder, or where the sweep file says.
 """
@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.analysis.series import STEP, TIME
-from sweepline.config.metricsfrom import CSV, JSON, TENSORBOARD, TRACKIO, WANDB, MetricsSource
+from sweepline.config.metricsfrom import CSV, JSON, MLFLOW, TENSORBOARD, TRACKIO, WANDB, MetricsSource
 from sweepline.contract.files import open_plain
 from sweepline.contract.metrics import MetricPoint
 from sweepline.contract.runfolder import ATTEMPTS, COMMAND, EXIT_FILE, METRICS, OUTPUT_FOLDER, read_start_line
 from sweepline.contract.values import flatten, is_number
+from sweepline.engine.mlflowstore import is_mlflow_store, read_mlflow
 from sweepline.engine.tensorboardlog import find_event_files, read_tensorboard_log
 from sweepline.errors import ConfigError, RecordError, SweeplineError
 from sweepline.programs.macros import Macros
@@ -83,6 +84,8 @@ def read_usual(run_dir: Path) -> tuple[list[FoundPoints], list[str]]:
 
 
 def _kind_of(path: Path) -> str:
+    if (path.is_dir() or path.suffix == _DATABASE) and is_mlflow_store(path):
+        return MLFLOW
     if path.is_dir():
         return TENSORBOARD
     return {".csv": CSV, _DATABASE: TRACKIO}.get(path.suffix, JSON)
@@ -106,7 +109,7 @@ def _usual_files(*folders: Path) -> Iterator[Path]:
         for folder in level:
             entries = sorted(itertools.islice(_entries(folder), n_left))
             n_left -= len(entries)
-            if find_event_files(folder):
+            if find_event_files(folder) or is_mlflow_store(folder):
                 yield folder
             yield from (e for e in entries if e.name in _USUAL or e.suffix == _DATABASE)
             yield from (e for e in entries if e.name == METRICS and folder != folders[-1])
@@ -199,6 +202,10 @@ def _read_trackio(path: Path, _at: str) -> list[MetricPoint]:
     return list(_points(told))
 
 
+def _read_mlflow(path: Path, _at: str) -> list[MetricPoint]:
+    return read_mlflow(path)
+
+
 def _read_json(path: Path, at: str) -> list[MetricPoint]:
     with open_plain(path) as file:
         text = file.read(_MAX_BYTES + 1)
@@ -270,4 +277,10 @@ def _number(cell: Any) -> float | None:
         return None
 
 
-_READERS = {TENSORBOARD: _read_tensorboard, CSV: _read_csv, JSON: _read_json, TRACKIO: _read_trackio}
+_READERS = {
+    TENSORBOARD: _read_tensorboard,
+    CSV: _read_csv,
+    JSON: _read_json,
+    TRACKIO: _read_trackio,
+    MLFLOW: _read_mlflow,
+}

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 from sweepline.contract.runfolder import ARGS_JSON, OVERRIDES
 from sweepline.programs.arguments import WANDB, WRITERS, ArgumentStyle, choose_writers
 from sweepline.programs.base import NOTHING, Command
-from sweepline.programs.macros import Macros, names_run_dir
+from sweepline.programs.configcopy import ConfigTemplate
+from sweepline.programs.macros import CONFIG_FILE, Macros, names_run_dir
 from sweepline.programs.wandb import WandbSettings, wandb_limits, wandb_mode, wandb_params
 from sweepline.runs import Params
 
@@ -23,13 +24,17 @@ HYDRA_COMMAND = ("${interpreter}", "${program}", "${args_no_hyphens}", "hydra.ru
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramCommand(Command):
-    """``words`` are the command; ``style`` says how values become arguments; ``passes_seed`` adds the seed to them."""
+    """``words`` are the command; ``style`` says how values become arguments; ``passes_seed`` adds the seed to them.
+
+    ``template`` is the config file of which each run gets a copy with its values, where the command names one.
+    """
 
     proves_overrides: ClassVar[bool] = False
     words: Sequence[str]
     style: ArgumentStyle = WANDB
     speaks_hydra: bool = False
     passes_seed: bool = False
+    template: ConfigTemplate | None = None
 
     @property
     def items(self) -> Sequence[str]:
@@ -61,7 +66,7 @@ class ProgramCommand(Command):
                 "program": str(self.program_path or self.program),
                 "args_json_file": str(run_dir / ARGS_JSON),
             },
-            of_run={**({} if seed is None else {"seed": str(seed)}), **of_run},
+            of_run={**({} if seed is None else {"seed": str(seed)}), **self._config_of(run_dir), **of_run},
             writers=choose_writers(self.style, speaks_hydra=self.speaks_hydra),
             speaks_hydra=self.speaks_hydra,
             reveal=reveal,
@@ -87,7 +92,7 @@ class ProgramCommand(Command):
     @property
     def passes_arguments(self) -> bool:
         """Whether the command hands over values itself; a program may also read them from W&B's file."""
-        own = (*WRITERS, "args_json_file", "seed", *self.paths, *{path[0] for path in self.paths.values()})
+        own = (*WRITERS, "args_json_file", CONFIG_FILE, "seed", *self.paths, *{path[0] for path in self.paths.values()})
         return any(f"${{{name}}}" in item for item in self.words for name in own)
 
     @property
@@ -105,17 +110,28 @@ class ProgramCommand(Command):
         return wandb_mode(settings, inherited) | wandb_limits(inherited)
 
     def write_inputs(self, run_dir: Path, params: Params, seed: int | None, device: str) -> None:
-        """Write the file of arguments, where the command names it."""
+        """Write the file of arguments and the copy of the config, where the command names them."""
         if self.uses_args_file:
             (run_dir / ARGS_JSON).write_text(json.dumps(self.arguments(params, seed)), encoding="utf-8")
+        if self.template is not None:
+            text = self.template.write(self.arguments(params, seed))
+            (run_dir / self.template.file_name).write_text(text, encoding="utf-8", errors="surrogateescape")
 
     def steps_by_hand(self, run_dir: Path, params: Params, seed: int | None) -> list[str]:
         """Return what writes the file of arguments, or W&B's where there is no other way."""
         arguments = self.arguments(params, seed)
-        steps = [_writing(run_dir / ARGS_JSON, arguments)] if self.uses_args_file else []
-        return steps if self.passes_arguments else [*steps, _writing(run_dir / OVERRIDES, wandb_params(arguments))]
+        steps = [_writing(run_dir / ARGS_JSON, json.dumps(arguments))] if self.uses_args_file else []
+        if self.template is not None:
+            text = self.template.write(arguments, in_one_line=True)
+            steps.append(_writing(run_dir / self.template.file_name, text))
+        if self.passes_arguments:
+            return steps
+        return [*steps, _writing(run_dir / OVERRIDES, json.dumps(wandb_params(arguments)))]  # which YAML readers take
+
+    def _config_of(self, run_dir: Path) -> dict[str, str]:
+        return {} if self.template is None else {CONFIG_FILE: str(run_dir / self.template.file_name)}
 
 
-def _writing(path: Path, value: Any) -> str:
-    """Return the shell command that writes a value as JSON, which YAML readers take too."""
-    return f"printf %s {shlex.quote(json.dumps(value))} > {shlex.quote(str(path))}"
+def _writing(path: Path, text: str) -> str:
+    """Return the shell command that writes a text of one line."""
+    return f"printf %s {shlex.quote(text)} > {shlex.quote(str(path))}"

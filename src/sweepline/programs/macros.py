@@ -16,7 +16,8 @@ from sweepline.runs import Params
 MACROS_OF_THE_COMMAND = ("env", "interpreter", "program", "args_json_file")
 WHOLE_MACROS = (*WRITERS, *MACROS_OF_THE_COMMAND)
 RUN_MACROS = ("run_dir", "run_id", "run_name")
-MACROS = (*WHOLE_MACROS, *RUN_MACROS, "seed")
+CONFIG_FILE = "config_file"
+MACROS = (*WHOLE_MACROS, *RUN_MACROS, "seed", CONFIG_FILE)
 RUN_VARIABLES = frozenset(
     {
         *("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "MASTER_PORT", "PWD", "PYTHONUNBUFFERED"),

@@ -749,3 +749,25 @@ def test_pinned_slots_have_cores_of_their_own(project: Project, start: str) -> N
     run(project, "--start", start)
     assert warmths(project) == [start == "warm"] * 2
     assert sorted(logs(project)) == [f"{core} 1\n" for core in cores[:2]]
+
+
+def test_what_only_claims_to_be_a_module_does_not_disturb_the_end(project: Project) -> None:
+    """As libraries of cffi do, which cryptography puts into ``sys.modules``: no weak reference to one can be made."""
+    write_library(
+        project,
+        "claims",
+        """
+        import sys, types
+
+        class Lib:
+            __slots__ = ()
+            __class__ = property(lambda self: types.ModuleType)
+
+        def load():
+            sys.modules["claims.lib"] = Lib()
+        """,
+    )
+    write_sweep(project, "import claims\nclaims.load()\nprint('done')", n_runs=2)
+    run(project, "--start", "warm")
+    assert logs(project) == ["done\n"] * 2
+    assert logs(project, "stderr.log") == []

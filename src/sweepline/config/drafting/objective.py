@@ -16,7 +16,19 @@ from sweepline.programs.inspection.metricwords import (
 )
 
 _OF_FIVE = re.compile(r"(?:top|acc|acc@|prec|@)[_@]?5(?!\d)", re.IGNORECASE)
-_SOURCES = ("line", "print", "wandb", "trackio", "lightning", "csv", "json", "lightning_log", "tensorboard", "log")
+_SOURCES = (
+    "line",
+    "print",
+    "wandb",
+    "trackio",
+    "mlflow",
+    "lightning",
+    "csv",
+    "json",
+    "lightning_log",
+    "tensorboard",
+    "log",
+)
 """Of equal metrics the one that is seen while a run is under way counts."""
 
 
@@ -53,6 +65,7 @@ def describe_source(told: Told) -> str:
         "print": "printed",
         "wandb": "logged to W&B, read back from its files",
         "trackio": "logged to trackio, read back from its database",
+        "mlflow": "logged to MLflow, read back from its database",
         "lightning": "Lightning's self.log: found where a progress bar or a table shows it",
         "lightning_log": "Lightning's self.log: read from its log in the run's folder",
         "csv": f"written to a CSV file{file}",

@@ -13,6 +13,11 @@ from sweepline.programs.inspection.facts import UNKNOWN, Flag, ScriptFacts, Told
 from sweepline.programs.surroundings import looks_secret
 
 _MAX_NAMED = 3
+_STORES = {
+    "trackio": ("TRACKIO_DIR", RUN_DIR),
+    "mlflow": ("MLFLOW_TRACKING_URI", f"sqlite:///{RUN_DIR}/mlflow.db"),
+}
+"""Which variable puts what a tracker keeps into a run's own folder."""
 
 
 def metrics_from_lines(facts: ScriptFacts, objective: Told | None, folder: OwnFolder) -> Iterator[str]:
@@ -33,8 +38,8 @@ def metrics_from_lines(facts: ScriptFacts, objective: Told | None, folder: OwnFo
 
 def sources_of(told: Told, folder: OwnFolder) -> list[Any]:
     """Return where a sweep file says that a metric is; nothing for what needs no word."""
-    if told.source == "trackio":
-        return ["trackio"]
+    if told.source in _STORES:
+        return [told.source]
     if told.source == "tensorboard":
         place = told.file
         return ["tensorboard"] if place is None or not place.path else [{"tensorboard": folder.path_of(place)}]
@@ -61,8 +66,9 @@ def variable_lines(facts: ScriptFacts, parser: str, swept: Sequence[Proposal], o
     """Yield ``env:``, with what is swept where the script takes its settings from there; the rest as comments."""
     chosen = {proposal.flag.name for proposal in swept} if parser == PARSER else set()
     live = [f"  {name}: {format_value(f'${{{name}}}')}" for name in chosen_in_order(facts.variables, chosen)]
-    if objective is not None and objective.source == "trackio":
-        live.append(f"  TRACKIO_DIR: {format_value(RUN_DIR)}")
+    if objective is not None and objective.source in _STORES:
+        variable, value = _STORES[objective.source]
+        live.append(f"  {variable}: {format_value(value)}")
     rest = [flag for flag in facts.variables if flag.name not in chosen]
     if live:
         yield "env:"

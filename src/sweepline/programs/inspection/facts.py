@@ -60,9 +60,9 @@ class FilePlace:
 class Told:
     """A metric that a script tells.
 
-    ``source`` is ``line`` (METRIC), ``print``, ``wandb``, ``trackio``, ``lightning`` (its progress bar), ``csv``,
-    ``json``, ``tensorboard``, or ``log`` for other trackers; ``context`` is what it stands in, such as a function's
-    name; ``pattern`` finds it in the output, where it is printed; ``file`` is where it is written.
+    ``source`` is ``line`` (METRIC), ``print``, ``wandb``, ``trackio``, ``mlflow``, ``lightning`` (its progress bar),
+    ``csv``, ``json``, ``tensorboard``, or ``log`` for other trackers; ``context`` is what it stands in, such as a
+    function's name; ``pattern`` finds it in the output, where it is printed; ``file`` is where it is written.
     """
 
     name: str

@@ -80,6 +80,8 @@ def _kind(source: Source, call: ast.Call) -> str:
         return "tensorboard"
     is_own = name == "log" and len(call.args) > 1 and bool(text_of(call.args[0])) and "%" not in text_of(call.args[0])
     is_log = name in ("log_metric", "log_metrics") or (name == "log" and owner in ("accelerator", "fabric", "mlflow"))
+    if is_log and owner != "accelerator" and source.imports("mlflow"):
+        return "log" if any(called(other) == "set_tracking_uri" for _, other in source.calls()) else "mlflow"
     return "log" if is_own or is_log else ""
 
 

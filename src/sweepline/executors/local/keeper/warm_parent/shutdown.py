@@ -89,7 +89,8 @@ class Shutdown:
     def _is_own(self, name: str, module: object) -> bool:
         """Whether a module came after the fork, and is no other name of one that was there."""
         is_new = name not in self._known and getattr(module, "__name__", name) not in self._known
-        return isinstance(module, types.ModuleType) and (is_new or name == "__main__")
+        is_module = issubclass(type(module), types.ModuleType)  # cffi's libraries only claim to be one by __class__
+        return is_module and (is_new or name == "__main__")
 
 
 def _write_out(*, close: bool) -> None:
