@@ -7,6 +7,8 @@ import os
 
 import pytest
 
+from sweepline.engine.forgetting import forget_runs
+from sweepline.engine.recorded import open_recorded
 from tests.conftest import Project
 
 TRAIN = """
@@ -179,3 +181,36 @@ def test_a_check_says_each_thing_once(project: Project) -> None:
     wrong = project.command("check")
     assert wrong.returncode == 2
     assert "method" in wrong.stdout
+
+
+def test_what_follows_from_a_swept_seed_follows_from_the_new_one(project: Project) -> None:
+    project.write("train.py", TRAIN.replace("args =", 'parser.add_argument("--split", type=int)\n    args ='))
+    parameters = "{lr: {value: 0.1}, seed: [1, 2], split: {expr: 'seed * 10'}}"
+    project.write("sweep.yaml", SWEEP.replace("{lr: [0.1, 0.01, 0.9], opt: [sgd, adam]}", parameters))
+    assert project.command("run").returncode == 0
+    assert project.command("repeat", "--filter", "lr=0.1", "--seeds", "1").returncode == 0
+    rows = listed(project)
+    assert len(rows) == 3
+    assert all(row["split"] == 10 * int(str(row["seed"])) for row in rows)
+
+
+def test_a_run_that_somebody_else_has_forgotten_meanwhile_is_no_fault(ended: Project) -> None:
+    found = open_recorded(ended.sweep_dir)
+    record = next(r for r in found.records.values() if r.name == "lr0.1-sgd")
+    assert ended.command("forget", "lr0.1-sgd").returncode == 0
+    forget_runs(found, [record])
+    assert len(listed(ended)) == 5
+    assert ended.command("verify").returncode == 0
+
+
+def test_a_shared_table_that_a_spreadsheet_has_spoiled_keeps_the_rows_of_others(project: Project) -> None:
+    project.write("train.py", TRAIN)
+    shared = SWEEP.replace(", 0.01, 0.9", "") + "    logging: {local: {csv_path: all.csv}}\n"
+    for name in ("own", "other"):
+        project.write(f"{name}.yaml", shared.replace("name: own", f"name: {name}"))
+        assert project.command("run", f"{name}.yaml").returncode == 0
+    table = project.path / "all.csv"
+    table.write_bytes(table.read_bytes().replace(b"\n", b"\r\n"))
+    assert project.command("forget", "lr0.1-sgd", "--sweep", "own.yaml").returncode == 0
+    kept = b"".join(path.read_bytes() for path in project.path.glob("all.csv*"))
+    assert kept.count(b"\nother,") == 2

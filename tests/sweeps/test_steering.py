@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -83,7 +84,8 @@ def test_a_paused_sweep_launches_nothing_until_it_is_resumed(running: Project) -
 def test_a_drained_sweep_ends_with_what_is_under_way(running: Project) -> None:
     told(running, "drain")
     (running.path / "go").touch()
-    assert running.command("wait").returncode == 0
+    ended = running.command("wait")
+    assert (ended.returncode, ended.stdout) == (1, "ended: 1 of 5 runs have ended well, 4 were not started\n")
     assert states(running) == ["finished"]
     assert "does not run" in running.command("resume").stderr
 
@@ -196,3 +198,43 @@ def test_queued_sweeps_run_one_after_the_other(project: Project) -> None:
     assert told(project, "queue", "--clear").splitlines() == ["2 taken out", "nothing is queued"]
     wrong = project.command("queue", "nothere.yaml")
     assert wrong.returncode == 2
+
+
+def test_a_queued_sweep_has_the_environment_of_its_own_terminal(project: Project) -> None:
+    project.write("train.py", "import os; print('METRIC loss=' + os.environ['WHO'])")
+    for i, name in enumerate(("first", "second"), 1):
+        project.write(f"{name}.yaml", SWEEP.replace("own", name).replace("[0.1, 0.2, 0.3, 0.4, 0.5]", "{value: 0.1}"))
+        state = {"XDG_STATE_HOME": str(project.path / "state"), "WHO": str(i)}
+        assert project.command("queue", f"{name}.yaml", **state).returncode == 0
+    project.environ["XDG_STATE_HOME"] = str(project.path / "state")
+    wait_until(lambda: told(project, "queue").count("ended, exit code") == 2, "both have ended")
+    logs = [next(project.path.glob(f"outputs/{name}/runs/*/stdout.log")).read_text() for name in ("first", "second")]
+    assert logs == ["METRIC loss=1\n", "METRIC loss=2\n"]
+
+
+def test_a_request_that_nobody_understands_is_refused_and_costs_no_run(running: Project) -> None:
+    place = running.sweep_dir / "control"
+    place.mkdir(exist_ok=True)
+    for name, text in (
+        ("a", '{"op": "tag", "at": "noon"}'),
+        ("b", '{"op": "dance"}'),
+        ("c", '{"op": "set", "key": 1}'),
+    ):
+        (place / f"{name}.request.json").write_text(text)
+    wait_until(lambda: len(list(place.glob("*.answer.json"))) == 3, "all are answered")
+    answers = {path.name[0]: json.loads(path.read_text()) for path in place.glob("*.answer.json")}
+    assert all("refused" in answer for answer in answers.values())
+    (running.path / "go").touch()
+    assert running.command("wait").returncode == 0
+
+
+def test_a_sweep_is_stopped_while_it_prepares_and_leaves_nothing_behind(project: Project) -> None:
+    project.write("train.py", TRAIN)
+    project.write("prepare.sh", "#!/bin/sh\nsleep 300 &\nwait\n").chmod(0o755)
+    project.write("sweep.yaml", SWEEP + "    prepare: ./prepare.sh\n    grace: 1s\n")
+    process = project.start("run")
+    wait_until((project.path / "outputs" / "own" / "hooks.log").exists, "it prepares")
+    assert "stops" in told(project, "stop")
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not [pid for pid in project.survivors() if b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes()]

@@ -255,7 +255,7 @@ def test_a_file_that_another_run_has_written_is_not_taken(project: Project) -> N
     project.write("train.py", "print('nothing')")
     project.command("run", "--fresh", "--plain")
     rows = project.rows()
-    assert "metrics_from: logs/version_0/metrics.csv: no such file was written by the run" in rows.reason[0]
+    assert "metrics_from: logs/version_0/metrics.csv: no file that this run alone can have written" in rows.reason[0]
 
 
 def test_a_metric_of_another_name_is_mended_without_training_again(project: Project) -> None:
@@ -350,3 +350,48 @@ def test_columns_that_are_padded_are_read_by_their_names(project: Project) -> No
 
     assert done.returncode == 0, done.stdout
     assert sorted(project.rows()["loss"]) == [0.1, 0.2]
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "open('results.json', 'w').write('[' * 200000)",
+        "import sqlite3; d = sqlite3.connect('x.db'); d.execute('create table metrics (id, step, metrics, timestamp)'); "
+        "d.execute('insert into metrics values (1, 1, null, null)'); d.commit()",
+        "open('metrics.json', 'wb').write(bytes(range(256)))",
+        "import os; os.mkdir('results.json')",
+    ],
+)
+def test_a_file_that_holds_anything_costs_a_remark_and_no_sweep(project: Project, program: str) -> None:
+    sweep(project, "cwd: run", parameters="{lr: {value: 1}}")
+    project.write("train.py", program)
+    done = project.command("run", "--plain")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list(project.rows().state) == ["finished"]
+
+
+def test_a_file_that_two_runs_may_have_written_is_nobodys(project: Project) -> None:
+    program = """
+        import argparse, json, pathlib, time
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--lr", type=float)
+        args = parser.parse_args()
+        pathlib.Path(f"here-{args.lr}").touch()
+        while len(list(pathlib.Path().glob("here-*"))) < 2:
+            time.sleep(0.01)
+        pathlib.Path("results.json").write_text(json.dumps({"loss": args.lr}))
+        pathlib.Path(f"done-{args.lr}").touch()
+        while len(list(pathlib.Path().glob("done-*"))) < 2:
+            time.sleep(0.01)
+    """
+    sweep(project, "metrics_from: [{json: results.json}]", "max_concurrent: 2", program=program)
+    assert project.command("run", "--plain").returncode == 0
+    rows = project.rows()
+    assert "loss" not in rows or rows["loss"].isna().all()
+    assert all("no file that this run alone can have written" in reason for reason in rows.reason)
+
+
+@pytest.mark.parametrize("name", ["DB_PASS", "GITHUB_PAT", "X_TOKENS", "AUTH", "PASSPHRASE"])
+def test_names_of_secrets_are_known(project: Project, name: str) -> None:
+    sweep(project, f"env: {{{name}: abc}}")
+    assert "looks like a secret" in project.command("run", "-n").stderr

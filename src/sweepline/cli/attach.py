@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:  # how one stops looking
         return 0
     _print_new(log, offset)
-    return tell_end([record for record in open_recorded(folder.path).records.values() if record.belongs])
+    return tell_end(open_recorded(folder.path))
 
 
 def _start(log: Path, *, is_whole: bool) -> int:

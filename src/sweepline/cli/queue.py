@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="*", type=Path, metavar="SWEEP", help="sweep files to queue")
     parser.add_argument("--remove", metavar="SWEEP", help="take one that waits out of the queue")
     parser.add_argument("--clear", action="store_true", help="take those that have ended out of the list")
-    parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--take-turn", metavar="ID", help=argparse.SUPPRESS)
     add_json(parser)
 
 
@@ -38,8 +38,8 @@ def run(args: argparse.Namespace) -> int:
         SweeplineError: a file cannot be run, or does not wait.
     """
     queue = SweepQueue()
-    if args.work:
-        queue.work()
+    if args.take_turn:
+        queue.take_turn(args.take_turn)
         return 0
     if args.remove:
         queue.remove(args.remove)
@@ -54,10 +54,15 @@ def run(args: argparse.Namespace) -> int:
         print_json(queue.sweeps())
         return 0
     for one in queue.sweeps():
-        state = (
-            "running" if one.is_running else "waits" if one.exit_code is None else f"ended, exit code {one.exit_code}"
-        )
-        print(printable(f"{display_path(Path(one.folder, one.file))}: {state}"))
+        print(printable(f"{display_path(Path(one.folder, one.file))}: {_describe(one)}"))
     if not queue.sweeps():
         print("nothing is queued")
     return 0
+
+
+def _describe(one: QueuedSweep) -> str:
+    if one.exit_code is not None:
+        return f"ended, exit code {one.exit_code}"
+    if one.is_lost:
+        return "nobody waits for it any more, as after a restart: queue it again"
+    return "running" if one.is_running else "waits"

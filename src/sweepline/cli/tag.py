@@ -61,7 +61,7 @@ def _tag(chosen: ChosenRuns, words: Sequence[str], removed: Sequence[str]) -> st
         return ask(folder.path, "tag", runs=run_ids, words=words, removed=removed)
     try:
         book = open_book(chosen.sweep)
-        for run_id in run_ids:
+        for run_id in [run_id for run_id in run_ids if run_id in book.records]:
             book.tag(run_id, change_tags(book.records[run_id].tags, words, removed))
         book.close()
     finally:

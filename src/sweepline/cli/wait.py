@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sweepline.cli.target import add_target
 from sweepline.config.schema import parse_duration
+from sweepline.engine.planfile import count_planned
 from sweepline.engine.recorded import RecordedSweep, find_sweep, open_recorded
 from sweepline.errors import ConfigError
 from sweepline.recording.events import RunRecord
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
                 print(text)
                 return HAPPENED
             if is_over:
-                return tell_end(records)
+                return tell_end(found)
         elif is_over and args.timeout is None:
             raise ConfigError(f"{args.sweep}: no sweep has been run here; start one with sweepline run")
         if args.timeout is not None and time.monotonic() - began >= args.timeout:
@@ -117,8 +118,12 @@ def _quiet_s(run_dir: Path) -> float:
     return max(0.0, time.time() - max(times, default=time.time()))
 
 
-def tell_end(records: list[RunRecord]) -> int:
-    """Print how a sweep has ended; return it as an exit code."""
-    n_bad = sum(record.state not in SETTLED for record in records)
-    print(f"ended: {len(records) - n_bad} of {len(records)} runs have ended well")
-    return DONE if not n_bad else INCOMPLETE
+def tell_end(found: RecordedSweep) -> int:
+    """Print how a sweep has ended; return it as an exit code: runs that never started are not done."""
+    records = [record for record in found.records.values() if record.belongs]
+    n_well = sum(record.state in SETTLED for record in records)
+    n_planned = count_planned(found.plan, records)
+    n_all = max(len(records), n_planned or 0)
+    not_begun = f", {n_all - len(records)} were not started" if n_all > len(records) else ""
+    print(f"ended: {n_well} of {n_all} runs have ended well{not_begun}")
+    return DONE if n_well == n_all and n_all else INCOMPLETE

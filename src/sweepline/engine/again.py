@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from sweepline.analysis.racing import read_race
 from sweepline.analysis.ranking import config_key
@@ -15,8 +16,10 @@ from sweepline.engine.rerun import settings_of
 from sweepline.engine.state import SweepOptions
 from sweepline.errors import ConfigError
 from sweepline.recording.events import RunRecord
-from sweepline.runs import Run, State
-from sweepline.space.plan import ListedPlan, Plan
+from sweepline.runs import Params, Run, State
+from sweepline.space.dependent import Dependencies
+from sweepline.space.plan import ListedPlan, Plan, SearchSpace
+from sweepline.space.samplers.base import apply_constraints
 from sweepline.space.samplers.random import draw_seeds
 
 
@@ -54,16 +57,32 @@ def prepare_repeat(
     used |= {*settings.whole.seeds, *(race.seeds if race is not None else ())}
     drawn = draw_seeds(settings.space.sampler_seed, n_seeds + len(used))
     seeds = [seed for seed in drawn if seed not in used][:n_seeds]
-    is_swept = "seed" in settings.space.parameters
-    runs = [
-        run
-        for seed in seeds
-        for record in by_config.values()
-        for run in plan.runs_with({**record.params, "seed": seed} if is_swept else record.params, [seed])
-    ]
-    prepared = _prepare(settings, [replace(run, index=i) for i, run in enumerate(runs)], options)
-    repeats = {run.run_id for run, record in zip(runs, [*by_config.values()] * n_seeds, strict=True) if record.belongs}
-    return replace(prepared, repeats=repeats)
+    runs: dict[str, Run] = {}
+    repeats: set[str] = set()
+    for seed in seeds:
+        for record in by_config.values():
+            for run in plan.runs_with(_with_seed(record.params, seed, settings.space), [seed]):
+                runs.setdefault(run.run_id, replace(run, index=len(runs)))
+                repeats |= {run.run_id} if record.belongs else set()
+    return replace(_prepare(settings, list(runs.values()), options), repeats=repeats)
+
+
+def _with_seed(params: Params, seed: int, space: SearchSpace) -> dict[str, Any]:
+    """Return a combination with another seed where that is one of its parameters, and what is computed of it anew.
+
+    Raises:
+        ConfigError: a constraint drops it.
+    """
+    found = dict(params)
+    if "seed" in space.parameters:
+        dependencies = Dependencies(space.parameters)
+        found["seed"] = seed
+        if dependencies:
+            dependencies.compute_again(found)
+        dropped_by = apply_constraints(space.constraints, found, dependencies)
+        if dropped_by is not None:
+            raise ConfigError(f"seed {seed} is dropped by the constraint {dropped_by!r}")
+    return found
 
 
 def _seed_of(record: RunRecord) -> int | None:

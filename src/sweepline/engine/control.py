@@ -15,6 +15,7 @@ from typing import Any
 
 from sweepline.contract.files import write_whole
 from sweepline.contract.text import display_path
+from sweepline.contract.values import is_number
 from sweepline.errors import ConfigError, RecordError, record_error
 from sweepline.recording.folders import CONTROL
 
@@ -67,7 +68,7 @@ class Requests:
             handle: returns what was done; what it raises as ConfigError is told as a refusal.
         """
         fresh = (path for path in self._files(_REQUEST) if path.name not in self._handled)
-        waiting = [(told.get("at", 0.0), path, told) for path in fresh if (told := _read(path))]
+        waiting = [(_time_of(told), path, told) for path in fresh if (told := _read(path)) is not None]
         for _, path, told in sorted(waiting, key=lambda item: (item[0], item[1])):
             self._handled.add(path.name)  # also where it cannot be removed
             try:
@@ -85,6 +86,11 @@ class Requests:
         except OSError:  # nobody has asked anything yet
             return
         yield from (path for path in names if path.name.endswith(kinds))
+
+
+def _time_of(told: Mapping[str, Any]) -> float:
+    at = told.get("at")
+    return float(at) if at is not None and is_number(at) else 0.0
 
 
 def _read(path: Path) -> dict[str, Any] | None:

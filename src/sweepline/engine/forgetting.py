@@ -27,12 +27,7 @@ def forget_runs(found: RecordedSweep, records: Sequence[RunRecord]) -> tuple[Pat
         RecordError: the folder cannot be written.
     """
     folder = found.folder
-    under_way = next((record for record in records if record.state == State.RUNNING), None)
-    if under_way is not None:
-        raise ConfigError(
-            f"{under_way.name} ({under_way.run_id}) has no end yet: stop the sweep, or start it once more if it was "
-            "killed"
-        )
+    _check_ended(records)
     try:
         folder.lock()
     except SweepLockedError as error:
@@ -41,7 +36,9 @@ def forget_runs(found: RecordedSweep, records: Sequence[RunRecord]) -> tuple[Pat
         target = unused_path(folder.path / ARCHIVE / f"{time.strftime('%Y%m%d_%H%M%S')}_forgotten")
         target.mkdir(parents=True)
         book = open_book(found)
-        run_ids = [record.run_id for record in records]
+        known = [book.records[record.run_id] for record in records if record.run_id in book.records]
+        _check_ended(known)  # as they are now that nobody else writes
+        run_ids = [record.run_id for record in known]
         for run_id in run_ids:
             book.forget(run_id)
         book.journal.sync()
@@ -56,3 +53,12 @@ def forget_runs(found: RecordedSweep, records: Sequence[RunRecord]) -> tuple[Pat
     finally:
         folder.unlock()
     return target, notes
+
+
+def _check_ended(records: Sequence[RunRecord]) -> None:
+    under_way = next((record for record in records if record.state == State.RUNNING), None)
+    if under_way is not None:
+        raise ConfigError(
+            f"{under_way.name} ({under_way.run_id}) has no end yet: stop the sweep, or start it once more if it was "
+            "killed"
+        )

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,13 +37,14 @@ class Hooks:
         self._running: list[subprocess.Popen[bytes]] = []
         self._waiting: list[Mapping[str, str]] = []
         self._notes: list[str] = []
+        self._begin = 0  # of what the command that was started last has printed
 
     @property
     def _log(self) -> Path:
         return self._folder.path / _LOG
 
-    def prepare(self, requests: StopRequests) -> None:
-        """Do what has to be done before the first run, and wait for it.
+    def prepare(self, requests: StopRequests, meanwhile: Callable[[], None]) -> None:
+        """Do what has to be done before the first run, and wait for it; ``meanwhile`` is called again and again.
 
         Raises:
             ConfigError: it fails, or cannot be started; nothing shall run then.
@@ -52,12 +54,9 @@ class Hooks:
             return
         process = self._start(PREPARE, words, {})
         while process.poll() is None:
+            meanwhile()
             if requests.n_received:
-                process.terminate()
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(self._settings.grace_s)
-                process.kill()
-                process.wait()
+                self._stop(process)
                 return
             time.sleep(_POLL_S)
         if process.returncode != 0:
@@ -65,6 +64,14 @@ class Hooks:
                 f"prepare: {words[0]} has failed (exit code {process.returncode}): {self._last_line()}; nothing was "
                 f"started, all that it printed is in {display_path(self._log)}"
             )
+
+    def _stop(self, process: subprocess.Popen[bytes]) -> None:
+        """End a command and all that it has started."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(self._settings.grace_s)
 
     def note_end(self, record: RunRecord) -> None:
         """Tell of a run that has failed; does not wait."""
@@ -91,6 +98,11 @@ class Hooks:
         while (self._running or self._waiting) and time.monotonic() < until:
             self.look()
             time.sleep(_POLL_S)
+        if self._running or self._waiting:
+            self._note(
+                f"on_failure: {len(self._running)} still work after {_LAST_S:.0f} s, {len(self._waiting)} failed runs "
+                "were told to nobody"
+            )
         words = self._settings.hooks.get(ON_END)
         if not words:
             return
@@ -123,6 +135,7 @@ class Hooks:
         }
         try:
             with self._log.open("ab") as log:
+                self._begin = log.tell()
                 return subprocess.Popen(
                     words,
                     cwd=self._settings.experiment_dir,
@@ -137,7 +150,7 @@ class Hooks:
 
     def _last_line(self) -> str:
         try:
-            text = self._log.read_bytes()[-_TAIL_BYTES:].decode("utf-8", "replace").strip()
+            text = self._log.read_bytes()[self._begin :][-_TAIL_BYTES:].decode("utf-8", "replace").strip()
         except OSError:
             return "what it printed is gone"
         return one_line(text.splitlines()[-1]) if text else "it printed nothing"

@@ -77,6 +77,7 @@ class Loop:
                 break
             self.watching.look()
             self.steering.look()
+            sweep.hooks.look()
             self._refresh_if_due()
             is_walking = sweep.progress.walk_plan()
             self._wait(is_busy=is_walking or self.ends.is_reading)

@@ -177,7 +177,7 @@ def run_sweep(
         _begin(state)
         with requests:
             if loop.starts.has_to_do(1):
-                state.hooks.prepare(requests)
+                state.hooks.prepare(requests, loop.steering.look)
             loop.run()
         result = SweepResult(
             settings=settings,

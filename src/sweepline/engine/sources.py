@@ -22,11 +22,12 @@ from sweepline.config.metricsfrom import CSV, JSON, MLFLOW, TENSORBOARD, TRACKIO
 from sweepline.contract.files import open_plain
 from sweepline.contract.metrics import MetricPoint
 from sweepline.contract.runfolder import ATTEMPTS, COMMAND, EXIT_FILE, METRICS, OUTPUT_FOLDER, read_start_line
+from sweepline.contract.text import one_line
 from sweepline.contract.values import flatten, is_number
 from sweepline.engine.mlflowstore import is_mlflow_store, read_mlflow
 from sweepline.engine.tensorboardlog import find_event_files, read_tensorboard_log
-from sweepline.errors import ConfigError, RecordError, SweeplineError
-from sweepline.programs.macros import Macros
+from sweepline.errors import ConfigError, RecordError
+from sweepline.programs.macros import RUN_MACROS, Macros
 
 PLACE_NAMES: Mapping[str, str] = {
     "step": "step",
@@ -68,7 +69,7 @@ def read_sources(
             continue  # which is always looked for
         paths = _paths_of(source, run_dir, working_dir)
         if not paths:
-            faults.append(f"metrics_from: {source.path or source.kind}: no such file was written by the run")
+            faults.append(f"metrics_from: {source.path or source.kind}: no file that this run alone can have written")
         for path in paths:
             _read_into(found, faults, path, source)
     return found, faults
@@ -94,8 +95,8 @@ def _kind_of(path: Path) -> str:
 def _read_into(found: list[FoundPoints], faults: list[str], path: Path, source: MetricsSource) -> None:
     try:
         points = _READERS[source.kind](path, source.at)
-    except (OSError, ValueError, SweeplineError) as error:
-        faults.append(f"{path.name} cannot be read: {error}")
+    except Exception as error:  # a run's own file may hold anything, and costs no sweep
+        faults.append(f"{path.name} cannot be read: {one_line(str(error) or type(error).__name__)}")
         return
     if points:
         found.append(FoundPoints(path, points))
@@ -136,7 +137,7 @@ def _paths_of(source: MetricsSource, run_dir: Path, working_dir: Path | None) ->
         matching = (
             sorted(folder.glob(text)) if any(c in text for c in "*?[") and not Path(text).is_absolute() else [path]
         )
-        written = [path for path in matching if _is_of_run(path, run_dir)]
+        written = [path for path in matching if _is_of_run(path, run_dir, is_named=names_run(source.path))]
         if written:
             return sorted(written, key=lambda path: path.stat().st_mtime)
     return []
@@ -151,8 +152,16 @@ def _expand(text: str, run_dir: Path) -> str:
     return "".join(Macros(params=known, arguments=known, of_command={}, of_run=names | seed).expand(text))
 
 
-def _is_of_run(path: Path, run_dir: Path) -> bool:
-    """Whether a file is there, and was last written while the run was under way: not by an earlier or a later one."""
+def names_run(path: str) -> bool:
+    """Whether a path with macros is another one for each run."""
+    return any(f"${{{name}}}" in path for name in RUN_MACROS)
+
+
+def _is_of_run(path: Path, run_dir: Path, *, is_named: bool) -> bool:
+    """Whether a file is there, and was last written while this run was under way, and no other unless it ``is_named``.
+
+    So it is not taken from an earlier run, nor from a later one.
+    """
     try:
         files = find_event_files(path) if path.is_dir() else [path]
         written = max((file.stat().st_mtime for file in files), default=0.0)
@@ -164,7 +173,19 @@ def _is_of_run(path: Path, run_dir: Path) -> bool:
         ended = (run_dir / EXIT_FILE).stat().st_mtime + slack if (run_dir / EXIT_FILE).exists() else written
     except OSError:  # it was not written
         return False
-    return begun <= written <= ended
+    return begun <= written <= ended and (is_named or not _has_company(run_dir, written))
+
+
+def _has_company(run_dir: Path, written: float) -> bool:
+    """Whether another run was under way at a time, so that it may be the one that wrote a file then."""
+    for other in run_dir.parent.iterdir():
+        try:
+            begun, end = (other / COMMAND).stat().st_mtime, other / EXIT_FILE
+            if other != run_dir and begun <= written and (not end.exists() or written <= end.stat().st_mtime):
+                return True
+        except OSError:  # it has only just begun, or its folder was cleared away
+            continue
+    return False
 
 
 def _read_tensorboard(path: Path, _at: str) -> list[MetricPoint]:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from sweepline.config.schema import OwnKeys
 from sweepline.engine.control import Requests
 from sweepline.engine.state import SweepState
-from sweepline.errors import ConfigError, did_you_mean
+from sweepline.errors import ConfigError, RecordError, did_you_mean
 from sweepline.executors.base import StopReason
 
 LOOK_S = 0.5
@@ -54,7 +54,14 @@ class Steering:
         operation = self._operations.get(str(told.get("op")))
         if operation is None:
             raise ConfigError(f"the sweep that runs knows no {told.get('op')!r}: it was started by another version")
-        return operation(told)
+        try:
+            return operation(told)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError(f"the request cannot be read: {error!r}") from None
+        except RecordError as error:  # no room: whoever asks may ask again, and no run is harmed
+            raise ConfigError(str(error)) from None
 
     def _stop(self, _told: Mapping[str, Any]) -> str:
         self._sweep.requests.request(signal.SIGTERM)
@@ -70,7 +77,7 @@ class Steering:
             raise ConfigError("none of these runs is under way")
         names = ", ".join(active.run.name for active in stopped)
         self._sweep.say(f"{names}: stopped by hand")
-        return f"{names}: SIGTERM sent, {self._sweep.settings.grace_s:.0f} s grace"
+        return f"{names}: SIGTERM sent; killed where it does not end within its grace"
 
     def _pause(self, _told: Mapping[str, Any]) -> str:
         self._sweep.is_paused = True

@@ -12,7 +12,9 @@ from sweepline.runs import Params
 
 RUN_FOLDER = "run"
 """The value of ``cwd`` by which each run starts in its own folder."""
-_SECRET = re.compile(r"(^|_)(TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$|API_?KEY", re.IGNORECASE)
+_SECRET = re.compile(
+    r"(^|_)(TOKENS?|KEYS?|SECRETS?|PASS|PASSWORDS?|PASSWD|PASSPHRASE|PAT|AUTH|CREDENTIALS?)$|API_?KEY", re.IGNORECASE
+)
 _ENVVAR = re.compile(rf"\$\{{{ENVVAR}([^${{}}]*)\}}")
 
 

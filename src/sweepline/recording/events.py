@@ -190,7 +190,7 @@ def apply_event(records: dict[str, RunRecord], event: Mapping[str, Any]) -> None
     elif kind == RUN_TAG:
         records[event["run"]].tags = sys.intern(event["tags"])
     elif kind == RUN_FORGET:
-        records.pop(event["run"])
+        records.pop(event["run"], None)
     elif kind == MEMBERSHIP:
         for run_id, standing in event["runs"].items():
             records[run_id].in_sweep = sys.intern(standing)

@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sweepline.contract.files import write_whole
+from sweepline.errors import RecordError
 from sweepline.recording.cells import csv_line, read_rows
 from sweepline.recording.locks import try_flock
+
+LOCK_TRIES = 50
 
 
 class TableBusyError(Exception):
@@ -18,15 +21,29 @@ class TableBusyError(Exception):
 
 
 def take_rows_out(path: Path, sweep: str, run_ids: Iterable[str], *, to: Path) -> None:
-    """Copy a table to ``to``, and take the rows of a sweep's runs out of it; those of other sweeps stay."""
+    """Copy a table to ``to``, and take the rows of a sweep's runs out of it; those of other sweeps stay.
+
+    A table that cannot be read stays as it is: whoever opens it next keeps a copy and writes it anew.
+
+    Raises:
+        RecordError: other sweeps write it all the time.
+    """
     try:
-        found = path.read_bytes()
-    except FileNotFoundError:
+        with locked_folder(path.parent, n_tries=LOCK_TRIES):
+            _take_rows_out(path, sweep, run_ids, to)
+    except TableBusyError:
+        raise RecordError(f"{path}: another sweep writes it just now; try again") from None
+    except FileNotFoundError:  # there is no table, or no folder of it
         return
+
+
+def _take_rows_out(path: Path, sweep: str, run_ids: Iterable[str], to: Path) -> None:
+    found = path.read_bytes()
     try:
         header, rows = read_rows(found)
     except ValueError:
-        rows, header = [], []
+        write_whole(to, found)
+        return
     wanted = set(run_ids)
     others = [row for row in rows if row.get("sweep") != sweep or row.get("run_id") not in wanted]
     write_whole(to, found)

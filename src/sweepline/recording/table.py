@@ -25,13 +25,12 @@ from sweepline.recording.columns import MAX_METRIC_COLUMNS, OLDER_FIXED_COLUMNS,
 from sweepline.recording.events import RunRecord
 from sweepline.recording.journal import unused_path
 from sweepline.recording.locks import POLL_S
-from sweepline.recording.rows import TableBusyError, locked_folder, run_id_in, widen
+from sweepline.recording.rows import LOCK_TRIES, TableBusyError, locked_folder, run_id_in, widen
 
 PAGE_BYTES = 4096
 REBUILD_INTERVAL_S = 0.25
 REBUILD_SHARE = 30  # a rebuild that took 0.1 s is followed by none for 3 s
 RETRY_S = 10.0  # before a table that could not be written is tried again
-LOCK_TRIES = 50
 
 
 @dataclass(frozen=True, slots=True)
