@@ -128,6 +128,9 @@ def test_a_row_tells_everything_of_a_run(table: RunTable) -> None:
         "code": "",
         "in_sweep": "yes",
         "host": "lab7",
+        "peak_memory_gib": "",
+        "cpu_hours": "",
+        "gpu_hours": "0.0",
         "lr": "0.3",
         "loss": "0.75",
     }

@@ -430,6 +430,7 @@ def check_row(row: dict[str, str], record: RunRecord) -> None:
         "device": record.device,
         "exit_code": record.outcome and record.outcome.exit_code,
         "seed": record.seed,
+        "gpu_hours": round(record.gpu_s / 3600, 6),
     }
     taken = set(FIXED_COLUMNS)
     told = set(cells)

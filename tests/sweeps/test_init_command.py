@@ -123,7 +123,7 @@ def test_what_is_required_is_to_be_filled_in(project: Project) -> None:
     """
     project.write("train.py", text)
     told = project.command("init", "train.py").stdout
-    dry = project.run("-n").stdout
+    dry = project.run("-n", "--commands").stdout
 
     assert "to be filled in where sweep.yaml says REPLACE_ME or required: data, model" in told
     assert "train.py REPLACE_ME --model=REPLACE_ME --lr=0.03" in dry

@@ -109,7 +109,10 @@ def _describe_next(result: SweepResult, report: str, *, is_kept: bool) -> Iterat
 def _log_of(run_dir: Path) -> Path:
     """Return the file in which a failed run most likely says why."""
     errors = run_dir / STDERR
-    return errors if errors.is_file() and errors.stat().st_size else run_dir / STDOUT
+    try:
+        return errors if errors.stat().st_size else run_dir / STDOUT
+    except OSError:  # it wrote nothing there, or has shut its folder
+        return run_dir / STDOUT
 
 
 def _sync_lines(folder: SweepFolder, working_dir: Path) -> Iterator[str]:

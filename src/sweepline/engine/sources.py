@@ -103,7 +103,7 @@ def _read_into(found: list[FoundPoints], faults: list[str], path: Path, source: 
 
 def _usual_files(*folders: Path) -> Iterator[Path]:
     """Yield folders of TensorBoard logs and files of usual names, the ones nearest to the top first."""
-    n_left, level = _MAX_ENTRIES, [folder for folder in folders if folder.is_dir()]
+    n_left, level = _MAX_ENTRIES, [folder for folder in folders if os.access(folder, os.R_OK | os.X_OK)]
     for _ in range(_MAX_DEPTH):
         below: list[Path] = []
         for folder in level:
