@@ -356,7 +356,8 @@ def test_columns_that_are_padded_are_read_by_their_names(project: Project) -> No
     "program",
     [
         "open('results.json', 'w').write('[' * 200000)",
-        "import sqlite3; d = sqlite3.connect('x.db'); d.execute('create table metrics (id, step, metrics, timestamp)'); "
+        "import sqlite3; d = sqlite3.connect('x.db'); "
+        "d.execute('create table metrics (id, step, metrics, timestamp)'); "
         "d.execute('insert into metrics values (1, 1, null, null)'); d.commit()",
         "open('metrics.json', 'wb').write(bytes(range(256)))",
         "import os; os.mkdir('results.json')",
