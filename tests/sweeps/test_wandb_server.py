@@ -451,8 +451,16 @@ def ask(url: str, asked: dict[str, Any] | None = None) -> Any:
 
 def test_tensorboard_lists_the_attempts_of_a_sweep_with_parameters_metrics_and_how_they_ended(tensorboard: str) -> None:
     hparams = f"{tensorboard}data/plugin/hparams"
-    wait_until(lambda: len(ask(f"{tensorboard}data/runs")) == 7, "it has read every attempt")
-    experiment = ask(f"{hparams}/experiment", {"experimentName": "", "includeMetrics": True})
+    wait_until(lambda: len(ask(f"{tensorboard}data/runs")) == 7, "it has found every attempt")
+
+    def describe() -> Any:
+        return ask(f"{hparams}/experiment", {"experimentName": "", "includeMetrics": True})
+
+    wait_until(
+        lambda: {"seed", "learner.step_size"} <= {i["name"] for i in describe()["hparamInfos"] if i["differs"]},
+        "it has read them",
+    )
+    experiment = describe()
     differing = {info["name"] for info in experiment["hparamInfos"] if info["differs"]}
     metrics = [{"metric": info["name"], "includeInResult": True} for info in experiment["metricInfos"]]
     params = [{"hparam": name, "includeInResult": True} for name in ("learner.step_size", "learner.opt", "seed")]

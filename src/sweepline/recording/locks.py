@@ -22,6 +22,7 @@ from sweepline.recording.mounts import find_network_mount
 LOCK, KEEPER_LOCK, OWNER = "sweep.lock", "keeper.lock", "sweep.owner"
 _AFTER_GRACE_S = 10.0
 POLL_S = 0.02
+_HOLDER_TRIES = 50
 _STRAYS_S = 2.0
 _OWNER_ONLY = 0o600  # whoever can open a lock file can hold it
 
@@ -54,7 +55,7 @@ class SweepLock:
             raise record_error(path, "cannot be written", error) from None
         try:
             if not try_flock(fd):
-                raise SweepLockedError(_describe_holder(os.pread(fd, 500, 0).decode("utf-8", "replace").strip(), path))
+                raise SweepLockedError(_describe_holder(_read_holder(fd), path))
             with suppress(PermissionError):  # of an older version, and somebody else's
                 os.fchmod(fd, _OWNER_ONLY)
             if self.network is not None:
@@ -199,6 +200,16 @@ def end_strays(token: str) -> int:
 def read_keeper_token(folder: Path) -> str:
     """Return the token of a sweep's last start; empty when there was none."""
     return str(_read_json(folder / KEEPER_LOCK).get("token", ""))
+
+
+def _read_holder(fd: int) -> str:
+    """Return who a lock file says holds it; whoever has just taken it may not have written that yet."""
+    for _ in range(_HOLDER_TRIES):
+        text = os.pread(fd, 500, 0).decode("utf-8", "replace").strip()
+        if text:
+            return text
+        time.sleep(POLL_S)
+    return ""
 
 
 def _describe_holder(written: str, path: Path) -> str:
