@@ -16,7 +16,7 @@ FACTS: Mapping[str, Callable[[RunRecord], Any]] = {
     "id": lambda run: run.run_id,
     "name": lambda run: run.name,
     "state": lambda run: run.state.value,
-    "seed": lambda run: run.params.get("seed") if run.seed is None else run.seed,
+    "seed": lambda run: run.any_seed,
     "attempt": lambda run: run.attempt,
     "device": lambda run: run.device,
     "started_at": lambda run: run.started_at,
@@ -26,24 +26,14 @@ FACTS: Mapping[str, Callable[[RunRecord], Any]] = {
     "host": lambda run: "" if run.outcome is None else run.outcome.host,
     "in_sweep": lambda run: run.in_sweep,
     "tags": lambda run: run.tags.split(),
-    "peak_memory_gib": lambda run: None if run.outcome is None else gib_of(run.outcome.max_rss_kib),
-    "cpu_hours": lambda run: None if run.outcome is None else hours_of(run.outcome.cpu_s),
-    "gpu_hours": lambda run: hours_of(run.gpu_s),
+    "peak_memory_gib": lambda run: run.peak_memory_gib,
+    "cpu_hours": lambda run: run.cpu_hours,
+    "gpu_hours": lambda run: run.gpu_hours,
 }
 """What may be asked of a run beside its parameters and metrics."""
 
 _PAIR = re.compile(r"\s*([^\s=<>!,]+)\s*=(?!=)\s*(.*?)\s*", re.DOTALL)
 _QUOTED_COMMA = re.compile(r""",(?=(?:[^"'\[\]]|"[^"]*"|'[^']*'|\[[^\]]*\])*$)""")
-
-
-def gib_of(kib: int | None) -> float | None:
-    """Return KiB as GiB."""
-    return None if kib is None else round(kib / 2**20, 3)
-
-
-def hours_of(seconds: float | None) -> float | None:
-    """Return seconds as hours."""
-    return None if seconds is None else round(seconds / 3600, 6)
 
 
 class Filter:

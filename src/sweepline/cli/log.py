@@ -28,7 +28,7 @@ EXAMPLES = (
     ("sweepline log lr0.1-s3 -f", "follow it until it ends"),
     ("sweepline log 3f2a --stderr", "standard error alone"),
 )
-_CHUNK, _POLL_S, _STATE_S = 1 << 16, 0.2, 2.0
+_POLL_S, _STATE_S = 0.2, 2.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

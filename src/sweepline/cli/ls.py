@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 import math
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweepline.analysis.filters import FACTS, names_of, value_of
+from sweepline.analysis.pareto import read_objectives
 from sweepline.cli.asjson import add_json, print_json
 from sweepline.cli.chosen import add_filter, pick
 from sweepline.cli.target import add_target, describe_others
 from sweepline.contract.text import printable
 from sweepline.display.formats import align_columns, format_number, format_seconds
+from sweepline.display.widths import columns_of, cut
 from sweepline.engine.recorded import RecordedSweep, open_recorded
 from sweepline.errors import ConfigError, did_you_mean
 from sweepline.recording.events import REMOVED, RunRecord, names_in
@@ -91,17 +92,21 @@ def _columns(text: str | None, records: Sequence[RunRecord]) -> list[str]:
     wanted = [name.strip() for name in (text or "").split(",") if name.strip()]
     known = names_of(records)
     for name in wanted:
-        if name not in known:
-            hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
-            raise ConfigError(f"--columns: nothing is called {name}{hint}")
+        _check_known("--columns", name, known)
     return wanted
+
+
+def _check_known(option: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+        raise ConfigError(f"{option}: nothing is called {name}{hint}")
 
 
 def _default_columns(records: Sequence[RunRecord], plan: Mapping[str, Any]) -> list[str]:
     """Return what tells runs apart, and what they came to: the objective first."""
     params = names_in(record.params for record in records)
     varying = [name for name in params if len({repr(record.params.get(name)) for record in records}) > 1]
-    told = [str(one["name"]) for one in plan.get("objectives") or [plan.get("objective")] if one]
+    told = [objective.name for objective in read_objectives(plan)]
     metrics = list(dict.fromkeys([*told, *names_in(record.metrics for record in records)]))
     seed = ["seed"] if len({record.seed for record in records}) > 1 and "seed" not in varying else []
     tags = ["tags"] if any(record.tags for record in records) else []
@@ -114,11 +119,8 @@ def _sorted(
     """Return runs by a value, those that lack it last; by the objective the best first."""
     if name is None:
         return records[::-1] if is_reversed else records
-    known = names_of(records)
-    if name not in known:
-        hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
-        raise ConfigError(f"--sort: nothing is called {name}{hint}")
-    goals = {one["name"]: one["goal"] for one in plan.get("objectives") or [plan.get("objective")] if one}
+    _check_known("--sort", name, names_of(records))
+    goals = {objective.name: objective.goal for objective in read_objectives(plan)}
     descends = (goals.get(name) == "maximize") != is_reversed
     values = {record.run_id: value_of(record, name) for record in records}
     has = [r for r in records if not _is_missing(values[r.run_id])]
@@ -143,10 +145,8 @@ def _value(record: RunRecord, name: str, *, is_running: bool) -> Any:
 def _table(records: Sequence[RunRecord], columns: Sequence[str], *, is_running: bool) -> list[str]:
     rows = [[_cell(name, _value(record, name, is_running=is_running)) for name in columns] for record in records]
     lines = align_columns([list(columns), *rows])
-    if not sys.stdout.isatty():
-        return lines
-    width = shutil.get_terminal_size().columns
-    return [line if len(line) <= width else f"{line[: width - 1]}…" for line in lines]
+    width = columns_of(sys.stdout)
+    return lines if width is None else [cut(line, width) for line in lines]
 
 
 def _cell(name: str, value: Any) -> str:
@@ -157,4 +157,4 @@ def _cell(name: str, value: Any) -> str:
     if isinstance(value, float):
         return format_number(value)
     text = printable(" ".join(map(str, value)) if isinstance(value, list) and name in FACTS else str(value))
-    return text if len(text) <= _MAX_CELL else f"{text[: _MAX_CELL - 1]}…"
+    return cut(text, _MAX_CELL)

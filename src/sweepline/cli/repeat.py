@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from sweepline.cli.chosen import add_runs, choose_runs
-from sweepline.cli.starting import add_start_options, options_of, positive, start
+from sweepline.cli.run import positive
+from sweepline.cli.starting import add_start_options, options_of, start
 from sweepline.engine.again import prepare_repeat
 
 HELP = "run the configuration of a run with more seeds (rerun proves that a run repeats to the last bit)"

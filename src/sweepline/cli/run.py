@@ -120,13 +120,13 @@ def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None
         help="fix a parameter for every run; may be repeated",
     )
     parser.add_argument(
-        "--max-concurrent", "--max-workers", type=_positive, metavar="N", help="at most N runs at a time"
+        "--max-concurrent", "--max-workers", type=positive, metavar="N", help="at most N runs at a time"
     )
     parser.add_argument("--devices", metavar="IDS", help="auto, cpu, or GPU ids such as 0,1")
     parser.add_argument(
-        "--gpu-free-mib", type=_positive, metavar="N", help="start on a GPU only while N MiB of its memory are free"
+        "--gpu-free-mib", type=positive, metavar="N", help="start on a GPU only while N MiB of its memory are free"
     )
-    parser.add_argument("--count", type=_positive, metavar="N", help="start at most N runs now")
+    parser.add_argument("--count", type=positive, metavar="N", help="start at most N runs now")
     parser.add_argument(
         "--only", metavar="WHICH", help="start only the runs of the sweep that match, such as 'lr=0.1' or 'lr < 0.01'"
     )
@@ -139,7 +139,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None
         "--race", type=_at_least_two, metavar="N", help="at the end: more seeds for the N leading configurations"
     )
     parser.add_argument("--retry-failed", action="store_true", help="run failed runs again")
-    parser.add_argument("--max-failures", type=_positive, metavar="N", help="stop launching after N failures")
+    parser.add_argument("--max-failures", type=positive, metavar="N", help="stop launching after N failures")
     parser.add_argument("--keep-going", action="store_true", help="go on although the first runs all fail")
     parser.add_argument(
         "--code",
@@ -157,7 +157,8 @@ def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None
     )
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Return a whole number above zero, of an option."""
     number = int(text) if text.isdecimal() else 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"needs a whole number above zero, got {text!r}")
@@ -165,7 +166,7 @@ def _positive(text: str) -> int:
 
 
 def _at_least_two(text: str) -> int:
-    number = _positive(text)
+    number = positive(text)
     if number < 2:
         raise argparse.ArgumentTypeError("a race needs two configurations")
     return number

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sweepline.analysis.filters import gib_of, hours_of
 from sweepline.cli.asjson import add_json, print_json
 from sweepline.cli.chosen import add_run
 from sweepline.contract.runfolder import ATTEMPTS, COMMAND
@@ -75,9 +74,9 @@ def describe_run(found: FoundRun) -> dict[str, Any]:
         "host": "" if outcome is None else outcome.host,
         "started_at": record.started_at,
         "duration_s": record.duration_s,
-        "peak_memory_gib": None if outcome is None else gib_of(outcome.max_rss_kib),
-        "cpu_hours": None if outcome is None else hours_of(outcome.cpu_s),
-        "gpu_hours": hours_of(record.gpu_s),
+        "peak_memory_gib": record.peak_memory_gib,
+        "cpu_hours": record.cpu_hours,
+        "gpu_hours": record.gpu_hours,
         "code": record.code,
         "path": run_dir,
         "command": read_command(run_dir),

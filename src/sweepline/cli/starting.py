@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from sweepline.cli.run import run_and_tell
+from sweepline.cli.run import positive, run_and_tell
 from sweepline.engine.preparation import PreparedSweep
 from sweepline.engine.state import SweepOptions
-
-
-def positive(text: str) -> int:
-    """Return a whole number above zero, of an option."""
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"needs a whole number above zero, got {text!r}")
-    return number
 
 
 def add_start_options(parser: argparse.ArgumentParser) -> None:

@@ -67,14 +67,15 @@ def run(args: argparse.Namespace) -> int:
     while True:
         found = _open(args.sweep)
         is_over = found is None or found.folder.is_locked() is False
-        if found is not None:
+        if found is not None and (is_over or args.until != "done"):  # else its records need not be read
+            found = open_recorded(found.folder.path)
             records = [record for record in found.records.values() if record.belongs]
             for text in _happened(args, found, records, is_over=is_over):
                 print(text)
                 return HAPPENED
             if is_over:
                 return tell_end(found)
-        elif is_over and args.timeout is None:
+        elif found is None and args.timeout is None:
             raise ConfigError(f"{args.sweep}: no sweep has been run here; start one with sweepline run")
         if args.timeout is not None and time.monotonic() - began >= args.timeout:
             print("it takes longer")
@@ -83,14 +84,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _open(target: Path) -> RecordedSweep | None:
-    """Return a sweep with its records; None where it has not begun to write any."""
+    """Return a sweep, its records unread; None where it has not begun to write any."""
     try:
-        find_sweep(target)
+        return find_sweep(target)
     except ConfigError as error:
         if "no sweep has been run" in str(error):
             return None
         raise
-    return open_recorded(target)
 
 
 def _happened(

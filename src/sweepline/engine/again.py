@@ -52,7 +52,7 @@ def prepare_repeat(
     settings = with_handed_seeds(_settings_of(found, records))
     plan = Plan(settings.space)
     by_config = {config_key(record): record for record in records}
-    used = {_seed_of(record) for record in found.records.values() if config_key(record) in by_config}
+    used = {record.any_seed for record in found.records.values() if config_key(record) in by_config}
     race = read_race(found.plan)
     used |= {*settings.whole.seeds, *(race.seeds if race is not None else ())}
     drawn = draw_seeds(settings.space.sampler_seed, n_seeds + len(used))
@@ -83,10 +83,6 @@ def _with_seed(params: Params, seed: int, space: SearchSpace) -> dict[str, Any]:
         if dropped_by is not None:
             raise ConfigError(f"seed {seed} is dropped by the constraint {dropped_by!r}")
     return found
-
-
-def _seed_of(record: RunRecord) -> int | None:
-    return record.params.get("seed") if record.seed is None else record.seed
 
 
 def _settings_of(found: RecordedSweep, records: Sequence[RunRecord]) -> SweepSettings:

@@ -56,9 +56,9 @@ class Steering:
             raise ConfigError(f"the sweep that runs knows no {told.get('op')!r}: it was started by another version")
         try:
             return operation(told)
+        except ConfigError:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            if isinstance(error, ConfigError):
-                raise
             raise ConfigError(f"the request cannot be read: {error!r}") from None
         except RecordError as error:  # no room: whoever asks may ask again, and no run is harmed
             raise ConfigError(str(error)) from None

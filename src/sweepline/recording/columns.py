@@ -18,16 +18,16 @@ _FIXED: tuple[tuple[str, Callable[[RunRecord, RunOutcome], Any]], ...] = (
     ("exit_code", lambda _, end: end.exit_code),
     ("reason", lambda _, end: printable(end.reason)),
     ("attempt", lambda run, _: run.attempt),
-    ("seed", lambda run, _: run.params.get("seed") if run.seed is None else run.seed),
+    ("seed", lambda run, _: run.any_seed),
     ("device", lambda run, _: run.device),
     ("started_at", lambda run, _: run.started_at),
     ("duration_s", lambda _, end: round(end.duration_s, 3)),
     ("code", lambda run, _: run.code),
     ("in_sweep", lambda run, _: run.in_sweep),
     ("host", lambda _, end: end.host),
-    ("peak_memory_gib", lambda _, end: None if end.max_rss_kib is None else round(end.max_rss_kib / 2**20, 3)),
-    ("cpu_hours", lambda _, end: None if end.cpu_s is None else round(end.cpu_s / 3600, 6)),
-    ("gpu_hours", lambda run, _: round(run.gpu_s / 3600, 6)),
+    ("peak_memory_gib", lambda run, _: run.peak_memory_gib),
+    ("cpu_hours", lambda run, _: run.cpu_hours),
+    ("gpu_hours", lambda run, _: run.gpu_hours),
 )
 """What stands in the columns before parameters and metrics, of a run that has ended."""
 

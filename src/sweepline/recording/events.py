@@ -108,6 +108,28 @@ class RunRecord:
         return n_gpus * self.duration_s
 
     @property
+    def any_seed(self) -> Any:
+        """The seed, also where it is a parameter."""
+        return self.params.get("seed") if self.seed is None else self.seed
+
+    @property
+    def peak_memory_gib(self) -> float | None:
+        """The most resident memory of the latest attempt; None where that is not known."""
+        kib = None if self.outcome is None else self.outcome.max_rss_kib
+        return None if kib is None else round(kib / 2**20, 3)
+
+    @property
+    def cpu_hours(self) -> float | None:
+        """The processor time of the latest attempt; None where that is not known."""
+        cpu_s = None if self.outcome is None else self.outcome.cpu_s
+        return None if cpu_s is None else round(cpu_s / 3600, 6)
+
+    @property
+    def gpu_hours(self) -> float:
+        """How long the latest attempt has held GPUs, as :attr:`gpu_s` says."""
+        return round(self.gpu_s / 3600, 6)
+
+    @property
     def has_result(self) -> bool:
         """Whether what the run measured is its result: it finished, and was not stopped before that."""
         return self.state == State.FINISHED
