@@ -386,7 +386,7 @@ def test_a_selection_without_a_result_says_so_and_goes_on(open_report: Open) -> 
     report.draw_all()
     report.filter("lr == 0.1")
     report.wait_for_count("8 of 40 runs")
-    assert "No run that is selected has a result" in report.picture("heat").inner_text()
+    report.picture("heat").get_by_text("No run that is selected has a result").wait_for()
     report.filter("")
     report.wait_for_count("40 runs")
     report.picture("heat").locator("canvas").wait_for()
