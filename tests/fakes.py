@@ -11,7 +11,7 @@ from typing import Any
 
 from sweepline.contract.runfolder import STDOUT
 from sweepline.engine.progress import ActiveRun, Progress
-from sweepline.executors.base import Attempt, Exit, StopReason, Task
+from sweepline.executors.base import Attempt, Exit, Lack, StopReason, Task
 from sweepline.executors.local.keeper import exitfile
 from sweepline.recording.events import Replay, RunRecord
 from sweepline.runs import RunOutcome, State
@@ -70,6 +70,11 @@ class FakeRun:
 
     def release(self) -> None:
         """Nothing is held."""
+
+    @property
+    def place(self) -> str:
+        """Nothing: it is nowhere."""
+        return ""
 
     def advance(self) -> None:
         """End it where its end, its time limit or its grace has come."""
@@ -132,6 +137,10 @@ class FakeExecutor:
             time.sleep(max(0.0, min(until, math.inf if timeout_s is None else timeout_s)))
             for run in held:
                 run.advance()
+
+    def give_more(self, run_id: str, lack: Lack) -> str:
+        """Return nothing: it has all there is."""
+        return ""
 
     def take_notes(self) -> Sequence[str]:
         """Return nothing: there is nothing to say."""

@@ -13,10 +13,13 @@ from typing import Any
 
 import pytest
 
-from sweepline.contract.runfolder import STDOUT
+from sweepline.contract.runfolder import COMMAND, STDOUT, format_start
 from sweepline.executors.base import Attempt, Executor, Exit, RunHandle, StopReason, Task
-from sweepline.executors.local.executor import LocalExecutor, WarmStart
+from sweepline.executors.local.executor import LocalExecutor
 from sweepline.executors.local.exits import read_exit
+from sweepline.executors.local.warmstart import WarmStart
+from sweepline.executors.slurm.executor import SlurmExecutor
+from sweepline.executors.slurm.options import SlurmOptions
 from tests.conftest import wait_until
 from tests.fakes import FakeExecutor
 
@@ -56,17 +59,18 @@ def fake_answer(task: Task) -> Exit | None:
     return answers.get(task.argv[-2], Exit(signal=signal.SIGTERM))
 
 
-EXECUTORS: dict[str, Callable[[], Executor]] = {
-    "fake": lambda: FakeExecutor(prints=lambda _: READY, ends=fake_end, on_sigterm=fake_answer),
-    "local, cold": LocalExecutor,
-    "local, warm": lambda: LocalExecutor(warm=WarmStart(preload=(), is_asked_for=True)),
+EXECUTORS: dict[str, Callable[[Path], Executor]] = {
+    "fake": lambda _: FakeExecutor(prints=lambda _: READY, ends=fake_end, on_sigterm=fake_answer),
+    "local, cold": lambda _: LocalExecutor(),
+    "local, warm": lambda _: LocalExecutor(warm=WarmStart(preload=(), is_asked_for=True)),
+    "slurm": lambda folder: SlurmExecutor(folder, sweep="contract", token="abc", options=SlurmOptions()),
 }
 
 
 @pytest.fixture(params=EXECUTORS.values(), ids=EXECUTORS.keys())
-def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
+def executor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Executor]:
     """An executor that is closed at the end."""
-    made: Executor = request.param()
+    made: Executor = request.param(tmp_path)
     yield made
     made.close()
 
@@ -92,7 +96,9 @@ def task_of(run_dir: Path, deed: str, number: int = 0, **fields: Any) -> Task:
         "interpreter": (0, 1),
         "grace_s": 600.0,
     }
-    return Task(**given | fields)
+    task = Task(**given | fields)
+    (run_dir / COMMAND).write_text(format_start({"attempt": task.attempt}))  # as a sweep does
+    return task
 
 
 def wait_for_end(executor: Executor, handle: RunHandle) -> Exit:
@@ -139,9 +145,10 @@ class TestExecutor:
         assert wait_for_end(executor, handle) is handle.poll() is handle.poll()
 
     def test_runs_side_by_side_keep_their_own_ends(self, executor: Executor, run_dir: Path) -> None:
-        tasks = [task_of(run_dir.parent / f"run{i}", "exits", i) for i in range(4)]
-        for task in tasks:
-            task.run_dir.mkdir()
+        folders = [run_dir.parent / f"run{i}" for i in range(4)]
+        for folder in folders:
+            folder.mkdir()
+        tasks = [task_of(folder, "exits", i, run_id=f"{i}" * 12) for i, folder in enumerate(folders)]
         handles = [executor.submit(task) for task in tasks]
         assert [wait_for_end(executor, handle).exit_code for handle in handles] == [0, 1, 2, 3]
 
@@ -239,7 +246,7 @@ class TestExecutor:
 
 
 def test_the_warm_executor_starts_warm(run_dir: Path) -> None:
-    executor = EXECUTORS["local, warm"]()
+    executor = EXECUTORS["local, warm"](run_dir)
     ended = run(executor, task_of(run_dir, "exits"))
     executor.close()
     assert ended.is_warm

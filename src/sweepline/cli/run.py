@@ -122,6 +122,11 @@ def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None
     parser.add_argument(
         "--max-concurrent", "--max-workers", type=positive, metavar="N", help="at most N runs at a time"
     )
+    parser.add_argument(
+        "--executor",
+        choices=["auto", "local", "slurm", "pilot", "ray"],
+        help="where runs execute: here, as jobs of Slurm, on all nodes of an allocation, on a Ray cluster",
+    )
     parser.add_argument("--devices", metavar="IDS", help="auto, cpu, or GPU ids such as 0,1")
     parser.add_argument(
         "--gpu-free-mib", type=positive, metavar="N", help="start on a GPU only while N MiB of its memory are free"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sweepline.cli.target import add_target
-from sweepline.config.schema import parse_duration
+from sweepline.config.quantities import parse_duration
 from sweepline.engine.planfile import count_planned
 from sweepline.engine.recorded import RecordedSweep, find_sweep, open_recorded
 from sweepline.errors import ConfigError

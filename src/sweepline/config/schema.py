@@ -6,7 +6,6 @@ What the values mean together is checked in ``sweepfile``; the forms of a parame
 from __future__ import annotations
 
 import re
-import shlex
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -21,9 +20,9 @@ from pydantic import (
     model_validator,
 )
 
+from sweepline.config.placemodels import Kind, PilotModel, RayModel, SlurmModel
+from sweepline.config.quantities import Count, Duration, Words
 from sweepline.contract.runfolder import BEST_WEIGHTS, CHECKPOINTS
-
-Count = Annotated[int, Field(strict=True, ge=1)]
 
 
 def _check_item(value: Any) -> Any:
@@ -38,28 +37,6 @@ WANDB_ONLY_KEYS = frozenset(
     {"controller", "description", "image_uri", "imageuri", "job", "queue", "resource", "resource_args"}
 )
 """Keys of W&B's schema that only its server or its launcher uses."""
-
-_NUMBER = r"(\d+(?:\.\d+)?)\s*"
-_DURATION = re.compile(
-    rf"(?:{_NUMBER}d(?:ays?)?)?\s*(?:{_NUMBER}h(?:ours?)?)?\s*(?:{_NUMBER}m(?:in(?:utes?)?)?)?\s*(?:{_NUMBER}s(?:ec(?:onds?)?)?)?"
-)
-
-
-def parse_duration(value: Any) -> float:
-    """Return seconds from ``90``, ``"90s"``, ``"2h"`` or ``"1h 30m"``.
-
-    Raises:
-        ValueError: the text is no duration, or not above zero.
-    """
-    seconds = None
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = float(value)
-    elif isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())) and any(match.groups()):
-        parts = [float(part or 0) for part in match.groups()]
-        seconds = parts[0] * 86400 + parts[1] * 3600 + parts[2] * 60 + parts[3]
-    if seconds is None or not 0 < seconds < float("inf"):
-        raise ValueError(f"needs a time above zero such as 90s, 30m or 2h, got {value!r}")
-    return seconds
 
 
 def _check_pattern(text: str) -> str:
@@ -87,17 +64,6 @@ def _check_devices(value: Any) -> Any:
     raise ValueError(f"needs auto, cpu, or a list such as [0, 1] or ['0,1', '2,3'], got {value!r}")
 
 
-def _split_words(value: Any) -> Any:
-    if isinstance(value, str):
-        try:
-            value = shlex.split(value)
-        except ValueError as error:
-            raise ValueError(f"{value!r} is no command: {error}") from None
-    if isinstance(value, list) and value and all(isinstance(word, (str, int, float)) for word in value):
-        return [str(word) for word in value]
-    raise ValueError(f"needs a command, its words as a list or as one text, got {value!r}")
-
-
 def _name_top(value: Any) -> Any:
     return {"top": value} if isinstance(value, int) and not isinstance(value, bool) else value
 
@@ -106,16 +72,10 @@ def _name_style(value: Any) -> Any:
     return {"style": value} if isinstance(value, str) else value
 
 
-Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema({"type": ["string", "number"]})]
 Threads = Annotated[
     Any,
     BeforeValidator(_check_threads),
     WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}),
-]
-Words = Annotated[
-    list[str],
-    BeforeValidator(_split_words),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": ["string", "number"]}}]}),
 ]
 Devices = Annotated[
     Any,
@@ -346,6 +306,12 @@ class OwnKeys(BaseModel):
     repeats: Count = Field(1, description="runs per combination, each with its own seed")
     seeds: tuple[Annotated[int, Field(strict=True)], ...] | None = None
     seed: Annotated[int, Field(strict=True)] = Field(0, description="of the sampler")
+    executor: Kind = Field(
+        "auto", description="where runs execute; auto: in the allocation that the sweep is started in, else here"
+    )
+    slurm: SlurmModel = Field(SlurmModel(), description="executor slurm: what each run asks of Slurm")
+    pilot: PilotModel = Field(PilotModel(), description="executor pilot: the nodes of the allocation")
+    ray: RayModel = Field(RayModel(), description="executor ray: what each run asks of Ray")
     max_concurrent: Count | None = None
     devices: Devices = "auto"
     runs_per_device: Count = 1

@@ -21,6 +21,8 @@ from sweepline.config.schema import (
     StopSweepModel,
 )
 from sweepline.errors import ConfigError
+from sweepline.executors.places import PilotOptions, RayOptions
+from sweepline.executors.slurm.options import SlurmOptions
 from sweepline.programs.base import Command
 from sweepline.programs.command import ProgramCommand
 from sweepline.programs.surroundings import Surroundings
@@ -79,6 +81,11 @@ class SweepSettings:
     metrics_from: Sequence[MetricsSource] = ()
     hooks: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Commands around the sweep: ``prepare``, ``on_failure``, ``on_end``."""
+    executor: str = "auto"
+    """Where runs execute; ``auto``: in the allocation that the sweep is started in, else on this machine."""
+    slurm: SlurmOptions = field(default_factory=SlurmOptions)
+    pilot: PilotOptions = field(default_factory=PilotOptions)
+    ray: RayOptions = field(default_factory=RayOptions)
     surroundings: Surroundings = field(default_factory=Surroundings)
     """Variables of runs, and where they start."""
     records_dir: Path | None = None

@@ -17,6 +17,7 @@ from sweepline.config.metricsfrom import read_metrics_from
 from sweepline.config.naming import find_experiment_dir, name_sweep
 from sweepline.config.objectives import read_objectives, read_patterns, several_of
 from sweepline.config.parameters import read_parameters
+from sweepline.config.placeoptions import pilot_options, ray_options, slurm_options
 from sweepline.config.scheduler import read_scheduler, with_scheduler
 from sweepline.config.schema import (
     AlignModel,
@@ -152,6 +153,10 @@ class _Reader:
             logged_metrics=local.metrics,
             csv_path=None if self.faults.errors or not local.csv_path else self._resolve(local.csv_path),
             wandb=self._wandb(),
+            executor=model.executor,
+            slurm=slurm_options(model.slurm, grace_s=model.grace),
+            pilot=pilot_options(model.pilot),
+            ray=ray_options(model.ray),
             max_concurrent=model.max_concurrent,
             devices=model.devices,
             runs_per_device=model.runs_per_device,

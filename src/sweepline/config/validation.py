@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from sweepline.config.faults import Faults, describe_detail
+from sweepline.config.placemodels import MoreMemoryModel, MoreTimeModel, PilotModel, RayModel, SlurmModel
 from sweepline.config.schema import (
     PATTERNS,
     SEVERAL,
@@ -123,6 +124,11 @@ def _sentence(detail: Any) -> str:
             SEVERAL: SeveralModel,
             "scheduler": SchedulerModel,
             "stop_sweep": StopSweepModel,
+            "on_oom": MoreMemoryModel,
+            "on_timeout": MoreTimeModel,
+            "slurm": SlurmModel,
+            "pilot": PilotModel,
+            "ray": RayModel,
         }
         fields = next((model for name, model in models.items() if name in loc), LoggingModel).model_fields
         names = tuple(field.alias or name for name, field in fields.items())

@@ -3,7 +3,7 @@
 At most five are the sweep's own, and none is empty. The sweep writes ``command.txt``, and ``overrides.yaml`` for
 programs that read it (ours, and those that use W&B); the keeper the logs and ``exit.json``. A program that proves its
 overrides writes ``config.yaml`` and then ``config.sha256``. ``metrics.csv`` is the program's own, else the sweep's. A
-run that was stopped early has ``early_stop.json`` beside them.
+run that was stopped early has ``early_stop.json`` beside them, one that a job of a cluster executes ``job.json``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ STDOUT, STDERR = "stdout.log", "stderr.log"
 EXIT_FILE = "exit.json"
 COMMAND = "command.txt"
 OVERRIDES = "overrides.yaml"
+JOB = "job.json"
+"""Which job of a cluster has the folder, and on which node."""
 ENVIRONMENT = "env.json"
 """What a run by hand was started in; older versions of the sweep wrote it for every run."""
 ARGS_JSON = "args.json"
@@ -52,6 +54,7 @@ RECORDED = (
     CONFIG_HASH,
     METRICS,
     EARLY_STOP,
+    JOB,
     ARGS_JSON,
     *(f"{RUN_CONFIG}{suffix}" for suffix in CONFIG_KINDS),
 )

@@ -9,6 +9,9 @@ SEED = "SWEEPLINE_SEED"
 RUNS_PER_DEVICE = "SWEEPLINE_RUNS_PER_DEVICE"
 """How many runs share the device of a run, itself among them."""
 
+NODE = "SWEEPLINE_NODE"
+"""The node of an allocation that a run executes on, where the sweep has chosen it."""
+
 CODE = "SWEEPLINE_CODE"
 """The manifest of the code that the run's Python processes are served with."""
 

@@ -100,7 +100,9 @@ def compose(
         requests=requests,
         progress=Progress(plan, settings.objective),
         guard=FailureGuard(max_failures=options.max_failures, keep_going=options.keep_going),
-        retries=RetryPolicy(settings.retry, goes_smaller=settings.on_oom == "retry_smaller"),
+        retries=RetryPolicy(
+            settings.retry, goes_smaller=settings.on_oom == "retry_smaller", give_more=executor.give_more
+        ),
         backlog=Backlog(count=options.count),
         pause=DiskPause(folder.path),
         executor=executor,

@@ -61,6 +61,8 @@ class Ends:
                 self._leave_out(active.slot.device, f"GPU {active.slot.device}: a run on it cannot be killed")
             else:
                 sweep.slots.give_back(active.slot)
+            if done.lost_device:
+                self._leave_out(active.slot.device, f"{active.slot.label} is left out: {done.lost_device}")
         self.record()
 
     def record(self) -> None:

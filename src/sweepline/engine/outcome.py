@@ -47,9 +47,22 @@ _MAX_NAMED = 5
 OUT_OF_MEMORY_IN_DOUBT = "(said where the GPU's memory is full, too)"
 _FOLDER_SPOILED = "the run has replaced its own folder, or shut it: what it printed is lost"
 _LOG_LOST = "the run's log vanished while it ran: what it printed is lost"
+TAKEN_BACK = "taken back before it ended"
+LACKED_MEMORY = "killed: out of the memory that it may have"
+LACKED_TIME = "the time of its job was over"
 _SEARCH, _FOUND = "batch_size_config.optimize_batch_size", "batch_size_config.tuned_batch_size"
 
 
+_BY_REASON: Mapping[StopReason, tuple[State, str]] = {
+    StopReason.INTERRUPTED: (State.INTERRUPTED, "stopped with the sweep; goes on at the next start"),
+    StopReason.BY_HAND: (State.PRUNED, "stopped by hand"),
+    StopReason.KEEPER_DIED: (State.KILLED, "keeper died, and its runs with it"),
+    StopReason.PREEMPTED: (State.INTERRUPTED, TAKEN_BACK),
+    StopReason.TIME_LIMIT: (State.TIMEOUT, f"{LACKED_TIME} {{after}}"),
+    StopReason.TIMEOUT: (State.TIMEOUT, "stopped {after}"),
+    StopReason.STALLED: (State.STALLED, "stopped {after}: it had fallen silent"),
+}
+_NOT_ITS_FAULT = (StopReason.KEEPER_DIED, StopReason.PREEMPTED)
 _WANDB_FORM = b"wandb_version:"
 _TOLD_BY_EXIT = tuple({f.name for f in fields(RunOutcome)} & {f.name for f in fields(Exit)})
 
@@ -71,6 +84,8 @@ class OutcomeReader:
     working_dir: Path | None = None
     sources: Sequence[MetricsSource] = ()
     """The files that results are read from, where the sweep file names any."""
+    resumable: bool = False
+    """Whether a run whose time was over goes on from what it has saved."""
 
     @property
     def objective(self) -> Objective | None:
@@ -101,6 +116,8 @@ class OutcomeReader:
         remark = self._complete(measured, run_dir)
         _write_history(run_dir, measured)
         state, reason, error = _state_of(run_dir, ended)
+        is_cut_short = ended.stopped == StopReason.TIME_LIMIT and self.resumable
+        state = State.INTERRUPTED if is_cut_short else state
         difference = find_difference(run_dir, asked, is_own=is_own) if asked is not None else None
         if difference and (state == State.FINISHED or ended.stopped == StopReason.OVERRIDE_NOT_APPLIED):
             state, reason = State.FAILED, difference
@@ -114,7 +131,7 @@ class OutcomeReader:
             reason=reason,
             metrics=measured.results,
             n_bad_metric_lines=measured.n_bad_lines,
-            is_blameless=state == State.GPU_LOST or ended.stopped == StopReason.KEEPER_DIED,
+            is_blameless=is_cut_short or state == State.GPU_LOST or ended.stopped in _NOT_ITS_FAULT,
             log_tail=(error or find_error(run_dir)).tail if state in UNSUCCESSFUL else (),
         )
         if ended.is_output_lost and not _can_go_again_in(run_dir):
@@ -161,6 +178,7 @@ def reader_of(settings: SweepSettings) -> OutcomeReader:
         is_own=settings.command.proves_overrides,
         working_dir=settings.command.working_dir,
         sources=settings.metrics_from,
+        resumable=settings.resumable,
     )
 
 
@@ -201,23 +219,18 @@ def _state_of(run_dir: Path, ended: Exit) -> tuple[State, str, LoggedError | Non
     """Return how a run ended and why; with the error in its log where that was looked for."""
     if ended.is_slot_lost:
         return State.UNKILLABLE, "survived SIGKILL: it hangs in the kernel, and its device with it", None
-    if ended.stopped == StopReason.INTERRUPTED:
-        return State.INTERRUPTED, "stopped with the sweep; goes on at the next start", None
     if ended.stopped == StopReason.PRUNED:
         verdict = read_verdict(run_dir)
         return State.PRUNED, describe_verdict(verdict) if verdict else "stopped early", None
-    if ended.stopped == StopReason.BY_HAND:
-        return State.PRUNED, "stopped by hand", None
-    if ended.not_started is not None:
+    if ended.not_started is not None and ended.stopped not in (StopReason.INTERRUPTED, StopReason.BY_HAND):
         return State.SPAWN_ERROR, one_line(ended.not_started), None
-    if ended.stopped == StopReason.KEEPER_DIED:
-        return State.KILLED, "keeper died, and its runs with it", None
-    if ended.stopped == StopReason.TIMEOUT:
-        return State.TIMEOUT, f"stopped after {ended.duration_s:.0f} s", None
-    if ended.stopped == StopReason.STALLED:
-        return State.STALLED, f"stopped after {ended.duration_s:.0f} s: it had fallen silent", None
+    if ended.stopped is not None and ended.stopped in _BY_REASON:
+        state, reason = _BY_REASON[ended.stopped]
+        return state, reason.format(after=f"after {ended.duration_s:.0f} s"), None
     if ended.exit_code == 0:
         return State.FINISHED, "", None
+    if ended.is_out_of_memory:
+        return State.OUT_OF_MEMORY, LACKED_MEMORY, None
     error = find_error(run_dir)
     return *_state_by_log(ended, error), error
 

@@ -12,7 +12,7 @@ from sweepline.config.settings import SweepSettings
 from sweepline.contract.text import display_path
 from sweepline.contract.yamlfile import read_yaml
 from sweepline.errors import ConfigError
-from sweepline.executors.local.executor import WarmStart
+from sweepline.executors.local.warmstart import WarmStart
 from sweepline.programs.interpreter import find_interpreter
 from sweepline.programs.native import NativeCommand
 from sweepline.space.parameters import Constant

@@ -13,12 +13,13 @@ from sweepline.config.naming import check_owner
 from sweepline.config.schema import RaceModel
 from sweepline.config.settings import SweepSettings, with_race
 from sweepline.engine.freezing import Code
+from sweepline.engine.places import Place, choose_place
 from sweepline.engine.scheduler.sampler import StudySampler, build_study_sampler
 from sweepline.engine.state import SweepOptions
 from sweepline.engine.tasks import TaskBuilder
-from sweepline.errors import ConfigError, ExecutorUnavailableError, RecordError
-from sweepline.executors.local.gpus import Gpu, read_gpus
-from sweepline.executors.local.slots import Slots, build_slots, thread_budget
+from sweepline.errors import ConfigError, RecordError
+from sweepline.executors.local.gpus import Gpu
+from sweepline.executors.local.slots import Slots
 from sweepline.recording.events import ADDED, RunRecord, names_in
 from sweepline.recording.folders import SweepFolder
 from sweepline.recording.journal import read_events
@@ -51,6 +52,8 @@ class PreparedSweep:
     """Runs that repeat configurations of the sweep with other seeds."""
     again: Set[str] = frozenset()
     """Runs that go again however they have ended."""
+    place: Place
+    """Where runs execute."""
     code: Code | None = None
     """What runs execute; None: what the sweep file and the options say."""
 
@@ -65,15 +68,8 @@ def prepare_sweep(
     """
     if options.race is not None:
         settings = with_race(settings, (settings.race or RaceModel()).model_copy(update={"top": options.race}))
-    devices = _devices(settings, options)
-    gpus, trouble, driver_notes = _ask_driver(devices, min_free_mib=options.gpu_free_mib or settings.gpu_free_mib)
-    slots, device_notes = build_slots(
-        devices,
-        runs_per_device=settings.runs_per_device,
-        max_concurrent=options.max_concurrent or settings.max_concurrent,
-        gpus=gpus,
-        trouble=trouble,
-    )
+    place = choose_place(settings, options)
+    slots = place.slots
     folder = SweepFolder(settings.sweep_dir)
     known_plan = folder.read_plan() or _last_start(folder)
     check_owner(settings.path, folder.path, known_plan)
@@ -93,7 +89,7 @@ def prepare_sweep(
         settings=settings,
         runs_dir=folder.runs,
         sweep_token=str(known_plan.get("sweep_token") or secrets.token_hex(3)),
-        threads=thread_budget(settings.threads, slots.n_max),
+        threads=place.threads,
         n_slots=slots.n_max,
     )
     return PreparedSweep(
@@ -102,12 +98,13 @@ def prepare_sweep(
         plan=plan,
         whole=whole,
         slots=slots,
-        gpus=gpus,
+        gpus=place.gpus,
+        place=place,
         folder=folder,
         tasks=tasks,
         records=records,
         study=study,
-        notes=[*settings.warnings, *driver_notes, *device_notes, *tasks.notes(slots.all)],
+        notes=[*settings.warnings, *place.notes, *tasks.notes(slots.all)],
     )
 
 
@@ -128,29 +125,6 @@ def _picked(plan: Plan, text: str) -> Plan:
     if is_empty:
         raise ConfigError(f"--only {text}: no run of the sweep is meant; see sweepline run -n")
     return picked
-
-
-def _devices(settings: SweepSettings, options: SweepOptions) -> str | Sequence[int | str]:
-    if not options.devices:
-        return settings.devices
-    return options.devices if options.devices in ("auto", "cpu") else options.devices.split(",")
-
-
-def _ask_driver(
-    devices: str | Sequence[int | str], *, min_free_mib: int | None
-) -> tuple[Sequence[Gpu] | None, str, list[str]]:
-    """Return the machine's GPUs where they matter, why they cannot be told, and what is worth saying about them."""
-    if devices == "cpu":
-        return None, "", []
-    try:
-        gpus, trouble = read_gpus()
-    except ExecutorUnavailableError as error:
-        if devices == "auto":
-            raise
-        return None, "", [f"{error}: nothing is known of the GPUs"]
-    is_blind = gpus is None and min_free_mib is not None and devices != "auto"
-    notes = ["gpu_free_mib: no GPU driver answers here, free memory is not checked"] if is_blind else []
-    return gpus, trouble, notes
 
 
 def _last_start(folder: SweepFolder) -> Mapping[str, Any]:

@@ -23,6 +23,7 @@ from sweepline.contract.text import display_path
 from sweepline.engine.bestfile import BestResult, write_best
 from sweepline.engine.composition import compose
 from sweepline.engine.loop import Loop
+from sweepline.engine.places import build_remote_executor
 from sweepline.engine.planfile import build_plan_record
 from sweepline.engine.preflight import check_descriptors, check_startable, check_with_trainer
 from sweepline.engine.preloading import RUNS_WORTH_WARMING, plan_warm_start
@@ -37,6 +38,7 @@ from sweepline.engine.tasks import TaskBuilder
 from sweepline.executors.base import Executor
 from sweepline.executors.local.admission import GpuAdmission, build_admission
 from sweepline.executors.local.executor import LocalExecutor, check_available
+from sweepline.executors.local.warmstart import WarmingExecutor
 from sweepline.recording.events import RunRecord
 from sweepline.recording.folders import BEST, SweepFolder
 from sweepline.runs import SETTLED, UNSUCCESSFUL, State
@@ -136,9 +138,9 @@ def run_sweep(
     """
     settings, folder = prepared.settings, prepared.folder
     check_startable(prepared)
-    if executor is None:
+    if executor is None and prepared.place.is_here:
         check_available()
-    check_descriptors(prepared.slots)
+        check_descriptors(prepared.slots)
     with _held(prepared) as admission, ExitStack() as resources:
         token = secrets.token_hex(8)
         doubt = folder.lock(take_over=prepared.options.take_over)
@@ -156,12 +158,9 @@ def run_sweep(
         if requests is None:
             requests = StopRequests()
             resources.callback(requests.close)
-        own = None
-        if executor is None:
-            own = _local_executor(folder, token, requests, admission, owns_process=owns_process)
-            own.warm = plan_warm_start(settings, prepared.options.start or settings.start)
-        executor = own or executor
-        assert executor is not None
+        executor = executor or _build_executor(
+            prepared, tasks, token, requests=requests, admission=admission, owns_process=owns_process
+        )
         resources.callback(executor.close)
         if prepared.study is not None:
             resources.callback(prepared.study.close)
@@ -172,8 +171,8 @@ def run_sweep(
         loop = Loop(state)
         for survivor in _take_stock(state, prepared.whole, old_plan):
             loop.starts.adopt(survivor)
-        if own is not None and not loop.starts.has_to_do(_n_worth_warming(prepared)):
-            own.warm = None
+        if isinstance(executor, WarmingExecutor) and not loop.starts.has_to_do(_n_worth_warming(prepared)):
+            executor.warm = None
         _begin(state)
         with requests:
             if loop.starts.has_to_do(1):
@@ -228,9 +227,11 @@ def _describe_end(result: SweepResult) -> dict[str, str]:
 def _held(prepared: PreparedSweep) -> Iterator[GpuAdmission | None]:
     """Hold the leases of GPUs; let go of them, and of the folder's locks, at the end."""
     min_free_mib = prepared.options.gpu_free_mib or prepared.settings.gpu_free_mib
-    admission = build_admission(
-        prepared.slots.all, prepared.gpus, min_free_mib=min_free_mib, sweep=prepared.settings.name
-    )
+    admission = None
+    if prepared.place.is_here:
+        admission = build_admission(
+            prepared.slots.all, prepared.gpus, min_free_mib=min_free_mib, sweep=prepared.settings.name
+        )
     prepared.slots.admission = admission
     try:
         yield admission
@@ -254,6 +255,33 @@ def _archive(prepared: PreparedSweep, say: Say) -> tuple[TaskBuilder, dict[str, 
     if old_plan is None and folder.journal.exists():
         say("plan.json was missing or damaged; written anew")
     return tasks, old_plan
+
+
+def _build_executor(
+    prepared: PreparedSweep,
+    tasks: TaskBuilder,
+    token: str,
+    *,
+    requests: StopRequests,
+    admission: GpuAdmission | None,
+    owns_process: bool,
+) -> Executor:
+    """Return where runs execute; what forks its runs is told what they import."""
+    settings, folder = prepared.settings, prepared.folder
+    executor: Executor
+    if prepared.place.is_here:
+        executor = _local_executor(folder, token, requests, admission, owns_process=owns_process)
+    else:
+        executor = build_remote_executor(
+            prepared.place,
+            settings,
+            folder=folder.path,
+            token=tasks.sweep_token,
+            watched=lambda: [requests.wakeup_fd],
+        )
+    if isinstance(executor, WarmingExecutor):
+        executor.warm = plan_warm_start(settings, prepared.options.start or settings.start)
+    return executor
 
 
 def _local_executor(

@@ -43,6 +43,7 @@ class SweepOptions:
     many failures nothing more is launched; ``race`` is how many configurations get more seeds at the end.
     """
 
+    executor: str | None = None
     devices: str | None = None
     max_concurrent: int | None = None
     gpu_free_mib: int | None = None

@@ -215,6 +215,8 @@ class TaskBuilder:
 
     def n_sharing(self, slot: Slot) -> int:
         """Return how many runs share a slot's GPU, or this machine's memory on a CPU."""
+        if slot.scheduler:
+            return 1
         return self.settings.runs_per_device if slot.is_gpu else self.n_slots
 
     def environment(self, run: Run, slot: Slot, *, n_tries: int = 0, reveal: bool = True) -> dict[str, str]:
@@ -225,11 +227,13 @@ class TaskBuilder:
         settings, run_dir = self.settings, self.runs_dir / run.run_id
         placing = device_environment(slot, self.threads, self.inherited)
         variables = {name: value for name, value in placing.items() if name not in self._kept} | self._fixed
-        if not slot.is_gpu:
+        if slot.device_arg == "cpu":
             variables |= self._malloc
         variables[names.RUN_DIR] = str(run_dir)
         variables[names.RUN_ID] = run.run_id
         variables[names.RUNS_PER_DEVICE] = str(self.n_sharing(slot))
+        if slot.host:
+            variables[names.NODE] = slot.host
         if run.seed is not None:
             variables[names.SEED] = str(run.seed)
         if self.uses_wandb:
@@ -319,7 +323,7 @@ class TaskBuilder:
         shown = self._format(run, self._argv(run, slot, variables, reveal=False), variables)
         told = {**start, RUN_ID: variables[RUN_ID], PROVENANCE: self.provenance}
         _write(run_dir / COMMAND, f"{shown}\n{format_start(told)}")
-        argv = self._argv(run, slot, variables, reveal=True)
+        argv, masked = (self._argv(run, slot, variables, reveal=reveal) for reveal in (True, False))
         left_out = {PARAMS_PATH, *settings.surroundings.unset}
         return Task(
             run_id=run.run_id,
@@ -333,7 +337,14 @@ class TaskBuilder:
             grace_s=settings.grace_s,
             interpreter=find_interpreter(argv, working_dir=command.working_dir),
             cpus=slot_cpus(slot, self.threads) if settings.pin else (),
+            masked_argv=masked if masked != argv else None,
+            masked_environ=self._masked(run, variables),
         )
+
+    def _masked(self, run: Run, variables: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables that hold what the sweep file takes from the environment, with its macros."""
+        own = self._own_variables(run, variables, reveal=False)
+        return {name: text for name, text in own.items() if text != variables[name]}
 
     def asked(self, run: Run, slot: Slot) -> Mapping[str, Any]:
         """Return what the effective config of an expanded run has to show, by name."""

@@ -22,6 +22,17 @@ class StopReason(StrEnum):
     PRUNED = "pruned"
     BY_HAND = "by_hand"
     KEEPER_DIED = "keeper_died"
+    PREEMPTED = "preempted"
+    """The place took it back: a preemption, a node that failed, an allocation that ended."""
+    TIME_LIMIT = "time_limit"
+    """The time of its job was over, which is shorter than that of the run."""
+
+
+class Lack(StrEnum):
+    """What a run had too little of, and might have more of when it goes again."""
+
+    MEMORY = "memory"
+    TIME = "time"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +42,9 @@ class Task:
     ``environ`` is the whole environment; ``run_dir`` exists and takes ``stdout.log``, ``stderr.log`` and ``exit.json``.
     A run that writes nothing for ``stall_s`` seconds is stopped. ``interpreter`` tells which words of ``argv`` are a
     Python interpreter and its options, from and to, where the run may start warm. It runs on ``cpus``, on all where
-    there are none.
+    there are none. What of ``argv`` and ``environ`` was taken from the environment may be a secret: whoever writes a
+    task down writes ``masked_argv``, where there is one, and the variables of ``masked_environ`` instead, which have
+    ``${envvar:X}`` there.
     """
 
     run_id: str
@@ -45,6 +58,8 @@ class Task:
     grace_s: float = 20.0
     interpreter: tuple[int, int] | None = None
     cpus: Sequence[int] = ()
+    masked_argv: Sequence[str] | None = None
+    masked_environ: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +70,8 @@ class Exit:
     never was a process. ``cpu_s`` is the processor time of it and of what it waited for. It ran on ``host``.
     ``remarks`` are sentences for its row. With ``is_slot_lost`` its place cannot be used any more. At its end the disk
     of its folder may have been full (``is_disk_full``), or what it printed gone with its folder (``is_output_lost``). A
-    run that ``is_warm`` was spared its imports.
+    run that ``is_warm`` was spared its imports; one that ``is_out_of_memory`` was killed by the kernel for it.
+    ``lost_device`` says why the device of its slot is not used any more.
     """
 
     exit_code: int | None = None
@@ -71,6 +87,8 @@ class Exit:
     is_disk_full: bool = False
     is_output_lost: bool = False
     is_warm: bool = False
+    is_out_of_memory: bool = False
+    lost_device: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +115,10 @@ class RunHandle(Protocol):
     def release(self) -> None:
         """Say that the end is durably recorded elsewhere, so that the executor need not see to that."""
 
+    @property
+    def place(self) -> str:
+        """Where the run is, or what it waits for, where its slot does not tell; empty where it does."""
+
 
 class Executor(Protocol):
     """A place to run.
@@ -115,6 +137,9 @@ class Executor(Protocol):
 
         Asked once, before anything is submitted.
         """
+
+    def give_more(self, run_id: str, lack: Lack) -> str:
+        """Give a run more of what it lacked, for its next attempt; return how much, or nothing where that cannot be."""
 
     def wait(self, timeout_s: float | None) -> None:
         """Block until a run may have ended, a watched descriptor is readable, or the time is over."""

@@ -11,7 +11,7 @@ from sweepline.executors.base import DISK_FULL, Exit, StopReason
 from sweepline.executors.local.keeper import exitfile
 
 _ALWAYS_TOLD = ("exit_code", "signal", "duration_s", "max_rss_kib")
-_TOLD_LATELY = ("cpu_s", "host", "is_disk_full", "is_warm")  # not by older versions
+_TOLD_LATELY = ("cpu_s", "host", "is_disk_full", "is_warm", "is_out_of_memory")  # not by older versions
 
 
 def exit_of(record: Mapping[str, Any]) -> Exit:

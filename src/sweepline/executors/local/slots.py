@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol
 
@@ -20,30 +20,48 @@ _NO_DEVICE = ("nodevfiles", "none", "void")  # as schedulers say it
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A place to run: ``visible`` is what ``variable`` names its devices by, empty for a CPU slot."""
+    """A place to run: ``visible`` is what ``variable`` names its devices by, empty for a CPU slot.
+
+    It is of the node ``host``, or of this machine. Where a ``scheduler`` chooses node and devices for each run, the
+    slot is one of the runs that it may have at a time, and ``chosen`` what they are of: ``cuda`` or ``cpu``.
+    """
 
     index: int
     visible: str
     variable: str = CUDA
+    host: str = ""
+    scheduler: str = ""
+    chosen: str = "cpu"
 
     @property
     def is_gpu(self) -> bool:
-        """Whether runs on this slot see a GPU."""
+        """Whether runs on this slot see a GPU that the sweep has chosen."""
         return bool(self.visible)
 
     @property
     def label(self) -> str:
-        """A short name for tables: ``gpu 0`` or ``cpu 1``."""
+        """A short name for tables: ``gpu 0``, ``cpu 1``, ``n1 gpu 0`` or ``slurm 7``."""
+        if self.scheduler:
+            return f"{self.scheduler} {self.index}"
+        return f"{self.host} {self._own_label}".lstrip()
+
+    @property
+    def _own_label(self) -> str:
         return f"gpu {self.visible}" if self.visible else f"cpu {self.index}"
 
     @property
     def device(self) -> str:
-        """The column ``device``: a GPU id or ``cpu``."""
-        return self.visible or "cpu"
+        """The column ``device``: a GPU id or ``cpu``, after the node where there are several; or the scheduler."""
+        if self.scheduler:
+            return self.scheduler
+        own = self.visible or "cpu"
+        return f"{self.host}:{own}" if self.host else own
 
     @property
     def device_arg(self) -> str:
         """What a program is told: index 0 of what it sees, never a global index."""
+        if self.scheduler:
+            return self.chosen
         return "cuda" if self.visible else "cpu"
 
 
@@ -75,8 +93,8 @@ class Slots:
 
     def resize(self, n_max: int) -> None:
         """Lease at most so many slots at once from now on; of GPUs no more than there are."""
-        if not any(slot.is_gpu for slot in self.all):
-            self.all += tuple(Slot(i, "") for i in range(len(self.all), n_max))
+        if not any(slot.is_gpu or slot.host for slot in self.all):
+            self.all += tuple(replace(self.all[0], index=i) for i in range(len(self.all), n_max))
         self.n_max = min(len(self.all), n_max)
 
     @property
@@ -289,13 +307,17 @@ def thread_budget(threads: str | int, n_slots: int, environ: Mapping[str, str] =
 
 
 def slot_cpus(slot: Slot, threads: int) -> list[int]:
-    """Return the CPU cores of a slot: as many as it has threads, after those of the slot before."""
+    """Return the CPU cores of a slot of this machine: as many as it has threads, after those of the slot before."""
+    if slot.host or slot.scheduler:
+        return []
     cores = sorted(os.sched_getaffinity(0))
     return sorted({cores[(slot.index * threads + i) % len(cores)] for i in range(min(threads, len(cores)))})
 
 
 def device_environment(slot: Slot, threads: int, inherited: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
     """Return the variables that place a run on its slot."""
+    if slot.scheduler:  # which has set what its devices are called
+        return dict.fromkeys(THREAD_VARIABLES, str(threads))
     variables = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", CUDA: slot.visible}
     if slot.variable == HIP:
         variables[HIP] = slot.visible

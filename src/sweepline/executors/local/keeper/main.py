@@ -40,6 +40,7 @@ from sweepline.executors.local.keeper.messages import (
     decode_request,
     encode,
 )
+from sweepline.executors.local.keeper.oomkills import OomKills
 from sweepline.executors.local.keeper.processes import (
     become_subreaper,
     children,
@@ -79,6 +80,7 @@ class Keeper:
         self._is_closing = self._is_ending = self._has_child_news = False
         self._told_to_end: int | None = None  # by which signal
         self._alive_due = 0.0
+        self._oom_kills = OomKills()
         lifeline.setblocking(False)
         self._wakeup, waking = socket.socketpair()
         self._waking = waking
@@ -371,6 +373,8 @@ class Keeper:
         """Write the end down, and then tell it."""
         max_rss_kib, cpu_s = (None, None) if usage is None else (usage.ru_maxrss, usage.ru_utime + usage.ru_stime)
         record = run.describe_end(code, max_rss_kib, cpu_s, is_unkillable=is_unkillable)
+        if self._oom_kills.take_new() and code != 0 and run.stopped is None:
+            record["is_out_of_memory"] = True
         del self.runs[run.key], self._by_pid[run.pid]
         run.logs.close()
         try:

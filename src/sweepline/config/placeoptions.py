@@ -1,0 +1,55 @@
+"""From what a sweep file says of where runs execute to the options of the executors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sweepline.config.placemodels import PilotModel, RayModel, SlurmModel
+from sweepline.executors.places import PilotOptions, RayOptions
+from sweepline.executors.slurm.options import SlurmOptions
+
+_PASSED_ON = ("partition", "account", "qos", "gres", "cpus_per_task", "nodes", "constraint")
+_MARGIN_S = 30.0  # what a job takes to end beyond the grace of its run
+
+
+def slurm_options(model: SlurmModel, *, grace_s: float) -> SlurmOptions:
+    """Return what runs ask of Slurm; a run is asked to end early enough to have its grace."""
+    named = {name.replace("_", "-"): value for name in _PASSED_ON if (value := getattr(model, name)) is not None}
+    return SlurmOptions(
+        directives={name: _text_of(value) for name, value in {**named, **model.extra}.items() if value is not False},
+        time_s=model.time,
+        mem_mib=model.mem,
+        setup=model.setup,
+        array_parallelism=model.array_parallelism,
+        more_memory=model.on_oom.mem if model.on_oom is not None else None,
+        more_time=model.on_timeout.time if model.on_timeout is not None else None,
+        margin_s=model.margin or grace_s + _MARGIN_S,
+        poll_s=model.poll,
+        n_cpus=model.cpus_per_task or 1,
+        has_gpu=any("gpu" in text for name, text in (("", model.gres or ""), *_asked(model.extra))),
+    )
+
+
+def _asked(extra: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the other options by which a job asks for devices."""
+    return [(name, name) for name, value in extra.items() if name.startswith("gpus") and value]
+
+
+def _text_of(value: Any) -> str | None:
+    """Return the value of a directive; None where it has none."""
+    return None if value is True or value is None else str(value)
+
+
+def pilot_options(model: PilotModel) -> PilotOptions:
+    """Return what is said of the allocation."""
+    return PilotOptions(
+        nodes=model.nodes,
+        starter=None if model.starter is None else tuple(model.starter),
+        n_gpus=model.gpus,
+        n_cpus=model.cpus,
+    )
+
+
+def ray_options(model: RayModel) -> RayOptions:
+    """Return what runs ask of Ray."""
+    return RayOptions(address=model.address, num_cpus=model.num_cpus, num_gpus=model.num_gpus)

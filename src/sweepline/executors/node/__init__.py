@@ -1,0 +1,1 @@
+"""A run on another machine: its task as data, and who runs it there."""

@@ -1,0 +1,193 @@
+"""One node of an allocation: its keeper is started by the scheduler's own command, and spoken to through its pipes."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+from sweepline.contract.text import one_line
+from sweepline.errors import ExecutorUnavailableError
+from sweepline.executors.base import Exit, StopReason, Task
+from sweepline.executors.local.client import KeeperClient, LocalRun
+from sweepline.executors.local.exits import read_exit
+from sweepline.executors.local.keeper.messages import STOPPING
+from sweepline.executors.local.slots import CUDA
+from sweepline.executors.pilot.allocation import Allocation, Node
+from sweepline.executors.pilot.relay import HELLO
+
+_RELAY = "sweepline.executors.pilot.relay"
+_HELLO_S = 90.0  # a busy controller takes long to start a step
+_LEFT_S = 5.0  # beyond its grace: until what a node whose link broke still runs has ended there
+_DEATH_S = 5.0
+_THROUGH_A_SHELL = ("ssh", "rsh", "pbsdsh", "oarsh", "blaunch")
+"""Commands that put the words they are given together for a shell on the node."""
+
+
+class PilotNode(KeeperClient):
+    """The keeper of a node. Runs that are submitted before it has answered wait for it.
+
+    A node that never answers, or is told to end, is ``lost``, which says why: its runs go to others.
+    """
+
+    silent_s = 15.0
+
+    def __init__(self, node: Node, allocation: Allocation, token: str) -> None:
+        super().__init__(token)
+        self.node, self._allocation = node, allocation
+        self.lost = ""
+        self._visible: Sequence[str] | None = None
+        self._is_ready = False
+        self._waiting: list[LocalRun] = []
+        self._leaving: list[tuple[float, LocalRun]] = []
+        self._answer_due = 0.0
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the node)
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether runs are ending on a node that cannot be spoken to."""
+        return bool(self._leaving)
+
+    def submit(self, task: Task) -> LocalRun:
+        """Have the run started here, once the keeper has answered."""
+        if self.lost:
+            return LocalRun(task, 0, self, exit=self._lost_exit())
+        return super().submit(task)
+
+    def _ask_for(self, run: LocalRun) -> None:
+        if not self._is_ready:
+            self._waiting.append(run)
+            return
+        run.task = replace(run.task, environ=self._with_devices(run.task.environ))
+        super()._ask_for(run)
+
+    def _with_devices(self, environ: Mapping[str, str]) -> Mapping[str, str]:
+        """Return variables that name the devices of a slot, counted from 0, as this node calls them."""
+        if self._visible is None or not environ.get(CUDA):
+            return environ
+        names = [self._visible[int(part)] for part in environ[CUDA].split(",") if int(part) < len(self._visible)]
+        return {**environ, CUDA: ",".join(names)}
+
+    def _start_keeper(self) -> None:
+        is_told = self._allocation.is_slurm  # which hands over the environment
+        words = [sys.executable, "-P", "-m", _RELAY, self.token]
+        starter = [word.replace("${node}", self.node.name) for word in self._allocation.starter]
+        starter += [f"--job-name={step_name(self.token)}"] if is_told else []
+        if Path(starter[0]).name in _THROUGH_A_SHELL:
+            words = [shlex.quote(word) for word in words]
+        self._is_ready, self._answer_due = False, self._clock.now() + _HELLO_S
+        with self._open_lifeline(dict(os.environ) if is_told else {}) as theirs:
+            try:
+                self._keeper = subprocess.Popen(
+                    [*starter, *words],
+                    stdin=theirs.fileno(),
+                    stdout=theirs.fileno(),
+                    stderr=self._errors,
+                    start_new_session=True,  # Ctrl-C is the sweep's, not the starter's
+                )
+            except OSError as error:
+                self._lifeline.close()
+                raise ExecutorUnavailableError(f"{starter[0]} cannot be started: {error.strerror}") from None
+
+    @property
+    def next_due(self) -> float | None:
+        """When this node needs attention though it has said nothing."""
+        times = [due for due, _ in self._leaving]
+        if self._keeper is not None and not self._is_ready:
+            times.append(self._answer_due)
+        return min(times, default=None)
+
+    def serve(self, ready: Sequence[int]) -> bool:
+        """Take what the keeper has said; return whether runs have ended because it cannot be spoken to."""
+        has_news = super().serve(ready)
+        now = self._clock.now()
+        if self._keeper is not None and not self._is_ready and now >= self._answer_due:
+            self.lost = f"no answer in {_HELLO_S:.0f} s{self._read_errors()}"
+            self._bury_keeper()
+            has_news = True
+        for entry in list(self._leaving):
+            due, run = entry
+            known = read_exit(run.task.run_dir)
+            if known is not None and known[0] == run.task.attempt:
+                run.exit = self._taken_back(known[1], run)
+            elif now >= due:
+                run.exit = self._lost_exit(run)
+            if run.exit is not None:
+                self._leaving.remove(entry)
+                has_news = True
+        return has_news
+
+    def _take(self, message: Mapping[str, Any]) -> None:
+        if message["ev"] == HELLO:
+            self._is_ready, self._visible = True, message["visible"]
+            waiting, self._waiting = self._waiting, []
+            for run in waiting:
+                if run.stopped is None:
+                    self._ask_for(run)
+                else:
+                    del self._runs[run.key]
+                    run.exit = Exit(not_started="stopped before it could be started", stopped=run.stopped)
+            return
+        ending = self._runs.get(message.get("key", 0))
+        super()._take(message)
+        if message["ev"] == STOPPING:
+            self.lost, self.ended_by = "told to end", None
+        elif ending is not None and ending.exit is not None:
+            ending.exit = self._taken_back(ending.exit, ending)
+
+    def _taken_back(self, ended: Exit, run: LocalRun) -> Exit:
+        """Return an end that nobody here has asked for as the node's own; its device is not used again."""
+        if ended.stopped == StopReason.INTERRUPTED and run.stopped is None:
+            ended = replace(ended, stopped=StopReason.PREEMPTED)
+        return replace(ended, lost_device=self._why_lost) if self.lost else ended
+
+    def _lost_exit(self, run: LocalRun | None = None) -> Exit:
+        stopped = StopReason.PREEMPTED if run is None or run.stopped is None else run.stopped
+        return Exit(stopped=stopped, host=self.node.name, lost_device=self._why_lost if self.lost else "")
+
+    @property
+    def _why_lost(self) -> str:
+        return f"node {self.node.name} is lost: {self.lost}"
+
+    def _bury_keeper(self) -> None:
+        assert self._keeper is not None
+        keeper, self._keeper, self._end_due, self._outbox = self._keeper, None, None, b""
+        self._lifeline.close()
+        keeper.terminate()
+        try:
+            keeper.wait(_DEATH_S)
+        except subprocess.TimeoutExpired:
+            keeper.kill()
+        if not self._is_ready and not self.lost:
+            self.lost = f"no process could be started there{self._read_errors()}"
+        runs, self._runs, self._waiting = self._runs, {}, []
+        for run in runs.values():
+            patience = run.task.grace_s + _LEFT_S if self._is_ready else 0.0
+            self._leaving.append((self._clock.now() + patience, run))
+
+    def _read_errors(self) -> str:
+        """Return what the starter has complained of last."""
+        self._errors.seek(0)
+        lines = [line for line in self._errors.read().decode("utf-8", "replace").splitlines() if line.strip()]
+        return f" ({one_line(lines[-1])[:200]})" if lines else ""
+
+    def kill_all(self) -> None:
+        """End at once whatever runs here."""
+        for run in self._runs.values():
+            run.cancel(StopReason.INTERRUPTED, now=True)
+
+    def close(self) -> None:
+        """End the keeper, and at once whatever it still keeps."""
+        super().close()
+        self._errors.close()
+
+
+def step_name(token: str) -> str:
+    """Return the name of the steps by which a sweep starts its keepers."""
+    return f"sweepline-{token}"

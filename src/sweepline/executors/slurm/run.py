@@ -1,0 +1,61 @@
+"""An attempt of a run as a job of Slurm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweepline.executors.base import Exit, StopReason, Task
+from sweepline.executors.slurm.client import JobRow, Key
+from sweepline.executors.slurm.mailbox import name_of
+
+
+@dataclass
+class SlurmRun:
+    """An attempt of a run, from its submission to its end."""
+
+    run_id: str
+    attempt: int
+    run_dir: Path
+    grace_s: float
+    stop: Callable[[SlurmRun], None]
+    task: Task | None = None
+    batch: str = ""
+    index: int = 0
+    key: Key | None = None
+    submitted_at: float = 0.0
+    row: JobRow | None = None
+    gone_since: float | None = None
+    stopped: StopReason | None = None
+    is_killed: bool = False
+    cancel_due: float | None = None
+    verdict: tuple[float, Exit] | None = None
+    exit: Exit | None = None
+
+    @property
+    def name(self) -> str:
+        """What its files are called."""
+        return name_of(self.run_id, self.attempt)
+
+    @property
+    def place(self) -> str:
+        """Its node, or why it waits."""
+        if self.row is None:
+            return "submitted"
+        if self.row.state == "PENDING":
+            return f"waits: {self.row.reason}"
+        return self.row.node if self.row.state == "RUNNING" else self.row.state.lower()
+
+    def poll(self) -> Exit | None:
+        """Return how the run ended, or None while it waits or runs."""
+        return self.exit
+
+    def cancel(self, reason: StopReason, *, now: bool = False) -> None:
+        """Have the run end on its node, or not begin."""
+        if self.exit is None and (self.stopped is None or (now and not self.is_killed)):
+            self.stopped, self.is_killed = self.stopped or reason, now
+            self.stop(self)
+
+    def release(self) -> None:
+        """Nothing is held."""
