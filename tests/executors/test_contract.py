@@ -14,10 +14,13 @@ from typing import Any
 import pytest
 
 from sweepline.contract.runfolder import COMMAND, STDOUT, format_start
+from sweepline.contract.variables import NODE
 from sweepline.executors.base import Attempt, Executor, Exit, RunHandle, StopReason, Task
 from sweepline.executors.local.executor import LocalExecutor
 from sweepline.executors.local.exits import read_exit
 from sweepline.executors.local.warmstart import WarmStart
+from sweepline.executors.pilot.allocation import Allocation, Node
+from sweepline.executors.pilot.executor import PilotExecutor
 from sweepline.executors.slurm.executor import SlurmExecutor
 from sweepline.executors.slurm.options import SlurmOptions
 from tests.conftest import wait_until
@@ -26,6 +29,7 @@ from tests.fakes import FakeExecutor
 MAX_TURNS = 60
 READY = "ready\n"
 NOT_THERE = "/no/such/program"
+NODE_NAME = "here"
 
 # A program whose arguments say what it does: exits CODE, dies SIGNAL, holds, leaves (on SIGTERM, with 7), ignores it.
 PROGRAM = """
@@ -63,6 +67,9 @@ EXECUTORS: dict[str, Callable[[Path], Executor]] = {
     "fake": lambda _: FakeExecutor(prints=lambda _: READY, ends=fake_end, on_sigterm=fake_answer),
     "local, cold": lambda _: LocalExecutor(),
     "local, warm": lambda _: LocalExecutor(warm=WarmStart(preload=(), is_asked_for=True)),
+    "pilot": lambda _: PilotExecutor(
+        Allocation(nodes=[Node(NODE_NAME, 2)], starter=["env", "STARTED_ON=${node}"]), token="abc"
+    ),
     "slurm": lambda folder: SlurmExecutor(folder, sweep="contract", token="abc", options=SlurmOptions()),
 }
 
@@ -90,7 +97,7 @@ def task_of(run_dir: Path, deed: str, number: int = 0, **fields: Any) -> Task:
         "run_id": "a" * 12,
         "attempt": 1,
         "argv": [sys.executable, str(run_dir.parent / "program.py"), deed, str(number)],
-        "environ": dict(os.environ),
+        "environ": {**os.environ, NODE: NODE_NAME},
         "working_dir": run_dir,
         "run_dir": run_dir,
         "interpreter": (0, 1),
@@ -221,7 +228,9 @@ class TestExecutor:
             executor, dataclasses.replace(task_of(run_dir, "exits"), argv=[NOT_THERE, "exits", "0"], interpreter=None)
         )
         assert NOT_THERE in (ended.not_started or "")
-        assert run(executor, task_of(run_dir, "exits")).exit_code == 0
+        other = run_dir.parent / "other"
+        other.mkdir()
+        assert run(executor, task_of(other, "exits", run_id="b" * 12)).exit_code == 0
 
     def test_waiting_ends_as_soon_as_a_run_does(self, executor: Executor, run_dir: Path) -> None:
         handle = executor.submit(task_of(run_dir, "exits"))

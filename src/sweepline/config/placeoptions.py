@@ -9,6 +9,7 @@ from sweepline.executors.places import PilotOptions, RayOptions
 from sweepline.executors.slurm.options import SlurmOptions
 
 _PASSED_ON = ("partition", "account", "qos", "gres", "cpus_per_task", "nodes", "constraint")
+_GPU_OPTIONS = ("gpus", "gpus-per-node", "gpus-per-task")
 _MARGIN_S = 30.0  # what a job takes to end beyond the grace of its run
 
 
@@ -26,13 +27,17 @@ def slurm_options(model: SlurmModel, *, grace_s: float) -> SlurmOptions:
         margin_s=model.margin or grace_s + _MARGIN_S,
         poll_s=model.poll,
         n_cpus=model.cpus_per_task or 1,
-        has_gpu=any("gpu" in text for name, text in (("", model.gres or ""), *_asked(model.extra))),
+        n_gpus=_count_gpus(model),
     )
 
 
-def _asked(extra: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the other options by which a job asks for devices."""
-    return [(name, name) for name, value in extra.items() if name.startswith("gpus") and value]
+def _count_gpus(model: SlurmModel) -> int:
+    """Return how many GPUs a job asks for, in any of the ways that sbatch has; ``gpu`` and ``gpu:a100`` are one."""
+    told = {"gres": model.gres, **{name: value for name, value in model.extra.items() if name in _GPU_OPTIONS}}
+    parts = [(name, part) for name, text in told.items() if text for part in str(text).split(",")]
+    named = [part for name, part in parts if name != "gres" or part.partition(":")[0] in ("gpu", "gres/gpu")]
+    numbers = [part.rpartition(":")[2] for part in named]
+    return sum(int(number) if number.isdecimal() else 1 for number in numbers)
 
 
 def _text_of(value: Any) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sweepline.contract.text import printable
+from sweepline.executors.local.slots import is_elsewhere
 from sweepline.recording.events import RunRecord
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def describe_end(record: RunRecord, n_ended: int, n_total: int | None) -> str:
     parts = [f"[{n_ended}/{n_total if n_total is not None else '?'}]", record.state.value, record.name]
     if record.metrics:
         parts.append(format_metrics(record.metrics))
-    where = record.device if record.device == "cpu" else f"gpu {record.device}"
+    where = record.device if record.device == "cpu" or is_elsewhere(record.device) else f"gpu {record.device}"
     parts.append(f"{format_seconds(record.duration_s)} on {where}")
     if record.reason:
         parts.append(f"({record.reason})")

@@ -18,6 +18,7 @@ from sweepline.config.settings import MEASURED_SIZES, SweepSettings, fits_record
 from sweepline.contract.files import write_whole
 from sweepline.contract.text import display_path
 from sweepline.engine.batchprobe import ERROR, OK, TIMEOUT, Limit, Prober, SizeProbe
+from sweepline.engine.places import LOCAL
 from sweepline.engine.preparation import PreparedSweep, prepare_sweep
 from sweepline.engine.state import SweepOptions
 from sweepline.engine.tasks import source_of
@@ -131,7 +132,13 @@ def measure_batch_size(settings: SweepSettings, options: SweepOptions, tell: Tel
         return settings
     name, fits = measured
     how = FitsModel.model_validate(fits.options)
-    n_sharing = _n_sharing(prepare_sweep(settings, options, is_dry=True))
+    prepared = prepare_sweep(settings, options, is_dry=True)
+    if not prepared.place.is_here:
+        raise ConfigError(
+            f"{display_path(settings.path)}: {name}: fits is measured on this machine, and runs execute elsewhere "
+            f"(executor: {prepared.place.kind}): measure it there, by sweepline batch-size, and write the size here"
+        )
+    n_sharing = _n_sharing(prepared)
     table = read_known_sizes(settings, n_sharing=n_sharing)  # without those for more or fewer runs at a time
     known, fits = dict(table), replace(fits, table=dict(table))
     for params in _setups(settings, name, fits):
@@ -200,7 +207,7 @@ def _prepare(
     space = replace(settings.space, parameters=parameters, constraints=(), zipped=(), listed=(), limit=1, grid_order=())
     # Memory that runs keep for their next step would count against a limit.
     own = replace(settings, space=space, whole=space, align=None, keep=None, malloc=_malloc(settings, fits))
-    return prepare_sweep(own, options, is_dry=True, sampler=ListedSampler([params]))
+    return prepare_sweep(own, replace(options, executor=LOCAL), is_dry=True, sampler=ListedSampler([params]))
 
 
 def _malloc(settings: SweepSettings, fits: FitsModel) -> str:

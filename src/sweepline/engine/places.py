@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import environ as _environ
@@ -100,9 +101,9 @@ def _jobs(settings: SweepSettings, options: SweepOptions, kind: str) -> Place:
     n_jobs = n_max or MAX_JOBS
     if n_jobs > MAX_SLOTS:
         raise ExecutorUnavailableError(f"max_concurrent: {n_jobs:,} at a time are more than {MAX_SLOTS:,}; lower it")
-    has_gpu = settings.slurm.has_gpu if kind == SLURM else settings.ray.num_gpus > 0
+    n_gpus = settings.slurm.n_gpus if kind == SLURM else math.ceil(settings.ray.num_gpus)
     n_cpus = settings.slurm.n_cpus if kind == SLURM else max(1, int(settings.ray.num_cpus))
-    slots = [Slot(i, "", scheduler=kind, chosen="cuda" if has_gpu else "cpu") for i in range(n_jobs)]
+    slots = [Slot(i, "", scheduler=kind, n_gpus=n_gpus) for i in range(n_jobs)]
     notes = _ineffective(settings, options, kind)
     if n_max is None:
         notes.append(f"at most {MAX_JOBS} jobs wait or run at a time: max_concurrent changes that")

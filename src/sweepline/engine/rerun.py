@@ -17,6 +17,7 @@ from sweepline.contract.metrics import MetricPoint
 from sweepline.contract.runfolder import ATTEMPTS, PROVENANCE, RECORDED, STDERR, STDOUT, read_start_line
 from sweepline.engine.codestore import CodeStore
 from sweepline.engine.freezing import Code, FrozenCode, LiveCode
+from sweepline.engine.places import LOCAL
 from sweepline.engine.preparation import PreparedSweep, prepare_sweep
 from sweepline.engine.provenance import read_provenance
 from sweepline.engine.recorded import RecordedSweep, open_recorded, read_points
@@ -24,6 +25,7 @@ from sweepline.engine.rundiff import FoundRun, provenance_of
 from sweepline.engine.state import SweepOptions
 from sweepline.engine.tasks import source_of
 from sweepline.errors import ConfigError
+from sweepline.executors.local.slots import is_elsewhere
 from sweepline.programs.base import Command
 from sweepline.programs.command import ProgramCommand
 from sweepline.programs.configcopy import read_template
@@ -119,8 +121,8 @@ def prepare_rerun(found: FoundRun, *, start: str | None = None, devices: str | N
         wandb=replace(settings.wandb or WandbSettings(), mode="offline") if settings.wandb else None,
         warnings=(),
     )
-    where = devices or record.device or "cpu"
-    prepared = prepare_sweep(own, SweepOptions(devices=where, max_concurrent=1, start=start))
+    where = devices or ("auto" if is_elsewhere(record.device) else record.device) or "cpu"
+    prepared = prepare_sweep(own, SweepOptions(executor=LOCAL, devices=where, max_concurrent=1, start=start))
     tasks = prepared.tasks
     threads, n_slots = (started.get(name) or recorded.plan.get(other) for name, other in _PLACE)
     tasks = replace(tasks, threads=threads or tasks.threads, n_slots=n_slots or tasks.n_slots)

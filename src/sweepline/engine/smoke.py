@@ -16,6 +16,7 @@ from sweepline.config.settings import SweepSettings
 from sweepline.config.sweepfile import escape_macros, load_command
 from sweepline.contract.metrics import MetricPoint
 from sweepline.contract.runfolder import STDERR, STDOUT
+from sweepline.engine.places import LOCAL
 from sweepline.engine.preparation import PreparedSweep, prepare_sweep
 from sweepline.engine.progress import Observer
 from sweepline.engine.recorded import open_recorded, read_points
@@ -204,7 +205,7 @@ def _prepare(
         warnings=(),
         wandb=replace(settings.wandb, mode="offline") if settings.wandb else None,
     )
-    return prepare_sweep(own, SweepOptions(keep_going=True), sampler=ListedSampler(combinations))
+    return prepare_sweep(own, SweepOptions(executor=LOCAL, keep_going=True), sampler=ListedSampler(combinations))
 
 
 def _run(prepared: PreparedSweep, observer: Observer) -> None:

@@ -9,6 +9,7 @@ from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from sweepline.executors.local.slots import count_gpus
 from sweepline.runs import UNENDED, RunOutcome, State
 
 SWEEP_START, RUN_START, RUN_END = "sweep_start", "run_start", "run_end"
@@ -104,8 +105,7 @@ class RunRecord:
     @property
     def gpu_s(self) -> float:
         """How long the latest attempt has held GPUs, of several the sum; one that is shared counts in full."""
-        n_gpus = 0 if self.device in ("", "cpu") else self.device.count(",") + 1
-        return n_gpus * self.duration_s
+        return count_gpus(self.device) * self.duration_s
 
     @property
     def any_seed(self) -> Any:

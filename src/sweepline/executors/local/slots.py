@@ -23,7 +23,7 @@ class Slot:
     """A place to run: ``visible`` is what ``variable`` names its devices by, empty for a CPU slot.
 
     It is of the node ``host``, or of this machine. Where a ``scheduler`` chooses node and devices for each run, the
-    slot is one of the runs that it may have at a time, and ``chosen`` what they are of: ``cuda`` or ``cpu``.
+    slot is one of the runs that it may have at a time, of ``n_gpus`` each.
     """
 
     index: int
@@ -31,7 +31,7 @@ class Slot:
     variable: str = CUDA
     host: str = ""
     scheduler: str = ""
-    chosen: str = "cpu"
+    n_gpus: int = 0
 
     @property
     def is_gpu(self) -> bool:
@@ -51,9 +51,9 @@ class Slot:
 
     @property
     def device(self) -> str:
-        """The column ``device``: a GPU id or ``cpu``, after the node where there are several; or the scheduler."""
+        """The column ``device``: a GPU id or ``cpu``, after its node where there are several; or who gives GPUs."""
         if self.scheduler:
-            return self.scheduler
+            return {0: "cpu", 1: self.scheduler}.get(self.n_gpus, f"{self.scheduler} x{self.n_gpus}")
         own = self.visible or "cpu"
         return f"{self.host}:{own}" if self.host else own
 
@@ -61,8 +61,22 @@ class Slot:
     def device_arg(self) -> str:
         """What a program is told: index 0 of what it sees, never a global index."""
         if self.scheduler:
-            return self.chosen
+            return "cuda" if self.n_gpus else "cpu"
         return "cuda" if self.visible else "cpu"
+
+
+def count_gpus(device: str) -> int:
+    """Return how many GPUs a :attr:`Slot.device` stands for; one that is not known stands for none."""
+    if device in ("", "cpu") or device.endswith(":cpu"):
+        return 0
+    _, _, n_assigned = device.partition(" x")
+    return int(n_assigned) if n_assigned.isdecimal() else device.count(",") + 1
+
+
+def is_elsewhere(device: str) -> bool:
+    """Whether a :attr:`Slot.device` is one of a node or a cluster, not of the machine that the sweep ran on."""
+    named = device.partition(",")[0]
+    return ":" in device or (named != "cpu" and not named.isdecimal() and not named.startswith(("GPU-", "MIG-")))
 
 
 class Admission(Protocol):

@@ -25,4 +25,4 @@ class SlurmOptions:
     margin_s: float = 50.0
     poll_s: float = 10.0
     n_cpus: int = 1
-    has_gpu: bool = False
+    n_gpus: int = 0
