@@ -47,7 +47,10 @@ def find_ports(n: int) -> int:
 
 @dataclass
 class SlurmCluster:
-    """The daemons of a cluster in ``folder``: nodes n1, n2, ... with ``n_gpus`` each; ``extra`` are lines of its config."""
+    """The daemons of a cluster in ``folder``: nodes n1, n2, ... with ``n_gpus`` each.
+
+    ``extra`` are further lines of its configuration.
+    """
 
     folder: Path
     n_nodes: int = 2
@@ -103,7 +106,11 @@ class SlurmCluster:
     def count_nodes(self, state: str) -> int:
         """Return how many nodes are in a state."""
         done = subprocess.run(
-            ["sinfo", "-h", "-N", "-p", "normal", "-o", "%T"], env=self.environ, capture_output=True, text=True, check=False
+            ["sinfo", "-h", "-N", "-p", "normal", "-o", "%T"],
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         return done.stdout.split().count(state)
 
@@ -192,6 +199,8 @@ class SlurmCluster:
         lines.append(" ".join(f"{key}={value}" for key, value in nodes.items()))
         for name, tier in (("normal", 1), ("urgent", 10)):
             default = "YES" if name == "normal" else "NO"
-            lines.append(f"PartitionName={name} Nodes=ALL Default={default} PriorityTier={tier} DefMemPerCPU=100 State=UP")
+            lines.append(
+                f"PartitionName={name} Nodes=ALL Default={default} PriorityTier={tier} DefMemPerCPU=100 State=UP"
+            )
         (own / "slurm.conf").write_text("\n".join([*lines, self.extra]) + "\n")
         (own / "gres.conf").write_text(f"Name=gpu File={own / 'dev'}/gpu[0-{self.n_gpus - 1}]\n")

@@ -21,6 +21,7 @@ from sweepline.display.formats import format_seconds
 from sweepline.display.widths import columns_of, wrap
 from sweepline.engine.batchfinder import count_unmeasured
 from sweepline.engine.estimate import TimeEstimate, estimate_time
+from sweepline.engine.places import preview_script
 from sweepline.engine.planfile import race_of
 from sweepline.engine.preparation import PreparedSweep
 from sweepline.engine.pruning.rules import describe_rule
@@ -35,6 +36,7 @@ from sweepline.space.samplers.bayes import n_startup
 
 N_SHOWN = 10
 _MAX_SHARES_SHOWN = 6
+_MAX_KINDS = 16
 _OPTIONS = ("all", "commands", "json")
 
 Form = Literal["table", "all", "commands", "json"]
@@ -143,6 +145,16 @@ def render_preview(
         yield from wrap(f"... {preview.n_left - len(shown):,} more; --all or --commands prints the rest", width)
     yield from ["", *wrap("the command, … where runs differ (--commands: every line, ready to paste):", width)]
     yield from render_command(prepared, shown, width)
+    script = _script(prepared, preview.n_left or len(shown))
+    if script:
+        yield from ["", *wrap("each is a job of an array; the script of the first one:", width), *script]
+
+
+def _script(prepared: PreparedSweep, n_runs: int) -> list[str]:
+    """Return the script of the first jobs; nothing where runs are no jobs."""
+    settings, tasks = prepared.settings, prepared.tasks
+    text = preview_script(prepared.place, settings, folder=prepared.folder.path, token=tasks.sweep_token, n_runs=n_runs)
+    return [f"  {line}" for line in text.splitlines()]
 
 
 def _print_commands(prepared: PreparedSweep, preview: Preview) -> None:
@@ -261,10 +273,21 @@ def _check_study(prepared: PreparedSweep) -> None:
 
 def _describe_slots(prepared: PreparedSweep) -> str:
     settings, slots, tasks = prepared.settings, prepared.slots, prepared.tasks
-    kinds = ", ".join(dict.fromkeys("cpu" if not slot.is_gpu else slot.label for slot in slots.all))
+    kinds = _describe_kinds(prepared)
     is_own = settings.command.proves_overrides and not isinstance(settings.threads, int)
     threads = "CPU threads as the config says" if is_own else f"{tasks.threads} CPU threads each"
     return f"{slots.n_max} at a time on {kinds}; {threads}"
+
+
+def _describe_kinds(prepared: PreparedSweep) -> str:
+    """Return what slots are of: the devices of this machine, of nodes, or jobs."""
+    slots, place = prepared.slots.all, prepared.place
+    if slots[0].scheduler:
+        n = slots[0].n_gpus
+        gpus = "no GPUs" if n == 0 else f"{n} GPU{'s' if n > 1 else ''} each"
+        return f"{place.kind}, {gpus}"
+    kinds = list(dict.fromkeys(slot.label if slot.is_gpu or slot.host else "cpu" for slot in slots))
+    return ", ".join(kinds[:_MAX_KINDS]) + (f" and {len(kinds) - _MAX_KINDS} more" if len(kinds) > _MAX_KINDS else "")
 
 
 def _describe_proposals(plan: Plan, n: int, scheduler: Scheduler | None) -> str:

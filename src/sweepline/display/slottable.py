@@ -56,7 +56,7 @@ def _choose_columns(active: Sequence[ActiveRun], objective: str | None, width: i
 
 def _try_columns(active: Sequence[ActiveRun], objective: str | None, width: int, heading: int) -> list[_Column]:
     """Return which run and since when, then the objective, then what else there is room for."""
-    slot = _Column("slot", shorten_apart([a.slot.label for a in active], _MAX_SLOT))
+    slot = _Column("slot", shorten_apart([a.handle.place or a.slot.label for a in active], _MAX_SLOT))
     names = [a.run.name for a in active]
     widest = max(map(width_of, names))
     elapsed = _Column("elapsed", [format_seconds(time.monotonic() - a.started) for a in active], is_right=True)

@@ -155,7 +155,8 @@ class Ends:
     def _look_after(self, record: RunRecord) -> Iterator[str]:
         """Look at the code that a run has executed and at the files that it leaves; yield what is worth saying."""
         sweep = self._sweep
-        note = sweep.code.look_at_end() if record.has_result else None
+        is_of_now = record.code == sweep.code.state  # not of a run that an earlier start has started
+        note = sweep.code.look_at_end() if record.has_result and is_of_now else None
         if note is not None:
             yield note
         if sweep.effects is not None:

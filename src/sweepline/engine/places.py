@@ -182,3 +182,13 @@ def build_remote_executor(
     from sweepline.executors.ray.executor import RayExecutor
 
     return RayExecutor(settings.ray, folder=folder, token=token, watched=watched)
+
+
+def preview_script(place: Place, settings: SweepSettings, *, folder: Path, token: str, n_runs: int) -> str:
+    """Return the script by which the first runs would be submitted; nothing where none is."""
+    if place.kind != SLURM:
+        return ""
+    from sweepline.executors.slurm.arrays import preview_script as preview
+
+    n_first = min(n_runs, place.slots.n_max)
+    return preview(folder, sweep=settings.name, token=token, options=settings.slurm, n_runs=n_first)

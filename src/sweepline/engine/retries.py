@@ -59,7 +59,8 @@ class RetryPolicy:
         if outcome.is_blameless:
             self._n_free[run.run_id] += 1
             avoid = frozenset({device}) if outcome.state == State.GPU_LOST else frozenset()
-            limit = MAX_TAKEN_BACK if outcome.reason.startswith((TAKEN_BACK, LACKED_TIME)) else MAX_FREE
+            has_run = outcome.reason.startswith((TAKEN_BACK, LACKED_TIME)) and outcome.duration_s > 0
+            limit = MAX_TAKEN_BACK if has_run else MAX_FREE
             return Retry(run, avoid) if self._n_free[run.run_id] <= limit else None
         if outcome.state not in UNSUCCESSFUL or outcome.reason.startswith(OVERRIDE_NOT_APPLIED):
             return None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from sweepline.contract.runfolder import STDOUT
+from sweepline.engine.codestore import CodeStore
 from sweepline.engine.outcome import read_asked
 from sweepline.engine.progress import ActiveRun
 from sweepline.engine.pruning.pruner import read_attempts
@@ -148,9 +150,10 @@ class Starts:
         run_dir = sweep.folder.make_run_dir(run.run_id, attempt, keeps_output=goes_on)
         sized = sweep.retries.with_recommended_size(run, record)
         in_sweep = sweep.standing_of(run.run_id)
-        code = self._code_now()
+        code, manifest = self._code_of(record, slot)
         start = start_fields(run, attempt=attempt, device=slot.device, code=code, in_sweep=in_sweep)
-        task = sweep.tasks.prepare(sized, slot, run_dir, attempt=attempt, n_tries=n_tries, start=start)
+        tasks = sweep.tasks if manifest is None else replace(sweep.tasks, code=manifest)
+        task = tasks.prepare(sized, slot, run_dir, attempt=attempt, n_tries=n_tries, start=start)
         sweep.book.start(start)  # first the journal, then the process: a run that nobody knows of would be lost
         try:
             handle = sweep.executor.submit(task)
@@ -224,6 +227,21 @@ class Starts:
         )
         sweep.active.append(active)
         sweep.say(f"{record.name} outlived the sweep that started it, and goes on")
+
+    def _code_of(self, record: RunRecord | None, slot: Slot) -> tuple[str, Path | None]:
+        """Return the code of a run that starts now, and its manifest where it is not that of all others.
+
+        A run that a cluster took back goes on with the code that it was started with.
+        """
+        now = self._code_now()
+        is_taken_back = record is not None and record.goes_on and bool(slot.scheduler or slot.host)
+        if record is None or not is_taken_back or record.code in ("", now) or self._sweep.code.manifest is None:
+            return now, None
+        manifest = CodeStore(self._sweep.folder.path).manifest(record.code)
+        if manifest is None:
+            return now, None
+        self._sweep.say(f"{record.name} goes on with the code that it was started with ({record.code})")
+        return record.code, manifest
 
     def _code_now(self) -> str:
         """Return which code a run that starts now executes; say so when the program was edited since the last start."""

@@ -103,22 +103,37 @@ class SweepLock:
             self._fd = None
 
     def _take_owner(self, *, take_over: bool) -> None:
-        """Make the folder that only one machine can make; one of this machine's dead is taken without asking."""
+        """Make the folder that only one machine can make; one of this machine's dead is taken without asking.
+
+        So is that of an earlier life of the job that this process is in: Slurm has ended it before it began this one.
+        """
         path = self.folder / OWNER
         host = socket.gethostname()
         try:
             path.mkdir()
         except FileExistsError:
             owner = _read_json(path / "owner.json")
-            if owner.get("host") != host and not take_over:
+            if owner.get("host") != host and not take_over and not _is_earlier_life(owner.get("job")):
                 who = f"pid {owner.get('pid', '?')} on {owner.get('host', 'another machine')}"
                 raise SweepLockedError(
                     f"this sweep is being run by {who} since {owner.get('since', '?')} ({display_path(path)}); "
                     "if that machine no longer runs it, start again with --take-over"
                 ) from None
-        self._record = {"host": host, "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        self._record = {"host": host, "pid": os.getpid(), "since": since, "job": _own_job()}
         write_whole(path / "owner.json", json.dumps(self._record).encode())
         self._owns_folder = True
+
+
+def _own_job() -> list[str] | None:
+    """Return the job of Slurm that this process is in, and how often that was started before."""
+    job = os.environ.get("SLURM_JOB_ID")
+    return [job, os.environ.get("SLURM_RESTART_COUNT", "0")] if job else None
+
+
+def _is_earlier_life(job: object) -> bool:
+    own = _own_job()
+    return own is not None and isinstance(job, list) and len(job) == 2 and job[0] == own[0] and job[1] != own[1]
 
 
 class KeeperLock:

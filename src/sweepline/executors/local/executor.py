@@ -40,6 +40,7 @@ class LocalExecutor(KeeperClient):
     the descriptors whose readability ends a wait. ``held`` are descriptors that the keeper keeps open too, so that the
     locks on them last until the last run has ended. ``token`` marks all of these processes. No process is started
     before the first run. What a dead keeper leaves becomes a child of this process, unless ``adopts_orphans`` is False.
+    With ``is_on_cluster`` a scheduler may end them all.
     """
 
     def __init__(
@@ -50,9 +51,11 @@ class LocalExecutor(KeeperClient):
         token: str | None = None,
         warm: WarmStart | None = None,
         adopts_orphans: bool = True,
+        is_on_cluster: bool = False,
     ) -> None:
         super().__init__(token or secrets.token_hex(8), warm=warm)
         self._adopts_orphans = adopts_orphans
+        self._is_on_cluster = is_on_cluster
         self._watched, self._held = watched, tuple(held)
 
     def recover(self, attempts: Sequence[Attempt]) -> Mapping[str, Exit]:
@@ -81,7 +84,7 @@ class LocalExecutor(KeeperClient):
         self._children_before = set(processes.children())
         with self._open_lifeline(dict(os.environ)) as theirs:
             try:
-                self._keeper = start_keeper(theirs, self.token, held=self._held)
+                self._keeper = start_keeper(theirs, self.token, held=self._held, is_on_cluster=self._is_on_cluster)
             except OSError as error:
                 self._lifeline.close()
                 raise ExecutorUnavailableError(f"no process can be started: {error.strerror}") from None

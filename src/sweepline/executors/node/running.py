@@ -32,7 +32,7 @@ def run_task(
         find_wish: whether the run is to end.
         watched: descriptors that end a wait.
     """
-    executor = LocalExecutor(watched=watched)
+    executor = LocalExecutor(watched=watched, is_on_cluster=True)
     try:
         handle = executor.submit(task)
         while (ended := handle.poll()) is None:

@@ -64,7 +64,7 @@ def main() -> None:
     """Be the other end of a sweep on this node."""
     ours, theirs = socket.socketpair()
     with theirs:
-        keeper = start_keeper(theirs, sys.argv[1])
+        keeper = start_keeper(theirs, sys.argv[1], is_on_cluster=True)
     for number in STOP_SIGNALS:  # the keeper ends its runs, and tells so
         signal.signal(number, lambda number, _: keeper.send_signal(number))
     _write(encode(describe_node()))

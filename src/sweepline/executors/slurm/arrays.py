@@ -9,7 +9,16 @@ from typing import Any
 
 from sweepline.contract.files import write_whole
 from sweepline.executors.base import Lack
-from sweepline.executors.slurm.mailbox import JOB_NUMBER, LOGS, SCRIPT, Mailbox, name_of, read_tasks, write_tasks
+from sweepline.executors.slurm.mailbox import (
+    FOLDER,
+    JOB_NUMBER,
+    LOGS,
+    SCRIPT,
+    Mailbox,
+    name_of,
+    read_tasks,
+    write_tasks,
+)
 from sweepline.executors.slurm.options import SlurmOptions
 from sweepline.executors.slurm.script import ArrayScript
 
@@ -34,6 +43,12 @@ class Resources:
         if lack == Lack.TIME and options.more_time is not None and self.time_s is not None:
             return replace(self, time_s=self.time_s * options.more_time, n_grown=self.n_grown + 1)
         return None
+
+
+def preview_script(folder: Path, *, sweep: str, token: str, options: SlurmOptions, n_runs: int) -> str:
+    """Return the script of the first array of a sweep in ``folder``, of which nothing need be there."""
+    arrays = Arrays(Mailbox(folder / FOLDER), sweep, token, options)
+    return arrays.script("000001", list(range(1, n_runs + 1)), "", Resources(options.mem_mib, options.time_s)).render()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,15 +143,8 @@ class Arrays:
         first = next(iter(tasks))
         resources = self.resources_of(first)
         told = {"mem_mib": resources.mem_mib, "time_s": resources.time_s, "n_grown": resources.n_grown}
-        script = ArrayScript(
-            sweep=self.sweep,
-            comment=self.comment_of(name),
-            batch=batch,
-            logs=self.mailbox.path.parent / LOGS,
-            indexes=sorted(indexes.values()),
-            prefix=str(self.number_of(first) // block or ""),
-            options=replace(self.options, mem_mib=resources.mem_mib, time_s=resources.time_s),
-        )
+        prefix = str(self.number_of(first) // block or "")
+        script = self.script(name, sorted(indexes.values()), prefix, resources)
         (batch / SCRIPT).write_text(script.render(), encoding="utf-8", errors="surrogateescape")
         write_tasks(
             batch,
@@ -146,6 +154,18 @@ class Arrays:
             },
         )
         return name, indexes
+
+    def script(self, batch: str, indexes: Sequence[int], prefix: str, resources: Resources) -> ArrayScript:
+        """Return the script of an array whose runs have numbers of ``prefix`` before their indexes."""
+        return ArrayScript(
+            sweep=self.sweep,
+            comment=self.comment_of(batch),
+            batch=self.mailbox.batches / batch,
+            logs=self.mailbox.path.parent / LOGS,
+            indexes=indexes,
+            prefix=prefix,
+            options=replace(self.options, mem_mib=resources.mem_mib, time_s=resources.time_s),
+        )
 
     def note_job(self, batch: str, job: str) -> None:
         """Write down the number of an array."""

@@ -393,7 +393,7 @@ class SlurmExecutor:
         began = read_job(run.run_dir)
         duration_s = max(0.0, time.time() - claim.stat().st_mtime) if began else 0.0
         log = self._arrays.log_of(run.run_id)
-        ended = exit_of(state, node=began.get("node", node), duration_s=duration_s, log=log)
+        ended = exit_of(state, node=node, duration_s=duration_s, log=log, has_begun=bool(began))
         if run.stopped is not None:
             ended = replace(ended, stopped=run.stopped, not_started=None)
         self._mailbox.ask_to_stop(run.run_id, run.attempt, run.stopped or StopReason.PREEMPTED, now=True)

@@ -30,7 +30,7 @@ def reason_of(state: str) -> StopReason:
     return StopReason.TIME_LIMIT if state in _TIME_IS_OVER else StopReason.PREEMPTED
 
 
-def exit_of(state: str, *, node: str, duration_s: float, log: str) -> Exit:
+def exit_of(state: str, *, node: str, duration_s: float, log: str, has_begun: bool) -> Exit:
     """Return how a run ended whose job has ended so without telling.
 
     Args:
@@ -38,7 +38,10 @@ def exit_of(state: str, *, node: str, duration_s: float, log: str) -> Exit:
         node: where it ran; empty where it has not.
         duration_s: for how long it ran.
         log: where the job's own output is.
+        has_begun: whether the job has taken up the run.
     """
+    if state == "CANCELLED" and node and not has_begun:  # Slurm does so where it cannot launch a job
+        state = "LAUNCH_FAILED"
     if state == "OUT_OF_MEMORY":
         return Exit(signal=9, is_out_of_memory=True, host=node, duration_s=duration_s)
     if state in _TIME_IS_OVER or state == "CANCELLED":

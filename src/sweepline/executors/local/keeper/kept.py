@@ -12,7 +12,7 @@ from typing import Any
 
 from sweepline.executors.local.keeper.clock import AwakeClock
 from sweepline.executors.local.keeper.logs import RunLogs
-from sweepline.executors.local.keeper.messages import INTERRUPTED, STALLED, STOP_SIGNALS, TIMEOUT, Start
+from sweepline.executors.local.keeper.messages import INTERRUPTED, PREEMPTED, STALLED, STOP_SIGNALS, TIMEOUT, Start
 from sweepline.executors.local.keeper.processes import children, is_zombie, kill, mark_of, session_of, token_of
 
 PATIENCE_S = 0.5  # for what a run that ended by itself has left, and that may be about to end too
@@ -27,7 +27,8 @@ _LOOK = os.WEXITED | os.WNOWAIT | os.WNOHANG
 class KeptRun:
     """A started process, and the message that asked for it.
 
-    ``started`` and ``ended_at`` are monotonic seconds of this machine, deadlines those of ``clock``.
+    With ``is_on_cluster`` a scheduler may end it. ``started`` and ``ended_at`` are monotonic seconds of this machine,
+    deadlines those of ``clock``.
     """
 
     message: Start
@@ -40,6 +41,7 @@ class KeptRun:
     fault_fd: int | None
     started: float
     is_warm: bool = False
+    is_on_cluster: bool = False
     stopped: str | None = None
     ended_at: float | None = None
     kill_at: float | None = None
@@ -81,7 +83,7 @@ class KeptRun:
                 self.kill_at = self.clock.now() + self.grace_s
                 if self.fault_fd is None:
                     kill(-self.pid, signal.SIGTERM)
-        elif self.is_in_doubt and reason == INTERRUPTED:
+        elif self.is_in_doubt and reason in (INTERRUPTED, PREEMPTED):
             self.stopped = reason
         if now:
             self.kill(others)
@@ -140,12 +142,17 @@ class KeptRun:
         if self.kill_at is None:
             self.kill_at = self.clock.now() + PATIENCE_S
         number = found.si_status - (0 if found.si_code == os.CLD_KILLED else 128)
-        if number in STOP_SIGNALS:
+        may_have_left = self.is_on_cluster and (found.si_code, found.si_status) == (os.CLD_EXITED, 0)
+        if number in STOP_SIGNALS or may_have_left:
             self._doubt_until = self.clock.now() + DOUBT_S
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether a signal that asks for an end has just ended the run, and the rest may be told to stop any moment."""
+        """Whether a signal that asks for an end has just ended the run, and the rest may be told to stop any moment.
+
+        A scheduler that ends a job tells all of its processes at a time. A run that leaves then with exit code 0 has
+        not finished.
+        """
         return self.stopped is None and self.clock.now() < self._doubt_until
 
     def leftovers(self, others: Container[int]) -> list[int]:

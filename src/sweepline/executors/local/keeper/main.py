@@ -28,6 +28,7 @@ from sweepline.executors.local.keeper.messages import (
     ALIVE,
     ENDED,
     INTERRUPTED,
+    ON_CLUSTER,
     STOP_SIGNALS,
     STOPPING,
     TOKEN_VARIABLE,
@@ -62,7 +63,8 @@ SYNC_AFTER_S = 0.25  # an end that the sweep's journal has not taken by then is 
 class Keeper:
     """Runs by key, from a start message to the ended message that follows a durable ``exit.json``."""
 
-    def __init__(self, lifeline: socket.socket, token: str) -> None:
+    def __init__(self, lifeline: socket.socket, token: str, *, is_on_cluster: bool = False) -> None:
+        self._is_on_cluster = is_on_cluster
         self.token, self._clock = token, AwakeClock()
         mark = mark_for(token)
         self._can_mark = mark is not None and set_mark(mark)
@@ -267,6 +269,7 @@ class Keeper:
             fault_fd=fault_fd,
             started=started,
             is_warm=found is not None,
+            is_on_cluster=self._is_on_cluster,
         )
         if self._lifeline is None:  # lost while this was being started
             self.runs[key].stop(INTERRUPTED, others=self._known_pids)
@@ -395,10 +398,12 @@ class Keeper:
 
 def main() -> None:
     """Be the keeper of whoever holds the other end of the socket that is handed over."""
-    lifeline_fd, *held = map(int, sys.argv[2:])
+    place, *fds = sys.argv[2:]
+    lifeline_fd, *held = map(int, fds)
     for fd in (lifeline_fd, *held):
         os.set_inheritable(fd, False)
     os.chdir("/")
     set_name(b"sweepline-keep")
     become_subreaper()
-    Keeper(socket.socket(fileno=lifeline_fd), os.environ[TOKEN_VARIABLE]).run()
+    lifeline = socket.socket(fileno=lifeline_fd)
+    Keeper(lifeline, os.environ[TOKEN_VARIABLE], is_on_cluster=place == ON_CLUSTER).run()

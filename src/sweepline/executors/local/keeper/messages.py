@@ -20,6 +20,12 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED, TIMEOUT, STALLED = "interrupted", "timeout", "stalled"
 """Why the keeper stops a run by itself: its sweep is gone, its time is over, it is silent."""
 
+HERE, ON_CLUSTER = "here", "cluster"
+"""What a keeper is started for: runs that nobody but their sweep ends, or runs that a scheduler may end."""
+
+PREEMPTED = "preempted"
+"""Why a scheduler ends a run, as its job tells the keeper."""
+
 
 _PER_RUN = (b"CUDA_VISIBLE_DEVICES", b"HIP_VISIBLE_DEVICES", b"MASTER_PORT", b"PWD", b"ROCR_VISIBLE_DEVICES")
 
