@@ -24,6 +24,7 @@ from sweepline.executors.pilot.executor import PilotExecutor
 from sweepline.executors.slurm.executor import SlurmExecutor
 from sweepline.executors.slurm.options import SlurmOptions
 from tests.conftest import wait_until
+from tests.engines.slurmcluster import SlurmCluster
 from tests.fakes import FakeExecutor
 
 MAX_TURNS = 60
@@ -74,10 +75,17 @@ EXECUTORS: dict[str, Callable[[Path], Executor]] = {
 }
 
 
-@pytest.fixture(params=EXECUTORS.values(), ids=EXECUTORS.keys())
-def executor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Executor]:
+ENGINES = ("slurm",)
+"""Those that need more than this machine: their cases run with ``make test-engines``."""
+
+
+@pytest.fixture(params=[pytest.param(n, marks=[pytest.mark.engines] if n in ENGINES else []) for n in EXECUTORS])
+def executor(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Executor]:
     """An executor that is closed at the end."""
-    made: Executor = request.param(tmp_path)
+    if request.param == "slurm":
+        cluster: SlurmCluster = request.getfixturevalue("cluster")
+        monkeypatch.setenv("SLURM_CONF", cluster.environ["SLURM_CONF"])
+    made = EXECUTORS[request.param](tmp_path)
     yield made
     made.close()
 

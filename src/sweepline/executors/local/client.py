@@ -6,9 +6,10 @@ import select
 import signal
 import socket
 import subprocess
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sweepline.executors.base import Exit, Lack, StopReason, Task
@@ -42,6 +43,7 @@ class LocalRun:
     executor: KeeperClient
     exit: Exit | None = None
     stopped: StopReason | None = None
+    submitted: float = field(default_factory=time.monotonic)
 
     def poll(self) -> Exit | None:
         """Return how the run ended, or None while it runs."""

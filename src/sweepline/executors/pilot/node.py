@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -149,7 +150,9 @@ class PilotNode(KeeperClient):
 
     def _lost_exit(self, run: LocalRun | None = None) -> Exit:
         stopped = StopReason.PREEMPTED if run is None or run.stopped is None else run.stopped
-        return Exit(stopped=stopped, host=self.node.name, lost_device=self._why_lost if self.lost else "")
+        duration_s = 0.0 if run is None or not self._is_ready else time.monotonic() - run.submitted
+        lost = self._why_lost if self.lost else ""
+        return Exit(stopped=stopped, host=self.node.name, duration_s=duration_s, lost_device=lost)
 
     @property
     def _why_lost(self) -> str:
