@@ -20,7 +20,7 @@ from sweepline.executors.slurm.mailbox import (
     write_tasks,
 )
 from sweepline.executors.slurm.options import SlurmOptions
-from sweepline.executors.slurm.script import ArrayScript
+from sweepline.executors.slurm.script import ArrayScript, job_name
 
 MAX_GROWN = 4
 """How often a run may get more of the same."""
@@ -100,7 +100,7 @@ class Arrays:
 
     def log_of(self, run_id: str) -> str:
         """Return the name of the log of a run's jobs."""
-        return f"{LOGS}/*_run_{self.number_of(run_id):03}.out"
+        return f"{LOGS}/{job_name(self.sweep)}_run_{self.number_of(run_id):03}.out"
 
     def number_of(self, run_id: str) -> int:
         """Return the number of a run: in the order in which they are submitted first, from 1."""

@@ -34,6 +34,7 @@ LOOK_S = 0.2  # how often ends are looked for; one listing of a folder
 SETTLE_S = 15.0  # until a file that was written on a node is seen here, at the latest
 FENCE_S = 2.0  # until a job that lives on, though Slurm has lost it, has seen that it is not wanted
 HURRY_S = 1.0  # how often Slurm is asked while something depends on its answer
+MISSED = 2  # how many answers in a row are without a job that is taken to be forgotten
 MAX_ARRAY = 1000
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 5.0, 120.0  # before Slurm is asked again for what it has refused for now
 _CLOSE_S = 60.0
@@ -301,7 +302,8 @@ class SlurmExecutor:
             if row is not None:
                 self._note_state(run, row)
             elif run.gone_since is None:
-                lost.append(run.key)
+                run.n_missed += 1
+                lost += [run.key] if run.n_missed >= MISSED else []
         if lost:
             self._call(
                 lambda: self._client.read_final_states(lost),
@@ -319,7 +321,7 @@ class SlurmExecutor:
         self._in_doubt = {}
 
     def _note_state(self, run: SlurmRun, row: JobRow) -> None:
-        run.row = row
+        run.row, run.n_missed = row, 0
         if row.state in ENDED and run.gone_since is None:
             run.gone_since = time.monotonic()
         elif row.state not in ALIVE | ENDED:

@@ -26,6 +26,7 @@ class SlurmRun:
     key: Key | None = None
     submitted_at: float = 0.0
     row: JobRow | None = None
+    n_missed: int = 0
     gone_since: float | None = None
     stopped: StopReason | None = None
     is_killed: bool = False
