@@ -28,7 +28,9 @@ from sweepline.engine.preparation import PreparedSweep, prepare_sweep
 from sweepline.engine.session import run_sweep
 from sweepline.engine.signals import StopSignals
 from sweepline.engine.state import SweepOptions
+from sweepline.errors import ConfigError
 from sweepline.executors.local.slots import Slots
+from sweepline.space.shards import parse_shard
 
 if TYPE_CHECKING:
     from sweepline.display.lines import Observers
@@ -52,6 +54,7 @@ EXAMPLES = (
         "try a part of it: 8 runs at most, one parameter fixed for all of them",
     ),
     ("sweepline run --devices 0,1 --max-concurrent 2", "on two GPUs, two runs at a time"),
+    ("sweepline run --shard 1/2", "half of it here, --shard 2/2 on another machine; sweepline merge joins them"),
     ("sweepline run --retry-failed", "run once more what has failed"),
 )
 EXIT_CODES = {
@@ -131,6 +134,12 @@ def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None
         "--only", metavar="WHICH", help="start only the runs of the sweep that match, such as 'lr=0.1' or 'lr < 0.01'"
     )
     parser.add_argument(
+        "--shard",
+        type=_shard,
+        metavar="K/N",
+        help="start only part K of N of the runs, one part on each machine; sweepline merge joins them",
+    )
+    parser.add_argument(
         "--start",
         choices=["auto", "warm", "cold"],
         help="fork runs from one process that has done their imports, or not",
@@ -163,6 +172,14 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"needs a whole number above zero, got {text!r}")
     return number
+
+
+def _shard(text: str) -> str:
+    try:
+        parse_shard(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix(f"--shard {text}: ")) from None
+    return text
 
 
 def _at_least_two(text: str) -> int:

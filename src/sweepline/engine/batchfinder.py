@@ -135,6 +135,12 @@ def measure_batch_size(settings: SweepSettings, options: SweepOptions, tell: Tel
     table = read_known_sizes(settings, n_sharing=n_sharing)  # without those for more or fewer runs at a time
     known, fits = dict(table), replace(fits, table=dict(table))
     for params in _setups(settings, name, fits):
+        if options.shard is not None:
+            where = display_path(settings.sweep_dir / FOLDER)
+            raise ConfigError(
+                f"--shard: {name} is measured, and every machine would find its own: sweepline run --count 1 measures "
+                f"it; copy {where} to the other machines then"
+            )
         if fits.names:
             tell(f"{name} for {', '.join(f'{other} {params.get(other)}' for other in fits.names)}:\n")
         base = {key: value for key, value in params.items() if key != name}

@@ -305,6 +305,7 @@ def _take_stock(state: SweepState, whole: Plan, old_plan: Mapping[str, Any] | No
         slots=state.slots,
         threads=state.tasks.threads,
         code=code.files,
+        part=state.part,
     )
     old = old_plan or {}
     folder.write_plan(new_plan | {"reading": (old or new_plan).get("reading")})
