@@ -330,6 +330,33 @@ def _write_record(folder: Path, key: str, record: Mapping[str, Any]) -> None:
     write_whole(folder / RECORDS, (json.dumps({"records": records}, indent=2) + "\n").encode())
 
 
+def take_in_sizes(sweep_dir: Path, other_dir: Path) -> None:
+    """Take in what was measured in another folder of the same sweep; what is known here stays.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    ours, theirs = _read_records(sweep_dir / FOLDER), _read_records(other_dir / FOLDER)
+    if theirs.keys() - ours.keys():
+        (sweep_dir / FOLDER).mkdir(exist_ok=True)
+        text = json.dumps({"records": {**theirs, **ours}}, indent=2)
+        write_whole(sweep_dir / FOLDER / RECORDS, f"{text}\n".encode())
+    known, found = (_read_measured(path / MEASURED_SIZES) for path in (sweep_dir, other_dir))
+    joined = {**found, **known, "sizes": {**found.get("sizes", {}), **known.get("sizes", {})}}
+    is_alike = not known or {**known, "sizes": {}} == {**found, "sizes": {}}
+    if found and is_alike and joined != known:
+        (sweep_dir / FOLDER).mkdir(exist_ok=True)
+        write_whole(sweep_dir / MEASURED_SIZES, f"{json.dumps(joined, indent=2)}\n".encode())
+
+
+def _read_measured(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {**found, "sizes": dict(found["sizes"])}
+    except (OSError, ValueError, KeyError, TypeError):  # none was measured
+        return {}
+
+
 def _as_found(record: Mapping[str, Any], fits: FitsModel, *, is_reused: bool) -> FoundSize:
     largest = int(record["largest"])
     return FoundSize(

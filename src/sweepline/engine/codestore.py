@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +107,40 @@ class CodeStore:
         if not path.exists() or path.read_bytes() != content:
             path.write_bytes(content)
 
+    def take_in(self, other: CodeStore, state: str, place: Callable[[Path], Path]) -> str:
+        """Keep a state that another store of the same sweep has, its files at their ``place`` here.
+
+        Returns what it is called here; one that was not kept there has its name.
+
+        Raises:
+            RecordError: it cannot be written.
+        """
+        base, plus, live = state.partition("+")
+        manifest = other.manifest(base)
+        if manifest is None:
+            return state
+        try:
+            entries = [(key, stamp, os.fsencode(place(path))) for key, stamp, path in _read_entries(manifest)]
+            (self._folder / FILES).mkdir(parents=True, exist_ok=True)
+            for key, _, _ in entries:
+                self._put(self._folder / FILES / key.decode(), (manifest.parent / FILES / key.decode()).read_bytes())
+            contents = [(key, path) for key, _, path in entries]
+            name = self._find(base, contents) or self._name_of(base, contents)
+            if not (self._folder / name).exists():
+                write_whole(self._folder / name, b"".join(b"\t".join(entry) + b"\0\n" for entry in entries))
+        except OSError as error:
+            raise record_error(self._folder, "cannot be written", error) from None
+        return f"{name}{plus}{live}"
+
+    def _find(self, base: str, contents: list[tuple[bytes, bytes]]) -> str | None:
+        """Return the name of the state of a program that has these contents."""
+        for path in sorted(self._folder.glob(f"{base.partition('.')[0]}*")):
+            with suppress(OSError, ValueError):  # a mark beside one, or one that a power cut has torn
+                known = [(key, os.fsencode(name)) for key, _, name in _read_entries(path)]
+                if known and sorted(known) == sorted(contents):
+                    return path.name
+        return None
+
     def read(self, state: str) -> dict[Path, bytes]:
         """Return the files of a state, with their content.
 
@@ -160,10 +195,20 @@ def _read_manifest(path: Path) -> Iterator[tuple[str, Path]]:
     Raises:
         ValueError: it is none.
     """
+    for key, _, name in _read_entries(path):
+        yield key.decode(), name
+
+
+def _read_entries(path: Path) -> Iterator[tuple[bytes, bytes, Path]]:
+    """Yield the key of each file's content, how the file looked, and its path.
+
+    Raises:
+        ValueError: it is no manifest.
+    """
     for entry in path.read_bytes().split(b"\0\n"):
         if entry:
-            key, _, name = entry.split(b"\t", 2)
-            yield key.decode(), Path(os.fsdecode(name))
+            key, stamp, name = entry.split(b"\t", 2)
+            yield key, stamp, Path(os.fsdecode(name))
 
 
 def _hash_of(path: Path) -> str:

@@ -204,7 +204,7 @@ def _start_study(study: StudySampler, requests: StopRequests, say: Say) -> None:
 
 def _tell_end(state: SweepState, result: SweepResult) -> None:
     """Write down what is best, and tell those who want to know."""
-    _write_best(result, state.say)
+    write_best_of(result, state.say)
     state.hooks.end(_describe_end(result))
     for note in state.hooks.take_notes():
         state.say(note)
@@ -279,7 +279,7 @@ def _n_worth_warming(prepared: PreparedSweep) -> int:
     return RUNS_WORTH_WARMING * prepared.slots.n_max if is_auto else 1
 
 
-def _write_best(result: SweepResult, say: Say) -> None:
+def write_best_of(result: SweepResult, say: Say) -> None:
     """Write ``best.yaml`` while the folder is held."""
     best, objectives = result.best_config, result.settings.objectives
     if best is None or not objectives:

@@ -124,6 +124,10 @@ class SweepFolder:
             )
         return self._move_into(unfinished)
 
+    def is_unused(self) -> bool:
+        """Whether no sweep was run here, and nothing else is here but what a start writes first."""
+        return all(entry.name.removesuffix(TEMPORARY) in (PLAN, FROZEN, ENVIRONMENT) for entry in self._entries())
+
     def _entries(self) -> list[Path]:
         """Return what earlier starts have left, the journal last; a folder of runs that is empty is nothing."""
         kept = (LOCK, KEEPER_LOCK, OWNER, ARCHIVE, CONTROL)

@@ -9,8 +9,8 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sweepline.contract.files import write_whole
@@ -284,6 +284,37 @@ def is_held(path: Path) -> bool | None:
         return None
     else:
         return False
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def read_locked(folder: Path) -> Iterator[None]:
+    """Keep a sweep from being started while its folder is read. Nothing is written there.
+
+    Raises:
+        SweepLockedError: it runs, or runs of it live on; on another machine too, as far as a shared folder tells.
+    """
+    owner = _read_json(folder / OWNER / "owner.json")
+    if owner and owner.get("host") != socket.gethostname() and find_network_mount(folder) is not None:
+        raise SweepLockedError(
+            f"this sweep is being run by pid {owner.get('pid', '?')} on {owner.get('host', 'another machine')} since "
+            f"{owner.get('since', '?')} ({display_path(folder / OWNER)})"
+        )
+    if is_held(folder / KEEPER_LOCK):
+        raise SweepLockedError(f"runs of this sweep are still under way (lock {display_path(folder / KEEPER_LOCK)})")
+    try:
+        fd = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # there is none, or one that only its owner may open
+        yield
+        return
+    try:
+        with suppress(OSError):  # a file system without locks
+            try:
+                fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SweepLockedError(_describe_holder(_read_holder(fd), folder / LOCK)) from None
+        yield
     finally:
         os.close(fd)
 

@@ -95,7 +95,7 @@ def split_ids(run_ids: Iterable[str], n_parts: int) -> list[set[str]]:
         del ids[end:]
     for i, ids in enumerate(largest_first):
         n_missing = size + (i < n_larger) - len(ids)
-        ids += surplus[:n_missing]
+        ids.extend(surplus[:n_missing])
         del surplus[:n_missing]
     return list(map(set, parts))
 
