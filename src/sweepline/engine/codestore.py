@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,24 +120,25 @@ class CodeStore:
         if manifest is None:
             return state
         try:
-            entries = [(key, stamp, os.fsencode(place(path))) for key, stamp, path in _read_entries(manifest)]
+            entries = [(key, stamp, place(path)) for key, stamp, path in _read_entries(manifest)]
+            known = self._find(base, entries)
+            if known is not None:
+                return f"{known}{plus}{live}"
             (self._folder / FILES).mkdir(parents=True, exist_ok=True)
             for key, _, _ in entries:
                 self._put(self._folder / FILES / key.decode(), (manifest.parent / FILES / key.decode()).read_bytes())
-            contents = [(key, path) for key, _, path in entries]
-            name = self._find(base, contents) or self._name_of(base, contents)
-            if not (self._folder / name).exists():
-                write_whole(self._folder / name, b"".join(b"\t".join(entry) + b"\0\n" for entry in entries))
+            name = self._name_of(base, [(key, os.fsencode(path)) for key, _, path in entries])
+            text = b"".join(b"\t".join((key, stamp, os.fsencode(path))) + b"\0\n" for key, stamp, path in entries)
+            write_whole(self._folder / name, text)
         except OSError as error:
             raise record_error(self._folder, "cannot be written", error) from None
         return f"{name}{plus}{live}"
 
-    def _find(self, base: str, contents: list[tuple[bytes, bytes]]) -> str | None:
-        """Return the name of the state of a program that has these contents."""
+    def _find(self, base: str, entries: Sequence[_Entry]) -> str | None:
+        """Return the name of the state of a program that has these files, wherever they lie."""
         for path in sorted(self._folder.glob(f"{base.partition('.')[0]}*")):
             with suppress(OSError, ValueError):  # a mark beside one, or one that a power cut has torn
-                known = [(key, os.fsencode(name)) for key, _, name in _read_entries(path)]
-                if known and sorted(known) == sorted(contents):
+                if _below_common(list(_read_entries(path))) == _below_common(entries) and self.manifest(path.name):
                     return path.name
         return None
 
@@ -199,7 +200,20 @@ def _read_manifest(path: Path) -> Iterator[tuple[str, Path]]:
         yield key.decode(), name
 
 
-def _read_entries(path: Path) -> Iterator[tuple[bytes, bytes, Path]]:
+_Entry = tuple[bytes, bytes, Path]
+
+
+def _below_common(entries: Sequence[_Entry]) -> list[tuple[bytes, str]]:
+    """Return the keys of files with their paths below the folder that all have in common.
+
+    Raises:
+        ValueError: there are none.
+    """
+    top = os.path.commonpath([path.parent for _, _, path in entries])
+    return sorted((key, os.path.relpath(path, top)) for key, _, path in entries)
+
+
+def _read_entries(path: Path) -> Iterator[_Entry]:
     """Yield the key of each file's content, how the file looked, and its path.
 
     Raises:

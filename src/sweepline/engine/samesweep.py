@@ -98,7 +98,8 @@ def place_of(ours: RecordedSweep, theirs: RecordedSweep) -> Callable[[Path], Pat
     What both have in common behind a folder of each machine tells which: ``/home/a/repo/exp`` and ``/data/repo/exp``
     are the same repository. Paths outside it stay as they are.
     """
-    here, there = _experiment_of(ours), _experiment_of(theirs)
+    here = _experiment_here(ours) or _experiment_then(ours)
+    there = _experiment_then(theirs)
     if here is None or there is None or here == there:
         return lambda path: path
     n = 0
@@ -109,13 +110,19 @@ def place_of(ours: RecordedSweep, theirs: RecordedSweep) -> Callable[[Path], Pat
     return lambda path: beside / path.relative_to(top) if path.is_relative_to(top) else path
 
 
-def _experiment_of(found: RecordedSweep) -> Path | None:
-    """Return the folder that the paths of a sweep file are relative to, where the sweep was run last."""
+def _experiment_here(found: RecordedSweep) -> Path | None:
+    """Return the folder that the paths of a sweep file are relative to, where the file lies; None where it does not."""
     told = Path(str(found.plan.get("sweep_file") or ""))
     n_up = sum(part == ".." for part in told.parts)
-    below = told.parts[n_up:]
-    if (found.folder.path / told).is_file() and n_up:
-        return Path(found.folder.path.resolve(), *[".."] * n_up).resolve()
+    if not n_up or not (found.folder.path / told).is_file():
+        return None
+    return Path(found.folder.path.resolve(), *[".."] * n_up).resolve()
+
+
+def _experiment_then(found: RecordedSweep) -> Path | None:
+    """Return that folder where the sweep was started last, whatever machine that was."""
+    told = Path(str(found.plan.get("sweep_file") or ""))
+    below = tuple(part for part in told.parts if part != "..")
     path = next((Path(name) for name in found.plan.get("inputs", {})), None)
     if path is None or not below or path.parts[-len(below) :] != below:
         return None
