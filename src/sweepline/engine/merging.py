@@ -31,15 +31,12 @@ from sweepline.errors import ConfigError, SweepLockedError, record_error
 from sweepline.executors.local.exits import read_exit
 from sweepline.recording.book import RecordBook
 from sweepline.recording.events import RUN_END, RUN_START, RUN_TAG, RunRecord, end_fields
-from sweepline.recording.folders import ARCHIVE, CSV, ENVIRONMENT, FROZEN, SweepFolder
+from sweepline.recording.folders import ARCHIVE, CSV, ENVIRONMENT, FROZEN, STAGING, SweepFolder
 from sweepline.recording.journal import Journal, unused_path
 from sweepline.recording.locks import read_locked
 from sweepline.recording.rows import take_rows_out
 from sweepline.recording.runevents import Event, Standing, compare_events, digests_of, read_run_events, rename_code
 from sweepline.runs import RunOutcome, State
-
-STAGING = "merging"
-"""Where the folder of a run is copied to before it is put into its place."""
 
 MERGED = "sweep_merge"
 UNDER_WAY = "was under way when its folder was copied"
@@ -185,9 +182,8 @@ class _Merger:
             self._book.close(is_sound=False)
 
     def _merge(self, others: Sequence[_Other]) -> Merge:
-        self._clear_staging()
         taken = [self._take(other) for other in others]
-        self._clear_staging()
+        shutil.rmtree(self._folder.path / STAGING, ignore_errors=True)
         if self._replaced:
             label = table_label(self._sweep)
             take_rows_out(self._book.table.path, label, self._replaced, to=self._archive / CSV)
@@ -205,9 +201,6 @@ class _Merger:
         found = unused_path(self._folder.path / ARCHIVE / f"{time.strftime('%Y%m%d_%H%M%S')}_merged")
         found.mkdir(parents=True)
         return found
-
-    def _clear_staging(self) -> None:
-        shutil.rmtree(self._folder.path / STAGING, ignore_errors=True)
 
     def _take(self, other: _Other) -> Taken:
         taken = Taken(path=other.path, n_runs=len(other.events))
