@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 
 import pytest
 
@@ -56,14 +57,14 @@ def test_no_value_of_a_parameter_is_gathered_in_one_part() -> None:
 @pytest.mark.parametrize("plan", [plan_of(seeds=(0, 1, 2)), plan_of("random", limit=31, seeds=(0, 1))])
 def test_grids_draws_and_seeds_are_split_whole(plan: Plan) -> None:
     parts = parts_of(plan, 3)
-    assert sorted(sum(parts, [])) == sorted(plan.ids())
+    assert sorted(itertools.chain.from_iterable(parts)) == sorted(plan.ids())
     assert {len(part) for part in parts} <= {len(plan.ids()) // 3, len(plan.ids()) // 3 + 1}
 
 
 def test_what_was_picked_is_what_is_split() -> None:
-    picked = plan_of(seeds=(0, 1, 2)).pick(lambda params, seed: params["width"] == 16)
+    picked = plan_of(seeds=(0, 1, 2)).pick(lambda params, _: params["width"] == 16)
     parts = parts_of(picked, 2)
-    assert sorted(sum(parts, [])) == sorted(picked.ids())
+    assert sorted(itertools.chain.from_iterable(parts)) == sorted(picked.ids())
     assert sorted(map(len, parts)) == [7, 8]
 
 

@@ -101,7 +101,7 @@ def read_command(run_dir: Path) -> str:
 
 
 def notes_on_command(command: str, run_id: str) -> Iterator[str]:
-    """Yield what a person should know who pastes the command of a run: whether its folders are those of this machine."""
+    """Yield what whoever pastes the command of a run should know: whether its folders are those of this machine."""
     try:
         words = shlex.split(command.partition(" && ")[0])
     except ValueError:  # a folder whose name has this sign in it
