@@ -379,6 +379,22 @@ def test_a_damaged_journal_is_refused_before_anything_is_taken(copy: Copy) -> No
     assert "8 of 8" in merge(first, second, third)
 
 
+def test_a_journal_that_names_a_folder_elsewhere_is_refused(copy: Copy) -> None:
+    first, second = copy("1/2"), copy("2/2")
+    journal = Journal(second.sweep_dir / "events.jsonl")
+    start = next(event for event in read_events(journal.path) if event["ev"] == "run_start")
+    journal.append(
+        "run_start",
+        **{name: start[name] for name in ("name", "params", "seed", "device")},
+        run="../../x",
+        attempt=1,
+        started_at="",
+    )
+    journal.close()
+    code, told = refusal(first, "sweep.yaml", str(second.sweep_dir))
+    assert (code, "is no id of a run" in told) == (2, True), told
+
+
 def test_a_journal_whose_last_line_was_copied_half_is_taken_without_it(copy: Copy) -> None:
     first, second = copy("1/2"), copy("2/2")
     with (second.sweep_dir / "events.jsonl").open("ab") as file:
@@ -442,8 +458,9 @@ def test_a_merge_that_is_killed_at_any_moment_goes_on_by_the_same_command(copy: 
             break
         assert code == -signal.SIGKILL
         n_kills += 1
-        known = {record["run"] for record in read_events(first.sweep_dir / "events.jsonl") if record["ev"] == "run_end"}
-        assert all((first.sweep_dir / "runs" / run_id).is_dir() for run_id in known)
+        events = read_events(first.sweep_dir / "events.jsonl")
+        finished = [event["run"] for event in events if event.get("state") == "finished"]
+        assert all((first.sweep_dir / "runs" / run_id / "exit.json").exists() for run_id in finished)
         if n_kills == 2:  # it is no harm to start the sweep first
             first.run("--count", "1")
         merge(first, second, third)
@@ -451,4 +468,4 @@ def test_a_merge_that_is_killed_at_any_moment_goes_on_by_the_same_command(copy: 
         assert faults_of(first) == []
         assert not (first.sweep_dir / "merging").exists()
         shutil.rmtree(first.path)
-    assert n_kills > 3
+    assert n_kills > 3, at

@@ -76,7 +76,7 @@ def _describe(merge: Merge) -> Iterator[str]:
 
 
 def _counts(taken: Taken) -> Iterator[str]:
-    yield f"{taken.n_taken} of {format_count(taken.n_runs, 'run')} taken"
+    yield f"{taken.n_taken:,} of {format_count(taken.n_runs, 'run')} taken"
     if taken.n_replaced:
         yield f"{taken.n_replaced} of them in place of one that had come less far here"
     if taken.n_open:

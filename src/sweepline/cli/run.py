@@ -54,7 +54,6 @@ EXAMPLES = (
         "try a part of it: 8 runs at most, one parameter fixed for all of them",
     ),
     ("sweepline run --devices 0,1 --max-concurrent 2", "on two GPUs, two runs at a time"),
-    ("sweepline run --shard 1/2", "half of it here, --shard 2/2 on another machine; sweepline merge joins them"),
     ("sweepline run --retry-failed", "run once more what has failed"),
 )
 EXIT_CODES = {

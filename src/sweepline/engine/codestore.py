@@ -117,7 +117,7 @@ class CodeStore:
         """
         base, plus, live = state.partition("+")
         manifest = other.manifest(base)
-        if manifest is None:
+        if manifest is None or manifest.name != base:
             return state
         try:
             entries = [(key, stamp, place(path)) for key, stamp, path in _read_entries(manifest)]

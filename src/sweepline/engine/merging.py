@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -27,7 +28,7 @@ from sweepline.engine.provenance import FOLDER as PROVENANCE
 from sweepline.engine.recorded import RecordedSweep, csv_path, find_sweep, open_book, open_recorded, table_label
 from sweepline.engine.rundiff import SWEEP_FILES
 from sweepline.engine.samesweep import check_same, describe_code, place_of
-from sweepline.errors import ConfigError, SweepLockedError, record_error
+from sweepline.errors import ConfigError, RecordError, SweepLockedError, record_error
 from sweepline.executors.local.exits import read_exit
 from sweepline.recording.book import RecordBook
 from sweepline.recording.events import RUN_END, RUN_START, RUN_TAG, RunRecord, end_fields
@@ -38,6 +39,7 @@ from sweepline.recording.rows import take_rows_out
 from sweepline.recording.runevents import Event, Standing, compare_events, digests_of, read_run_events, rename_code
 from sweepline.runs import RunOutcome, State
 
+_RUN_ID = re.compile(r"[0-9a-f]{12}")
 MERGED = "sweep_merge"
 UNDER_WAY = "was under way when its folder was copied"
 
@@ -158,6 +160,9 @@ class _Other:
         """
         self.sweep = open_recorded(self.path)
         self.events = read_run_events(self.folder.journal)
+        other = next((run_id for run_id in self.events if not _RUN_ID.fullmatch(run_id)), None)
+        if other is not None:  # it would name a folder anywhere
+            raise RecordError(f"{self.folder.journal}: {other!r} is no id of a run; nothing was taken")
 
     def records(self) -> Iterator[RunRecord]:
         """Yield its runs in the order of their latest ends."""
