@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from sweepline.contract.files import write_whole
@@ -301,22 +301,17 @@ def read_locked(folder: Path) -> Iterator[None]:
             f"this sweep is being run by pid {owner.get('pid', '?')} on {owner.get('host', 'another machine')} since "
             f"{owner.get('since', '?')} ({display_path(folder / OWNER)})"
         )
-    if is_held(folder / KEEPER_LOCK):
-        raise SweepLockedError(f"runs of this sweep are still under way (lock {display_path(folder / KEEPER_LOCK)})")
-    try:
-        fd = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:  # there is none, or one that only its owner may open
-        yield
-        return
-    try:
-        with suppress(OSError):  # a file system without locks
+    with ExitStack() as held:
+        with suppress(OSError):  # there is no lock, or one that only its owner may open, or the file system has none
+            fd = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+            held.callback(os.close, fd)
             try:
                 fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise SweepLockedError(_describe_holder(_read_holder(fd), folder / LOCK)) from None
+        if is_held(folder / KEEPER_LOCK):
+            raise SweepLockedError(f"its runs are still being stopped (lock {display_path(folder / KEEPER_LOCK)})")
         yield
-    finally:
-        os.close(fd)
 
 
 def try_flock(fd: int, *, tries: int = 5) -> bool:
