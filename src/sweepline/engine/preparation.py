@@ -125,6 +125,18 @@ def prepare_sweep(
     )
 
 
+def _shard(settings: SweepSettings, plan: Plan, text: str) -> tuple[Plan, Part | None]:
+    """Return the plan of a machine's part; the plan itself, and no part, where there is but one.
+
+    Raises:
+        ConfigError: the runs are not known beforehand.
+    """
+    part = parse_shard(text)
+    if plan.is_enumerable and settings.needs_limit:
+        raise ConfigError("--shard splits runs that are known beforehand, and this search has no end: set samples")
+    return (plan, None) if part.n_parts == 1 else take_part(plan, part)
+
+
 def _picked(plan: Plan, text: str) -> Plan:
     """Return the plan of those runs alone that an expression means.
 
@@ -142,18 +154,6 @@ def _picked(plan: Plan, text: str) -> Plan:
     if is_empty:
         raise ConfigError(f"--only {text}: no run of the sweep is meant; see sweepline run -n")
     return picked
-
-
-def _shard(settings: SweepSettings, plan: Plan, text: str) -> tuple[Plan, Part | None]:
-    """Return the plan of a machine's part; the plan itself, and no part, where there is but one.
-
-    Raises:
-        ConfigError: the runs are not known beforehand.
-    """
-    part = parse_shard(text)
-    if plan.is_enumerable and settings.needs_limit:
-        raise ConfigError("--shard splits runs that are known beforehand, and this search has no end: set samples")
-    return (plan, None) if part.n_parts == 1 else take_part(plan, part)
 
 
 def _devices(settings: SweepSettings, options: SweepOptions) -> str | Sequence[int | str]:
