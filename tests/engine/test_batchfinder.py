@@ -304,3 +304,17 @@ def test_a_size_that_does_not_run_for_longer_gives_way_to_one_little_smaller() -
 
     found = search_by_memory(try_size, peaks, first=64, cap=10_000, limit=229, granularity=4)
     assert 108 <= found.batch_size <= 120
+
+
+def test_sizes_that_another_machine_has_measured_are_taken_in_and_those_known_here_stay(tmp_path: Path) -> None:
+    for name, sizes, records in (("here", {"a": 8}, {"1": 8}), ("there", {"a": 9, "b": 16}, {"1": 9, "2": 16})):
+        folder = tmp_path / name / "batch_size"
+        folder.mkdir(parents=True)
+        told = {key: {"batch_size": size} for key, size in records.items()}
+        (folder / "batch_sizes.json").write_text(json.dumps({"records": told}))
+        (folder / "measured.json").write_text(json.dumps({"per": ["width"], "program": "p", "sizes": sizes}))
+    batchfinder.take_in_sizes(tmp_path / "here", tmp_path / "there")
+    kept = json.loads((tmp_path / "here" / "batch_size" / "batch_sizes.json").read_text())["records"]
+    measured = json.loads((tmp_path / "here" / "batch_size" / "measured.json").read_text())
+    assert {key: record["batch_size"] for key, record in kept.items()} == {"1": 8, "2": 16}
+    assert measured == {"per": ["width"], "program": "p", "sizes": {"a": 8, "b": 16}}

@@ -14,7 +14,7 @@ from sweepline.analysis.racing import find_standing, rank_raced, read_race
 from sweepline.analysis.ranking import RankedConfig
 from sweepline.analysis.statistics import mean_interval
 from sweepline.cli.asjson import add_json, print_json
-from sweepline.cli.show import read_command
+from sweepline.cli.show import notes_on_command, read_command
 from sweepline.cli.summary import build_summary
 from sweepline.cli.target import add_objective, add_target, comparable_records, describe_others, read_objective
 from sweepline.contract.text import display_path
@@ -84,6 +84,7 @@ def _describe_best(found: RecordedSweep, ranked: Sequence[RankedConfig], objecti
     command = read_command(run_dir)
     if command:
         yield f"by hand   {command}"
+        yield from (f"          ({note})" for note in notes_on_command(command, best.run_id))
 
 
 def _best_run(ranked: Sequence[RankedConfig], objective: Objective | None) -> RunRecord | None:

@@ -17,7 +17,7 @@ GROUPS = {
     "look": ("status", "top", "attach", "wait", "best", "importance", "report", "sql"),
     "single runs": ("ls", "show", "log", "path", "explain", "tag", "retry", "repeat", "rerun", "forget"),
     "compare": ("compare", "extract", "diff", "align"),
-    "change": ("set", "pause", "resume", "drain", "stop", "rebuild-csv", "repair"),
+    "change": ("set", "pause", "resume", "drain", "stop", "merge", "rebuild-csv", "repair"),
     "check": ("check", "doctor", "smoke", "verify"),
     "set up": ("export", "schema", "completion"),
 }

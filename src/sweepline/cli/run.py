@@ -28,7 +28,9 @@ from sweepline.engine.preparation import PreparedSweep, prepare_sweep
 from sweepline.engine.session import run_sweep
 from sweepline.engine.signals import StopSignals
 from sweepline.engine.state import SweepOptions
+from sweepline.errors import ConfigError
 from sweepline.executors.local.slots import Slots
+from sweepline.space.shards import parse_shard
 
 if TYPE_CHECKING:
     from sweepline.display.lines import Observers
@@ -136,6 +138,12 @@ def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None
         "--only", metavar="WHICH", help="start only the runs of the sweep that match, such as 'lr=0.1' or 'lr < 0.01'"
     )
     parser.add_argument(
+        "--shard",
+        type=_shard,
+        metavar="K/N",
+        help="start only part K of N of the runs, one part on each machine; sweepline merge joins them",
+    )
+    parser.add_argument(
         "--start",
         choices=["auto", "warm", "cold"],
         help="fork runs from one process that has done their imports, or not",
@@ -168,6 +176,14 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"needs a whole number above zero, got {text!r}")
     return number
+
+
+def _shard(text: str) -> str:
+    try:
+        parse_shard(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix(f"--shard {text}: ")) from None
+    return text
 
 
 def _at_least_two(text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,16 @@ def read_command(run_dir: Path) -> str:
     return next((line for line in text.splitlines() if line and not line.startswith("#")), "")
 
 
+def notes_on_command(command: str, run_id: str) -> Iterator[str]:
+    """Yield what whoever pastes the command of a run should know: whether its folders are those of this machine."""
+    try:
+        words = shlex.split(command.partition(" && ")[0])
+    except ValueError:  # a folder whose name has this sign in it
+        return
+    if words[:1] == ["cd"] and not Path(words[-1]).is_dir():
+        yield f"{words[-1]} is not on this machine; sweepline rerun {run_id} does it here"
+
+
 def _files(run_dir: Path) -> list[Path]:
     found = (path for path in run_dir.rglob("*") if path.is_file() and path.relative_to(run_dir).parts[0] != ATTEMPTS)
     return sorted(found)
@@ -131,6 +142,7 @@ def _lines(told: Mapping[str, Any]) -> Iterator[str]:
     if told["command"]:
         yield "by hand"
         yield f"  {told['command']}"
+        yield from (f"  ({note})" for note in notes_on_command(told["command"], told["id"]))
 
 
 def _cost(told: Mapping[str, Any]) -> str:

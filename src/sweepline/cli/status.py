@@ -17,6 +17,7 @@ from sweepline.engine.planfile import count_planned
 from sweepline.engine.recorded import RecordedSweep, open_recorded
 from sweepline.recording.events import RunRecord
 from sweepline.runs import State
+from sweepline.space.shards import Part
 
 HELP = "how a sweep stands"
 DESCRIPTION = (
@@ -73,6 +74,8 @@ def _look(target: Path) -> tuple[list[str], bool]:
     n_total = count_planned(plan, records)
     if isinstance(n_total, int):
         lines.append(f"{len(ended)} of {n_total} runs have ended")
+    if plan.get("shard"):
+        lines.append(f"the last start was of {Part(**plan['shard'])}; sweepline merge joins parts")
     lines += [f"  {describe_end(record, i, n_total)}" for i, record in list(enumerate(ended, 1))[-_N_RECENT:]]
     return [*lines, *describe_others(found)], is_running is not False
 
@@ -100,6 +103,7 @@ def _as_json(found: RecordedSweep) -> dict[str, Any]:
         "states": _count(records, is_running=is_running),
         "n_ended": sum(record.is_ended for record in records),
         "n_total": count_planned(found.plan, records),
+        "shard": found.plan.get("shard"),
         "running": [
             {"run_id": r.run_id, "name": r.name, "device": r.device, "elapsed_s": _elapsed_s(r), "parameters": r.params}
             for r in running

@@ -142,6 +142,12 @@ def measure_batch_size(settings: SweepSettings, options: SweepOptions, tell: Tel
     table = read_known_sizes(settings, n_sharing=n_sharing)  # without those for more or fewer runs at a time
     known, fits = dict(table), replace(fits, table=dict(table))
     for params in _setups(settings, name, fits):
+        if options.shard is not None:
+            where = display_path(settings.sweep_dir / FOLDER)
+            raise ConfigError(
+                f"--shard: {name} is measured, and every machine would find its own: sweepline run --count 1 measures "
+                f"it; copy {where} to the other machines then"
+            )
         if fits.names:
             tell(f"{name} for {', '.join(f'{other} {params.get(other)}' for other in fits.names)}:\n")
         base = {key: value for key, value in params.items() if key != name}
@@ -329,6 +335,33 @@ def _read_records(folder: Path) -> dict[str, Any]:
 def _write_record(folder: Path, key: str, record: Mapping[str, Any]) -> None:
     records = {**_read_records(folder), key: record}
     write_whole(folder / RECORDS, (json.dumps({"records": records}, indent=2) + "\n").encode())
+
+
+def take_in_sizes(sweep_dir: Path, other_dir: Path) -> None:
+    """Take in what was measured in another folder of the same sweep; what is known here stays.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    ours, theirs = _read_records(sweep_dir / FOLDER), _read_records(other_dir / FOLDER)
+    if theirs.keys() - ours.keys():
+        (sweep_dir / FOLDER).mkdir(exist_ok=True)
+        text = json.dumps({"records": {**theirs, **ours}}, indent=2)
+        write_whole(sweep_dir / FOLDER / RECORDS, f"{text}\n".encode())
+    known, found = (_read_measured(path / MEASURED_SIZES) for path in (sweep_dir, other_dir))
+    joined = {**found, **known, "sizes": {**found.get("sizes", {}), **known.get("sizes", {})}}
+    is_alike = not known or {**known, "sizes": {}} == {**found, "sizes": {}}
+    if found and is_alike and joined != known:
+        (sweep_dir / FOLDER).mkdir(exist_ok=True)
+        write_whole(sweep_dir / MEASURED_SIZES, f"{json.dumps(joined, indent=2)}\n".encode())
+
+
+def _read_measured(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {**found, "sizes": dict(found["sizes"])}
+    except (OSError, ValueError, KeyError, TypeError):  # none was measured
+        return {}
 
 
 def _as_found(record: Mapping[str, Any], fits: FitsModel, *, is_reused: bool) -> FoundSize:

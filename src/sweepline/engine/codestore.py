@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +107,41 @@ class CodeStore:
         if not path.exists() or path.read_bytes() != content:
             path.write_bytes(content)
 
+    def take_in(self, other: CodeStore, state: str, place: Callable[[Path], Path]) -> str:
+        """Keep a state that another store of the same sweep has, its files at their ``place`` here.
+
+        Returns what it is called here; one that was not kept there has its name.
+
+        Raises:
+            RecordError: it cannot be written.
+        """
+        base, plus, live = state.partition("+")
+        manifest = other.manifest(base)
+        if manifest is None or manifest.name != base:
+            return state
+        try:
+            entries = [(key, stamp, place(path)) for key, stamp, path in _read_entries(manifest)]
+            known = self._find(base, entries)
+            if known is not None:
+                return f"{known}{plus}{live}"
+            (self._folder / FILES).mkdir(parents=True, exist_ok=True)
+            for key, _, _ in entries:
+                self._put(self._folder / FILES / key.decode(), (manifest.parent / FILES / key.decode()).read_bytes())
+            name = self._name_of(base, [(key, os.fsencode(path)) for key, _, path in entries])
+            text = b"".join(b"\t".join((key, stamp, os.fsencode(path))) + b"\0\n" for key, stamp, path in entries)
+            write_whole(self._folder / name, text)
+        except OSError as error:
+            raise record_error(self._folder, "cannot be written", error) from None
+        return f"{name}{plus}{live}"
+
+    def _find(self, base: str, entries: Sequence[_Entry]) -> str | None:
+        """Return the name of the state of a program that has these files, wherever they lie."""
+        for path in sorted(self._folder.glob(f"{base.partition('.')[0]}*")):
+            with suppress(OSError, ValueError):  # a mark beside one, or one that a power cut has torn
+                if _below_common(list(_read_entries(path))) == _below_common(entries) and self.manifest(path.name):
+                    return path.name
+        return None
+
     def read(self, state: str) -> dict[Path, bytes]:
         """Return the files of a state, with their content.
 
@@ -160,10 +196,33 @@ def _read_manifest(path: Path) -> Iterator[tuple[str, Path]]:
     Raises:
         ValueError: it is none.
     """
+    for key, _, name in _read_entries(path):
+        yield key.decode(), name
+
+
+_Entry = tuple[bytes, bytes, Path]
+
+
+def _below_common(entries: Sequence[_Entry]) -> list[tuple[bytes, str]]:
+    """Return the keys of files with their paths below the folder that all have in common.
+
+    Raises:
+        ValueError: there are none.
+    """
+    top = os.path.commonpath([path.parent for _, _, path in entries])
+    return sorted((key, os.path.relpath(path, top)) for key, _, path in entries)
+
+
+def _read_entries(path: Path) -> Iterator[_Entry]:
+    """Yield the key of each file's content, how the file looked, and its path.
+
+    Raises:
+        ValueError: it is no manifest.
+    """
     for entry in path.read_bytes().split(b"\0\n"):
         if entry:
-            key, _, name = entry.split(b"\t", 2)
-            yield key.decode(), Path(os.fsdecode(name))
+            key, stamp, name = entry.split(b"\t", 2)
+            yield key, stamp, Path(os.fsdecode(name))
 
 
 def _hash_of(path: Path) -> str:

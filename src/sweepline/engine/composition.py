@@ -118,6 +118,7 @@ def compose(
         planned=planned,
         whole=whole,
         added={} if whole is None else _added_runs(book, prepared, whole),
+        part=prepared.part,
         again=prepared.again,
         repeats=prepared.repeats,
         race=_race_runs(prepared, observer.note),

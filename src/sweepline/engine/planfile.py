@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from sweepline.executors.local.slots import Slots
 from sweepline.recording.events import ADDED, RunRecord
 from sweepline.runs import Objective
 from sweepline.space.plan import Plan, count_all
+from sweepline.space.shards import Part
 
 VERSION = 1
 
@@ -33,11 +35,12 @@ def build_plan_record(
     slots: Slots | None = None,
     threads: int | None = None,
     code: Mapping[str, str] | None = None,
+    part: Part | None = None,
 ) -> dict[str, Any]:
     """Return the content of ``plan.json``: of the whole file, whatever ``--set`` picks of it.
 
     The starts of ``old`` are kept. ``slots`` and ``threads`` are those of this start, None where nothing is started;
-    ``code`` holds a hash of each of the program's files.
+    ``code`` holds a hash of each of the program's files; ``part`` is that of the runs that this start was asked for.
     """
     space, objective = settings.whole, settings.objective
     start = {"at": datetime.now().astimezone().isoformat(timespec="seconds"), "argv": sys.argv[1:]}
@@ -58,6 +61,7 @@ def build_plan_record(
         "method": space.method,
         "n_combinations": plan.n_combinations,
         "n_runs": _n_runs(plan),
+        "shard": None if part is None else asdict(part),
         "limit": space.limit,
         "seeds": list(space.seeds),
         "sampler_seed": space.sampler_seed,

@@ -26,6 +26,7 @@ from sweepline.recording.journal import read_events
 from sweepline.recording.snapshot import replay_journal
 from sweepline.space.plan import Plan, SearchSpace
 from sweepline.space.samplers.base import Sampler
+from sweepline.space.shards import Part, parse_shard, take_part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,8 @@ class PreparedSweep:
     """Where runs execute."""
     code: Code | None = None
     """What runs execute; None: what the sweep file and the options say."""
+    part: Part | None = None
+    """Which part of the runs this start is asked for, where several machines have one each."""
 
 
 def prepare_sweep(
@@ -82,8 +85,12 @@ def prepare_sweep(
     plan = Plan(space, sampler=sampler)
     if options.only is not None:
         plan = _picked(plan, options.only)
+    part = None
+    if options.shard is not None:
+        plan, part = _shard(settings, plan, options.shard)
     space, all_of_it = settings.space, settings.whole
-    is_part = space.parameters is not all_of_it.parameters or space.seeds != all_of_it.seeds or options.only is not None
+    is_part = space.parameters is not all_of_it.parameters or space.seeds != all_of_it.seeds
+    is_part = is_part or options.only is not None or part is not None
     whole = Plan(_bounded(settings, settings.whole, options.count, records)) if is_part and sampler is None else plan
     tasks = TaskBuilder(
         settings=settings,
@@ -104,8 +111,26 @@ def prepare_sweep(
         tasks=tasks,
         records=records,
         study=study,
-        notes=[*settings.warnings, *place.notes, *tasks.notes(slots.all)],
+        part=part,
+        notes=[
+            *([str(part)] if part is not None else []),
+            *settings.warnings,
+            *place.notes,
+            *tasks.notes(slots.all),
+        ],
     )
+
+
+def _shard(settings: SweepSettings, plan: Plan, text: str) -> tuple[Plan, Part | None]:
+    """Return the plan of a machine's part; the plan itself, and no part, where there is but one.
+
+    Raises:
+        ConfigError: the runs are not known beforehand.
+    """
+    part = parse_shard(text)
+    if plan.is_enumerable and settings.needs_limit:
+        raise ConfigError("--shard splits runs that are known beforehand, and this search has no end: set samples")
+    return (plan, None) if part.n_parts == 1 else take_part(plan, part)
 
 
 def _picked(plan: Plan, text: str) -> Plan:

@@ -48,8 +48,10 @@ def describe_code(records: Sequence[RunRecord], codes: Mapping[str, Mapping[str,
         states = [codes.get(state, {}) for state in {record.code for record in other}]
         n = f"{len(other)} of {len(ended)}"
         if all(_program_of(record.code) == _program_of(now) for record in other):
-            shown = name_some(sorted({name for state in states for name in changed_files(state, code.files)}))
-            yield f"{shown}: changed since {n} runs ended; the program imports nothing of it by a plain name"
+            names = sorted({name for state in states for name in changed_files(state, code.files)})
+            if names:  # else it is the same program, in a folder that was moved
+                told = f"{name_some(names)}: changed since {n} runs ended"
+                yield f"{told}; the program imports nothing of it by a plain name"
         else:
             yield (
                 f"{describe_change(states, code.files)} since {n} runs ended: their results are kept; "

@@ -203,7 +203,7 @@ def _start_study(study: StudySampler, requests: StopRequests, say: Say) -> None:
 
 def _tell_end(state: SweepState, result: SweepResult) -> None:
     """Write down what is best, and tell those who want to know."""
-    _write_best(result, state.say)
+    write_best_of(result, state.say)
     state.hooks.end(_describe_end(result))
     for note in state.hooks.take_notes():
         state.say(note)
@@ -307,7 +307,7 @@ def _n_worth_warming(prepared: PreparedSweep) -> int:
     return RUNS_WORTH_WARMING * prepared.slots.n_max if is_auto else 1
 
 
-def _write_best(result: SweepResult, say: Say) -> None:
+def write_best_of(result: SweepResult, say: Say) -> None:
     """Write ``best.yaml`` while the folder is held."""
     best, objectives = result.best_config, result.settings.objectives
     if best is None or not objectives:
@@ -333,6 +333,7 @@ def _take_stock(state: SweepState, whole: Plan, old_plan: Mapping[str, Any] | No
         slots=state.slots,
         threads=state.tasks.threads,
         code=code.files,
+        part=state.part,
     )
     old = old_plan or {}
     folder.write_plan(new_plan | {"reading": (old or new_plan).get("reading")})

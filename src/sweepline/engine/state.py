@@ -32,6 +32,7 @@ from sweepline.recording.book import RecordBook
 from sweepline.recording.events import ADDED, EXTRA, IN_SWEEP, RACE, REMOVED, REPEAT, RunRecord
 from sweepline.recording.folders import SweepFolder
 from sweepline.space.plan import Plan
+from sweepline.space.shards import Part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +40,9 @@ class SweepOptions:
     """What is asked of one start, beside what the sweep file says; None: as the file says.
 
     ``code`` is ``kept`` to go on with what the latest run executed, or ``new``. ``count`` bounds how many runs are
-    started, ``only`` says which, as :class:`~sweepline.analysis.filters.Filter` reads it; ``max_failures`` after how
-    many failures nothing more is launched; ``race`` is how many configurations get more seeds at the end.
+    started, ``only`` says which, as :class:`~sweepline.analysis.filters.Filter` reads it, ``shard`` which part of them,
+    ``2/3`` the second of three; ``max_failures`` after how many failures nothing more is launched; ``race`` is how many
+    configurations get more seeds at the end.
     """
 
     executor: str | None = None
@@ -50,6 +52,7 @@ class SweepOptions:
     start: str | None = None
     count: int | None = None
     only: str | None = None
+    shard: str | None = None
     race: int | None = None
     max_failures: int | None = None
     retry_failed: bool = False
@@ -101,6 +104,8 @@ class SweepState:
     """How recorded runs with other seeds stand to the sweep, where it has their configurations."""
     again: Set[str] = frozenset()
     """Runs that go again however they have ended."""
+    part: Part | None = None
+    """Which part of the runs this start was asked for, where it was for one."""
     repeats: Set[str] = frozenset()
     """Runs of this start that repeat configurations of the sweep with other seeds."""
     active: list[ActiveRun] = field(default_factory=list)

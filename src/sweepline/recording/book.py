@@ -96,13 +96,17 @@ class RecordBook:
 
     def _record(self, event: str, **fields: Any) -> None:
         """Write an event, and take it into account; an interrupt may come between the two."""
+        self._record_all([(event, fields)])
+
+    def _record_all(self, events: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         self._is_in_step = False
         try:
-            self.journal.append(event, **fields)
+            self.journal.append_all(events)
         except RecordError:  # nothing was written
             self._is_in_step = True
             raise
-        self._take({"ev": event, **fields})
+        for event, fields in events:
+            self._take({**fields, "ev": event})
         self._is_in_step = True
 
     def note_code(self, code: str, files: Mapping[str, str]) -> bool:
@@ -178,6 +182,14 @@ class RecordBook:
         if not self._uncommitted:
             self._commit_due = time.monotonic() + COMMIT_INTERVAL_S
         self._uncommitted.append(CommittedEnd(replace(self.records[run_id]), outcome))
+
+    def take_in(self, events: Sequence[Mapping[str, Any]], *, is_anew: bool = False) -> None:
+        """Write events of a run as another journal of the same sweep has them, their times with them, all or none.
+
+        With ``is_anew`` what was known of the run is forgotten.
+        """
+        told = [(e["ev"], {name: e[name] for name in e if name not in ("v", "seq", "ev")}) for e in events]
+        self._record_all([*([(RUN_FORGET, {"run": events[0]["run"]})] if is_anew else []), *told])
 
     @property
     def has_uncommitted(self) -> bool:

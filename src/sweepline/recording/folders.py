@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,9 @@ ENVIRONMENT = "environment.json"
 ARCHIVE = "archive"
 CONTROL = "control"
 """Where other processes ask something of the sweep that holds the folder."""
+
+STAGING = "merging"
+"""Where the folder of a run from elsewhere is copied to before it is put into its place."""
 
 _UNFINISHED = ".unfinished"
 
@@ -73,6 +77,7 @@ class SweepFolder:
         for leftover in self.path.glob(f"*{TEMPORARY}"):  # of a start that died while it wrote
             if not leftover.is_dir():
                 leftover.unlink(missing_ok=True)
+        shutil.rmtree(self.path / STAGING, ignore_errors=True)  # likewise
         self._inode = _inode_of(self.path)
         if lock.network is None:
             return None
@@ -123,6 +128,10 @@ class SweepFolder:
                 to=unfinished / CSV,
             )
         return self._move_into(unfinished)
+
+    def is_unused(self) -> bool:
+        """Whether no sweep was run here, and nothing else is here but what a start writes first."""
+        return all(entry.name.removesuffix(TEMPORARY) in (PLAN, FROZEN, ENVIRONMENT) for entry in self._entries())
 
     def _entries(self) -> list[Path]:
         """Return what earlier starts have left, the journal last; a folder of runs that is empty is nothing."""

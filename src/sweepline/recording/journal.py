@@ -11,7 +11,7 @@ import os
 import re
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -86,25 +86,36 @@ class Journal:
             DiskFullError: there is no room; what was written of the line is cut off again.
             RecordError: the file cannot take it for another reason, or somebody else has written into it.
         """
+        self.append_all([(event, fields)])
+
+    def append_all(self, events: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """Write events that belong together, by one write: whoever is killed meanwhile has written all or none.
+
+        Raises:
+            RecordError: see :meth:`append`.
+        """
+        lines = b"".join(self._line(i, event, fields) for i, (event, fields) in enumerate(events, self._seq))
+        self._check_is_ours()
+        try:
+            write_all(self._fd, lines)
+        except OSError as error:
+            os.ftruncate(self._fd, self._size)
+            raise record_error(self.path, "cannot be written", error) from None
+        self._size += len(lines)
+        self._seq += len(events)
+        self._crc32 = zlib.crc32(lines, self._crc32)
+
+    def _line(self, seq: int, event: str, fields: Mapping[str, Any]) -> bytes:
         record = {
             "v": VERSION,
-            "seq": self._seq,
+            "seq": seq,
             "t_wall": round(time.time(), 6),
             "t_mono": round(time.monotonic(), 6),
             "boot_id": self._boot_id,
             "ev": event,
             **fields,
         }
-        line = _seal(json.dumps(encode(record), allow_nan=False, separators=(",", ":")).encode()) + b"\n"
-        self._check_is_ours()
-        try:
-            write_all(self._fd, line)
-        except OSError as error:
-            os.ftruncate(self._fd, self._size)
-            raise record_error(self.path, "cannot be written", error) from None
-        self._size += len(line)
-        self._seq += 1
-        self._crc32 = zlib.crc32(line, self._crc32)
+        return _seal(json.dumps(encode(record), allow_nan=False, separators=(",", ":")).encode()) + b"\n"
 
     def _use(self, fd: int) -> None:
         self._fd = fd

@@ -9,8 +9,8 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from sweepline.contract.files import write_whole
@@ -301,6 +301,32 @@ def is_held(path: Path) -> bool | None:
         return False
     finally:
         os.close(fd)
+
+
+@contextmanager
+def read_locked(folder: Path) -> Iterator[None]:
+    """Keep a sweep from being started while its folder is read. Nothing is written there.
+
+    Raises:
+        SweepLockedError: it runs, or runs of it live on; on another machine too, as far as a shared folder tells.
+    """
+    owner = _read_json(folder / OWNER / "owner.json")
+    if owner and owner.get("host") != socket.gethostname() and find_network_mount(folder) is not None:
+        raise SweepLockedError(
+            f"this sweep is being run by pid {owner.get('pid', '?')} on {owner.get('host', 'another machine')} since "
+            f"{owner.get('since', '?')} ({display_path(folder / OWNER)})"
+        )
+    with ExitStack() as held:
+        with suppress(OSError):  # there is no lock, or one that only its owner may open, or the file system has none
+            fd = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+            held.callback(os.close, fd)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SweepLockedError(_describe_holder(_read_holder(fd), folder / LOCK)) from None
+        if is_held(folder / KEEPER_LOCK):
+            raise SweepLockedError(f"its runs are still being stopped (lock {display_path(folder / KEEPER_LOCK)})")
+        yield
 
 
 def try_flock(fd: int, *, tries: int = 5) -> bool:

@@ -121,6 +121,12 @@ class Plan:
         self._ids: list[str] | None = None
         self._left: deque[Run] = deque()  # of the combination that a sampler that learns proposed last
 
+    def pick(self, wanted: Picks) -> Plan:
+        """Return the plan of those of its runs alone that are wanted."""
+        only = self._only
+        both = wanted if only is None else lambda params, seed: only(params, seed) and wanted(params, seed)
+        return Plan(self.space, sampler=self.sampler, only=both)
+
     @property
     def is_enumerable(self) -> bool:
         """Whether the runs can be told before any has ended."""
