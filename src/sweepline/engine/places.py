@@ -178,7 +178,7 @@ def build_remote_executor(
         from sweepline.executors.pilot.executor import PilotExecutor
 
         assert place.allocation is not None
-        return PilotExecutor(place.allocation, token=token, watched=watched)
+        return PilotExecutor(place.allocation, token=token, grace_s=settings.grace_s, watched=watched)
     from sweepline.executors.ray.executor import RayExecutor
 
     return RayExecutor(settings.ray, folder=folder, token=token, watched=watched)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sweepline.errors import ExecutorUnavailableError
 from sweepline.executors.base import Attempt, Exit, StopReason
 from sweepline.executors.local.client import KeeperClient
-from sweepline.executors.local.exits import read_exit
+from sweepline.executors.local.exits import find_exits, read_exit
 from sweepline.executors.local.keeper import processes
 from sweepline.executors.local.keeperprocess import start_keeper
 from sweepline.executors.local.warmstart import WarmStart
@@ -60,8 +60,7 @@ class LocalExecutor(KeeperClient):
 
     def recover(self, attempts: Sequence[Attempt]) -> Mapping[str, Exit]:
         """Return the ends that the last keeper wrote down; it has died by now, and no run outlives its keeper."""
-        found = {attempt.run_id: (attempt.attempt, read_exit(attempt.run_dir)) for attempt in attempts}
-        return {run_id: end[1] for run_id, (number, end) in found.items() if end is not None and end[0] == number}
+        return find_exits(attempts)
 
     def wait(self, timeout_s: float | None) -> None:
         """Block until a process ended, a watched descriptor is readable, or the time is over."""

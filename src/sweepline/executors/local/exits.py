@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sweepline.contract.runfolder import STDERR, STDOUT
-from sweepline.executors.base import DISK_FULL, Exit, StopReason
+from sweepline.executors.base import DISK_FULL, Attempt, Exit, StopReason
 from sweepline.executors.local.keeper import exitfile
 
 _ALWAYS_TOLD = ("exit_code", "signal", "duration_s", "max_rss_kib")
@@ -40,6 +40,12 @@ def read_exit(run_dir: Path) -> tuple[int, Exit] | None:
         return record["attempt"], exit_of(record)
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def find_exits(attempts: Sequence[Attempt]) -> dict[str, Exit]:
+    """Return by run id how attempts have ended, of those whose folders tell it."""
+    found = {attempt.run_id: (attempt.attempt, read_exit(attempt.run_dir)) for attempt in attempts}
+    return {run_id: end[1] for run_id, (number, end) in found.items() if end is not None and end[0] == number}
 
 
 def _n_log_bytes(run_dir: Path) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sweepline.contract.variables import NODE
 from sweepline.executors.base import Attempt, Exit, Lack, Task
 from sweepline.executors.local.client import LocalRun
-from sweepline.executors.local.exits import read_exit
+from sweepline.executors.local.exits import find_exits
 from sweepline.executors.local.keeper.clock import AwakeClock
 from sweepline.executors.local.warmstart import WarmStart
 from sweepline.executors.pilot.allocation import Allocation
@@ -18,15 +18,21 @@ from sweepline.executors.pilot.node import PilotNode, step_name
 
 _LOOK_S = 0.5
 _STEPS_S = 60.0
+_LEFT_S = 5.0  # beyond the grace, until a keeper has ended what its dead sweep has left
 
 
 class PilotExecutor:
-    """Starts a keeper on each node with its first run. ``token`` names their steps through all starts of a sweep."""
+    """Starts a keeper on each node with its first run. ``token`` names their steps through all starts of a sweep.
 
-    def __init__(self, allocation: Allocation, *, token: str, watched: Callable[[], Sequence[int]] = tuple) -> None:
+    ``grace_s`` is how long runs of an earlier start, which was killed, may take to end.
+    """
+
+    def __init__(
+        self, allocation: Allocation, *, token: str, grace_s: float = 0.0, watched: Callable[[], Sequence[int]] = tuple
+    ) -> None:
         self.ended_by: int | None = None
         self._allocation, self._token, self._watched = allocation, token, watched
-        self._clock = AwakeClock()
+        self._clock, self._grace_s = AwakeClock(), grace_s
         self.nodes = {node.name: PilotNode(node, allocation, token) for node in allocation.nodes}
         self._told: set[str] = set()
 
@@ -61,8 +67,14 @@ class PilotExecutor:
     def recover(self, attempts: Sequence[Attempt]) -> Mapping[str, Exit]:
         """Return the ends that keepers wrote down, once those of an earlier start in this allocation have ended."""
         self._end_old_steps()
-        found = {attempt.run_id: (attempt.attempt, read_exit(attempt.run_dir)) for attempt in attempts}
-        return {run_id: end[1] for run_id, (number, end) in found.items() if end is not None and end[0] == number}
+        found = find_exits(attempts)
+        if self._allocation.is_slurm:  # which has ended what it has started
+            return found
+        until = time.monotonic() + self._grace_s + _LEFT_S
+        while len(found) < len(attempts) and time.monotonic() < until:
+            time.sleep(_LOOK_S)
+            found = find_exits(attempts)
+        return found
 
     def _end_old_steps(self) -> None:
         """End the steps of an earlier start: their runs would write where the next attempts do."""
