@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import (
+    cluster,
     coldstart,
     epoch,
     gpu,
@@ -55,6 +56,7 @@ OURS = {
     "stopping": stopping,
     "racing": racing,
     "trust": trust,
+    "cluster": cluster,
 }
 SLOW = ("ray-reuse", "ray", "guild", "syne-quick", "syne")  # minutes for what others do in seconds: one round
 N_SLOW_NOOP = 40
