@@ -71,6 +71,7 @@ def prepare_sweep(
         devices,
         runs_per_device=settings.runs_per_device,
         max_concurrent=options.max_concurrent or settings.max_concurrent,
+        threads=settings.threads,
         gpus=gpus,
         trouble=trouble,
     )

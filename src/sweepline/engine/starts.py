@@ -93,7 +93,7 @@ class Starts:
         """Start runs until no slot is free, none is left, or nothing shall be started now."""
         sweep = self._sweep
         if sweep.admission is not None:
-            sweep.admission.poll()
+            sweep.admission.poll(sweep.active)
         while not sweep.is_stopping and not sweep.is_paused and not sweep.pause.is_on:
             if sweep.slots.has_free:
                 self.promote()
