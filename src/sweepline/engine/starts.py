@@ -94,6 +94,7 @@ class Starts:
         sweep = self._sweep
         if sweep.admission is not None:
             sweep.admission.poll(sweep.active)
+            self._tell_notes()
         while not sweep.is_stopping and not sweep.is_paused and not sweep.pause.is_on:
             if sweep.slots.has_free:
                 self.promote()
@@ -110,6 +111,10 @@ class Starts:
                 if isinstance(error, OSError):
                     error = record_error(sweep.folder.run_dir(retry.run.run_id), "cannot be written", error)
                 sweep.pause_or_raise(error)
+        self._tell_notes()
+
+    def _tell_notes(self) -> None:
+        sweep = self._sweep
         notes = sweep.admission.take_notes() if sweep.admission is not None else []
         for note in [*notes, *sweep.tasks.wandb_fallback.take_notes()]:
             sweep.say(note)

@@ -40,15 +40,24 @@ class Placed(Protocol):
 
 @dataclass(slots=True)
 class _Card:
-    """A GPU and what others than our runs have on it, in MiB; ``tells_runs``: the driver has told what a run has."""
+    """A GPU and what others than our runs have on it, in MiB; ``tells_runs``: the driver has told what a run has.
+
+    ``seen_mib`` is what seems to be others' by the last answer: it counts once the next one has it too, as a process
+    that ends between two questions of one answer is nobody's.
+    """
 
     total_mib: int
     others_mib: int
+    seen_mib: int
     tells_runs: bool = False
 
     @property
     def usable_mib(self) -> int:
         return max(0, self.total_mib - self.others_mib)
+
+    def note_others(self, mib: int) -> None:
+        """Take into account what is not our runs'."""
+        self.others_mib, self.seen_mib = min(mib, self.seen_mib), mib
 
 
 @dataclass(slots=True)
@@ -86,10 +95,11 @@ class Packing:
         self._bounds = Counter(slot.device for slot in slots.all)
         self._gpus_of = _gpus_of(self._bounds, gpus)
         told = {gpu.uuid: gpu for found in self._gpus_of.values() for gpu in found}
-        self._cards = {uuid: _Card(gpu.total_mib, gpu.total_mib - gpu.free_mib) for uuid, gpu in told.items()}
+        self._cards = {uuid: _Card(gpu.total_mib, *[gpu.total_mib - gpu.free_mib] * 2) for uuid, gpu in told.items()}
         self._runs: dict[Path, _Run] = {}
         self._active: Set[Path] = frozenset()
         self._asked_with: Set[Path] = frozenset()
+        self._folder_of: dict[int, Path] = {}  # of processes on GPUs; one that is ending does not tell it any more
         self._taken_at = 0.0
         self._peaks: dict[int, int] = {}  # MiB of the largest run that has lasted, by the size of the GPU
         self._n: dict[str, int] = {}
@@ -136,9 +146,10 @@ class Packing:
             return
         if ran_out:
             self._back_off(device, run)
-        elif state in _HAS_LASTED:
+        elif state in _HAS_LASTED and not self._has_ended:
             self._settle(device, run)
-        self._decide()
+        if not self._has_ended:
+            self._decide()
 
     def close(self) -> None:
         """End the process that asks the driver; nothing changes any more but by runs that run out of memory."""
@@ -164,6 +175,7 @@ class Packing:
     def _take(self, reading: Sequence[Gpu]) -> None:
         """Take an answer of the driver into account; of others only where no run came or went meanwhile."""
         is_steady = self._asked_with == self._active
+        self._folder_of = self._find_folders(reading)
         found = {gpu.uuid: gpu for gpu in reading}
         for device, gpus in self._gpus_of.items():
             here = [run for run_dir, run in self._runs.items() if run_dir in self._active and run.device == device]
@@ -173,7 +185,7 @@ class Packing:
             self._decide()
 
     def _measure(self, card: _Card, told: Gpu, here: Sequence[_Run], *, is_steady: bool) -> None:
-        used_mib, taken = told.total_mib - told.free_mib, _taken_by_runs(told)
+        used_mib, taken = told.total_mib - told.free_mib, self._taken_by_runs(told)
         own = [sum(taken[folder] for folder in run.folders) for run in here]
         card.tells_runs = card.tells_runs or any(own)
         peaks = [run.peaks.setdefault(told.uuid, _Peak()) for run in here]
@@ -182,11 +194,24 @@ class Packing:
         if not is_steady:
             return
         if card.tells_runs or not here:
-            card.others_mib = max(0, used_mib - sum(own))
+            card.note_others(max(0, used_mib - sum(own)))
             return
         card.others_mib = min(card.others_mib, used_mib)  # a run takes no less than nothing
         for peak in peaks:  # of several the largest takes at least the mean
             peak.grown_mib = max(peak.grown_mib, (used_mib - card.others_mib) // len(here))
+
+    def _find_folders(self, reading: Sequence[Gpu]) -> dict[int, Path]:
+        pids = {pid for gpu in reading for pid, _ in gpu.processes or ()}
+        found = {pid: run_dir_of(pid) or self._folder_of.get(pid) for pid in pids}
+        return {pid: folder for pid, folder in found.items() if folder is not None}
+
+    def _taken_by_runs(self, gpu: Gpu) -> Mapping[Path, int]:
+        """Return what runs have on a GPU, in MiB, by their folders; whoever runs them."""
+        taken: Counter[Path] = Counter()
+        for pid, mib in gpu.processes or ():
+            if mib and pid in self._folder_of:
+                taken[self._folder_of[pid]] += mib
+        return taken
 
     def _settle(self, device: str, run: _Run | None) -> None:
         peaks = {} if run is None else {uuid: peak.mib for uuid, peak in run.peaks.items() if peak.mib}
@@ -200,14 +225,13 @@ class Packing:
             )
 
     def _back_off(self, device: str, run: _Run | None) -> None:
-        """Have fewer runs share a device; once for all that were there together."""
+        """Have fewer runs share a device, unless this was done since the run began."""
         n = self._n.get(device, 1)
         if n < 2 or (run is not None and run.since < self._lowered_at.get(device, 0.0)):
             return
         n = n if run is None else min(n, max(2, run.n_beside))
-        self._lowered_at[device] = time.monotonic()
-        self._limits[device] = self._n[device] = n - 1
-        self._slots.share(device, n - 1)
+        self._limits[device] = n - 1
+        self._set(device, n - 1)
         self._notes.append(f"GPU {device}: out of memory with {n} runs at a time: {n - 1} from here on")
 
     def _decide(self) -> None:
@@ -220,10 +244,15 @@ class Packing:
             n = max(self._n.get(device, most), self._count(device, SHARE_TO_RAISE))
             n = min(n, most, self._limits.get(device, most))
             if n != self._n.get(device):
-                self._n[device] = n
-                self._slots.share(device, n)
+                self._set(device, n)
                 changed.setdefault(self._describe(device, n), []).append(device)
         self._notes += [f"GPU{'s' * (len(on) > 1)} {', '.join(on)}: {text}" for text, on in changed.items()]
+
+    def _set(self, device: str, n: int) -> None:
+        if n < self._n.get(device, 0):
+            self._lowered_at[device] = time.monotonic()
+        self._n[device] = n
+        self._slots.share(device, n)
 
     def _count(self, device: str, share: float) -> int:
         """Return how many runs fit on a device; 0 where that is not known yet."""
@@ -266,13 +295,3 @@ def _gpus_of(devices: Iterable[str], gpus: Sequence[Gpu] | None) -> dict[str, li
     """Return the GPUs of each device, of devices all of whose GPUs the driver tells."""
     found = {device: [find_gpu(name.strip(), gpus) for name in device.split(",")] for device in devices}
     return {device: [gpu for gpu in named if gpu] for device, named in found.items() if all(named)}
-
-
-def _taken_by_runs(gpu: Gpu) -> Mapping[Path, int]:
-    """Return what runs have on a GPU, in MiB, by their folders; whoever runs them."""
-    taken: Counter[Path] = Counter()
-    for pid, mib in gpu.processes or ():
-        run_dir = run_dir_of(pid) if mib else None
-        if run_dir is not None:
-            taken[run_dir] += mib or 0
-    return taken

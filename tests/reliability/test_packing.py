@@ -1,0 +1,210 @@
+"""``runs_per_device: auto``: whole sweeps whose runs take memory of a GPU that a driver made for the test tells."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Project
+from tests.reliability.test_gpus import OUT_OF_MEMORY, Driver, end, launches, lines_of, script, sweep
+from tests.reliability.test_gpus import driver as driver
+from tests.reliability.test_gpus import lab as lab
+from tests.reliability.test_gpus import library as library
+
+# What runs do to take memory, hold it until the driver was asked for it twice (so that the first answer was taken), and
+# to wait for each other.
+MEMORY = """
+    import atexit, fcntl, glob
+    own, x = f"{device}.{os.getpid()}", int(x)
+    state = os.environ["FAKE_NVML_STATE"]
+    n_free = int(Path(state).read_text().splitlines()[int(device)].split()[0])
+
+    def locked():
+        lock = open(f"{state}.lock", "w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return lock
+
+    def take(mib):
+        with locked():
+            n_taken = sum(int(Path(name).read_text()) for name in glob.glob(f"{state}.held/{device}.*"))
+            if n_taken + mib > n_free:
+                sys.exit("torch.OutOfMemoryError: CUDA out of memory.")
+            Path(f"{state}.new").write_text(str(mib))
+            os.replace(f"{state}.new", f"{state}.held/{own}")
+        atexit.register(give_back)
+
+    def give_back():
+        with locked():
+            os.remove(f"{state}.held/{own}")
+
+    def was_counted():
+        path = Path(f"{state}.counted/{own}")
+        return path.exists() and path.stat().st_size >= 2
+
+    def n_launched():
+        return len(open("launches.jsonl").readlines())
+"""
+
+
+@pytest.fixture(autouse=True)
+def folders(driver: Driver) -> None:
+    """Where the driver keeps what processes have."""
+    for suffix in (".held", ".counted"):
+        Path(f"{driver.path}{suffix}").mkdir()
+
+
+def behave(project: Project, text: str) -> None:
+    """Write the program of all runs, which take memory of their GPU."""
+    script(project, f"{textwrap.dedent(MEMORY)}\n{textwrap.dedent(text)}")
+
+
+def run(project: Project, devices: Sequence[int], n: int, *, max_concurrent: int = 8) -> tuple[int, str]:
+    """Run a sweep of ``n`` runs that asks its driver often and waits a second for it; return how it ended."""
+    name = sweep(
+        project, list(devices), x=range(n), extra=f"runs_per_device: auto\nmax_concurrent: {max_concurrent}"
+    )
+    code = (
+        "import sys, sweepline.executors.local.gpus as g, sweepline.executors.local.packing as p; g.ANSWER_S = 1.0; "
+        "p.MEASURING_S = p.WATCHING_S = 0.0; import sweepline.engine.steering as s; s.LOOK_S = 0.02; from sweepline.cli.main import main; sys.exit(main())"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "run", name, "--start", "cold"],
+        cwd=project.path,
+        env=project.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    said = end(process)
+    return process.returncode, said
+
+
+def n_there(project: Project, x: int) -> int:
+    """Return how many runs were on its GPU when a run began, itself among them."""
+    spans = lines_of(project, "spans.jsonl")
+    own = next(span for span in spans if span["x"] == x)
+    return sum(_is_there(span, own["begin"]) for span in spans if span["device"] == own["device"])
+
+
+def most_at_once(project: Project, device: int) -> int:
+    """Return the most runs that were on a GPU at one time."""
+    own = [span for span in lines_of(project, "spans.jsonl") if span["device"] == str(device)]
+    return max(sum(_is_there(span, other["begin"]) for span in own) for other in own)
+
+
+def _is_there(span: dict[str, Any], at: float) -> bool:
+    return bool(span["begin"] <= at < span["end"])
+
+
+@pytest.mark.parametrize("telling", ["", "refuses", "foreign", "unknown"])
+def test_the_first_run_goes_alone_and_then_as_many_as_fit(lab: Project, driver: Driver, telling: str) -> None:
+    driver.tell(f"22000 24000 {telling}")
+    behave(lab, "take(5000); wait_for(was_counted); wait_for(lambda: x == 0 or n_launched() >= 4)")
+    code, said = run(lab, [0], 6)
+    assert code == 0, said
+    assert (n_there(lab, 0), most_at_once(lab, 0)) == (1, 3)
+    assert said.count("GPU 0: peak 4.9 of 21.5 GiB: 3 runs at a time") == 1
+
+
+def test_a_run_that_takes_more_than_the_first_lets_fewer_start_from_then_on(lab: Project, driver: Driver) -> None:
+    driver.tell("24000 24000")
+    behave(
+        lab,
+        """
+        take(9000 if x == 1 else 5000)
+        wait_for(was_counted)
+        wait_for(lambda: n_launched() >= {0: 1, 5: 7, 6: 7}.get(x, 5 if x < 5 else 1))
+        """,
+    )
+    code, said = run(lab, [0], 9)
+    assert code == 0, said
+    assert most_at_once(lab, 0) == 4
+    assert max(n_there(lab, x) for x in range(5, 9)) == 2
+    assert said.count("GPU 0: peak 8.8 of 23.4 GiB: 2 runs at a time") == 1
+
+
+def test_a_run_out_of_memory_lets_one_fewer_run_at_a_time_and_goes_again_alone(lab: Project, driver: Driver) -> None:
+    driver.tell("24000 24000")
+    behave(
+        lab,
+        f"""
+        take(5000)
+        wait_for(was_counted)
+        wait_for(lambda: x == 0 or n_launched() >= 5)
+        if x == 3 and n_launched() == 5:
+            sys.exit({OUT_OF_MEMORY!r})
+        """,
+    )
+    code, said = run(lab, [0], 10)
+    attempts = lab.rows().set_index("x").attempt
+    assert code == 0, said
+    assert dict(attempts) == {x: 2 if x == 3 else 1 for x in range(10)}
+    assert n_there(lab, 3) == 1
+    assert max(n_there(lab, x) for x in range(5, 10)) <= 3
+    assert said.count("GPU 0: out of memory with 4 runs at a time: 3 from here on") == 1
+
+
+def test_runs_that_do_not_fit_beside_each_other_all_finish_in_the_end(lab: Project, driver: Driver) -> None:
+    driver.tell("24000 24000")
+    behave(lab, "wait_for(lambda: x == 0 or n_launched() >= 8); take(9000 if x else 3000); wait_for(was_counted)")
+    code, said = run(lab, [0], 8)
+    assert code == 0, said
+    assert "GPU 0: peak 8.8 of 23.4 GiB: 2 runs at a time" in said
+    assert set(lab.rows().state) == {"finished"}
+    assert set(lab.rows().attempt) == {1, 2}
+
+
+def test_gpus_of_different_sizes_are_measured_each_and_bear_different_numbers(lab: Project, driver: Driver) -> None:
+    driver.tell("24000 24000", "48000 48000")
+    behave(lab, "take(10000); wait_for(was_counted); wait_for(lambda: n_launched() >= (2 if x < 2 else 8))")
+    code, said = run(lab, [0, 1], 10)
+    assert code == 0, said
+    assert [n_there(lab, x) for x in (0, 1)] == [1, 1]
+    assert [most_at_once(lab, device) for device in (0, 1)] == [2, 4]
+    assert "GPU 0: peak 9.8 of 23.4 GiB: 2 runs at a time" in said
+    assert "GPU 1: peak 9.8 of 46.9 GiB: 4 runs at a time" in said
+
+
+def test_gpus_of_one_size_share_what_was_measured_on_one_of_them(lab: Project, driver: Driver) -> None:
+    driver.tell("24000 24000", "24000 24000")
+    behave(lab, "take(10000); wait_for(was_counted); wait_for(lambda: n_launched() >= (5 if x == 1 else 2))")
+    code, said = run(lab, [0, 1], 6)
+    assert code == 0, said
+    assert said.count("GPUs 0, 1: peak 9.8 of 23.4 GiB: 2 runs at a time") == 1
+
+
+def test_a_driver_that_falls_silent_leaves_the_number_as_it_is(lab: Project, driver: Driver) -> None:
+    driver.tell("24000 24000")
+    behave(
+        lab,
+        """
+        take(5000)
+        if x == 0:
+            wait_for(was_counted)
+            Path(f"{state}.fresh").write_text("24000 24000 hang")
+            os.replace(f"{state}.fresh", state)
+            hangs = Path(f"{state}.hangs")
+            wait_for(lambda: hangs.exists() and hangs.read_text())
+            wait_for(lambda: not Path("/proc", hangs.read_text()).exists())
+        """,
+    )
+    code, said = run(lab, [0], 3)
+    assert code == 0, said
+    assert said.count("the GPU driver does not answer: how many runs share a GPU stays as it is") == 1
+    assert most_at_once(lab, 0) == 1
+    assert lab.survivors() == []
+
+
+def test_a_run_is_told_that_the_gpu_is_its_own_however_many_share_it(lab: Project, driver: Driver) -> None:
+    driver.tell("24000 24000")
+    behave(lab, 'take(5000); wait_for(was_counted); write("told.jsonl", n=os.environ["SWEEPLINE_RUNS_PER_DEVICE"])')
+    code, said = run(lab, [0], 3)
+    assert code == 0, said
+    assert [line["n"] for line in lines_of(lab, "told.jsonl")] == ["1"] * 3
