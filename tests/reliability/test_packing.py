@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -11,11 +13,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Project
-from tests.reliability.test_gpus import OUT_OF_MEMORY, Driver, end, launches, lines_of, script, sweep
-from tests.reliability.test_gpus import driver as driver
-from tests.reliability.test_gpus import lab as lab
-from tests.reliability.test_gpus import library as library
+from sweepline.executors.local.gpus import GpuSensor
+from tests.conftest import ASSETS, Project
+from tests.reliability import IS_SOAK
+from tests.reliability.test_gpus import OUT_OF_MEMORY, Driver, compile_library, end, lines_of, script, sweep
 
 # What runs do to take memory, hold it until the driver was asked for it twice (so that the first answer was taken), and
 # to wait for each other.
@@ -52,11 +53,25 @@ MEMORY = """
 """
 
 
-@pytest.fixture(autouse=True)
-def folders(driver: Driver) -> None:
-    """Where the driver keeps what processes have."""
-    for suffix in (".held", ".counted"):
-        Path(f"{driver.path}{suffix}").mkdir()
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a driver's library that does as a text file says."""
+    gcc = shutil.which("gcc")
+    if gcc is None:
+        pytest.skip("needs gcc: the GPU driver is a small C library here")
+    return compile_library(gcc, (ASSETS / "fake_nvml.c").read_text(), tmp_path_factory.mktemp("driver"))
+
+
+@pytest.fixture
+def driver(project: Project, library: Path) -> Driver:
+    """The driver of a machine with one GPU, and where it keeps what processes have on it."""
+    found = Driver(project.path / "gpus.txt")
+    found.tell("24000 24000")
+    for name in ("tmp", "gpus.txt.held", "gpus.txt.counted"):
+        (project.path / name).mkdir()
+    temporary = str(project.path / "tmp")
+    project.environ |= {"LD_LIBRARY_PATH": str(library), "FAKE_NVML_STATE": str(found.path), "TMPDIR": temporary}
+    return found
 
 
 def behave(project: Project, text: str) -> None:
@@ -67,12 +82,19 @@ def behave(project: Project, text: str) -> None:
 def run(project: Project, devices: Sequence[int], n: int, *, max_concurrent: int = 8) -> tuple[int, str]:
     """Run a sweep of ``n`` runs that asks its driver often and waits a second for it; return how it ended."""
     name = sweep(
-        project, list(devices), x=range(n), extra=f"runs_per_device: auto\nmax_concurrent: {max_concurrent}"
+        project,
+        list(devices),
+        x=range(n),
+        extra=f"runs_per_device: auto\nreport: never\nmax_concurrent: {max_concurrent}",
     )
-    code = (
-        "import sys, sweepline.executors.local.gpus as g, sweepline.executors.local.packing as p; g.ANSWER_S = 1.0; "
-        "p.MEASURING_S = p.WATCHING_S = 0.0; import sweepline.engine.steering as s; s.LOOK_S = 0.02; from sweepline.cli.main import main; sys.exit(main())"
-    )
+    code = """if True:
+        import sys
+        from sweepline.cli.main import main
+        from sweepline.engine import steering
+        from sweepline.executors.local import gpus, packing
+        gpus.ANSWER_S, steering.LOOK_S, packing.MEASURING_S, packing.WATCHING_S = 1.0, 0.05, 0.04, 0.04
+        sys.exit(main())
+    """
     process = subprocess.Popen(
         [sys.executable, "-c", code, "run", name, "--start", "cold"],
         cwd=project.path,
@@ -103,87 +125,99 @@ def _is_there(span: dict[str, Any], at: float) -> bool:
     return bool(span["begin"] <= at < span["end"])
 
 
-@pytest.mark.parametrize("telling", ["", "refuses", "foreign", "unknown"])
-def test_the_first_run_goes_alone_and_then_as_many_as_fit(lab: Project, driver: Driver, telling: str) -> None:
+@pytest.mark.parametrize("telling", ["", "refuses", *(["foreign", "unknown"] if IS_SOAK else [])])
+def test_the_first_run_goes_alone_and_then_as_many_as_fit(project: Project, driver: Driver, telling: str) -> None:
     driver.tell(f"22000 24000 {telling}")
-    behave(lab, "take(5000); wait_for(was_counted); wait_for(lambda: x == 0 or n_launched() >= 4)")
-    code, said = run(lab, [0], 6)
-    assert code == 0, said
-    assert (n_there(lab, 0), most_at_once(lab, 0)) == (1, 3)
-    assert said.count("GPU 0: peak 4.9 of 21.5 GiB: 3 runs at a time") == 1
-
-
-def test_a_run_that_takes_more_than_the_first_lets_fewer_start_from_then_on(lab: Project, driver: Driver) -> None:
-    driver.tell("24000 24000")
     behave(
-        lab,
+        project,
+        """
+        take(5000)
+        wait_for(was_counted)
+        wait_for(lambda: x == 0 or n_launched() >= 4)
+        write("told.jsonl", n=os.environ["SWEEPLINE_RUNS_PER_DEVICE"])
+        """,
+    )
+    code, said = run(project, [0], 6)
+    assert code == 0, said
+    assert (n_there(project, 0), most_at_once(project, 0)) == (1, 3)
+    assert said.count("GPU 0: peak 4.9 of 21.5 GiB: 3 runs at a time") == 1
+    assert {line["n"] for line in lines_of(project, "told.jsonl")} == {"1"}
+    plan = json.loads((project.sweep_dir / "plan.json").read_text())
+    assert (plan["slots"], plan["runs_per_device"]) == (["gpu 0"], "auto")
+
+
+def test_a_dry_run_says_that_one_is_measured_and_then_as_many_go_as_fit(project: Project, driver: Driver) -> None:
+    driver.tell("24000 24000", "24000 24000")
+    script(project)
+    result = project.run("-n", sweep(project, [0, 1], extra="runs_per_device: auto\nmax_concurrent: 6\nthreads: 3"))
+    begin = "2 at a time on gpu 0, gpu 1 until a run has been measured, then as many as fit into their memory"
+    assert f"{begin}, at most 6; 3 CPU threads each" in " ".join(result.stdout.split())
+
+
+@pytest.mark.usefixtures("driver")
+def test_a_run_that_takes_more_than_the_first_lets_fewer_start_from_then_on(project: Project) -> None:
+    behave(
+        project,
         """
         take(9000 if x == 1 else 5000)
         wait_for(was_counted)
         wait_for(lambda: n_launched() >= {0: 1, 5: 7, 6: 7}.get(x, 5 if x < 5 else 1))
         """,
     )
-    code, said = run(lab, [0], 9)
+    code, said = run(project, [0], 9)
     assert code == 0, said
-    assert most_at_once(lab, 0) == 4
-    assert max(n_there(lab, x) for x in range(5, 9)) == 2
+    assert most_at_once(project, 0) == 4
+    assert max(n_there(project, x) for x in range(5, 9)) == 2
     assert said.count("GPU 0: peak 8.8 of 23.4 GiB: 2 runs at a time") == 1
 
 
-def test_a_run_out_of_memory_lets_one_fewer_run_at_a_time_and_goes_again_alone(lab: Project, driver: Driver) -> None:
-    driver.tell("24000 24000")
+@pytest.mark.usefixtures("driver")
+def test_a_run_out_of_memory_lets_fewer_run_at_a_time_and_goes_again_alone(project: Project) -> None:
     behave(
-        lab,
+        project,
         f"""
         take(5000)
         wait_for(was_counted)
         wait_for(lambda: x == 0 or n_launched() >= 5)
-        if x == 3 and n_launched() == 5:
+        if x == 3 and not Path("failed").exists():
+            Path("failed").touch()
             sys.exit({OUT_OF_MEMORY!r})
         """,
     )
-    code, said = run(lab, [0], 10)
-    attempts = lab.rows().set_index("x").attempt
+    code, said = run(project, [0], 8)
+    attempts = project.rows().set_index("x").attempt
     assert code == 0, said
-    assert dict(attempts) == {x: 2 if x == 3 else 1 for x in range(10)}
-    assert n_there(lab, 3) == 1
-    assert max(n_there(lab, x) for x in range(5, 10)) <= 3
+    assert dict(attempts) == {x: 2 if x == 3 else 1 for x in range(8)}
+    assert n_there(project, 3) == 1
+    assert max(n_there(project, x) for x in range(5, 8)) <= 3
     assert said.count("GPU 0: out of memory with 4 runs at a time: 3 from here on") == 1
 
 
-def test_runs_that_do_not_fit_beside_each_other_all_finish_in_the_end(lab: Project, driver: Driver) -> None:
-    driver.tell("24000 24000")
-    behave(lab, "wait_for(lambda: x == 0 or n_launched() >= 8); take(9000 if x else 3000); wait_for(was_counted)")
-    code, said = run(lab, [0], 8)
+@pytest.mark.usefixtures("driver")
+def test_runs_that_do_not_fit_beside_each_other_all_finish_in_the_end(project: Project) -> None:
+    behave(project, "wait_for(lambda: x == 0 or n_launched() >= 8); take(9000 if x else 3000); wait_for(was_counted)")
+    code, said = run(project, [0], 8)
     assert code == 0, said
     assert "GPU 0: peak 8.8 of 23.4 GiB: 2 runs at a time" in said
-    assert set(lab.rows().state) == {"finished"}
-    assert set(lab.rows().attempt) == {1, 2}
+    assert set(project.rows().state) == {"finished"}
+    assert set(project.rows().attempt) == {1, 2}
 
 
-def test_gpus_of_different_sizes_are_measured_each_and_bear_different_numbers(lab: Project, driver: Driver) -> None:
+def test_gpus_of_different_sizes_are_measured_each_and_bear_different_numbers(project: Project, driver: Driver) -> None:
     driver.tell("24000 24000", "48000 48000")
-    behave(lab, "take(10000); wait_for(was_counted); wait_for(lambda: n_launched() >= (2 if x < 2 else 8))")
-    code, said = run(lab, [0, 1], 10)
+    behave(project, "take(10000); wait_for(was_counted); wait_for(lambda: n_launched() >= (2 if x < 2 else 8))")
+    code, said = run(project, [0, 1], 10)
     assert code == 0, said
-    assert [n_there(lab, x) for x in (0, 1)] == [1, 1]
-    assert [most_at_once(lab, device) for device in (0, 1)] == [2, 4]
+    assert [n_there(project, x) for x in (0, 1)] == [1, 1]
+    assert [most_at_once(project, device) for device in (0, 1)] == [2, 4]
     assert "GPU 0: peak 9.8 of 23.4 GiB: 2 runs at a time" in said
     assert "GPU 1: peak 9.8 of 46.9 GiB: 4 runs at a time" in said
 
 
-def test_gpus_of_one_size_share_what_was_measured_on_one_of_them(lab: Project, driver: Driver) -> None:
-    driver.tell("24000 24000", "24000 24000")
-    behave(lab, "take(10000); wait_for(was_counted); wait_for(lambda: n_launched() >= (5 if x == 1 else 2))")
-    code, said = run(lab, [0, 1], 6)
-    assert code == 0, said
-    assert said.count("GPUs 0, 1: peak 9.8 of 23.4 GiB: 2 runs at a time") == 1
-
-
-def test_a_driver_that_falls_silent_leaves_the_number_as_it_is(lab: Project, driver: Driver) -> None:
-    driver.tell("24000 24000")
+@pytest.mark.usefixtures("driver")
+def test_a_driver_that_falls_silent_leaves_the_number_as_it_is(project: Project) -> None:
     behave(
-        lab,
+        project,
         """
         take(5000)
         if x == 0:
@@ -195,16 +229,26 @@ def test_a_driver_that_falls_silent_leaves_the_number_as_it_is(lab: Project, dri
             wait_for(lambda: not Path("/proc", hangs.read_text()).exists())
         """,
     )
-    code, said = run(lab, [0], 3)
+    code, said = run(project, [0], 3)
     assert code == 0, said
     assert said.count("the GPU driver does not answer: how many runs share a GPU stays as it is") == 1
-    assert most_at_once(lab, 0) == 1
-    assert lab.survivors() == []
+    assert most_at_once(project, 0) == 1
+    assert project.survivors() == []
 
 
-def test_a_run_is_told_that_the_gpu_is_its_own_however_many_share_it(lab: Project, driver: Driver) -> None:
-    driver.tell("24000 24000")
-    behave(lab, 'take(5000); wait_for(was_counted); write("told.jsonl", n=os.environ["SWEEPLINE_RUNS_PER_DEVICE"])')
-    code, said = run(lab, [0], 3)
-    assert code == 0, said
-    assert [line["n"] for line in lines_of(lab, "told.jsonl")] == ["1"] * 3
+@pytest.mark.parametrize(
+    ("telling", "told"), [("", ((77, 5),)), ("refuses", None), ("foreign", ((8388685, 5),)), ("unknown", ((77, None),))]
+)
+def test_a_sensor_that_is_asked_for_processes_tells_what_the_driver_tells(
+    project: Project, driver: Driver, monkeypatch: pytest.MonkeyPatch, telling: str, told: object
+) -> None:
+    driver.tell(f"24000 24000 {telling}")
+    (project.path / "gpus.txt.held" / "0.77").write_text("5")
+    for name, value in project.environ.items():
+        monkeypatch.setenv(name, value)
+    sensor = GpuSensor(asks_processes=True)
+    sensor.ask()
+    reading = sensor.wait()
+    sensor.close()
+    assert reading is not None
+    assert (reading[0].processes, reading[0].free_mib) == (told, 23995)

@@ -12,8 +12,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sweepline.errors import ExecutorUnavailableError
 
@@ -180,6 +181,13 @@ def has_driver() -> bool:
     return True
 
 
+def _gpu_of(*fields: Any) -> Gpu:
+    """Return a GPU of the fields that the sensor writes of it."""
+    gpu = Gpu(*fields)
+    pairs = None if gpu.processes is None else tuple((pid, mib) for pid, mib in gpu.processes)
+    return replace(gpu, processes=pairs)
+
+
 class GpuSensor:
     """Asks for the state of the GPUs without ever waiting for it: ask, go on, take the answer when it is there.
 
@@ -241,7 +249,7 @@ class GpuSensor:
                 self._partial = rest
                 answer = json.loads(line)
                 is_told = isinstance(answer, list)
-                self.reading = [Gpu(*fields) for fields in answer] if is_told else None
+                self.reading = [_gpu_of(*fields) for fields in answer] if is_told else None
                 self.problem = "" if is_told else str(answer)
                 self.read_at, self._asked_at = time.monotonic(), None
             elif not chunk:

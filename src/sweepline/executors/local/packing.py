@@ -23,6 +23,8 @@ SHARE_TO_RAISE = 0.8  # below the share that is used, so that a number near its 
 MEASURING_S = 0.4  # between two questions to the driver while a GPU has not been measured
 WATCHING_S = 2.0  # and afterwards
 _LEAST_MIB = 16  # a CUDA context alone takes more
+_AT_MOST = "the most there may be"
+_CORES = "as many as cores or max_concurrent allow"
 _HAS_LASTED = SETTLED | {State.TIMEOUT}  # what such a run took is what a run takes
 
 
@@ -37,6 +39,10 @@ class Placed(Protocol):
     def run_dir(self) -> Path:
         """Its folder."""
 
+    @property
+    def started(self) -> float:
+        """The monotonic time of its start."""
+
 
 @dataclass(slots=True)
 class _Card:
@@ -50,6 +56,12 @@ class _Card:
     others_mib: int
     seen_mib: int
     tells_runs: bool = False
+
+    @classmethod
+    def at_first(cls, gpu: Gpu) -> _Card:
+        """Return a GPU before any run of ours: all that is used is others'."""
+        used_mib = gpu.total_mib - gpu.free_mib
+        return cls(gpu.total_mib, used_mib, used_mib)
 
     @property
     def usable_mib(self) -> int:
@@ -77,7 +89,6 @@ class _Peak:
 class _Run:
     device: str
     folders: Set[Path]  # by every name that it goes by
-    since: float
     n_beside: int = 0  # the most that were on its device, itself among them
     peaks: dict[str, _Peak] = field(default_factory=dict)  # by the GPU's UUID
 
@@ -95,7 +106,7 @@ class Packing:
         self._bounds = Counter(slot.device for slot in slots.all)
         self._gpus_of = _gpus_of(self._bounds, gpus)
         told = {gpu.uuid: gpu for found in self._gpus_of.values() for gpu in found}
-        self._cards = {uuid: _Card(gpu.total_mib, *[gpu.total_mib - gpu.free_mib] * 2) for uuid, gpu in told.items()}
+        self._cards = {uuid: _Card.at_first(gpu) for uuid, gpu in told.items()}
         self._runs: dict[Path, _Run] = {}
         self._active: Set[Path] = frozenset()
         self._asked_with: Set[Path] = frozenset()
@@ -145,7 +156,7 @@ class Packing:
         if device not in self._gpus_of:
             return
         if ran_out:
-            self._back_off(device, run)
+            self._back_off(ended, run)
         elif state in _HAS_LASTED and not self._has_ended:
             self._settle(device, run)
         if not self._has_ended:
@@ -168,7 +179,7 @@ class Packing:
         counts = Counter(now.values())
         for run_dir, device in now.items():
             if run_dir not in self._runs:
-                self._runs[run_dir] = _Run(device, {run_dir, run_dir.resolve()}, time.monotonic())
+                self._runs[run_dir] = _Run(device, {run_dir, run_dir.resolve()})
             self._runs[run_dir].n_beside = max(self._runs[run_dir].n_beside, counts[device])
         self._active = now.keys()
 
@@ -224,10 +235,11 @@ class Packing:
                 f"GPU {device}: a run ended before it was seen to take memory: one at a time until one is seen"
             )
 
-    def _back_off(self, device: str, run: _Run | None) -> None:
+    def _back_off(self, ended: Placed, run: _Run | None) -> None:
         """Have fewer runs share a device, unless this was done since the run began."""
+        device = ended.slot.device
         n = self._n.get(device, 1)
-        if n < 2 or (run is not None and run.since < self._lowered_at.get(device, 0.0)):
+        if n < 2 or ended.started < self._lowered_at.get(device, 0.0):
             return
         n = n if run is None else min(n, max(2, run.n_beside))
         self._limits[device] = n - 1
@@ -283,12 +295,11 @@ class Packing:
     def _describe(self, device: str, n: int) -> str:
         usable_mib, peak_mib = self._tightest(device) or (0, 0)
         text = f"peak {peak_mib / 1024:.1f} of {usable_mib / 1024:.1f} GiB: {n} run{'s' * (n > 1)} at a time"
-        if n < min(self._bounds[device] + 1, count_fitting(usable_mib, peak_mib, SHARE_TO_RAISE)):
-            if n == MAX_PACKED:
-                text += ", the most there may be"
-            elif n == self._bounds[device]:
-                text += ", as many as there are cores for (max_concurrent may ask for more)"
-        return text
+        if n > self._slots.n_max:
+            return f"{text}, max_concurrent permitting"
+        if n < self._bounds[device] or n == count_fitting(usable_mib, peak_mib, SHARE_OF_FREE):
+            return text
+        return f"{text}, {_AT_MOST if n == MAX_PACKED else _CORES}"
 
 
 def _gpus_of(devices: Iterable[str], gpus: Sequence[Gpu] | None) -> dict[str, list[Gpu]]:
