@@ -1,8 +1,9 @@
-"""``runs_per_device: auto`` on a real card: what a run takes is measured, and more of them get through in the same time."""
+"""``runs_per_device: auto`` on a real card: what a run takes is measured, and more get through in the same time."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pandas as pd
 import pytest
@@ -71,7 +72,7 @@ def test_runs_that_turn_out_larger_than_the_first_all_finish(lab: Project) -> No
 
 
 def test_more_runs_get_through_than_one_at_a_time_with_the_same_results(
-    lab: Project, record_property: pytest.RecordProperty
+    lab: Project, record_property: Callable[[str, object], None]
 ) -> None:
     _write(lab, "0.02")
     found, seconds = {}, {}
@@ -83,8 +84,7 @@ def test_more_runs_get_through_than_one_at_a_time_with_the_same_results(
         seconds[each] = _span_s(lab.rows())
     ratio = seconds["1"] / seconds["auto"]
     record_property("times as many runs a second", ratio)
-    print(
-        f"24 runs: {seconds['1']:.1f} s one at a time, {seconds['auto']:.1f} s packed: {ratio:.2f} times as many a second"
-    )
+    told = f"24 runs: {seconds['1']:.1f} s one at a time, {seconds['auto']:.1f} s packed"
+    print(f"{told}: {ratio:.2f} times as many a second")
     assert found["auto"].equals(found["1"])
     assert ratio > 1

@@ -215,6 +215,42 @@ def test_a_number_beyond_max_concurrent_is_told_so(sensor: Sensor) -> None:
     assert machine.n_free() == 2
 
 
+@pytest.mark.parametrize(("mib", "n"), [(15, 1), (16, 8)])
+def test_less_than_any_context_takes_is_no_measurement(sensor: Sensor, mib: int, n: int) -> None:
+    assert measured(sensor, peak=mib).n_free() == n
+
+
+def test_an_answer_during_which_a_run_ended_is_no_measurement_of_those_that_are_left(sensor: Sensor) -> None:
+    machine = measured(sensor, tells_processes=False).start(1, gpu0=10 * GIB).start(2, gpu0=10 * GIB)
+    ended = machine.active.pop(2)
+    machine.look(1)  # the driver was asked while it was there
+    machine.active[2] = ended
+    machine.end(2).look()
+    assert len(machine.packing.take_notes()) == 1
+
+
+def test_a_process_that_is_ending_and_tells_its_run_no_more_is_still_its_own(
+    sensor: Sensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = measured(sensor).start(1, gpu0=10 * GIB)
+    monkeypatch.setattr(packing, "run_dir_of", lambda _: None)
+    machine.look()
+    assert len(machine.packing.take_notes()) == 1
+
+
+def test_a_run_in_a_folder_that_is_reached_by_a_link_is_found(
+    sensor: Sensor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    monkeypatch.setattr(packing, "run_dir_of", lambda pid: tmp_path / "real" / str(pid))
+    machine = Machine([80 * GIB], sensor, used={0: 40 * GIB})
+    slot = machine.slots.take()
+    assert slot is not None
+    machine.active[0] = Started(slot, tmp_path / "link" / "0")
+    assert machine.take(0, gpu0=10 * GIB).end(0).n_free() == 3
+
+
 # without the memory of processes
 
 
@@ -246,6 +282,11 @@ def test_gpus_of_one_size_share_what_was_measured(sensor: Sensor) -> None:
 def test_gpus_of_another_size_are_measured_for_themselves(sensor: Sensor) -> None:
     machine = Machine([80 * GIB, 24 * GIB], sensor).start(0, gpu0=20 * GIB).start(1, gpu1=GIB).end(0)
     assert machine.n_free() == 3
+
+
+def test_a_larger_run_under_way_counts_for_gpus_of_its_size_alone(sensor: Sensor) -> None:
+    machine = Machine([80 * GIB, 24 * GIB], sensor).start(0, gpu0=10 * GIB).start(1, gpu1=20 * GIB).end(0)
+    assert machine.packing.take_notes() == ["GPU 0: peak 10.0 of 80.0 GiB: 7 runs at a time"]
 
 
 def test_of_a_slot_of_several_gpus_the_fullest_decides(sensor: Sensor) -> None:
@@ -301,6 +342,12 @@ def test_a_driver_that_falls_silent_is_told_once_and_changes_nothing(sensor: Sen
         "the GPU driver does not answer: how many runs share a GPU stays as it is"
     ]
     assert (machine.n_free(), sensor.is_closed) == (6, True)
+
+
+def test_a_first_run_that_ends_after_the_driver_fell_silent_lets_no_more_start(sensor: Sensor) -> None:
+    machine = Machine([80 * GIB], sensor).start(0, gpu0=10 * GIB)
+    sensor.is_silent = True
+    assert machine.look().end(0).n_free() == 1
 
 
 def test_a_driver_that_refuses_for_a_moment_is_asked_again(sensor: Sensor) -> None:

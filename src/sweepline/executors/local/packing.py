@@ -69,7 +69,7 @@ class _Card:
 
     def note_others(self, mib: int) -> None:
         """Take into account what is not our runs'."""
-        self.others_mib, self.seen_mib = min(mib, self.seen_mib), mib
+        self.others_mib, self.seen_mib = max(0, min(mib, self.seen_mib)), mib  # the two are not of one moment
 
 
 @dataclass(slots=True)
@@ -205,7 +205,7 @@ class Packing:
         if not is_steady:
             return
         if card.tells_runs or not here:
-            card.note_others(max(0, used_mib - sum(own)))
+            card.note_others(used_mib - sum(own))
             return
         card.others_mib = min(card.others_mib, used_mib)  # a run takes no less than nothing
         for peak in peaks:  # of several the largest takes at least the mean
