@@ -157,10 +157,11 @@ class Packing:
             return
         if ran_out:
             self._back_off(ended, run)
-        elif state in _HAS_LASTED and not self._has_ended:
+        if self._has_ended:
+            return
+        if state in _HAS_LASTED:
             self._settle(device, run)
-        if not self._has_ended:
-            self._decide()
+        self._decide()
 
     def close(self) -> None:
         """End the process that asks the driver; nothing changes any more but by runs that run out of memory."""
