@@ -195,8 +195,8 @@ def test_a_run_out_of_memory_lets_fewer_run_at_a_time_and_goes_again_alone(proje
 
 @pytest.mark.usefixtures("driver")
 def test_runs_that_do_not_fit_beside_each_other_all_finish_in_the_end(project: Project) -> None:
-    behave(project, "wait_for(lambda: x == 0 or n_launched() >= 8); take(9000 if x else 3000); wait_for(was_counted)")
-    code, said = run(project, [0], 8)
+    behave(project, "wait_for(lambda: x == 0 or n_launched() >= 6); take(9000 if x else 3000); wait_for(was_counted)")
+    code, said = run(project, [0], 6)
     assert code == 0, said
     assert "GPU 0: peak 8.8 of 23.4 GiB: 2 runs at a time" in said
     assert set(project.rows().state) == {"finished"}
@@ -206,7 +206,7 @@ def test_runs_that_do_not_fit_beside_each_other_all_finish_in_the_end(project: P
 def test_gpus_of_different_sizes_are_measured_each_and_bear_different_numbers(project: Project, driver: Driver) -> None:
     driver.tell("24000 24000", "48000 48000")
     behave(project, "take(10000); wait_for(was_counted); wait_for(lambda: n_launched() >= (2 if x < 2 else 8))")
-    code, said = run(project, [0, 1], 10)
+    code, said = run(project, [0, 1], 8)
     assert code == 0, said
     assert [n_there(project, x) for x in (0, 1)] == [1, 1]
     assert [most_at_once(project, device) for device in (0, 1)] == [2, 4]
