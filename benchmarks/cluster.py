@@ -221,7 +221,7 @@ def lines_and_signals(folder: Path, cluster: SlurmCluster) -> Iterator[Figure]:
 
 
 def line_to_table(folder: Path, cluster: SlurmCluster) -> Iterator[Figure]:
-    """Measure how old a METRIC line is when an observer of the sweep has it, who asks twice a second as the table does."""
+    """Measure how old a METRIC line is when an observer of the sweep has it, twice a second as the live table."""
     more = "executor: slurm\nmax_concurrent: 8\nslurm: {gres: 'gpu:1'}\n"
     Ground(folder, cluster, sweep_file(16, steps=12, pause=0.7, more=more))
     script = folder / "watch.py"

@@ -125,7 +125,7 @@ def figures(n: int) -> Iterator[Figure]:
     for start in ("cold", "warm"):
         walls = [_sweep_s(TOUCH, n_runs=N_RUNS, slots=1, start=start)[0] / N_RUNS for _ in range(n)]
         yield Figure(f"a run that touches the GPU once, {start} start, {N_RUNS} runs on one slot", walls)
-    for start, slots in (("cold", 1), ("warm", 1), ("warm", 2), ("warm", 4), ("warm", 8)):
+    for start, slots in (("cold", 1), ("warm", 1), ("warm", 2), ("warm", 4), ("warm", 8), ("warm", "auto")):
         wall_s, use = _sweep_s(None, n_runs=N_RUNS, slots=slots, start=start)
         title = f"{N_RUNS} MNIST runs of an epoch, {start}, {slots} on the GPU at a time"
         yield Figure(title, [wall_s], note=f"{wall_s:.1f} s, {wall_s / N_RUNS:.2f} s a run, GPU in use {use}")
@@ -176,7 +176,9 @@ def _train(words: list[str]) -> str:
         return done.stdout + done.stderr
 
 
-def _sweep_s(script: str | None, *, n_runs: int, slots: int, start: str, devices: str = "auto") -> tuple[float, str]:
+def _sweep_s(
+    script: str | None, *, n_runs: int, slots: int | str, start: str, devices: str = "auto"
+) -> tuple[float, str]:
     """Return the wall time of a sweep, and how busy the GPU was meanwhile; our trainer without a script."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -118,6 +118,10 @@ FAULTS: dict[str, tuple[str, str]] = {
     "timeout": (HEAD + LIST + "timeout: soon\n", r"sweep.yaml:5: timeout: needs a time .* 2h, got 'soon'"),
     "no timeout at all": (HEAD + LIST + "timeout: 0\n", r"sweep.yaml:5: timeout: needs a time above zero .*, got 0"),
     "devices": (HEAD + LIST + "devices: []\n", r"sweep.yaml:5: devices: needs auto, cpu, or a list .*, got \[\]"),
+    "runs per device": (
+        HEAD + LIST + "runs_per_device: many\n",
+        r"sweep.yaml:5: runs_per_device: needs auto \(as many as fit into a GPU's memory\) or a number .*, got 'many'",
+    ),
     "threads": (HEAD + LIST + "threads: many\n", r"sweep.yaml:5: threads: needs auto or a number .*, got 'many'"),
     "no seeds": (HEAD + LIST + "seeds: []\n", r"sweep.yaml:5: seeds: is empty; list at least one seed, or .*"),
     "seed of another kind": (

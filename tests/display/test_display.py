@@ -47,6 +47,10 @@ class Endless:
     def release(self) -> None:
         raise AssertionError(self.task)
 
+    @property
+    def place(self) -> str:
+        return ""
+
 
 def ended(name: str = "adam-lr0.1", state: State = State.FINISHED, *, reason: str = "", **metrics: float) -> RunRecord:
     return recorded(

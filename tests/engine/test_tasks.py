@@ -77,7 +77,14 @@ def vars_of(run: Run) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("slot", "text", "n_slots", "told"), [(CPU, "", 4, "4"), (GPU, "", 4, "1"), (GPU, "runs_per_device: 3\n", 6, "3")]
+    ("slot", "text", "n_slots", "told"),
+    [
+        (CPU, "", 4, "4"),
+        (GPU, "", 4, "1"),
+        (GPU, "runs_per_device: 3\n", 6, "3"),
+        (GPU, "runs_per_device: auto\n", 6, "1"),
+        (CPU, "runs_per_device: auto\n", 4, "4"),
+    ],
 )
 def test_a_run_is_told_how_many_may_share_its_device(
     tmp_path: Path, slot: Slot, text: str, n_slots: int, told: str

@@ -211,7 +211,7 @@ def _describe_time(prepared: PreparedSweep, n_left: int | None) -> Iterator[str]
     found = estimate_time(
         prepared.records.values(),
         n_left=n_left or 0,
-        n_slots=prepared.slots.n_max,
+        n_slots=prepared.slots.n_at_once,
         are_stopped_early=bool(prepared.settings.early_stop),
     )
     if found is not None:
@@ -276,6 +276,9 @@ def _describe_slots(prepared: PreparedSweep) -> str:
     kinds = _describe_kinds(prepared)
     is_own = settings.command.proves_overrides and not isinstance(settings.threads, int)
     threads = "CPU threads as the config says" if is_own else f"{tasks.threads} CPU threads each"
+    if slots.is_packed:
+        each = f"as many as fit into their memory, at most {slots.n_max}"
+        return f"{slots.n_at_once} at a time on {kinds} until a run has been measured, then {each}; {threads}"
     return f"{slots.n_max} at a time on {kinds}; {threads}"
 
 

@@ -301,6 +301,11 @@ def _live_report(settings: SweepSettings) -> AbstractContextManager[object]:
     return LiveReport(settings.sweep_dir)
 
 
+def _count_slots(slots: Slots) -> str:
+    n, noun = (len(slots.usable), "GPU") if slots.is_packed else (slots.n_max, "slot")
+    return f"{n} {noun}{'s' * (n > 1)}"
+
+
 @contextmanager
 def _observers(
     settings: SweepSettings, slots: Slots, log: LogFile, terminal: Terminal, *, is_live: bool
@@ -315,9 +320,10 @@ def _observers(
 
             from sweepline.display.live import LiveDisplay
 
-            title = f"{settings.name} · {slots.n_max} slot{'s' * (slots.n_max > 1)}"
+            title = f"{settings.name} · {_count_slots(slots)}"
+            n_slots = 0 if slots.is_packed else slots.n_max  # how many are free changes under way: not shown
             with LiveDisplay(
-                Console(file=cast(IO[str], terminal)), title=title, n_slots=slots.n_max, objective=settings.objective
+                Console(file=cast(IO[str], terminal)), title=title, n_slots=n_slots, objective=settings.objective
             ) as live:
                 yield Observers([live, to_log, ImportsForTheEnd()])
         else:

@@ -68,7 +68,7 @@ _OWN_KEYS = {
     "seeds": "the seeds that every combination runs with; default: one, of repeats",
     "max_concurrent": "at most so many runs at a time; default: one per slot, on CPUs half the cores",
     "devices": "auto, cpu, or GPUs by index or UUID; a text with commas is a slot of several GPUs",
-    "runs_per_device": "how many runs may share a GPU",
+    "runs_per_device": "how many runs may share a GPU; auto: as many as fit, by the memory that runs were seen to take",
     "threads": "CPU threads of a run; auto: the cores shared among the slots",
     "retry": "further attempts of a failed run, in one start",
     "logging": "records beside the journal",

@@ -89,15 +89,15 @@ class MoreTimeModel(_Block):
 class SlurmModel(_Block):
     """What each run asks of Slurm, by sbatch's names."""
 
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
+    partition: str | None = Field(None, description="as sbatch has it")
+    account: str | None = Field(None, description="who pays")
+    qos: str | None = Field(None, description="quality of service")
     time: Time | None = Field(None, description="of one run: 2h, or as Slurm writes it, in quotes: '1-12:00:00'")
     gres: str | None = Field(None, description="such as gpu:1")
-    cpus_per_task: Count | None = None
+    cpus_per_task: Count | None = Field(None, description="cores of a run; threads: auto is as many")
     mem: Memory | None = Field(None, description="such as 16G")
-    nodes: Count | None = None
-    constraint: str | None = None
+    nodes: Count | None = Field(None, description="of one run, which starts its own processes on the others")
+    constraint: str | None = Field(None, description="features of a node, such as a100")
     setup: tuple[str, ...] = Field((), description="lines of the script before the run, such as module load cuda")
     array_parallelism: Count | None = Field(
         None, description="at most so many runs of one array at a time; max_concurrent counts those that wait too"
@@ -155,8 +155,8 @@ class RayModel(_Block):
     """What each run asks of Ray."""
 
     address: str | None = Field(None, description="auto, or HOST:PORT; default: $RAY_ADDRESS, else a Ray of its own")
-    num_cpus: float = Field(1.0, gt=0)
-    num_gpus: float = Field(0.0, ge=0)
+    num_cpus: float = Field(1.0, gt=0, description="cores of a run")
+    num_gpus: float = Field(0.0, ge=0, description="GPUs of a run; 0.5 lets two share one")
 
 
 def one_line(text: str) -> str:

@@ -53,6 +53,12 @@ def _check_threads(value: Any) -> Any:
     raise ValueError(f"needs auto or a number of threads, got {value!r}")
 
 
+def _check_runs_per_device(value: Any) -> Any:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError(f"needs auto (as many as fit into a GPU's memory) or a number of runs, got {value!r}")
+
+
 def _check_devices(value: Any) -> Any:
     is_list = isinstance(value, list) and bool(value)
     if is_list and all(isinstance(item, (int, str)) and not isinstance(item, bool) for item in value):
@@ -75,6 +81,11 @@ def _name_style(value: Any) -> Any:
 Threads = Annotated[
     Any,
     BeforeValidator(_check_threads),
+    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}),
+]
+RunsPerDevice = Annotated[
+    Any,
+    BeforeValidator(_check_runs_per_device),
     WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}),
 ]
 Devices = Annotated[
@@ -314,7 +325,7 @@ class OwnKeys(BaseModel):
     ray: RayModel = Field(RayModel(), description="executor ray: what each run asks of Ray")
     max_concurrent: Count | None = None
     devices: Devices = "auto"
-    runs_per_device: Count = 1
+    runs_per_device: RunsPerDevice = 1
     gpu_free_mib: Count | None = Field(None, description="start on a GPU only while so much of its memory is free")
     threads: Threads = "auto"
     pin: bool = Field(False, description="give each slot CPU cores of its own, as many as it has threads")

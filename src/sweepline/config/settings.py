@@ -55,7 +55,7 @@ class SweepSettings:
     wandb: WandbSettings | None
     max_concurrent: int | None
     devices: str | Sequence[int | str]
-    runs_per_device: int
+    runs_per_device: int | str
     threads: str | int
     malloc: str
     pin: bool

@@ -99,6 +99,9 @@ class Ends:
         if end.exit.is_warm:
             sweep.progress.note_warm(sweep.executor.saved_s, prepare_s=sweep.executor.prepare_s)
         retry = sweep.retries.decide(run, outcome, device=active.slot.device, was_shared=end.was_shared)
+        if sweep.admission is not None and sweep.admission.packing is not None:
+            may_lack_memory = outcome.state == State.OUT_OF_MEMORY or (retry is not None and retry.is_alone)
+            sweep.admission.packing.note_end(active, outcome.state, ran_out=may_lack_memory and end.was_shared)
         if retry is not None:
             self._to_go_again[run.run_id] = retry
         else:

@@ -65,6 +65,7 @@ def _this_machine(settings: SweepSettings, options: SweepOptions) -> Place:
         devices,
         runs_per_device=settings.runs_per_device,
         max_concurrent=options.max_concurrent or settings.max_concurrent,
+        threads=settings.threads,
         gpus=gpus,
         trouble=trouble,
     )
@@ -112,7 +113,7 @@ def _jobs(settings: SweepSettings, options: SweepOptions, kind: str) -> Place:
 
 def _all_nodes(settings: SweepSettings, options: SweepOptions, allocation: Allocation) -> Place:
     """Return slots on every node of an allocation: of its GPUs, else of half its cores."""
-    per_device = settings.runs_per_device
+    per_device = settings.runs_per_device if isinstance(settings.runs_per_device, int) else 1
     most = max((node.n_gpus or max(1, node.n_cpus // 2) for node in allocation.nodes), default=0)
     found = [
         Slot(0, str(i) if node.n_gpus else "", host=node.name)
@@ -147,6 +148,7 @@ def _ineffective(settings: SweepSettings, options: SweepOptions, kind: str) -> l
         "gpu_free_mib": bool(settings.gpu_free_mib or options.gpu_free_mib),
         "pin": settings.pin,
         "runs_per_device": is_job and settings.runs_per_device != 1,
+        "runs_per_device: auto": not is_job and settings.runs_per_device == "auto",
         "start: warm": is_job and (options.start or settings.start) == "warm",
     }
     named = [name for name, is_asked in asked.items() if is_asked]

@@ -70,7 +70,8 @@ def build_plan_record(
         "objective": None if objective is None else describe_objective(objective),
         "objectives": [describe_objective(one) for one in settings.objectives],
         "race": _describe_race(settings) or (old or {}).get("race"),
-        "slots": None if slots is None else [slot.label for slot in slots.all],
+        "slots": None if slots is None else _describe_slots(slots),
+        "runs_per_device": settings.runs_per_device,
         "max_concurrent": None if slots is None else slots.n_max,
         "threads": threads,
         "logged_metrics": list(settings.logged_metrics),
@@ -80,6 +81,12 @@ def build_plan_record(
         "csv": os.path.relpath(settings.csv_path or settings.sweep_dir / "runs.csv", settings.sweep_dir),
         "starts": [*((old or {}).get("starts") or []), start],
     }
+
+
+def _describe_slots(slots: Slots) -> list[str]:
+    """Return the slots by name; of devices that as many runs share as fit, each device once."""
+    labels = [slot.label for slot in slots.all]
+    return list(dict.fromkeys(labels)) if slots.is_packed else labels
 
 
 def _n_runs(plan: Plan) -> int | None:

@@ -38,6 +38,7 @@ from sweepline.engine.tasks import TaskBuilder
 from sweepline.executors.base import Executor
 from sweepline.executors.local.admission import GpuAdmission, build_admission
 from sweepline.executors.local.executor import LocalExecutor, check_available
+from sweepline.executors.local.packing import Packing
 from sweepline.executors.local.warmstart import WarmingExecutor
 from sweepline.recording.events import RunRecord
 from sweepline.recording.folders import BEST, SweepFolder
@@ -233,6 +234,8 @@ def _held(prepared: PreparedSweep) -> Iterator[GpuAdmission | None]:
             prepared.slots.all, prepared.gpus, min_free_mib=min_free_mib, sweep=prepared.settings.name
         )
     prepared.slots.admission = admission
+    if admission is not None and prepared.slots.is_packed:
+        admission.packing = Packing(prepared.slots, prepared.gpus)
     try:
         yield admission
     finally:
@@ -304,7 +307,7 @@ def _local_executor(
 def _n_worth_warming(prepared: PreparedSweep) -> int:
     """Return how many runs there must be for a warm start: one where it is asked for."""
     is_auto = (prepared.options.start or prepared.settings.start) == "auto"
-    return RUNS_WORTH_WARMING * prepared.slots.n_max if is_auto else 1
+    return RUNS_WORTH_WARMING * prepared.slots.n_at_once if is_auto else 1
 
 
 def write_best_of(result: SweepResult, say: Say) -> None:

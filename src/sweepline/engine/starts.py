@@ -95,7 +95,8 @@ class Starts:
         """Start runs until no slot is free, none is left, or nothing shall be started now."""
         sweep = self._sweep
         if sweep.admission is not None:
-            sweep.admission.poll()
+            sweep.admission.poll(sweep.active)
+            self._tell_notes()
         while not sweep.is_stopping and not sweep.is_paused and not sweep.pause.is_on:
             if sweep.slots.has_free:
                 self.promote()
@@ -112,6 +113,10 @@ class Starts:
                 if isinstance(error, OSError):
                     error = record_error(sweep.folder.run_dir(retry.run.run_id), "cannot be written", error)
                 sweep.pause_or_raise(error)
+        self._tell_notes()
+
+    def _tell_notes(self) -> None:
+        sweep = self._sweep
         notes = sweep.admission.take_notes() if sweep.admission is not None else []
         for note in [*notes, *sweep.tasks.wandb_fallback.take_notes()]:
             sweep.say(note)

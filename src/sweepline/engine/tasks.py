@@ -214,10 +214,16 @@ class TaskBuilder:
         return found
 
     def n_sharing(self, slot: Slot) -> int:
-        """Return how many runs share a slot's GPU, or this machine's memory on a CPU."""
+        """Return how many runs share a slot's GPU, or this machine's memory on a CPU.
+
+        One where as many share it as fit: what a run takes of a GPU decides how many do, not the other way round, and
+        all runs are told the same.
+        """
         if slot.scheduler:
             return 1
-        return self.settings.runs_per_device if slot.is_gpu else self.n_slots
+        if not slot.is_gpu:
+            return self.n_slots
+        return self.settings.runs_per_device if isinstance(self.settings.runs_per_device, int) else 1
 
     def environment(self, run: Run, slot: Slot, *, n_tries: int = 0, reveal: bool = True) -> dict[str, str]:
         """Return the variables that the sweep sets for a run; everything else is inherited.

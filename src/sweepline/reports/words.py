@@ -54,7 +54,8 @@ def _describe_course(sweep: ReportedSweep) -> Iterator[str]:
         line += f"; {format_seconds(max(ends) - min(starts))} from the first start to the last end"
     slots = plan.get("slots")
     if slots:
-        line += f" on {format_count(len(slots), 'slot')}"
+        is_packed = plan.get("runs_per_device") == "auto" and str(slots[0]).startswith("gpu")
+        line += f" on {format_count(len(slots), 'GPU' if is_packed else 'slot')}"
     yield line + (" (still running)" if sweep.is_running else "")
     n_combinations, n_seeds = plan.get("n_combinations"), max(1, len(plan.get("seeds") or ()))
     if isinstance(n_combinations, int) and isinstance(n_planned, int) and n_combinations * n_seeds > n_planned:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweepline.errors import ExecutorUnavailableError
+from sweepline.executors.local import slots as slots_module
 from sweepline.executors.local.gpus import Gpu, gpu_key
 from sweepline.executors.local.slots import (
     MAX_SLOTS,
@@ -391,3 +392,49 @@ def test_automatic_threads_are_those_that_the_user_has_set(threads: Any, set_by_
 def test_automatic_threads_share_the_cores_among_the_slots(n_slots: int) -> None:
     threads = thread_budget("auto", n_slots, {})
     assert threads == max(1, n_cores() // max(1, n_slots))
+
+
+# as many as fit
+
+
+@pytest.mark.parametrize(
+    ("n_cores", "devices", "options", "n"),
+    [
+        (16, [0], {}, 16),
+        (64, [0], {}, 16),
+        (16, [0, 1], {}, 16),
+        (3, [0, 1], {}, 2),
+        (1, [0, 1], {}, 2),
+        (16, [0], {"threads": 4}, 4),
+        (16, [0], {"threads": 32}, 1),
+        (2, [0], {"max_concurrent": 5}, 5),
+        (2, [0, 1], {"max_concurrent": 5}, 6),
+        (2, [0], {"max_concurrent": 100}, 16),
+        (16, [0], {"max_concurrent": 2}, 16),
+        (16, ["0,1"], {}, 16),
+    ],
+)
+def test_as_many_may_share_as_have_cores_or_as_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch, n_cores: int, devices: Any, options: dict[str, Any], n: int
+) -> None:
+    monkeypatch.setattr(slots_module, "n_cores", lambda: n_cores)
+    slots, notes = build_slots(devices, runs_per_device="auto", gpus=GPUS, environ={}, **options)
+    assert (len(slots.all), slots.n_at_once, notes) == (n, len(devices), [])
+
+
+def test_the_threads_of_the_environment_count_as_those_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots_module, "n_cores", lambda: 16)
+    slots, _ = build_slots([0], runs_per_device="auto", gpus=GPUS, environ={"OMP_NUM_THREADS": "8"})
+    assert len(slots.all) == 2
+
+
+@pytest.mark.parametrize(
+    ("devices", "gpus", "n", "said"),
+    [("cpu", None, 3, "is for GPUs; on the CPU max_concurrent"), ([0, 1], None, 2, "no GPU driver tells here")],
+)
+def test_where_nothing_can_be_measured_each_slot_has_one_run_and_that_is_said(
+    devices: Any, gpus: Any, n: int, said: str
+) -> None:
+    slots, notes = build_slots(devices, runs_per_device="auto", max_concurrent=3, gpus=gpus, environ={})
+    assert (len(slots.all), slots.is_packed) == (n, False)
+    assert sum(said in note for note in notes) == 1

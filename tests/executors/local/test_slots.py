@@ -221,6 +221,54 @@ def test_a_reserved_device_that_another_sweep_uses_is_given_when_it_can_be_had()
     assert slots.take_alone() is not None
 
 
+# devices that share as much as fits
+
+
+def packed_slots_of(*devices: str, n_each: int = 4, max_concurrent: int | None = None) -> Slots:
+    labels = [device for _ in range(n_each) for device in devices]
+    return Slots([Slot(i, label) for i, label in enumerate(labels)], max_concurrent=max_concurrent, is_packed=True)
+
+
+def test_a_device_has_one_run_until_more_are_allowed() -> None:
+    slots = packed_slots_of("0", "1")
+    assert (devices(slots, 8), slots.has_free, slots.n_at_once) == (["0", "1"], False, 2)
+
+
+def test_a_device_has_as_many_runs_as_are_allowed_on_it() -> None:
+    slots = packed_slots_of("0", "1")
+    slots.share("0", 3)
+    assert (sorted(devices(slots, 8)), slots.n_at_once) == (["0", "0", "0", "1"], 4)
+
+
+def test_fewer_are_allowed_without_a_lease_being_taken_away() -> None:
+    slots = packed_slots_of("0")
+    slots.share("0", 3)
+    out = [take(slots) for _ in range(3)]
+    slots.share("0", 2)
+    slots.give_back(out[0])
+    slots_while_two_are_out = slots.take()
+    slots.give_back(out[1])
+    assert slots_while_two_are_out is None
+    assert slots.take() is not None
+
+
+def test_the_device_with_the_fewest_runs_is_next_where_they_bear_different_numbers() -> None:
+    slots = packed_slots_of("0", "1")
+    slots.share("0", 3)
+    slots.share("1", 3)
+    out = [take(slots) for _ in range(4)]
+    slots.give_back(out[1])
+    slots.give_back(out[3])
+    assert devices(slots, 2) == ["1", "1"]
+
+
+def test_max_concurrent_that_is_changed_under_way_bounds_devices_that_are_shared() -> None:
+    slots = packed_slots_of("0", max_concurrent=1)
+    slots.share("0", 3)
+    slots.resize(2)
+    assert (len(devices(slots, 4)), slots.n_at_once) == (2, 2)
+
+
 # who shared a device
 
 

@@ -9,12 +9,13 @@ import stat
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from sweepline.errors import ExecutorUnavailableError
 from sweepline.executors.local.gpus import Gpu, GpuSensor, find_gpu, gpu_key
+from sweepline.executors.local.packing import Packing, Placed
 from sweepline.executors.local.slots import Slot
 from sweepline.runs import SETTLED, State
 
@@ -102,6 +103,7 @@ class GpuAdmission:
 
     def __init__(self, leases: Leases, *, min_free_mib: int | None = None, gpus: Sequence[Gpu] | None = None) -> None:
         self.leases, self.min_free_mib = leases, min_free_mib
+        self.packing: Packing | None = None
         self._gpus = gpus
         self._sensor = GpuSensor() if gpus and min_free_mib is not None else None
         self._lost_in_a_row: Counter[str] = Counter()
@@ -111,12 +113,13 @@ class GpuAdmission:
     @property
     def watched(self) -> list[int]:
         """Descriptors that become readable when an answer of the driver has come."""
-        return [self._sensor.fd] if self._sensor is not None and self._sensor.is_asked else []
+        own = [self._sensor.fd] if self._sensor is not None and self._sensor.is_asked else []
+        return own + (self.packing.watched if self.packing is not None else [])
 
     def take_notes(self) -> list[str]:
         """Return what is worth saying since the last call."""
         notes, self._notes = self._notes, []
-        return notes
+        return notes + (self.packing.take_notes() if self.packing is not None else [])
 
     def admit(self, slot: Slot) -> bool:
         """Lease all GPUs of a slot; none of them when one cannot be had."""
@@ -150,8 +153,10 @@ class GpuAdmission:
             return None
         return f"GPU {slot.device}: {MAX_LOST_IN_A_ROW} runs in a row lost it; it is left out from here on"
 
-    def poll(self) -> None:
-        """Take the driver's answer if it has come."""
+    def poll(self, active: Iterable[Placed] = ()) -> None:
+        """Take the driver's answer if it has come; ``active`` are the runs under way."""
+        if self.packing is not None:
+            self.packing.poll(active)
         if self._sensor is not None:
             self._sensor.poll()
             if self._sensor.is_silent:
@@ -164,6 +169,8 @@ class GpuAdmission:
         self.leases.close()
         if self._sensor is not None:
             self._sensor.close()
+        if self.packing is not None:
+            self.packing.close()
 
     def _is_free_enough(self, name: str) -> bool:
         sensor, told = self._sensor, find_gpu(name, self._gpus)

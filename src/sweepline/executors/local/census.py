@@ -70,6 +70,31 @@ def _place_of(pid: int) -> tuple[Path, str] | None:
     return None
 
 
+def run_dir_of(pid: int) -> Path | None:
+    """Return the folder of the run that a process belongs to: by itself, its session or its parents."""
+    for one in _kin_of(pid):
+        try:
+            place = _place_of(one)
+        except PermissionError:  # it is somebody else's
+            continue
+        if place is not None:
+            return place[0]
+    return None
+
+
+def _kin_of(pid: int) -> Iterator[int]:
+    """Yield a process, the first of its session, and its parents, as far as they live."""
+    yield pid
+    try:
+        parent, _, session = (int(field) for field in _stat_fields(pid)[1:4])
+        yield session
+        while parent > 1:
+            yield parent
+            parent = int(_stat_fields(parent)[1])
+    except (OSError, IndexError, ValueError):  # it has ended
+        return
+
+
 def _describe(pid: int, run_dir: Path, run_id: str, members: list[int]) -> RunningProcess | None:
     try:
         owner = Path(f"/proc/{pid}").stat().st_uid

@@ -12,8 +12,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sweepline.errors import ExecutorUnavailableError
 
@@ -23,6 +24,7 @@ _LIBRARY = "libnvidia-ml.so.1"
 _SIGNS_OF_GPUS = ("/dev/nvidia0", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, Windows' for Linux
 
 # Answers every line on standard input with one line of JSON: the GPUs, or the text of what keeps them from being told.
+# A line with "processes" asks for those of each GPU too.
 _SENSOR = """
 import ctypes, json, os, sys
 ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL: a driver that hangs holds nobody after its asker
@@ -55,7 +57,22 @@ def describe(index, handle):
     ask("nvmlDeviceGetMemoryInfo", handle, ctypes.byref(memory))
     uuid, name = text("nvmlDeviceGetUUID", handle), text("nvmlDeviceGetName", handle)
     return [index, uuid, name, memory.free >> 20, memory.total >> 20]
-def instances(index, handle):
+class Process(ctypes.Structure):
+    _fields_ = [("pid", ctypes.c_uint), ("used", ctypes.c_ulonglong), ("gpu", ctypes.c_uint), ("part", ctypes.c_uint)]
+class OldProcess(ctypes.Structure):
+    _fields_ = Process._fields_[:2]
+def processes(handle):
+    for version, kind in (("_v3", Process), ("_v2", Process), ("", OldProcess)):
+        count, told = ctypes.c_uint(4096), (kind * 4096)()
+        try:
+            ask("nvmlDeviceGetComputeRunningProcesses" + version, handle, ctypes.byref(count), told)
+        except AttributeError:
+            continue  # a driver from before there was this one
+        except Refused:
+            return None
+        unknown = ctypes.c_ulonglong(-1).value
+        return [[one.pid, None if one.used == unknown else one.used >> 20] for one in told[: count.value]]
+def instances(index, handle, with_processes):
     found, pending = [], ctypes.c_uint()
     try:
         mode = ctypes.c_uint()
@@ -65,26 +82,28 @@ def instances(index, handle):
         return []  # no GPU that can be divided, or a driver from before there were any
     for i in range(n_most):
         try:
-            found.append(describe(index, handle_of("nvmlDeviceGetMigDeviceHandleByIndex", handle, i)) + [0, True])
+            part = handle_of("nvmlDeviceGetMigDeviceHandleByIndex", handle, i)
+            found.append(describe(index, part) + [0, True, processes(part) if with_processes else None])
         except Refused:
             continue  # a place that no instance has
     return found
-def read():
+def read(with_processes):
     ask("nvmlInit_v2")
     found = []
     for index in range(number("nvmlDeviceGetCount_v2")):
         try:
             handle = handle_of("nvmlDeviceGetHandleByIndex_v2", index)
             whole = describe(index, handle)
-            parts = instances(index, handle)
+            parts = instances(index, handle, with_processes)
+            told = processes(handle) if with_processes else None
         except Refused:
             continue  # fallen off the bus: a GPU that is not told is not there
-        found += [whole + [len(parts)], *parts]
+        found += [whole + [len(parts), False, told], *parts]
     ask("nvmlShutdown")
     return found
-for _ in sys.stdin:
+for question in sys.stdin:
     try:
-        answer = read()
+        answer = read(with_processes=question.strip() == "processes")
     except Exception as error:
         answer = str(error)
     print(json.dumps(answer), file=answers, flush=True)
@@ -93,7 +112,11 @@ for _ in sys.stdin:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU as the driver tells it, numbered by PCI bus, or a MIG instance of one, which goes by its UUID alone."""
+    """A GPU as the driver tells it, numbered by PCI bus, or a MIG instance of one, which goes by its UUID alone.
+
+    ``processes`` are its process ids, each with its MiB, None where these are not told; None where it was not asked for
+    them or does not tell.
+    """
 
     index: int
     uuid: str
@@ -102,6 +125,7 @@ class Gpu:
     total_mib: int = 0
     n_instances: int = 0
     is_instance: bool = False
+    processes: Sequence[tuple[int, int | None]] | None = None
 
     @property
     def id(self) -> str:
@@ -157,10 +181,21 @@ def has_driver() -> bool:
     return True
 
 
-class GpuSensor:
-    """Asks for the state of the GPUs without ever waiting for it: ask, go on, take the answer when it is there."""
+def _gpu_of(*fields: Any) -> Gpu:
+    """Return a GPU of the fields that the sensor writes of it."""
+    gpu = Gpu(*fields)
+    pairs = None if gpu.processes is None else tuple((pid, mib) for pid, mib in gpu.processes)
+    return replace(gpu, processes=pairs)
 
-    def __init__(self) -> None:
+
+class GpuSensor:
+    """Asks for the state of the GPUs without ever waiting for it: ask, go on, take the answer when it is there.
+
+    With ``asks_processes`` also for what each process has on them.
+    """
+
+    def __init__(self, *, asks_processes: bool = False) -> None:
+        self._question = b"processes\n" if asks_processes else b"\n"
         self.is_silent = False  # it did not answer in time and is not asked again
         self.problem = ""  # what the driver said instead of a reading
         self.reading: list[Gpu] | None = None
@@ -193,7 +228,7 @@ class GpuSensor:
             return
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(b"\n")
+            self._process.stdin.write(self._question)
             self._process.stdin.flush()
         except OSError:
             self._give_up()
@@ -214,7 +249,7 @@ class GpuSensor:
                 self._partial = rest
                 answer = json.loads(line)
                 is_told = isinstance(answer, list)
-                self.reading = [Gpu(*fields) for fields in answer] if is_told else None
+                self.reading = [_gpu_of(*fields) for fields in answer] if is_told else None
                 self.problem = "" if is_told else str(answer)
                 self.read_at, self._asked_at = time.monotonic(), None
             elif not chunk:

@@ -15,6 +15,9 @@ from sweepline.executors.local.gpus import Gpu, find_gpu, gpu_key
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 CUDA, HIP, ROCR = "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"
 MAX_SLOTS = 10_000
+MAX_PACKED = 16  # runs that share a GPU where the sweep decides how many
+_NOT_PACKED_CPU = "runs_per_device: auto is for GPUs; on the CPU max_concurrent says how many run at a time"
+_NOT_PACKED_GPUS = "runs_per_device: auto: no GPU driver tells here what runs take: one run per device"
 _NO_DEVICE = ("nodevfiles", "none", "void")  # as schedulers say it
 
 
@@ -93,9 +96,16 @@ class Slots:
     """Leases of slots, round-robin: the next free slot after the last one taken."""
 
     def __init__(
-        self, slots: Sequence[Slot], *, max_concurrent: int | None = None, admission: Admission | None = None
+        self,
+        slots: Sequence[Slot],
+        *,
+        max_concurrent: int | None = None,
+        admission: Admission | None = None,
+        is_packed: bool = False,
     ) -> None:
+        """With ``is_packed`` each device has one lease at a time until :meth:`share` says otherwise."""
         self.all = tuple(slots)
+        self._most = {slot.device: 1 for slot in self.all} if is_packed else {}
         self.n_max = min(len(self.all), max_concurrent or len(self.all))
         self.admission = admission
         self._taken: set[int] = set()
@@ -112,6 +122,20 @@ class Slots:
         self.n_max = min(len(self.all), n_max)
 
     @property
+    def is_packed(self) -> bool:
+        """Whether how many leases a device may have at once is decided under way."""
+        return bool(self._most)
+
+    @property
+    def n_at_once(self) -> int:
+        """How many leases may be out at once as things are now."""
+        return min(self.n_max, sum(self._most.values())) if self._most else self.n_max
+
+    def share(self, device: str, n: int) -> None:
+        """Let at most ``n`` leases of a device be out at once from now on; those that are out stay."""
+        self._most[device] = n
+
+    @property
     def n_taken(self) -> int:
         """How many leases are out."""
         return len(self._taken)
@@ -119,9 +143,7 @@ class Slots:
     @property
     def has_free(self) -> bool:
         """Whether a slot is free as far as this sweep is concerned."""
-        return len(self._taken) < self.n_max and any(
-            slot.index not in self._taken and slot.device not in self._out_of_service for slot in self.all
-        )
+        return len(self._taken) < self.n_max and any(map(self._is_open, self.all))
 
     @property
     def usable(self) -> set[str]:
@@ -134,8 +156,10 @@ class Slots:
         Devices in ``avoid`` are passed over while there are others in service.
         """
         shunned = avoid if self.usable - avoid else frozenset()
-        for offset in range(len(self.all)):
-            slot = self.all[(self._next + offset) % len(self.all)]
+        order = [*self.all[self._next :], *self.all[: self._next]]
+        if self._most:  # devices differ in how many they bear: the one with the fewest first
+            order.sort(key=lambda slot: self._n_on(slot.device))
+        for slot in order:
             if slot.device not in shunned and slot.device != self._reserved and self._occupy(slot):
                 self._next = (slot.index + 1) % len(self.all)
                 return slot
@@ -156,8 +180,7 @@ class Slots:
         return slot
 
     def _occupy(self, slot: Slot) -> bool:
-        is_out = slot.index in self._taken or slot.device in self._out_of_service
-        if is_out or len(self._taken) >= self.n_max:
+        if not self._is_open(slot) or len(self._taken) >= self.n_max:
             return False
         if self.admission is not None and not self._n_on(slot.device) and not self.admission.admit(slot):
             return False
@@ -166,6 +189,11 @@ class Slots:
         if len(neighbours) > 1:
             self._shared |= neighbours
         return True
+
+    def _is_open(self, slot: Slot) -> bool:
+        if slot.index in self._taken or slot.device in self._out_of_service:
+            return False
+        return slot.device not in self._most or self._n_on(slot.device) < self._most[slot.device]
 
     def _n_on(self, device: str) -> int:
         return sum(slot.device == device and slot.index in self._taken for slot in self.all)
@@ -199,8 +227,9 @@ class Slots:
 def build_slots(
     devices: str | Sequence[int | str],
     *,
-    runs_per_device: int = 1,
+    runs_per_device: int | str = 1,
     max_concurrent: int | None = None,
+    threads: int | str = "auto",
     gpus: Sequence[Gpu] | None = None,
     trouble: str = "",
     environ: Mapping[str, str] = os.environ,
@@ -209,8 +238,9 @@ def build_slots(
 
     Args:
         devices: ``auto``, ``cpu``, or ids: indexes, UUIDs, or comma lists of them for slots of several GPUs.
-        runs_per_device: leases per device.
+        runs_per_device: leases per device; ``auto``: one, until more are found to fit, as far as there are cores.
         max_concurrent: at most so many leases at once; on CPUs also the number of slots.
+        threads: CPU threads of a run, which bound how many share a device with ``auto``.
         gpus: what the driver tells, or None where none answers.
         trouble: why none answers, where there seem to be GPUs.
         environ: an inherited CUDA_VISIBLE_DEVICES (or HIP's, where no driver answers) bounds what may be used.
@@ -229,6 +259,13 @@ def build_slots(
         groups = []
     else:
         groups = [[part.strip() for part in str(device).split(",")] for device in devices]
+    is_packed = runs_per_device == "auto" and bool(groups) and gpus is not None
+    if is_packed:
+        runs_per_device = _bound_packing(len(groups), threads, max_concurrent, environ)
+    elif isinstance(runs_per_device, str):
+        notes.append(_NOT_PACKED_GPUS if groups else _NOT_PACKED_CPU)
+        runs_per_device = 1
+    assert isinstance(runs_per_device, int)
     n_slots = len(groups) * runs_per_device if groups else max_concurrent or max(1, n_cores() // 2)
     if n_slots > MAX_SLOTS:
         key = "runs_per_device" if groups else "max_concurrent"
@@ -238,14 +275,21 @@ def build_slots(
     is_checked = gpus is not None or devices == "auto"
     _check_ids([device for group in groups for device in group], allowed, variable, gpus)
     notes += [] if is_checked else ["no GPU driver answers here: the devices are used as given"]
-    if max_concurrent and max_concurrent > n_slots:
+    if max_concurrent and max_concurrent > n_slots and not is_packed:
         notes.append(
             f"max_concurrent {max_concurrent} is more than {n_slots} slots on {len(groups)} devices: "
             f"runs_per_device: {-(-max_concurrent // len(groups))} is what lets runs share a device"
         )
     labels = [",".join(group) for _ in range(runs_per_device) for group in groups]
     slots = [Slot(i, label, variable) for i, label in enumerate(labels)]
-    return Slots(slots, max_concurrent=max_concurrent), notes
+    return Slots(slots, max_concurrent=max_concurrent, is_packed=is_packed), notes
+
+
+def _bound_packing(n_devices: int, threads: int | str, max_concurrent: int | None, environ: Mapping[str, str]) -> int:
+    """Return how many runs may share a device at most: as many as have cores, or as ``max_concurrent`` asks for."""
+    n_with_cores = n_cores() // (thread_budget(threads, n_cores(), environ) * n_devices)
+    n_asked = -(-(max_concurrent or 0) // n_devices)
+    return min(MAX_PACKED, max(1, n_with_cores, n_asked))
 
 
 def _find_variable(environ: Mapping[str, str], gpus: Sequence[Gpu] | None) -> str:
