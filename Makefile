@@ -7,7 +7,7 @@ ARGS ?=
 FAST := $(addprefix tests/,analysis config contract display docs engine executors/local programs recording reports space test_runs.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sweep study test test-fast test-browser test-gpu soak lint build docs tutorial bench clean
+.PHONY: help setup demo sweep study test test-fast test-browser test-engines test-gpu soak lint build docs tutorial bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -41,6 +41,10 @@ test-fast: setup ## the inner loop, in under a minute: no linters, no real sweep
 
 test-browser: setup ## the report in a real browser (needs chromium)
 	$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
+
+test-engines: setup ## sweeps on a throw-away Slurm cluster (needs root, slurm-wlm and munge) and on Ray
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-engines.txt
+	$(BIN)/python -m pytest -m engines -n 2 --dist loadfile tests/engines tests/executors/test_contract.py $(ARGS)
 
 test-gpu: setup ## what only a GPU can show (needs an NVIDIA GPU)
 	$(BIN)/python -m pytest -m gpu -n 0 tests/gpu $(ARGS)
