@@ -138,7 +138,7 @@ def run_sweep(
     check_startable(prepared)
     if executor is None:
         check_available()
-    check_descriptors(prepared.slots)
+        check_descriptors(prepared.slots)
     with _held(prepared) as admission, ExitStack() as resources:
         token = secrets.token_hex(8)
         doubt = folder.lock(take_over=prepared.options.take_over)
