@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from sweepline.contract.files import open_plain_fd
 from sweepline.engine import logtail
 from sweepline.engine.logtail import LogTail, build_tail
 from sweepline.engine.progress import ActiveRun
@@ -114,7 +115,7 @@ def test_a_run_that_ends_in_the_middle_of_a_round_is_not_read_any_more(
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The logs that are opened, as they are."""
     names: list[str] = []
-    usual = logtail.open_plain_fd
+    usual = open_plain_fd
 
     def open_noted(path: Path) -> int:
         names.append(path.name)
