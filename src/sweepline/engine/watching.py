@@ -20,8 +20,8 @@ SLICE_S = 0.05
 """After so long the other runs wait for the next turn: a free slot shall not wait for ten thousand logs."""
 MANY_RUNS = 200
 """With more runs than this reading spares the machine, as follows."""
-REST = 3
-"""After what took a second nothing is read for so many: a quarter of the time is what reading takes, however many runs
+REST = 2
+"""After what took a second nothing is read for so many: a third of the time is what reading takes, however many runs
 there are and however slow their disk is."""
 REOPEN_S = 10.0
 """A log is opened when its size says that it has grown, else so often."""
