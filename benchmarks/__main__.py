@@ -26,6 +26,7 @@ from benchmarks import (
     report,
     report_page,
     resume,
+    scale,
     search,
     startup,
     stopping,
@@ -55,6 +56,7 @@ OURS = {
     "stopping": stopping,
     "racing": racing,
     "trust": trust,
+    "scale": scale,
 }
 SLOW = ("ray-reuse", "ray", "guild", "syne-quick", "syne")  # minutes for what others do in seconds: one round
 N_SLOW_NOOP = 40
