@@ -27,6 +27,7 @@ from benchmarks import (
     report,
     report_page,
     resume,
+    scale,
     search,
     startup,
     stopping,
@@ -57,6 +58,7 @@ OURS = {
     "racing": racing,
     "trust": trust,
     "cluster": cluster,
+    "scale": scale,
 }
 SLOW = ("ray-reuse", "ray", "guild", "syne-quick", "syne")  # minutes for what others do in seconds: one round
 N_SLOW_NOOP = 40

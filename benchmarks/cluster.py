@@ -201,7 +201,7 @@ def _submit(executor: SlurmExecutor, folder: Path, n: int, *, first: int = 0) ->
     began = time.perf_counter()
     runs = [executor.submit(task) for task in tasks]
     while not all(run.key for run in runs):
-        executor.wait(0.0)
+        executor.wait(0.001)
     return time.perf_counter() - began
 
 

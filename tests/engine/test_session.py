@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from sweepline.config.settings import SweepSettings
 from sweepline.config.sweepfile import load_sweep
 from sweepline.contract.runfolder import STDOUT
+from sweepline.engine import ends, starts
 from sweepline.engine.preparation import prepare_sweep
 from sweepline.engine.session import SweepResult, run_sweep
 from sweepline.engine.state import SweepOptions
@@ -192,3 +194,16 @@ def test_a_cancelled_run_says_by_whom() -> None:
     run = FakeRun()
     run.cancel(StopReason.TIMEOUT)
     assert run.poll() == Exit(signal=15, stopped=StopReason.TIMEOUT)
+
+
+def test_runs_that_start_and_end_all_at_once_are_taken_in_as_many_turns_as_it_takes(
+    settings: SweepSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starts, "START_SLICE_S", 0.0)
+    monkeypatch.setattr(ends, "RECORD_SLICE_S", 0.0)
+    wide = replace(settings, max_concurrent=3)
+    executor = FakeExecutor(prints=loss_is_x)
+    result = run(wide, executor)
+
+    assert sorted(record.metrics["loss"] for record in result.records) == [1, 2, 3]
+    assert result.is_complete

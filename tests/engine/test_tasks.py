@@ -138,6 +138,12 @@ def test_runs_at_one_time_have_ports_of_their_own() -> None:
     assert len({ports.choose("same", slot) for slot in range(5)}) == 5
 
 
+def test_a_run_whose_usual_ports_others_have_gets_one_that_nobody_has() -> None:
+    ports = Ports()
+
+    assert len({ports.choose("same", slot) for slot in range(200)}) == 200
+
+
 def test_a_port_that_somebody_listens_on_is_not_given() -> None:
     first = Ports().choose("run", 0)
     with socket.socket() as taken:

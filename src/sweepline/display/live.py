@@ -112,7 +112,7 @@ class LiveDisplay:
         head = self._render_head(progress, width)
         active = sorted(progress.active, key=lambda a: a.slot.index)
         room = height - 1 - len(head)  # the cursor stands below
-        foot = _fit_lines(self._foot(progress, active, width), room - min(_LEAST_ROWS, len(active) + 2))
+        foot = _fit_lines(self._foot(progress, active[:height], width), room - min(_LEAST_ROWS, len(active) + 2))
         rows = render_slots(
             active,
             n_slots=self.n_slots,
@@ -152,13 +152,13 @@ class LiveDisplay:
         bar.add_row(*cells)
         return [bar] if is_one else [bar, Text(shorten(rest, width), style="dim")]
 
-    def _foot(self, progress: Progress, active: Sequence[ActiveRun], width: int) -> list[tuple[int, str, str]]:
+    def _foot(self, progress: Progress, shown: Sequence[ActiveRun], width: int) -> list[tuple[int, str, str]]:
         """Return what stands below the table: how little it matters, the line, its style."""
         lines = []
         if progress.best is not None and self.objective is not None:
             metric = shorten(self.objective.name, width // 3)
             told = f"best {metric} {format_number(progress.best.metrics[self.objective.name])}  "
-            names = [progress.best.name, *(a.run.name for a in active)]
+            names = [progress.best.name, *(a.run.name for a in shown)]
             lines.append((0, told + shorten_apart(names, max(1, width - width_of(told)))[0], "green"))
             bars = sparkline(self._results, width=width - width_of(metric) - 24)
             lines += [(3, f"latest {metric} {bars}", "dim")] if bars else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,8 +17,11 @@ from sweepline.programs.usage import find_hint
 from sweepline.recording.events import RunRecord
 from sweepline.runs import Run, RunOutcome, State
 
+RECORD_SLICE_S = 0.2
+"""After so long the other ends wait for the next turn."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _HeldEnd:
     """A run that has ended and is not in the books yet."""
 
@@ -53,8 +57,11 @@ class Ends:
         """Take the ends that have come and free their slots; the loop refills them before anything is written out."""
         sweep = self._sweep
         ended = [(active, done) for active in sweep.active if (done := active.handle.poll()) is not None]
+        for active, _ in ended:
+            active.has_ended = True
+        if ended:
+            sweep.active[:] = [active for active in sweep.active if not active.has_ended]
         for active, done in ended:
-            sweep.active.remove(active)
             self._held.append(_HeldEnd(active, done, sweep.slots.was_shared(active.slot)))
             if done.is_slot_lost and active.slot.is_gpu:
                 sweep.slots.write_off(active.slot)
@@ -66,11 +73,12 @@ class Ends:
         self.record()
 
     def record(self) -> None:
-        """Write down what has ended, as far as its output is read and the disk takes it."""
+        """Write down what has ended, as far as its output is read and the disk takes it, for a moment at most."""
         self.is_reading = False
         self._sweep.n_held = len(self._held)
         if self._held:
             self._sweep.folder.check_is_there()  # else their output would seem to be empty
+        until = time.monotonic() + RECORD_SLICE_S
         for end in list(self._held):
             if not end.active.tail.read_new():
                 self.is_reading = True  # very much of it: the others go first
@@ -81,6 +89,9 @@ class Ends:
                 self._sweep.pause_or_raise(error)
                 break
             self._held.remove(end)
+            if time.monotonic() >= until:
+                self.is_reading = bool(self._held)  # thousands came at once: their slots are filled meanwhile
+                break
         self._sweep.n_held = len(self._held)
 
     def _take(self, end: _HeldEnd) -> None:

@@ -20,8 +20,9 @@ from sweepline.contract.runfolder import COMMAND, EFFECTIVE_CONFIG, METRICS, STD
 from sweepline.contract.text import display_path, one_line
 from sweepline.contract.values import flatten
 from sweepline.contract.yamlfile import read_yaml
-from sweepline.engine.metricreader import MAX_HISTORY_VALUES, History, MetricReader
+from sweepline.engine.metricreader import MetricReader
 from sweepline.engine.outcome import OutcomeReader, has_effective_config, read_asked
+from sweepline.engine.runpoints import MAX_HISTORY_VALUES, History
 from sweepline.engine.sources import SECONDS
 from sweepline.engine.tensorboardlog import find_logs_below, read_tensorboard_log
 from sweepline.engine.wandbfile import find_wandb_files, numbers_of, read_wandb_run

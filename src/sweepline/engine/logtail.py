@@ -6,12 +6,14 @@ Which of the two streams told a metric last follows from the files alone, so tha
 from __future__ import annotations
 
 import math
+import os
 import re
+import stat
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from sweepline.contract.files import open_plain
+from sweepline.contract.files import open_plain, open_plain_fd
 from sweepline.contract.metrics import PLACES, MetricPoint
 from sweepline.contract.runfolder import STDERR, STDOUT
 from sweepline.engine.metricreader import MAX_METRICS, Measured, MetricReader, note_extremes, summarize
@@ -34,19 +36,28 @@ class LogTail:
         return self._errors.reader.results | self._output.reader.results
 
     @property
+    def has_told(self) -> bool:
+        """Whether the run has told any metric."""
+        return bool(self._output.reader.latest or self._errors.reader.latest)
+
+    @property
     def place(self) -> Mapping[str, int]:
         """Where the run stands, as its last line with a place tells it."""
         return self._output.reader.place or self._errors.reader.place
 
-    def read_new(self, *, within_s: float = SLICE_S) -> bool:
-        """Read what the logs have gained since the last call; return whether that was all of it."""
-        until = time.monotonic() + within_s
-        has_all = [stream.read_new(until) for stream in (self._output, self._errors)]
-        return all(has_all)
+    def read_new(self, *, within_s: float = SLICE_S, reopen_s: float = 0.0) -> bool:
+        """Read what the logs have gained since the last call; return whether that was all of it.
+
+        A log that was opened less than ``reopen_s`` seconds ago is opened only where its size says that it has grown.
+        That is cheaper; but what another machine has written into it may show itself to who opens it alone (NFS).
+        """
+        now = time.monotonic()
+        has_output = self._output.read_new(now, now + within_s, reopen_s)
+        return self._errors.read_new(now, now + within_s, reopen_s) and has_output
 
     def take_watched(self) -> list[MetricPoint]:
         """Return the points of the watched metric since the last call."""
-        return [*self._output.reader.take_watched(), *self._errors.reader.take_watched()]
+        return self._output.reader.take_watched() + self._errors.reader.take_watched()
 
     def finish(self) -> Measured:
         """Read to the end of a run that has ended, and return what it measured."""
@@ -90,21 +101,47 @@ class _Stream:
     def __init__(self, path: Path, reader: MetricReader) -> None:
         self.path, self.reader = path, reader
         self._offset = 0
+        self._opened_at = -math.inf
 
-    def read_new(self, until: float) -> bool:
+    def read_new(self, now: float, until: float, reopen_s: float) -> bool:
+        if now - self._opened_at < reopen_s and not self._has_grown():
+            return True
+        self._opened_at = now
         try:
-            with open_plain(self.path) as file:
-                file.seek(self._offset)
-                while chunk := file.read(_CHUNK_BYTES):
-                    self.reader.feed(chunk)
-                    self._offset += len(chunk)
-                    if time.monotonic() > until:
-                        return False
+            fd = open_plain_fd(self.path)
         except FileNotFoundError:
-            pass
+            return True
         except OSError as error:
-            self.reader.fault = f"{self.path.name} cannot be read: {error.strerror}"
+            self._note_fault(error)
+            return True
+        try:
+            return self._read(fd, until)
+        except OSError as error:
+            self._note_fault(error)
+            return True
+        finally:
+            os.close(fd)
+
+    def _read(self, fd: int, until: float) -> bool:
+        while chunk := os.pread(fd, _CHUNK_BYTES, self._offset):
+            self.reader.feed(chunk)
+            self._offset += len(chunk)
+            if time.monotonic() > until:
+                return False
         return True
+
+    def _note_fault(self, error: OSError) -> None:
+        self.reader.fault = f"{self.path.name} cannot be read: {error.strerror}"
+
+    def _has_grown(self) -> bool:
+        """Whether there is something to read, as far as that is known without opening it."""
+        try:
+            seen = self.path.stat()
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True  # who opens it says why
+        return seen.st_size > self._offset or not stat.S_ISREG(seen.st_mode)
 
     def places(self) -> dict[str, Mapping[str, int]]:
         """Return where in the run each metric was told last, as far as that is known."""

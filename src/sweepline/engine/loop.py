@@ -80,7 +80,7 @@ class Loop:
             sweep.hooks.look()
             self._refresh_if_due()
             is_walking = sweep.progress.walk_plan()
-            self._wait(is_busy=is_walking or self.ends.is_reading)
+            self._wait(is_busy=is_walking or self.ends.is_reading or self.starts.is_filling)
             self.ends.collect()
             for note in sweep.executor.take_notes():
                 sweep.say(note)
@@ -102,7 +102,7 @@ class Loop:
     def _is_done(self) -> bool:
         """Whether nothing runs and nothing more will; what could be written down is in the books then."""
         sweep = self._sweep
-        if sweep.active or sweep.book.has_uncommitted:
+        if sweep.active or sweep.book.has_uncommitted or self.ends.is_reading:
             return False
         if sweep.is_stopping:
             return sweep.is_stopped or not self.starts.feed_race()

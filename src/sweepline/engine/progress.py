@@ -19,7 +19,7 @@ from sweepline.space.plan import Plan
 COUNT_SLICE_S = 0.02
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False, slots=True)
 class ActiveRun:
     """A run that is under way. ``asked`` are the overrides to be proved; None where none can be."""
 
@@ -31,7 +31,9 @@ class ActiveRun:
     tail: LogTail
     asked: Mapping[str, Any] | None
     started: float = field(default_factory=time.monotonic)
+    has_ended: bool = False
     is_proof_settled: bool = False
+    is_judged: bool = False
     wandb: WandbTail | None = None
     """What follows the objective where the run logs it to W&B, until it prints it."""
     n_rungs_told: int = 0

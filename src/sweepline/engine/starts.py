@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from sweepline.executors.local.slots import Slot
 from sweepline.recording.events import RunRecord
 from sweepline.runs import SETTLED, Run, RunOutcome, State, canonical_json
 
+START_SLICE_S = 0.2
+"""After so long the other starts wait for the next turn: the runs under way want to be looked at meanwhile."""
 MAX_REPEATED = 100  # proposals of known combinations in a row, after which a sampler is taken to have no other
 
 
@@ -31,6 +34,8 @@ class Starts:
     def __init__(self, sweep: SweepState) -> None:
         self._sweep = sweep
         self._is_race_told = False
+        self.is_filling = False
+        """Whether slots are left to be filled at once."""
 
     def runs_to_do(self) -> Iterator[Run]:
         """Yield the runs of the plan that have no end that stands.
@@ -92,8 +97,9 @@ class Starts:
         return not self._sweep.plan.is_enumerable or self._sweep.backlog.has(n)
 
     def fill_slots(self) -> None:
-        """Start runs until no slot is free, none is left, or nothing shall be started now."""
-        sweep = self._sweep
+        """Start runs until no slot is free, none is left, or nothing shall be started now; for a moment at most."""
+        sweep, until = self._sweep, time.monotonic() + START_SLICE_S
+        self.is_filling = False
         if sweep.admission is not None:
             sweep.admission.poll(sweep.active)
             self._tell_notes()
@@ -113,6 +119,9 @@ class Starts:
                 if isinstance(error, OSError):
                     error = record_error(sweep.folder.run_dir(retry.run.run_id), "cannot be written", error)
                 sweep.pause_or_raise(error)
+            if time.monotonic() >= until:
+                self.is_filling = True
+                break
         self._tell_notes()
 
     def _tell_notes(self) -> None:

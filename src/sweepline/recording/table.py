@@ -166,7 +166,8 @@ class RunTable:
         if not has_row(record):
             return
         n_fresh = self._learn(record)
-        self._waiting = [widen(line, n_fresh) for line in self._waiting]
+        if n_fresh:
+            self._waiting = [widen(line, n_fresh) for line in self._waiting]
         if record.attempt > 1:
             self._outdated.add(record.run_id)
             self._waiting = [line for line in self._waiting if run_id_in(line) != record.run_id]

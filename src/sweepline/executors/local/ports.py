@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
+from collections.abc import Iterator
 
 FIRST_PORT, N_PORTS = 20_000, 9_000  # below the ports that systems hand out, beside 29500, which programs fall back to
+
+_ALL = frozenset(range(FIRST_PORT, FIRST_PORT + N_PORTS))
+_N_USUAL, _N_TRIED = 64, 1000
 
 
 class Ports:
@@ -12,15 +17,22 @@ class Ports:
 
     def __init__(self) -> None:
         self._of_slot: dict[int, int] = {}
+        self._chosen: set[int] = set()
 
     def choose(self, run_id: str, slot: int) -> int:
         """Return a port for a run that starts in a slot; what the slot had before is free again."""
-        others = {port for index, port in self._of_slot.items() if index != slot}
-        start = zlib.crc32(run_id.encode())
-        candidates = (FIRST_PORT + (start + i) % N_PORTS for i in range(N_PORTS))
-        port = next((port for port in candidates if port not in others and _is_free(port)), FIRST_PORT)
+        self._chosen.discard(self._of_slot.pop(slot, 0))
+        port = next((port for port in self._candidates(run_id) if _is_free(port)), FIRST_PORT)
+        self._chosen.add(port)
         self._of_slot[slot] = port
         return port
+
+    def _candidates(self, run_id: str) -> Iterator[int]:
+        """Yield the ports that no slot has: first those that this run would have each time."""
+        start = zlib.crc32(run_id.encode())
+        usual = (FIRST_PORT + (start + i) % N_PORTS for i in range(_N_USUAL))
+        yield from (port for port in usual if port not in self._chosen)
+        yield from itertools.islice(_ALL - self._chosen, _N_TRIED)
 
 
 def _is_free(port: int) -> bool:

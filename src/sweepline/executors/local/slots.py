@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping, Sequence, Set
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol
@@ -93,7 +95,10 @@ class Admission(Protocol):
 
 
 class Slots:
-    """Leases of slots, round-robin: the next free slot after the last one taken."""
+    """Leases of slots, round-robin: the next free slot after the last one taken.
+
+    The index of a slot is its place among all. There may be thousands of them: no lease looks at them all.
+    """
 
     def __init__(
         self,
@@ -108,7 +113,10 @@ class Slots:
         self._most = {slot.device: 1 for slot in self.all} if is_packed else {}
         self.n_max = min(len(self.all), max_concurrent or len(self.all))
         self.admission = admission
+        self._devices = {slot.device for slot in self.all}
+        self._free = list(range(len(self.all)))  # in order
         self._taken: set[int] = set()
+        self._n_leases: Counter[str] = Counter()  # by device
         self._shared: set[int] = set()
         self._out_of_service: set[str] = set()
         self._reserved: str | None = None  # the device that a run wants for itself
@@ -118,7 +126,10 @@ class Slots:
     def resize(self, n_max: int) -> None:
         """Lease at most so many slots at once from now on; of GPUs no more than there are."""
         if not any(slot.is_gpu or slot.host for slot in self.all):
-            self.all += tuple(replace(self.all[0], index=i) for i in range(len(self.all), n_max))
+            more = range(len(self.all), n_max)
+            self.all += tuple(replace(self.all[0], index=i) for i in more)
+            self._free += more
+            self._devices = {slot.device for slot in self.all}
         self.n_max = min(len(self.all), n_max)
 
     @property
@@ -143,12 +154,12 @@ class Slots:
     @property
     def has_free(self) -> bool:
         """Whether a slot is free as far as this sweep is concerned."""
-        return len(self._taken) < self.n_max and any(map(self._is_open, self.all))
+        return len(self._taken) < self.n_max and any(self._is_open(self.all[index]) for index in self._free)
 
     @property
     def usable(self) -> set[str]:
         """The devices that are in service."""
-        return {slot.device for slot in self.all} - self._out_of_service
+        return self._devices - self._out_of_service
 
     def take(self, *, avoid: Set[str] = frozenset()) -> Slot | None:
         """Return a free slot, or None when there is none; the caller owns it until it gives it back.
@@ -156,10 +167,12 @@ class Slots:
         Devices in ``avoid`` are passed over while there are others in service.
         """
         shunned = avoid if self.usable - avoid else frozenset()
-        order = [*self.all[self._next :], *self.all[: self._next]]
+        first, n_free = bisect_left(self._free, self._next), len(self._free)
+        order: Iterator[int] = map(self._free.__getitem__, itertools.chain(range(first, n_free), range(first)))
         if self._most:  # devices differ in how many they bear: the one with the fewest first
-            order.sort(key=lambda slot: self._n_on(slot.device))
-        for slot in order:
+            order = iter(sorted(order, key=lambda index: self._n_on(self.all[index].device)))
+        for index in order:
+            slot = self.all[index]
             if slot.device not in shunned and slot.device != self._reserved and self._occupy(slot):
                 self._next = (slot.index + 1) % len(self.all)
                 return slot
@@ -184,10 +197,11 @@ class Slots:
             return False
         if self.admission is not None and not self._n_on(slot.device) and not self.admission.admit(slot):
             return False
+        del self._free[bisect_left(self._free, slot.index)]
         self._taken.add(slot.index)
-        neighbours = {other.index for other in self.all if other.device == slot.device} & self._taken
-        if len(neighbours) > 1:
-            self._shared |= neighbours
+        self._n_leases[slot.device] += 1
+        if slot.is_gpu and self._n_on(slot.device) > 1:
+            self._shared |= {index for index in self._taken if self.all[index].device == slot.device}
         return True
 
     def _is_open(self, slot: Slot) -> bool:
@@ -196,7 +210,7 @@ class Slots:
         return slot.device not in self._most or self._n_on(slot.device) < self._most[slot.device]
 
     def _n_on(self, device: str) -> int:
-        return sum(slot.device == device and slot.index in self._taken for slot in self.all)
+        return self._n_leases[device]
 
     def was_shared(self, slot: Slot) -> bool:
         """Whether another run was on the same GPU while this lease was out."""
@@ -205,16 +219,19 @@ class Slots:
     def give_back(self, slot: Slot) -> None:
         """End a lease. A slot that is not out is a bug."""
         assert slot.index in self._taken, slot
-        self._taken.remove(slot.index)
-        self._shared.discard(slot.index)
-        if slot.index == self._alone:
-            self._alone = self._reserved = None
+        self._end_lease(slot)
         if self.admission is not None and not self._n_on(slot.device):
             self.admission.release(slot)
 
     def write_off(self, slot: Slot) -> None:
         """End a lease whose run never ends; what was reserved for it stays reserved."""
-        self._taken.discard(slot.index)
+        if slot.index in self._taken:
+            self._end_lease(slot)
+
+    def _end_lease(self, slot: Slot) -> None:
+        self._taken.remove(slot.index)
+        insort(self._free, slot.index)
+        self._n_leases[slot.device] -= 1
         self._shared.discard(slot.index)
         if slot.index == self._alone:
             self._alone = self._reserved = None

@@ -34,6 +34,7 @@ LOOK_S = 0.2  # how often ends are looked for; one listing of a folder
 SETTLE_S = 15.0  # until a file that was written on a node is seen here, at the latest
 FENCE_S = 2.0  # until a job that lives on, though Slurm has lost it, has seen that it is not wanted
 HURRY_S = 1.0  # how often Slurm is asked while something depends on its answer
+COMPANY_S = 1.0
 MISSED = 2  # how many answers in a row are without a job that is taken to be forgotten
 MAX_ARRAY = 1000
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 5.0, 120.0  # before Slurm is asked again for what it has refused for now
@@ -73,6 +74,7 @@ class SlurmExecutor:
         self._is_asking = False
         self._asked_at = -_LONGEST_WAIT_S
         self._submit_due, self._wait_s = 0.0, _FIRST_WAIT_S
+        self._first_at = 0.0
         self._most = MAX_ARRAY
         self._array_size = 0
 
@@ -80,6 +82,8 @@ class SlurmExecutor:
 
     def submit(self, task: Task) -> SlurmRun:
         """Put a run on the list for the next array, which is submitted with the next wait."""
+        if not self._to_submit:
+            self._first_at = time.monotonic()
         run = SlurmRun(task.run_id, task.attempt, task.run_dir, task.grace_s, self.stop, task=task)
         self._active[run.name] = run
         self._to_submit.append(run)
@@ -151,7 +155,7 @@ class SlurmExecutor:
         """Submit and stop what is to be, and wait for an end, a watched descriptor, or the time."""
         until = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
-            self._act()
+            self._act(is_busy=timeout_s == 0.0)
             if self._look():
                 return
             now = time.monotonic()
@@ -179,8 +183,11 @@ class SlurmExecutor:
 
     # what is asked of Slurm
 
-    def _act(self) -> None:
+    def _act(self, *, is_busy: bool) -> None:
+        """Do what is due; runs that a busy sweep is still submitting wait for company, which shares an array."""
         now = time.monotonic()
+        if is_busy and now < self._first_at + COMPANY_S:
+            return
         if self._to_submit and now >= self._submit_due:
             self._submit_all()
         stops = [run for run in self._to_stop if run.key is not None]
