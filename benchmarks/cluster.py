@@ -116,6 +116,18 @@ def count_overlaps(uses: Sequence[Sequence[str | float]]) -> int:
     )
 
 
+def kill_processes_of(node: str, cluster: SlurmCluster) -> None:
+    """Kill what runs on a node, as when its machine is gone."""
+    marks = (f"SLURMD_NODENAME={node}".encode(), f"SLURM_CONF={cluster.environ['SLURM_CONF']}".encode())
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            variables = path.read_bytes().split(b"\0")
+        except OSError:  # it has ended
+            continue
+        if all(mark in variables for mark in marks):
+            os.kill(int(path.parent.name), signal.SIGKILL)
+
+
 def wait_for(is_met: Callable[[], object], limit_s: float = 600.0) -> None:
     """Return when something holds."""
     until = time.monotonic() + limit_s
@@ -128,11 +140,12 @@ def wait_for(is_met: Callable[[], object], limit_s: float = 600.0) -> None:
 def jobs_with_kills(folder: Path, cluster: SlurmCluster) -> Iterator[Figure]:
     """Run 200 jobs of a GPU each; kill a node's daemon and the orchestrator meanwhile."""
     more = "executor: slurm\nmax_concurrent: 200\nslurm: {gres: 'gpu:1', poll: 2s}\n"
-    ground = Ground(folder, cluster, sweep_file(N_RUNS, steps=4, pause=0.25, more=more))
+    ground = Ground(folder, cluster, sweep_file(N_RUNS, steps=8, pause=0.25, more=more))
     began = time.monotonic()
     sweep = ground.start("run", "--plain")
     wait_for(lambda: ground.n_ended() >= 40)
     cluster.kill("n2")
+    kill_processes_of("n2", cluster)
     cluster.call("scontrol", "update", "NodeName=n2", "State=down", "Reason=benchmark")
     wait_for(lambda: ground.n_ended() >= 60)
     sweep.kill()

@@ -1,7 +1,7 @@
 """Runs as jobs of Slurm: submitted in arrays, found again by later starts, and ended one by one.
 
-A thread calls Slurm's commands, one after the other: a controller that takes long does not hold the sweep. How a run
-ended is in the folder that it shares with the sweep; Slurm is asked only for what no file tells.
+A thread calls Slurm's commands: a controller that takes long does not hold the sweep. How a run ended is in the folder
+that it shares with the sweep; Slurm is asked only for what no file tells.
 """
 
 from __future__ import annotations
@@ -10,12 +10,8 @@ import os
 import select
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any
 
 from sweepline.contract.runfolder import JOB
 from sweepline.errors import ExecutorUnavailableError
@@ -23,6 +19,7 @@ from sweepline.executors.base import Attempt, Exit, Lack, StopReason, Task
 from sweepline.executors.local.exits import read_exit
 from sweepline.executors.node.taskfile import encode_task
 from sweepline.executors.slurm.arrays import Arrays
+from sweepline.executors.slurm.calls import BackgroundCalls
 from sweepline.executors.slurm.client import JobRow, Key, SlurmClient, SlurmError
 from sweepline.executors.slurm.mailbox import FOLDER, SCRIPT, Mailbox, read_job
 from sweepline.executors.slurm.options import SlurmOptions
@@ -68,9 +65,7 @@ class SlurmExecutor:
         self._to_stop: list[SlurmRun] = []
         self._notes: list[str] = []
         self._said: set[str] = set()
-        self._thread: ThreadPoolExecutor | None = None
-        self._done: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._wakeup, self._waking = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._calls = BackgroundCalls()
         self._is_asking = False
         self._asked_at = -_LONGEST_WAIT_S
         self._submit_due, self._wait_s = 0.0, _FIRST_WAIT_S
@@ -161,8 +156,8 @@ class SlurmExecutor:
             now = time.monotonic()
             left = LOOK_S if until is None else min(LOOK_S, until - now)
             watched = list(self._watched())
-            ready, _, _ = select.select([self._wakeup, *watched], [], [], max(0.0, left))
-            self._take_answers()
+            ready, _, _ = select.select([self._calls.fd, *watched], [], [], max(0.0, left))
+            self._calls.take_answers()
             if set(ready) & set(watched) or (until is not None and time.monotonic() >= until):
                 self._look()
                 return
@@ -174,12 +169,7 @@ class SlurmExecutor:
         until = time.monotonic() + _CLOSE_S
         while self._active and time.monotonic() < until:
             self.wait(LOOK_S)
-        if self._thread is not None:
-            self._thread.shutdown(wait=True, cancel_futures=True)
-            self._thread = None
-        for fd in (self._wakeup, self._waking):
-            with suppress(OSError):  # closed before
-                os.close(fd)
+        self._calls.close()
 
     # what is asked of Slurm
 
@@ -194,13 +184,13 @@ class SlurmExecutor:
         self._to_stop = [run for run in self._to_stop if run.key is None and run.exit is None]
         if stops:
             keys = [run.key for run in stops if run.key is not None]
-            self._call(lambda: self._client.ask_to_end(keys), lambda _: self._hurry(), lambda _: self._hurry())
+            self._calls.call(lambda: self._client.ask_to_end(keys), lambda _: self._hurry(), lambda _: self._hurry())
         late = [run for run in self._active.values() if run.cancel_due is not None and now >= run.cancel_due]
         for run in late:
             run.cancel_due = now + SETTLE_S
         late_keys = [run.key for run in late if run.key is not None]
         if late_keys:
-            self._call(lambda: self._client.cancel(late_keys), lambda _: self._hurry(), self._note_trouble)
+            self._calls.call(lambda: self._client.cancel(late_keys), lambda _: self._hurry(), self._note_trouble)
         self._ask_if_due(now)
 
     def _ask_if_due(self, now: float) -> None:
@@ -213,7 +203,7 @@ class SlurmExecutor:
         if self._is_asking or not has_jobs or now < due:
             return
         self._is_asking, self._asked_at = True, now
-        self._call(
+        self._calls.call(
             lambda: self._client.list_jobs(self._job_name),
             lambda rows: self._note_states(rows, asked_at=now),
             self._note_trouble,
@@ -243,40 +233,11 @@ class SlurmExecutor:
             self._arrays.note_job(batch, job)
             return job
 
-        self._call(
+        self._calls.call(
             submit, lambda job: self._note_submitted(runs, job), lambda error: self._note_refused(batch, runs, error)
         )
 
-    def _call(
-        self, call: Callable[[], Any], on_answer: Callable[[Any], None], on_error: Callable[[SlurmError], None]
-    ) -> None:
-        """Call something in the thread, and have the answer taken by the next wait."""
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="slurm")
-
-        def finish(future: Future[Any]) -> None:
-            def take() -> None:
-                try:
-                    answer = future.result()
-                except SlurmError as error:
-                    on_error(error)
-                else:
-                    on_answer(answer)
-
-            if not future.cancelled():
-                self._done.put(take)
-                with suppress(OSError):  # full, which wakes as well
-                    os.write(self._waking, b"\0")
-
-        self._thread.submit(call).add_done_callback(finish)
-
     # what Slurm answers
-
-    def _take_answers(self) -> None:
-        with suppress(BlockingIOError):
-            os.read(self._wakeup, 4096)
-        while not self._done.empty():
-            self._done.get()()
 
     def _note_submitted(self, runs: Sequence[SlurmRun], job: str) -> None:
         self._most, self._wait_s = min(MAX_ARRAY, 2 * self._most), _FIRST_WAIT_S
@@ -312,7 +273,7 @@ class SlurmExecutor:
                 run.n_missed += 1
                 lost += [run.key] if run.n_missed >= MISSED else []
         if lost:
-            self._call(
+            self._calls.call(
                 lambda: self._client.read_final_states(lost),
                 lambda states: self._note_lost(lost, states),
                 lambda _: self._note_lost(lost, {}),
