@@ -271,6 +271,34 @@ def test_an_owner_on_another_machine_is_refused_named_and_left_in_place(
     assert (tmp_path / OWNER / "owner.json").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("job", "n_restarts", "is_taken"), [("7", "1", True), ("7", "0", False), ("8", "1", False), (None, None, False)]
+)
+def test_a_job_that_was_requeued_follows_its_earlier_life_and_no_other(
+    tmp_path: Path,
+    elsewhere: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    job: str | None,
+    n_restarts: str | None,
+    is_taken: bool,
+) -> None:
+    elsewhere("n1")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    SweepLock(tmp_path, is_shared=True).take()
+    elsewhere("n2")
+    for name, value in {"SLURM_JOB_ID": job, "SLURM_RESTART_COUNT": n_restarts}.items():
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    lock = SweepLock(tmp_path, is_shared=True)
+    if is_taken:
+        lock.take()
+        lock.give_back()
+    else:
+        with pytest.raises(SweepLockedError):
+            lock.take()
+
+
 def test_an_owner_on_another_machine_is_taken_over_when_asked_for(
     tmp_path: Path, elsewhere: Callable[[str], None]
 ) -> None:
