@@ -278,6 +278,7 @@ def test_a_job_that_was_requeued_follows_its_earlier_life_and_no_other(
     tmp_path: Path,
     elsewhere: Callable[[str], None],
     monkeypatch: pytest.MonkeyPatch,
+    *,
     job: str | None,
     n_restarts: str | None,
     is_taken: bool,
