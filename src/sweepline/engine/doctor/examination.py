@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from sweepline.engine.doctor.clusters import look_at_clusters
 from sweepline.engine.doctor.finding import Finding
 from sweepline.engine.doctor.folder import look_at_folder
 from sweepline.engine.doctor.machine import (
@@ -28,3 +29,4 @@ def examine(folder: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
     if slots is not None:
         yield look_at_descriptors(slots)
     yield from look_at_folder(folder)
+    yield from look_at_clusters()

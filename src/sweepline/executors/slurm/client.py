@@ -123,7 +123,7 @@ class SlurmClient:
         Raises:
             SlurmError: the accounting does not answer.
         """
-        if not self._keeps_accounts():
+        if not self.keeps_accounts():
             return {}
         found: dict[Key, str] = {}
         for words in _in_parts(keys):
@@ -135,11 +135,20 @@ class SlurmClient:
                     found[job, int(index)] = state.partition(" ")[0]
         return found
 
-    def _keeps_accounts(self) -> bool:
+    def keeps_accounts(self) -> bool:
+        """Whether sacct can tell of jobs that squeue does not know any more."""
         if self._has_accounting is None:
             told = self.read_config().get("AccountingStorageType", "")
             self._has_accounting = shutil.which("sacct") is not None and told not in _NO_ACCOUNTS
         return self._has_accounting
+
+    def list_partitions(self) -> list[str]:
+        """Return the partitions, the one that is used by default with a star.
+
+        Raises:
+            SlurmError: Slurm does not answer.
+        """
+        return list(dict.fromkeys(self._call(["sinfo", "-h", "-o", "%P"]).split()))
 
     def read_config(self) -> dict[str, str]:
         """Return what Slurm says of itself; nothing where it does not answer."""
