@@ -15,6 +15,7 @@ from sweepline.executors.base import Executor
 from sweepline.executors.local.gpus import Gpu, read_gpus
 from sweepline.executors.local.slots import MAX_SLOTS, Slot, Slots, build_slots, thread_budget
 from sweepline.executors.pilot.allocation import Allocation, find_allocation
+from sweepline.recording.mounts import find_network_mount
 
 AUTO, LOCAL, SLURM, PILOT, RAY = "auto", "local", "slurm", "pilot", "ray"
 MAX_JOBS = 100
@@ -175,7 +176,14 @@ def build_remote_executor(
         from sweepline.executors.slurm.executor import SlurmExecutor
 
         check_available()
-        return SlurmExecutor(folder, sweep=settings.name, token=token, options=settings.slurm, watched=watched)
+        return SlurmExecutor(
+            folder,
+            sweep=settings.name,
+            token=token,
+            options=settings.slurm,
+            is_remote=find_network_mount(folder) is not None,
+            watched=watched,
+        )
     if place.kind == PILOT:
         from sweepline.executors.pilot.executor import PilotExecutor
 

@@ -17,6 +17,7 @@ from sweepline.contract.runfolder import JOB
 from sweepline.errors import ExecutorUnavailableError
 from sweepline.executors.base import Attempt, Exit, Lack, StopReason, Task
 from sweepline.executors.local.exits import read_exit
+from sweepline.executors.node.sharedfiles import refresh
 from sweepline.executors.node.taskfile import encode_task
 from sweepline.executors.slurm.arrays import Arrays
 from sweepline.executors.slurm.calls import BackgroundCalls
@@ -25,11 +26,11 @@ from sweepline.executors.slurm.mailbox import FOLDER, SCRIPT, Mailbox, read_job
 from sweepline.executors.slurm.options import SlurmOptions
 from sweepline.executors.slurm.run import SlurmRun
 from sweepline.executors.slurm.script import job_name
-from sweepline.executors.slurm.states import ALIVE, ENDED, UNKNOWN, exit_of, reason_of
+from sweepline.executors.slurm.states import ALIVE, ENDED, MAY_LIVE, UNKNOWN, exit_of, reason_of
 
 LOOK_S = 0.2  # how often ends are looked for; one listing of a folder
-SETTLE_S = 15.0  # until a file that was written on a node is seen here, at the latest
-FENCE_S = 2.0  # until a job that lives on, though Slurm has lost it, has seen that it is not wanted
+SETTLE_S, SETTLE_REMOTE_S = 15.0, 90.0  # until a file that was written on a node is seen here, at the latest
+FENCE_S, FENCE_REMOTE_S = 2.0, 90.0  # until a job that lives on, though Slurm has lost it, sees that it is not wanted
 HURRY_S = 1.0  # how often Slurm is asked while something depends on its answer
 COMPANY_S = 1.0
 MISSED = 2  # how many answers in a row are without a job that is taken to be forgotten
@@ -41,7 +42,8 @@ _CLOSE_S = 60.0
 class SlurmExecutor:
     """Submits runs from ``sweep_dir``, which all nodes see. ``token`` marks the jobs of a sweep through all its starts.
 
-    ``watched`` tells the descriptors whose readability ends a wait.
+    Where the folder ``is_remote``, what jobs write may be seen late. ``watched`` tells the descriptors
+    whose readability ends a wait.
     """
 
     def __init__(
@@ -51,12 +53,14 @@ class SlurmExecutor:
         sweep: str,
         token: str,
         options: SlurmOptions,
+        is_remote: bool = False,
         watched: Callable[[], Sequence[int]] = tuple,
     ) -> None:
         self.ended_by: int | None = None
         self.saved_s = self.prepare_s = 0.0
         self._client, self._options, self._watched = SlurmClient(), options, watched
-        self._mailbox = Mailbox(sweep_dir / FOLDER)
+        self._mailbox = Mailbox(sweep_dir / FOLDER, is_remote=is_remote)
+        self._is_remote = is_remote
         self._arrays = Arrays(self._mailbox, sweep, token, options)
         self._job_name = job_name(sweep)
         self._active: dict[str, SlurmRun] = {}
@@ -333,6 +337,9 @@ class SlurmExecutor:
                 self._end(run, run.verdict[1], keeps_stop=True)
             return run.exit is not None
         found = read_exit(run.run_dir)
+        if self._is_remote and run.gone_since is not None and (found is None or found[0] != run.attempt):
+            refresh(run.run_dir)
+            found = read_exit(run.run_dir)
         if found is not None and found[0] == run.attempt:
             self._take_told_end(run, found[1])
         elif run.gone_since is not None and now >= run.gone_since + self._patience(run):
@@ -354,21 +361,31 @@ class SlurmExecutor:
     def _patience(self, run: SlurmRun) -> float:
         """Return how long to wait for the file of an end: not at all where the run cannot have begun."""
         has_begun = run.row is None or bool(run.row.node)
-        return SETTLE_S if has_begun else 0.0
+        settle_s = SETTLE_REMOTE_S if self._is_remote else SETTLE_S
+        return settle_s if has_begun else 0.0
 
     def _judge(self, run: SlurmRun) -> None:
         """Say how a run ended that has told nothing, by the state of its job, once it cannot go on unseen."""
         state, node = (run.row.state, run.row.node) if run.row is not None else (UNKNOWN, "")
         claim = run.run_dir / JOB
         began = read_job(run.run_dir)
+        if run.key is not None and began.get("array") not in (None, "", run.key[0]):
+            self._follow(run, str(began["array"]))
+            return
         duration_s = max(0.0, time.time() - claim.stat().st_mtime) if began else 0.0
         log = self._arrays.log_of(run.run_id)
         ended = exit_of(state, node=node, duration_s=duration_s, log=log, has_begun=bool(began))
         if run.stopped is not None:
             ended = replace(ended, stopped=run.stopped, not_started=None)
         self._mailbox.ask_to_stop(run.run_id, run.attempt, run.stopped or StopReason.PREEMPTED, now=True)
-        run.verdict = time.monotonic() + (FENCE_S if began else 0.0), ended
+        fence_s = FENCE_REMOTE_S if self._is_remote else FENCE_S
+        run.verdict = time.monotonic() + (fence_s if began and state in MAY_LIVE else 0.0), ended
         self._take_end(run)
+
+    def _follow(self, run: SlurmRun, array: str) -> None:
+        """Look after another job, which has taken the run up: one whose submission seemed to have failed."""
+        run.key, run.row, run.gone_since, run.n_missed = (array, run.index), None, None, 0
+        self._hurry()
 
     def _end(self, run: SlurmRun, ended: Exit, *, keeps_stop: bool = False) -> None:
         run.exit = ended

@@ -35,9 +35,10 @@ class Job:
         """Run the task, unless it is not wanted any more."""
         name = (read_start_line(self.run_dir) or {}).get("name", self.run_id)
         host = os.uname().nodename
-        number = os.environ.get("SLURM_JOB_ID", "")
+        names = {"job": "SLURM_JOB_ID", "array": "SLURM_ARRAY_JOB_ID"}
+        told = {"node": host, **{key: os.environ.get(name, "") for key, name in names.items()}}
         is_stopped = self._mailbox.read_stop(self.run_id, self.attempt) is not None
-        if is_stopped or not self._claim.take(self.attempt, {"job": number, "node": host}):
+        if is_stopped or not self._claim.take(self.attempt, told):
             print(f"{name}: attempt {self.attempt} is not wanted any more, or another job has it", flush=True)
             return
         print(f"{name}: attempt {self.attempt} on {host}; its output is in {self.run_dir}", flush=True)

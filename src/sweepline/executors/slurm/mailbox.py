@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,23 @@ from typing import Any
 from sweepline.contract.files import write_whole
 from sweepline.contract.runfolder import JOB, read_start_line
 from sweepline.executors.base import StopReason
+from sweepline.executors.node.sharedfiles import refresh
 
 FOLDER = "slurm"
 LOGS = "slurm_logs"
+REFRESH_S = 2.0
 TASKS, SCRIPT, JOB_NUMBER = "tasks.jsonl", "script.sh", "job"
 
 
 class Mailbox:
-    """The files of one sweep. ``path`` is the folder ``slurm`` in that of the sweep."""
+    """The files of one sweep. ``path`` is the folder ``slurm`` in that of the sweep.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Where it ``is_remote``, what jobs write may be seen late.
+    """
+
+    def __init__(self, path: Path, *, is_remote: bool = False) -> None:
+        self.path, self._is_remote = path, is_remote
+        self._refreshed_at = -REFRESH_S
         self.batches, self._stops, self._ends = path / "batches", path / "stops", path / "ends"
 
     def make(self) -> None:
@@ -43,10 +50,14 @@ class Mailbox:
 
     def take_ends(self) -> list[str]:
         """Return the names of the attempts that have ended; each is told until it is forgotten."""
+        if self._is_remote and time.monotonic() >= self._refreshed_at + REFRESH_S:
+            refresh(self._ends)
+            self._refreshed_at = time.monotonic()
         try:
-            return os.listdir(self._ends)  # noqa: PTH208 (five times a second)
+            names = os.listdir(self._ends)  # noqa: PTH208 (five times a second)
         except FileNotFoundError:
             return []
+        return [name for name in names if not name.startswith(".")]
 
     def forget(self, run_id: str, attempt: int, *, keeps_stop: bool = False) -> None:
         """Remove what was told of an attempt; with ``keeps_stop`` a job that starts late sees that it is not wanted."""
@@ -108,6 +119,7 @@ class Claim:
 
     def take(self, attempt: int, told: Mapping[str, Any]) -> bool:
         """Write into the folder whose it is; False where it is another job's, or another attempt's."""
+        refresh(self._path.parent)  # an earlier attempt may have been on this node
         start = read_start_line(self._path.parent) or {}
         if start.get("attempt") != attempt:
             return False

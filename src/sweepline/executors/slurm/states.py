@@ -19,6 +19,9 @@ ENDED = frozenset(
 UNKNOWN = ""
 """The state of a job that Slurm knows nothing of any more."""
 
+MAY_LIVE = frozenset({UNKNOWN, "NODE_FAIL", "BOOT_FAIL", "LAUNCH_FAILED", "REVOKED"})
+"""States of jobs whose processes nobody has ended for certain."""
+
 _TAKEN_BACK = ("PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "LAUNCH_FAILED", "RECONFIG_FAIL", "REVOKED")
 _TIME_IS_OVER = ("TIMEOUT", "DEADLINE")
 
