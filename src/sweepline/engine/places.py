@@ -171,6 +171,7 @@ def build_remote_executor(
     Raises:
         ExecutorUnavailableError: it is not there.
     """
+    is_remote = find_network_mount(folder) is not None
     if place.kind == SLURM:
         from sweepline.executors.slurm.client import check_available
         from sweepline.executors.slurm.executor import SlurmExecutor
@@ -181,14 +182,16 @@ def build_remote_executor(
             sweep=settings.name,
             token=token,
             options=settings.slurm,
-            is_remote=find_network_mount(folder) is not None,
+            is_remote=is_remote,
             watched=watched,
         )
     if place.kind == PILOT:
         from sweepline.executors.pilot.executor import PilotExecutor
 
         assert place.allocation is not None
-        return PilotExecutor(place.allocation, token=token, grace_s=settings.grace_s, watched=watched)
+        return PilotExecutor(
+            place.allocation, token=token, grace_s=settings.grace_s, is_remote=is_remote, watched=watched
+        )
     from sweepline.executors.ray.executor import RayExecutor
 
     return RayExecutor(settings.ray, folder=folder, token=token, watched=watched)

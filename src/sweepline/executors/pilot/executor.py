@@ -24,16 +24,23 @@ _LEFT_S = 5.0  # beyond the grace, until a keeper has ended what its dead sweep 
 class PilotExecutor:
     """Starts a keeper on each node with its first run. ``token`` names their steps through all starts of a sweep.
 
-    ``grace_s`` is how long runs of an earlier start, which was killed, may take to end.
+    ``grace_s`` is how long runs of an earlier start, which was killed, may take to end. Where the folders of
+    runs are ``is_remote``, what nodes write may be seen late.
     """
 
     def __init__(
-        self, allocation: Allocation, *, token: str, grace_s: float = 0.0, watched: Callable[[], Sequence[int]] = tuple
+        self,
+        allocation: Allocation,
+        *,
+        token: str,
+        grace_s: float = 0.0,
+        is_remote: bool = False,
+        watched: Callable[[], Sequence[int]] = tuple,
     ) -> None:
         self.ended_by: int | None = None
         self._allocation, self._token, self._watched = allocation, token, watched
         self._clock, self._grace_s = AwakeClock(), grace_s
-        self.nodes = {node.name: PilotNode(node, allocation, token) for node in allocation.nodes}
+        self.nodes = {node.name: PilotNode(node, allocation, token, is_remote=is_remote) for node in allocation.nodes}
         self._told: set[str] = set()
 
     @property

@@ -20,6 +20,7 @@ from sweepline.executors.local.client import KeeperClient, LocalRun
 from sweepline.executors.local.exits import read_exit
 from sweepline.executors.local.keeper.messages import STOPPING
 from sweepline.executors.local.slots import CUDA
+from sweepline.executors.node.sharedfiles import refresh
 from sweepline.executors.pilot.allocation import Allocation, Node
 from sweepline.executors.pilot.relay import HELLO
 
@@ -27,6 +28,7 @@ _RELAY = "sweepline.executors.pilot.relay"
 _HELLO_S = 90.0  # a busy controller takes long to start a step
 _LEFT_S = 5.0  # beyond its grace: until what a node whose link broke still runs has ended there
 _DEATH_S = 5.0
+_SEEN_S = 90.0  # until what a node has written is seen here, at the latest
 _THROUGH_A_SHELL = ("ssh", "rsh", "pbsdsh", "oarsh", "blaunch")
 """Commands that put the words they are given together for a shell on the node."""
 
@@ -34,26 +36,29 @@ _THROUGH_A_SHELL = ("ssh", "rsh", "pbsdsh", "oarsh", "blaunch")
 class PilotNode(KeeperClient):
     """The keeper of a node. Runs that are submitted before it has answered wait for it.
 
-    A node that never answers, or is told to end, is ``lost``, which says why: its runs go to others.
+    A node that never answers, or is told to end, is ``lost``, which says why: its runs go to others. Where the runs'
+    folders are ``is_remote``, an end counts once what it has written can be seen here.
     """
 
     silent_s = 15.0
 
-    def __init__(self, node: Node, allocation: Allocation, token: str) -> None:
+    def __init__(self, node: Node, allocation: Allocation, token: str, *, is_remote: bool = False) -> None:
         super().__init__(token)
         self.node, self._allocation = node, allocation
         self.lost = ""
         self._visible: Sequence[str] | None = None
         self._is_ready = False
         self._waiting: list[LocalRun] = []
+        self._is_remote = is_remote
         self._leaving: list[tuple[float, LocalRun]] = []
+        self._unseen: list[tuple[float, LocalRun, Exit]] = []
         self._answer_due = 0.0
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the node)
 
     @property
     def is_leaving(self) -> bool:
-        """Whether runs are ending on a node that cannot be spoken to."""
-        return bool(self._leaving)
+        """Whether there are ends that are looked for in files."""
+        return bool(self._leaving or self._unseen)
 
     def submit(self, task: Task) -> LocalRun:
         """Have the run started here, once the keeper has answered."""
@@ -112,6 +117,7 @@ class PilotNode(KeeperClient):
             self.lost = f"no answer in {_HELLO_S:.0f} s{self._read_errors()}"
             self._bury_keeper()
             has_news = True
+        has_news = self._look_for_files(now) or has_news
         for entry in list(self._leaving):
             due, run = entry
             known = read_exit(run.task.run_dir)
@@ -123,6 +129,19 @@ class PilotNode(KeeperClient):
                 self._leaving.remove(entry)
                 has_news = True
         return has_news
+
+    def _look_for_files(self, now: float) -> bool:
+        """Tell the ends whose files can be seen by now; return whether there are any."""
+        seen = []
+        for entry in self._unseen:
+            due, run, ended = entry
+            refresh(run.task.run_dir)
+            known = read_exit(run.task.run_dir)  # which is none while logs are shorter than they were written
+            if (known is not None and known[0] == run.task.attempt) or ended.not_started is not None or now >= due:
+                run.exit = ended
+                seen.append(entry)
+        self._unseen = [entry for entry in self._unseen if entry not in seen]
+        return bool(seen)
 
     def _take(self, message: Mapping[str, Any]) -> None:
         if message["ev"] == HELLO:
@@ -140,7 +159,10 @@ class PilotNode(KeeperClient):
         if message["ev"] == STOPPING:
             self.lost, self.ended_by = "told to end", None
         elif ending is not None and ending.exit is not None:
-            ending.exit = self._taken_back(ending.exit, ending)
+            ended = self._taken_back(ending.exit, ending)
+            ending.exit = None if self._is_remote else ended
+            if self._is_remote:
+                self._unseen.append((self._clock.now() + _SEEN_S, ending, ended))
 
     def _taken_back(self, ended: Exit, run: LocalRun) -> Exit:
         """Return an end that nobody here has asked for as the node's own; its device is not used again."""

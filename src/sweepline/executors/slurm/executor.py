@@ -22,7 +22,7 @@ from sweepline.executors.node.taskfile import encode_task
 from sweepline.executors.slurm.arrays import Arrays
 from sweepline.executors.slurm.calls import BackgroundCalls
 from sweepline.executors.slurm.client import JobRow, Key, SlurmClient, SlurmError
-from sweepline.executors.slurm.mailbox import FOLDER, SCRIPT, Mailbox, read_job
+from sweepline.executors.slurm.mailbox import FOLDER, REFRESH_S, SCRIPT, Mailbox, read_job
 from sweepline.executors.slurm.options import SlurmOptions
 from sweepline.executors.slurm.run import SlurmRun
 from sweepline.executors.slurm.script import job_name
@@ -337,8 +337,9 @@ class SlurmExecutor:
                 self._end(run, run.verdict[1], keeps_stop=True)
             return run.exit is not None
         found = read_exit(run.run_dir)
-        if self._is_remote and run.gone_since is not None and (found is None or found[0] != run.attempt):
+        if self._is_remote and (found is None or found[0] != run.attempt) and now >= run.refreshed_at + REFRESH_S:
             refresh(run.run_dir)
+            run.refreshed_at = now
             found = read_exit(run.run_dir)
         if found is not None and found[0] == run.attempt:
             self._take_told_end(run, found[1])

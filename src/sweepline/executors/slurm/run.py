@@ -27,6 +27,7 @@ class SlurmRun:
     submitted_at: float = 0.0
     row: JobRow | None = None
     n_missed: int = 0
+    refreshed_at: float = 0.0
     gone_since: float | None = None
     stopped: StopReason | None = None
     is_killed: bool = False
