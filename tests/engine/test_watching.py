@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,6 +16,7 @@ from sweepline.engine.logtail import LogTail, build_tail
 from sweepline.engine.progress import ActiveRun
 from sweepline.engine.state import SweepState
 from sweepline.engine.watching import MANY_RUNS, REST, WATCH_S, Watching
+from sweepline.executors.base import Exit, StopReason
 from sweepline.executors.local.slots import Slot
 from sweepline.runs import Run
 from tests.fakes import FakeRun
@@ -55,7 +56,7 @@ def watched(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Ca
     return build
 
 
-def active_run(run_dir: Path) -> ActiveRun:
+def active_run(run_dir: Path, asked: Mapping[str, Any] | None = None) -> ActiveRun:
     return ActiveRun(
         run=Run(run_id=run_dir.name, name="r", params={}, seed=None, index=0),
         attempt=1,
@@ -63,7 +64,7 @@ def active_run(run_dir: Path) -> ActiveRun:
         handle=FakeRun(),
         run_dir=run_dir,
         tail=build_tail(run_dir, patterns={}, objectives=[]),
-        asked=None,
+        asked=asked,
     )
 
 
@@ -109,6 +110,27 @@ def test_a_run_that_ends_in_the_middle_of_a_round_is_not_read_any_more(
     look_for(watching, clock, 100)
 
     assert clock.n_read[last.run_dir] == 0
+
+
+@pytest.mark.parametrize(("n_others", "is_stopped"), [(MANY_RUNS, False), (3, True)])
+def test_of_many_runs_those_that_have_told_something_are_not_asked_for_their_proof_again(
+    tmp_path: Path, clock: Clock, n_others: int, is_stopped: bool
+) -> None:
+    run_dir = tmp_path / "one"
+    run_dir.mkdir()
+    (run_dir / "stdout.log").write_text("METRIC loss=1\n")
+    one = active_run(run_dir, asked={"lr": 1})
+    active = [one, *(active_run(tmp_path / str(i)) for i in range(n_others))]
+    settings = SimpleNamespace(command=SimpleNamespace(proves_overrides=True))
+    folder = SimpleNamespace(check_is_there=lambda: None)
+    sweep = SimpleNamespace(active=active, folder=folder, pruner=None, settings=settings)
+    watching = Watching(cast(SweepState, sweep), clock=clock)
+    look_for(watching, clock, 1)
+    (run_dir / "config.yaml").write_text("lr: 2\n")
+    (run_dir / "config.sha256").touch()
+    look_for(watching, clock, 3)
+
+    assert one.handle.poll() == (Exit(signal=15, stopped=StopReason.OVERRIDE_NOT_APPLIED) if is_stopped else None)
 
 
 @pytest.fixture

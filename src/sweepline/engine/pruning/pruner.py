@@ -15,7 +15,8 @@ from sweepline.contract.metrics import MetricPoint, read_history
 from sweepline.contract.runfolder import ATTEMPTS, EARLY_STOP, METRICS
 from sweepline.contract.values import is_number
 from sweepline.engine.pruning.courses import POINTS, SHARE, Course
-from sweepline.engine.pruning.rules import Verdict, bands_of, judge, rungs_of, standing_at
+from sweepline.engine.pruning.rules import Verdict, bands_of, judge, ladder_of, rungs_of, standing_at
+from sweepline.engine.pruning.standings import Standings
 from sweepline.recording.events import RunRecord
 from sweepline.runs import Objective, Params, State
 from sweepline.space.plan import Plan
@@ -51,6 +52,8 @@ class Pruner:
         self._sign = -1.0 if objective.goal == "maximize" else 1.0
         # Courses have smaller values for better ones, whatever the goal, and so has what they are compared with.
         self._rules = [self._turned(rule) for rule in rules]
+        ladders = map(ladder_of, self._rules)
+        self._standings = [None if ladder is None else Standings(ladder) for ladder in ladders]
         self._courses: dict[str, Course] = {}
         self._stopped: set[str] = set()
         self._earlier: dict[str, list[MetricPoint]] = {}
@@ -67,13 +70,16 @@ class Pruner:
                     self.end(record.run_id)
                 verdict = read_verdict(folder) if record.state == State.PRUNED else None
                 if verdict is not None and verdict.get("rule") == "asha":
+                    self._forget(record.run_id)
                     self._courses[record.run_id].stopped_at = verdict.get("at")
+                    self._stand(record.run_id)
 
     def begin(self, run_id: str, params: Params, earlier: Sequence[Sequence[MetricPoint]] = ()) -> None:
         """Expect what an attempt tells; ``earlier`` attempts have told their points, which it may go on from."""
         told = _join(earlier)
         self._earlier[run_id] = told
         if not told or run_id not in self._courses:  # else it stands for what it had until it tells more
+            self._forget(run_id)
             self._courses[run_id] = Course(total=self._total_of(params))
         if self._study is not None:
             self._params[run_id] = params
@@ -84,12 +90,25 @@ class Pruner:
         points = list(points)
         if points and (earlier := self._earlier.pop(run_id, None)):
             before = self._courses[run_id]
+            self._forget(run_id)
             self._courses[run_id] = Course(total=before.total, promoted_from=before.promoted_from)
             points = _join([earlier, points])
         course = self._courses.setdefault(run_id, Course())
         for point in points:
             if self.metric in point.values:
                 course.add(self._sign * point.values[self.metric], point.place)
+        self._stand(run_id)
+
+    def _stand(self, run_id: str) -> None:
+        """Let a run be compared with as what it has told and how it was stopped."""
+        for standings in filter(None, self._standings):
+            standings.note(run_id, self._courses[run_id])
+
+    def _forget(self, run_id: str) -> None:
+        """Let a run not be compared with; its course is about to change."""
+        for standings in filter(None, self._standings):
+            if run_id in self._courses:
+                standings.forget(run_id, self._courses[run_id])
 
     def end(self, run_id: str) -> None:
         """Take note that a run has gone to its end: so far others go too, where they do not say otherwise."""
@@ -114,10 +133,11 @@ class Pruner:
             self.add(run_id, [point])
             if found is None and run_id not in self._stopped and self.metric in point.values:
                 found = self._judge(run_id) or self._ask_study(run_id, point.values[self.metric])
-        if found is not None:
-            self._stopped.add(run_id)
-            if found.rule == "asha":
-                self._courses[run_id].stopped_at = found.at
+                if found is not None:
+                    self._stopped.add(run_id)
+                if found is not None and found.rule == "asha":
+                    self._courses[run_id].stopped_at = found.at  # now: what it has told beyond counts nowhere
+                    self._stand(run_id)
         return found
 
     def promote(self, may_go_on: Callable[[str], bool], *, n_first: int = 0) -> str | None:
@@ -127,12 +147,12 @@ class Pruner:
             may_go_on: asked for the id of each that waits whether it has ended, and could go on.
             n_first: how many may go on from each rung in any case.
         """
-        for rule in self._rules:
+        for rule, standings in zip(self._rules, self._standings, strict=True):
             if not isinstance(rule, Asha):
                 continue
             rungs = sorted({c.stopped_at for c in self._courses.values() if c.stopped_at is not None}, reverse=True)
             for rung in rungs:
-                _, n_on, room = standing_at(rule, rung, self._courses)
+                _, n_on, room = standing_at(rule, rung, self._courses, standings)
                 waiting = [
                     (value, run_id)
                     for run_id, course in self._courses.items()
@@ -141,8 +161,10 @@ class Pruner:
                 able = [(value, run_id) for value, run_id in sorted(waiting) if may_go_on(run_id)]
                 if n_on < max(room, n_first) and able:
                     run_id = able[0][1]
+                    self._forget(run_id)
                     self._courses[run_id].stopped_at = None
                     self._courses[run_id].promoted_from = rung
+                    self._stand(run_id)
                     return run_id
         return None
 
@@ -169,7 +191,8 @@ class Pruner:
         course = self._courses[run_id]
         if course.total is None and self._whole:
             course.total = self._whole
-        verdicts = (judge(rule, run_id, self._courses, n_first=self._n_first) for rule in self._rules)
+        rules = zip(self._rules, self._standings, strict=True)
+        verdicts = (judge(rule, run_id, self._courses, known, n_first=self._n_first) for rule, known in rules)
         return next((verdict for verdict in verdicts if verdict is not None), None)
 
     def _ask_study(self, run_id: str, value: float) -> Verdict | None:

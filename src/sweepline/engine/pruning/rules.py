@@ -14,8 +14,10 @@ from dataclasses import dataclass
 
 from sweepline.config import earlystopping as config
 from sweepline.engine.pruning.courses import POINTS, SHARE, Course
+from sweepline.engine.pruning.standings import Ladder, Standings
 
 _N_SHOWN = 5
+_Board = tuple[Mapping[str, Course], Standings | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +39,26 @@ class Verdict:
 
 
 def judge(
-    rule: config.Rule, run_id: str, courses: Mapping[str, Course], *, n_first: int | None = None
+    rule: config.Rule,
+    run_id: str,
+    courses: Mapping[str, Course],
+    standings: Standings | None,
+    *,
+    n_first: int | None = None,
 ) -> Verdict | None:
     """Return why a run is to be stopped now; None where it goes on.
 
+    ``standings`` are what these courses amount to on the rule's :func:`ladder_of`; None where it has none.
     With ``n_first`` a rung of successive halving lets go on, of ``n`` runs that came there, ``n / factor`` *in all*, or
     so many; without it each run is judged by its rank alone.
     """
     own = courses[run_id]
     if isinstance(rule, config.Hyperband):
-        return _hyperband(rule, own, courses)
+        assert standings is not None
+        return _hyperband(rule, own, standings)
     if isinstance(rule, config.Asha):
-        return _asha(rule, own, courses) if n_first is None else _asha_in_all(rule, own, courses, n_first)
+        board = (courses, standings)
+        return _asha(rule, own, board) if n_first is None else _asha_in_all(rule, own, board, n_first)
     if isinstance(rule, (config.Median, config.Percentile)):
         return _against_others(rule, run_id, courses)
     if isinstance(rule, config.Patience):
@@ -56,6 +66,29 @@ def judge(
     if isinstance(rule, config.Threshold):
         return _threshold(rule, own)
     return _diverged(rule, own)
+
+
+def ladder_of(rule: config.Rule) -> Ladder | None:
+    """Return the rungs at which a rule compares runs, where what a run had at one stays what it is.
+
+    Not so where rungs are shares of the whole of a run: that is known better as others end.
+    """
+    if isinstance(rule, config.Hyperband):
+        is_strict = rule.strict
+        return Ladder(
+            lambda: (float(band) for band in bands_of(rule) if band > 0),
+            lambda course: float(len(course.values)),
+            lambda course, band: course.values[int(band) - 1] if is_strict else course.best_until(int(band)),
+        )
+    if isinstance(rule, config.Asha) and rule.by != SHARE:
+        by = rule.by
+        return Ladder(
+            lambda: rungs_of(rule),
+            lambda course: course.reached(by),
+            lambda course, rung: math.inf if (value := course.value_at(rung, by)) is None else value,
+            heeds_stops=True,
+        )
+    return None
 
 
 def bands_of(rule: config.Hyperband) -> Iterator[int]:
@@ -89,43 +122,42 @@ def describe_rule(rule: config.Rule) -> str:
     return f"{rule.type} ({', '.join(f'{name} {value}' for name, value in options.items())})"
 
 
-def _hyperband(rule: config.Hyperband, own: Course, courses: Mapping[str, Course]) -> Verdict | None:
-    reached = len(own.values)
-    band = max(itertools.takewhile(lambda band: band <= reached, bands_of(rule)), default=0)
+def _hyperband(rule: config.Hyperband, own: Course, standings: Standings) -> Verdict | None:
+    band = int(standings.highest(len(own.values)))
     if band < 1:
         return None
-
-    def value_of(course: Course) -> float:
-        return course.values[band - 1] if rule.strict else course.best_until(band)
-
-    values = sorted(value_of(course) for course in courses.values() if len(course.values) >= band)
-    threshold, value = values[int(len(values) / rule.eta)], value_of(own)
+    values = standings.values(band)
+    threshold, value = (
+        values[int(len(values) / rule.eta)],
+        own.values[band - 1] if rule.strict else own.best_until(band),
+    )
     if not value > threshold:
         return None
     return Verdict("hyperband", value, threshold, band, POINTS, tuple(values))
 
 
-def _asha(rule: config.Asha, own: Course, courses: Mapping[str, Course]) -> Verdict | None:
+def _asha(rule: config.Asha, own: Course, board: _Board) -> Verdict | None:
     reached = own.reached(rule.by)
     rung = max(itertools.takewhile(lambda rung: rung <= reached, rungs_of(rule)), default=0.0)
     value = own.value_at(rung, rule.by) if rung > 0 else None
     if value is None:
         return None
-    values, _, room = standing_at(rule, rung, courses)
+    values, _, room = standing_at(rule, rung, *board)
     room = max(1, room)  # of the first few the best goes on, as a rung cannot wait for others
     if value <= values[room - 1]:
         return None
     return Verdict("asha", value, values[room - 1], rung, rule.by, tuple(values))
 
 
-def _asha_in_all(rule: config.Asha, own: Course, courses: Mapping[str, Course], n_first: int) -> Verdict | None:
+def _asha_in_all(rule: config.Asha, own: Course, board: _Board, n_first: int) -> Verdict | None:
     """Judge a run when it comes to a rung, once."""
     reached, before = own.reached(rule.by), own.reached_before(rule.by)
     rung = max(itertools.takewhile(lambda rung: rung <= reached, rungs_of(rule)), default=0.0)
     value = own.value_at(rung, rule.by) if before < rung and rung > own.promoted_from else None
     if value is None:
         return None
-    values, n_on, room = standing_at(rule, rung, courses, but=own)
+    values, n_on, room = standing_at(rule, rung, *board)
+    n_on -= 1  # it is there now, and has not gone on
     room = max(n_first, room)
     if n_on < room and value <= values[room - 1]:
         return None
@@ -133,17 +165,20 @@ def _asha_in_all(rule: config.Asha, own: Course, courses: Mapping[str, Course], 
 
 
 def standing_at(
-    rule: config.Asha, rung: float, courses: Mapping[str, Course], *, but: Course | None = None
+    rule: config.Asha, rung: float, courses: Mapping[str, Course], standings: Standings | None
 ) -> tuple[list[float], int, int]:
-    """Return the values of all runs that came to a rung, best first, how many went on from it, and how many may.
+    """Return the values of all runs that came to a rung, best first, how many of them went on, and how many may.
 
-    ``but`` is a run that is there now, and has not gone on.
+    Without standings all courses are looked through.
     """
+    if standings is not None:
+        values = standings.values(rung)
+        return values, standings.n_on(rung), int(len(values) / rule.factor)
     came = [
         c for c in courses.values() if c.reached(rule.by) >= rung and (c.stopped_at is None or c.stopped_at >= rung)
     ]
     values = sorted(value for course in came if (value := course.value_at(rung, rule.by)) is not None)
-    n_on = sum(course is not but and course.stopped_at != rung for course in came)
+    n_on = sum(course.stopped_at != rung for course in came)
     return values, n_on, int(len(values) / rule.factor)
 
 
