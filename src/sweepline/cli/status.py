@@ -14,6 +14,7 @@ from sweepline.cli.watching import add_watch, watch
 from sweepline.contract.text import display_path
 from sweepline.display.formats import describe_end, format_seconds
 from sweepline.engine.planfile import count_planned
+from sweepline.engine.queued import find_jobs
 from sweepline.engine.recorded import RecordedSweep, open_recorded
 from sweepline.recording.events import RunRecord
 from sweepline.runs import State
@@ -68,8 +69,13 @@ def _look(target: Path) -> tuple[list[str], bool]:
         ", ".join(f"{n} {state.value}" for state, n in states.most_common()) or "no run has started",
     ]
     if is_running:
-        running = (record for record in records if record.state == State.RUNNING)
-        lines += [f"  running {r.name} on {r.device} for {format_seconds(_elapsed_s(r))}" for r in running]
+        jobs = find_jobs(folder, records)
+        running = [record for record in records if record.state == State.RUNNING and jobs.get(record.run_id) != ""]
+        lines += [
+            f"  running {r.name} on {jobs.get(r.run_id, r.device)} for {format_seconds(_elapsed_s(r))}" for r in running
+        ]
+        n_waiting = sum(node == "" for node in jobs.values())
+        lines += [f"  {n_waiting} of the running wait for a place"] if n_waiting else []
     ended = [record for record in records if record.is_ended]
     n_total = count_planned(plan, records)
     if isinstance(n_total, int):
@@ -96,6 +102,7 @@ def _as_json(found: RecordedSweep) -> dict[str, Any]:
     records = [record for record in found.records.values() if record.belongs]
     is_running = found.folder.is_locked()
     running = [record for record in records if record.state == State.RUNNING] if is_running else []
+    jobs = find_jobs(found.folder, running)
     return {
         "sweep": found.plan.get("sweep", found.folder.path.name),
         "path": found.folder.path,
@@ -106,6 +113,7 @@ def _as_json(found: RecordedSweep) -> dict[str, Any]:
         "shard": found.plan.get("shard"),
         "running": [
             {"run_id": r.run_id, "name": r.name, "device": r.device, "elapsed_s": _elapsed_s(r), "parameters": r.params}
+            | ({"node": jobs[r.run_id] or None} if r.run_id in jobs else {})
             for r in running
         ],
         "failed": [

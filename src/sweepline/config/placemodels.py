@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
 from sweepline.config.quantities import Count, Duration, Words, parse_duration
 
@@ -17,6 +17,8 @@ _MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT])(?:i?B)?", re.IGNORECASE)
 _MIB = {"K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0 * 1024}
 _FACTOR = re.compile(r"x\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
 OWN_SBATCH_KEYS = {
+    "job-name": "it is the name of the sweep, by which it asks for its jobs",
+    "clusters": "the jobs of a sweep are on one cluster: set SLURM_CLUSTERS for the sweep",
     "array": "the runs are the array: see array_parallelism",
     "output": "it is slurm_logs/NAME_run_001.out in the sweep's folder",
     "error": "it is slurm_logs/NAME_run_001.out in the sweep's folder",
@@ -109,6 +111,16 @@ class SlurmModel(_Block):
         None, description="how long before its time is over a run is asked to save and end; default: grace and 30 s"
     )
     poll: Duration = Field(10.0, description="how often Slurm is asked how the jobs stand")
+
+    @model_validator(mode="after")
+    def _check_amounts(self) -> SlurmModel:
+        if self.on_oom is not None and self.mem is None:
+            raise ValueError("on_oom: gives more of mem, which is not set: write mem: 16G, or what a run usually needs")
+        if self.on_timeout is not None and self.time is None:
+            raise ValueError("on_timeout: gives more of time, which is not set: write time: 2h")
+        if self.margin is not None and self.time is not None and self.margin >= self.time:
+            raise ValueError(f"margin: {self.margin:.0f} s of a time of {self.time:.0f} s leave nothing for the run")
+        return self
 
     @field_validator("partition", "account", "qos", "gres", "constraint")
     @classmethod

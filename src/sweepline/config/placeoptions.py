@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
+from sweepline.config.faults import Faults
 from sweepline.config.placemodels import PilotModel, RayModel, SlurmModel
 from sweepline.executors.places import PilotOptions, RayOptions
 from sweepline.executors.slurm.options import SlurmOptions
 
 _PASSED_ON = ("partition", "account", "qos", "gres", "cpus_per_task", "nodes", "constraint")
 _GPU_OPTIONS = ("gpus", "gpus-per-node", "gpus-per-task")
+_LEAST_TIMES = 2
 _MARGIN_S = 30.0  # what a job takes to end beyond the grace of its run
 
 
-def slurm_options(model: SlurmModel, *, grace_s: float) -> SlurmOptions:
+def slurm_options(model: SlurmModel, faults: Faults, *, grace_s: float) -> SlurmOptions:
     """Return what runs ask of Slurm; a run is asked to end early enough to have its grace."""
+    margin_s = model.margin or grace_s + _MARGIN_S
+    if model.time is not None and margin_s >= model.time:
+        faults.error(
+            ("slurm", "time"),
+            f"{model.time:.0f} s are over before a run that is asked to end {margin_s:.0f} s earlier, for its grace "
+            "to be over then, could begin: more time, a shorter grace, or margin",
+        )
+    elif model.time is not None and model.time < _LEAST_TIMES * margin_s:
+        faults.warn(
+            ("slurm", "time"),
+            f"a run is asked to save and end {margin_s:.0f} s before {model.time:.0f} s are over; margin changes that",
+        )
     named = {name.replace("_", "-"): value for name in _PASSED_ON if (value := getattr(model, name)) is not None}
     return SlurmOptions(
         directives={name: _text_of(value) for name, value in {**named, **model.extra}.items() if value is not False},
@@ -24,7 +38,7 @@ def slurm_options(model: SlurmModel, *, grace_s: float) -> SlurmOptions:
         array_parallelism=model.array_parallelism,
         more_memory=model.on_oom.mem if model.on_oom is not None else None,
         more_time=model.on_timeout.time if model.on_timeout is not None else None,
-        margin_s=model.margin or grace_s + _MARGIN_S,
+        margin_s=margin_s,
         poll_s=model.poll,
         n_cpus=model.cpus_per_task or 1,
         n_gpus=_count_gpus(model),

@@ -154,7 +154,7 @@ class _Reader:
             csv_path=None if self.faults.errors or not local.csv_path else self._resolve(local.csv_path),
             wandb=self._wandb(),
             executor=model.executor,
-            slurm=slurm_options(model.slurm, grace_s=model.grace),
+            slurm=slurm_options(model.slurm, self.faults, grace_s=model.grace),
             pilot=pilot_options(model.pilot),
             ray=ray_options(model.ray),
             max_concurrent=model.max_concurrent,

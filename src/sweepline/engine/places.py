@@ -21,6 +21,8 @@ AUTO, LOCAL, SLURM, PILOT, RAY = "auto", "local", "slurm", "pilot", "ray"
 MAX_JOBS = 100
 """How many jobs wait or run at a time where nothing else is said."""
 
+_NOT_FOR_SBATCH = frozenset('"\n')
+
 Watched = Callable[[], Sequence[int]]
 
 
@@ -157,7 +159,7 @@ def _ineffective(settings: SweepSettings, options: SweepOptions, kind: str) -> l
 
 
 def build_remote_executor(
-    place: Place, settings: SweepSettings, *, folder: Path, token: str, watched: Watched
+    place: Place, settings: SweepSettings, *, folder: Path, token: str, watched: Watched, abandoned: str = ""
 ) -> Executor:
     """Return the executor of a place that is more than this machine.
 
@@ -167,6 +169,7 @@ def build_remote_executor(
         folder: of the sweep; all nodes see it.
         token: what marks the jobs of this sweep, in all of its starts.
         watched: descriptors that end a wait.
+        abandoned: the token of the sweep that was in this folder before, where that was set aside.
 
     Raises:
         ExecutorUnavailableError: it is not there.
@@ -177,12 +180,15 @@ def build_remote_executor(
         from sweepline.executors.slurm.executor import SlurmExecutor
 
         check_available()
+        if set(str(folder)) & _NOT_FOR_SBATCH:
+            raise ExecutorUnavailableError(f"{folder}: sbatch takes no folder with a quote or a new line in its name")
         return SlurmExecutor(
             folder,
             sweep=settings.name,
             token=token,
             options=settings.slurm,
             is_remote=is_remote,
+            abandoned=abandoned,
             watched=watched,
         )
     if place.kind == PILOT:

@@ -23,12 +23,13 @@ from sweepline.contract.text import display_path
 from sweepline.engine.bestfile import BestResult, write_best
 from sweepline.engine.composition import compose
 from sweepline.engine.loop import Loop
-from sweepline.engine.places import build_remote_executor
+from sweepline.engine.places import SLURM, build_remote_executor
 from sweepline.engine.planfile import build_plan_record
 from sweepline.engine.preflight import check_descriptors, check_startable, check_with_trainer
 from sweepline.engine.preloading import RUNS_WORTH_WARMING, plan_warm_start
 from sweepline.engine.preparation import PreparedSweep
 from sweepline.engine.progress import Observer
+from sweepline.engine.queued import find_jobs
 from sweepline.engine.recovery import Survivor, read_again, recover
 from sweepline.engine.resuming import describe_code, describe_edit, describe_resume, take_up
 from sweepline.engine.scheduler.sampler import StudySampler
@@ -40,6 +41,7 @@ from sweepline.executors.local.admission import GpuAdmission, build_admission
 from sweepline.executors.local.executor import LocalExecutor, check_available
 from sweepline.executors.local.packing import Packing
 from sweepline.executors.local.warmstart import WarmingExecutor
+from sweepline.executors.slurm.script import job_name
 from sweepline.recording.events import RunRecord
 from sweepline.recording.folders import BEST, SweepFolder
 from sweepline.runs import SETTLED, UNSUCCESSFUL, State
@@ -281,6 +283,7 @@ def _build_executor(
             folder=folder.path,
             token=tasks.sweep_token,
             watched=lambda: [requests.wakeup_fd],
+            abandoned=prepared.tasks.sweep_token if prepared.options.fresh else "",
         )
     if isinstance(executor, WarmingExecutor):
         executor.warm = plan_warm_start(settings, prepared.options.start or settings.start)
@@ -343,6 +346,11 @@ def _take_stock(state: SweepState, whole: Plan, old_plan: Mapping[str, Any] | No
     folder.freeze(settings.source)
     folder.write_environment(state.tasks.describe_environment(state.slots.all))
     plan = state.plan
+    if state.slots.all[0].scheduler != SLURM and find_jobs(folder, book.records.values()):
+        state.say(
+            "runs of an earlier start may still be jobs of Slurm, of which nothing comes any more: "
+            f"scancel -n {job_name(settings.name)} ends them"
+        )
     survivors, notes = recover(
         book,
         state.reader,

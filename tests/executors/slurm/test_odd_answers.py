@@ -11,9 +11,10 @@ import pytest
 
 from sweepline.contract.runfolder import COMMAND, format_start
 from sweepline.errors import ExecutorUnavailableError
-from sweepline.executors.base import Attempt, StopReason, Task
+from sweepline.executors.base import Attempt, Exit, StopReason, Task
 from sweepline.executors.local.exits import read_exit
 from sweepline.executors.local.keeper import exitfile
+from sweepline.executors.slurm import arrays, submissions
 from sweepline.executors.slurm import executor as under_test
 from sweepline.executors.slurm.client import check_available
 from sweepline.executors.slurm.executor import SlurmExecutor
@@ -66,14 +67,11 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Slurm:
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    for name, seconds in {
-        "SETTLE_S": 0.2,
-        "FENCE_S": 0.1,
-        "HURRY_S": 0.1,
-        "LOOK_S": 0.02,
-        "_FIRST_WAIT_S": 0.3,
-    }.items():
+    for name, seconds in {"SETTLE_S": 0.2, "FENCE_S": 0.1, "HURRY_S": 0.1, "LOOK_S": 0.02}.items():
         monkeypatch.setattr(under_test, name, seconds)
+    for name, seconds in {"FIRST_WAIT_S": 0.3, "COMPANY_S": 0.1}.items():
+        monkeypatch.setattr(submissions, name, seconds)
+    monkeypatch.setattr(arrays.secrets, "token_hex", lambda _: "beef")
     return Slurm(folder)
 
 
@@ -106,7 +104,7 @@ def wait_for_end(executor: SlurmExecutor, run: SlurmRun) -> None:
 
 
 def row(state: str, *, reason: str = "None", node: str = "n7", job: int = 1, index: int = 1) -> str:
-    return f"{job}|{index}|{state}|{reason}|{node}|sweepline-abc-000001\n"
+    return f"{job}|{index}|{state}|{node}|sweepline-abc-000001-beef|{reason}\n"
 
 
 def test_a_state_that_is_not_known_is_taken_to_be_under_way_and_said_once(
@@ -131,6 +129,7 @@ def test_a_job_that_slurm_has_forgotten_is_taken_back(executor: SlurmExecutor, s
     assert run.exit.stopped == StopReason.PREEMPTED
     assert run.exit.remarks == ["Slurm knows nothing of its job any more (n7)"]
     assert slurm.calls("sacct") == ["-n -P -X -o JobID,State -j 1_1"]
+    assert any(call.endswith("-j 1_1") for call in slurm.calls("squeue"))  # asked for by its number before
 
 
 def test_the_accounting_still_knows_how_a_job_ended(executor: SlurmExecutor, slurm: Slurm, tmp_path: Path) -> None:
@@ -243,7 +242,7 @@ def test_a_controller_that_is_away_is_said_once_and_ends_are_seen(
 def test_a_start_that_cannot_learn_what_is_left_does_not_begin(slurm: Slurm, tmp_path: Path) -> None:
     first = SlurmExecutor(tmp_path, sweep="odd", token="abc", options=SlurmOptions())
     run = submit(first, tmp_path)
-    (tmp_path / "slurm" / "batches" / "000001" / "job").unlink()  # killed before it could be written
+    (tmp_path / "slurm" / "batches" / "000001-beef" / "job").unlink()  # killed before it could be written
     slurm.fails("squeue", "slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
     later = SlurmExecutor(tmp_path, sweep="odd", token="abc", options=SlurmOptions())
     attempt = Attempt(run_id=run.run_id, attempt=1, run_dir=run.run_dir)
@@ -254,7 +253,7 @@ def test_a_start_that_cannot_learn_what_is_left_does_not_begin(slurm: Slurm, tmp
 def test_a_job_that_was_never_noted_is_found_by_its_comment(slurm: Slurm, tmp_path: Path) -> None:
     first = SlurmExecutor(tmp_path, sweep="odd", token="abc", options=SlurmOptions())
     run = submit(first, tmp_path)
-    (tmp_path / "slurm" / "batches" / "000001" / "job").unlink()
+    (tmp_path / "slurm" / "batches" / "000001-beef" / "job").unlink()
     slurm.says("squeue", row("RUNNING", job=55))
     later = SlurmExecutor(tmp_path, sweep="odd", token="abc", options=SlurmOptions())
     found = later.recover([Attempt(run_id=run.run_id, attempt=1, run_dir=run.run_dir)])
@@ -267,11 +266,101 @@ def test_a_job_that_starts_after_its_sweep_gave_it_up_does_nothing(slurm: Slurm,
     del slurm
     first = SlurmExecutor(tmp_path, sweep="odd", token="abc", options=SlurmOptions())
     run = submit(first, tmp_path)
-    (tmp_path / "slurm" / "batches" / "000001" / "job").unlink()
+    (tmp_path / "slurm" / "batches" / "000001-beef" / "job").unlink()
     later = SlurmExecutor(tmp_path, sweep="odd", token="abc", options=SlurmOptions())
     assert later.recover([Attempt(run_id=run.run_id, attempt=1, run_dir=run.run_dir)]) == {}
     assert Mailbox(tmp_path / "slurm").read_stop(run.run_id, 1) == (StopReason.INTERRUPTED, True)
     assert read_exit(run.run_dir) is None
+
+
+def test_a_job_under_another_name_is_found_by_its_number(executor: SlurmExecutor, slurm: Slurm, tmp_path: Path) -> None:
+    (slurm.folder / "squeue").write_text(
+        f"#!/bin/bash\necho x >> {slurm.folder}/n; case $* in *-j*) echo '{row('RUNNING').strip()}';; esac\n"
+    )
+    run = submit(executor, tmp_path)
+    count = slurm.folder / "n"
+    wait_until(lambda: executor.wait(0.02) or (count.exists() and len(count.read_text()) > 16), "it is asked for")
+    assert run.exit is None
+    assert run.place == "n7"
+
+
+def test_a_run_of_an_array_that_waits_is_cancelled_alone(executor: SlurmExecutor, slurm: Slurm, tmp_path: Path) -> None:
+    slurm.says("squeue", row("PENDING", reason="Priority", node=""))
+    run = submit(executor, tmp_path)
+    run.cancel(StopReason.BY_HAND)
+    wait_until(lambda: executor.wait(0.02) or slurm.calls("scancel"), "it is cancelled")
+    assert slurm.calls("scancel")[0] == "-Q 1_1"  # with --state, Slurm 22.05 ends all that wait of the array
+
+
+def test_a_run_that_has_begun_gets_a_signal(executor: SlurmExecutor, slurm: Slurm, tmp_path: Path) -> None:
+    slurm.says("squeue", row("RUNNING"))
+    run = submit(executor, tmp_path)
+    wait_until(lambda: executor.wait(0.02) or run.place == "n7", "it runs")
+    run.cancel(StopReason.BY_HAND)
+    wait_until(lambda: executor.wait(0.02) or slurm.calls("scancel"), "it is asked")
+    assert slurm.calls("scancel")[0] == "-Q --signal=TERM --batch 1_1"
+
+
+def test_array_parallelism_bounds_the_jobs_of_later_arrays_too(slurm: Slurm, tmp_path: Path) -> None:
+    slurm.says("squeue", "".join(row("RUNNING", index=i) for i in range(1, 4)))
+    options = SlurmOptions(poll_s=0.1, array_parallelism=2)
+    executor = SlurmExecutor(tmp_path, sweep="odd", token="abc", options=options)
+    first = [executor.submit(task_in(tmp_path, f"{i}" * 12)) for i in range(3)]
+    wait_until(lambda: executor.wait(0.02) or all(run.key for run in first), "the first array is submitted")
+    later = executor.submit(task_in(tmp_path, "9" * 12))
+    wait_until(lambda: executor.wait(0.02) or len(slurm.calls("squeue")) > 3, "time goes by")
+    assert later.key is None
+    for run in first[:2]:
+        executor._end(run, Exit(exit_code=0))
+    wait_until(lambda: executor.wait(0.02) or later.key is not None, "it is submitted")
+    executor._active.clear()
+    executor.close()
+
+
+def test_a_slurm_that_does_not_answer_holds_nobody_who_wants_to_leave(slurm: Slurm, tmp_path: Path) -> None:
+    (slurm.folder / "squeue").write_text("#!/bin/bash\nexec sleep 60\n")
+    executor = SlurmExecutor(tmp_path, sweep="odd", token="abc", options=SlurmOptions(poll_s=0.1))
+    run = submit(executor, tmp_path)
+    run.cancel(StopReason.INTERRUPTED, now=True)
+    wait_for_end(executor, run)
+    executor.close()
+    assert run.exit is not None
+    assert run.exit.stopped == StopReason.INTERRUPTED
+    assert Mailbox(tmp_path / "slurm").read_stop(run.run_id, 1) == (StopReason.INTERRUPTED, True)  # for its job
+
+
+def test_the_jobs_of_a_sweep_that_was_set_aside_are_ended(slurm: Slurm, tmp_path: Path) -> None:
+    slurm.says("squeue", row("PENDING", node="", job=5) + row("RUNNING", job=6).replace("-abc-", "-other-"))
+    executor = SlurmExecutor(tmp_path, sweep="odd", token="new", options=SlurmOptions(), abandoned="abc")
+    assert executor.recover([]) == {}
+    wait_until(lambda: executor.wait(0.02) or slurm.calls("scancel"), "they are cancelled")
+    executor.close()
+    assert slurm.calls("scancel") == ["-Q 5_1"]
+    assert list(executor.take_notes()) == ["--fresh: 1 jobs of the sweep before are ended"]
+
+
+def test_a_folder_that_was_renamed_has_its_runs_again_and_their_jobs_ended(slurm: Slurm, tmp_path: Path) -> None:
+    first = SlurmExecutor(tmp_path / "old", sweep="odd", token="abc", options=SlurmOptions())
+    run = submit(first, tmp_path / "old")
+    (tmp_path / "old").rename(tmp_path / "new")
+    later = SlurmExecutor(tmp_path / "new", sweep="odd", token="abc", options=SlurmOptions())
+    attempt = Attempt(run_id=run.run_id, attempt=1, run_dir=tmp_path / "new" / "runs" / run.run_id)
+    assert later.recover([attempt]) == {}
+    wait_until(lambda: later.wait(0.02) or slurm.calls("scancel"), "it is cancelled")
+    later.close()
+    assert slurm.calls("scancel") == ["-Q 1_1"]
+
+
+def test_another_job_that_has_taken_the_run_up_is_followed(
+    executor: SlurmExecutor, slurm: Slurm, tmp_path: Path
+) -> None:
+    # One whose submission seemed to have failed: the second one leaves at once.
+    slurm.says("squeue", row("RUNNING"))
+    run = submit(executor, tmp_path)
+    assert Claim(run.run_dir).take(1, {"job": "77", "array": "77", "node": "n3"})
+    slurm.says("squeue", row("FAILED") + row("RUNNING", job=77, node="n3"))
+    wait_until(lambda: executor.wait(0.02) or run.key == ("77", 1), "the other is followed")
+    assert run.exit is None
 
 
 class TestClaim:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from pathlib import Path
 
@@ -11,13 +12,20 @@ from sweepline.executors.base import Lack
 from sweepline.executors.slurm.arrays import MAX_GROWN, Arrays, Resources
 from sweepline.executors.slurm.mailbox import Mailbox, read_task, read_tasks
 from sweepline.executors.slurm.options import SlurmOptions
-from sweepline.executors.slurm.script import format_indexes, format_time, job_name
+from sweepline.executors.slurm.script import FROM_ENVIRONMENT, format_indexes, format_time, job_name
 
 
 def arrays_in(folder: Path, **options: object) -> Arrays:
     made = Arrays(Mailbox(folder / "slurm"), "lr sweep", "a1b2c3", SlurmOptions(**options))  # type: ignore[arg-type]
     made.mailbox.make()
     return made
+
+
+@pytest.fixture(autouse=True)
+def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "token_hex", lambda _: "beef")
+    for name in FROM_ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
 
 
 def script_of(folder: Path, n_runs: int, *, array_size: int = 1001, **options: object) -> str:
@@ -40,7 +48,7 @@ def test_the_whole_script(tmp_path: Path) -> None:
     assert text == (
         "#!/bin/bash\n"
         "#SBATCH --job-name=lr_sweep\n"
-        "#SBATCH --comment=sweepline-a1b2c3-000001\n"
+        "#SBATCH --comment=sweepline-a1b2c3-000001-beef\n"
         "#SBATCH --array=1-3%2\n"
         f"#SBATCH --output={tmp_path}/slurm_logs/lr_sweep_run_%3a.out\n"
         "#SBATCH --open-mode=append\n"
@@ -52,9 +60,10 @@ def test_the_whole_script(tmp_path: Path) -> None:
         "#SBATCH --time=01:30:00\n"
         "#SBATCH --signal=B:USR1@50\n"
         "#SBATCH --mem=16384M\n"
+        f": > {tmp_path}/slurm/batches/000001-beef/begun.$SLURM_ARRAY_TASK_ID\n"
         "module load cuda\n"
         "export A=1\n"
-        f"exec {sys.executable} -P -m sweepline.executors.slurm.job {tmp_path}/slurm/batches/000001\n"
+        f"exec {sys.executable} -P -m sweepline.executors.slurm.job {tmp_path}/slurm/batches/000001-beef\n"
     )
 
 
@@ -63,7 +72,7 @@ def test_a_folder_whose_name_sbatch_would_read_is_taken_as_it_is(tmp_path: Path)
     folder.mkdir()
     text = script_of(folder, 1)
     assert f'#SBATCH --output="{tmp_path}/100%%a of it/slurm_logs/lr_sweep_run_%3a.out"' in text
-    assert text.endswith(f"'{folder}/slurm/batches/000001'\n")
+    assert text.endswith(f"'{folder}/slurm/batches/000001-beef'\n")
 
 
 @pytest.mark.parametrize(
@@ -84,6 +93,19 @@ def test_times_are_whole_minutes(seconds: float, text: str) -> None:
 @pytest.mark.parametrize(("name", "of_jobs"), [("lr", "lr"), ("a b/c", "a_b_c"), ("größe", "größe"), ("a,b", "a_b")])
 def test_the_name_of_a_sweep_is_one_word_for_its_jobs(name: str, of_jobs: str) -> None:
     assert job_name(name) == of_jobs
+
+
+def test_what_the_environment_says_of_all_jobs_stands_in_the_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"SBATCH_ACCOUNT": "lab7", "SBATCH_PARTITION": "long", "SBATCH_TIMELIMIT": "60"}.items():
+        monkeypatch.setenv(name, value)
+    text = script_of(tmp_path, 1, directives={"partition": "short"})
+    assert "--account=lab7\n" in text
+    assert "--partition=short\n" in text
+    assert "--partition=long" not in text
+    assert "--time=60\n" in text
+    assert "--signal=B:USR1@50\n" in text
 
 
 class TestNumbers:
@@ -110,13 +132,13 @@ class TestNumbers:
         later = arrays_in(tmp_path)
         later.load()
         name, indexes = later.write({"b": {"run": "b", "attempt": 1}}, array_size=1001)
-        assert (name, indexes) == ("000002", {"b": 2})
+        assert (name, indexes) == ("000002-beef", {"b": 2})
 
     def test_an_array_that_was_cut_off_is_passed_over(self, tmp_path: Path) -> None:
         arrays = arrays_in(tmp_path)
         (arrays.mailbox.batches / "000001").mkdir()
         arrays.load()
-        assert arrays.write({"a": {"run": "a", "attempt": 1}}, array_size=1001)[0] == "000002"
+        assert arrays.write({"a": {"run": "a", "attempt": 1}}, array_size=1001)[0] == "000002-beef"
 
     def test_large_arrays_are_split(self, tmp_path: Path) -> None:
         groups = list(arrays_in(tmp_path).group([f"r{i}" for i in range(250)], array_size=1001, most=100))

@@ -9,7 +9,7 @@ from sweepline.executors.base import Exit, StopReason, Task
 from sweepline.executors.local.executor import LocalExecutor
 from sweepline.executors.local.keeper import exitfile
 
-LOOK_S = 0.5
+LOOK_S = 2.0
 """How often to look whether the run is still wanted."""
 
 Wish = tuple[StopReason, bool]

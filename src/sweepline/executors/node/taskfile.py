@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.executors.base import Task
+from sweepline.executors.local.slots import THREAD_VARIABLES
 
+_PYTHONPATH = "PYTHONPATH"
+_LEFT_TO_SETUP = (_PYTHONPATH, *THREAD_VARIABLES)
 _ENVVAR = re.compile(r"\$\{envvar:([^${}]*)\}")
 
 
@@ -23,14 +26,18 @@ def encode_task(task: Task, inherited: Mapping[str, str]) -> dict[str, Any]:
     What was read from the environment stands as ``${envvar:X}``, and is read there anew.
     """
     changed = {name: value for name, value in task.environ.items() if inherited.get(name) != value}
+    argv = list(task.argv if task.masked_argv is None else task.masked_argv)
+    read = {found for text in (*argv, *task.masked_environ.values()) for found in _ENVVAR.findall(text)}
     return {
         "run": task.run_id,
         "attempt": task.attempt,
-        "argv": list(task.argv if task.masked_argv is None else task.masked_argv),
+        "argv": argv,
         "is_masked": task.masked_argv is not None,
         "set": {name: value for name, value in changed.items() if name not in task.masked_environ},
         "masked": dict(task.masked_environ),
         "unset": sorted(inherited.keys() - task.environ.keys()),
+        "needed": sorted(read & inherited.keys()),
+        "before": {name: inherited.get(name) for name in _LEFT_TO_SETUP if name in changed},
         "working_dir": str(task.working_dir),
         "run_dir": str(task.run_dir),
         "timeout_s": task.timeout_s,
@@ -42,17 +49,24 @@ def encode_task(task: Task, inherited: Mapping[str, str]) -> dict[str, Any]:
 def decode_task(told: Mapping[str, Any], inherited: Mapping[str, str] = os.environ) -> Task:
     """Undo :func:`encode_task` on the machine that runs it.
 
+    What a script there has set before, as ``module load`` does, stays: Python's path behind ours, numbers of threads
+    instead of ours.
+
     Raises:
         VariableMissingError: a variable that the task reads is not set here.
     """
-    argv = [_reveal(word, inherited) for word in told["argv"]] if told["is_masked"] else told["argv"]
+    missing = [name for name in told["needed"] if name not in inherited]
+    if missing:
+        raise VariableMissingError(f"environment variable {missing[0]} is not set on {os.uname().nodename}")
     masked = {name: _reveal(text, inherited) for name, text in told["masked"].items()}
     kept = {name: value for name, value in inherited.items() if name not in told["unset"]}
+    environ = {**kept, **told["set"], **_set_here(told, inherited), **masked}
+    argv = [_reveal(word, environ) for word in told["argv"]] if told["is_masked"] else told["argv"]
     return Task(
         run_id=told["run"],
         attempt=told["attempt"],
         argv=argv,
-        environ={**kept, **told["set"], **masked},
+        environ=environ,
         working_dir=Path(told["working_dir"]),
         run_dir=Path(told["run_dir"]),
         timeout_s=told["timeout_s"],
@@ -61,10 +75,21 @@ def decode_task(told: Mapping[str, Any], inherited: Mapping[str, str] = os.envir
     )
 
 
-def _reveal(text: str, inherited: Mapping[str, str]) -> str:
-    def read(found: re.Match[str]) -> str:
-        if found[1] not in inherited:
-            raise VariableMissingError(f"environment variable {found[1]} is not set on {os.uname().nodename}")
-        return inherited[found[1]]
+def _set_here(told: Mapping[str, Any], inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that a script has changed on this machine, as they shall be."""
+    found = {}
+    for name, before in told["before"].items():
+        here = inherited.get(name)
+        if here is None or here == before:
+            continue
+        ours = told["set"].get(name, "")
+        if name != _PYTHONPATH:
+            found[name] = here
+        elif before is None or ours.endswith(before):
+            found[name] = os.pathsep.join(filter(None, (ours.removesuffix(before or "").rstrip(os.pathsep), here)))
+    return found
 
-    return _ENVVAR.sub(read, text)
+
+def _reveal(text: str, environ: Mapping[str, str]) -> str:
+    """Return a text with the variables that it reads; one that is not set is empty, as on the sweep's machine."""
+    return _ENVVAR.sub(lambda found: environ.get(found[1], ""), text)

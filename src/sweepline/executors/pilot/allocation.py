@@ -71,7 +71,7 @@ def find_allocation(
         return _build(options, [Node(name, n_cores()) for name in options.nodes])
     job = environ.get("SLURM_JOB_ID", "")
     if job:
-        nodes = _slurm_nodes(job) if is_asked_for or not _is_all_of_it(environ) else []
+        nodes = _slurm_nodes(_name_of(job, environ)) if is_asked_for or not _is_all_of_it(environ) else []
         return _build(options, nodes, job=job) if nodes else None
     if not is_asked_for:  # other schedulers have no starter that is known to work
         return None
@@ -82,6 +82,12 @@ def find_allocation(
             "bsub), or name the nodes under pilot: {nodes: [n1, n2], starter: [ssh, '${node}']}"
         )
     return _build(options, _listed_nodes(Path(file)))
+
+
+def _name_of(job: str, environ: Mapping[str, str]) -> str:
+    """Return what scontrol calls a job; the last task of an array has the array's own number."""
+    index = environ.get("SLURM_ARRAY_TASK_ID")
+    return job if index is None else f"{environ.get('SLURM_ARRAY_JOB_ID', job)}_{index}"
 
 
 def _is_all_of_it(environ: Mapping[str, str]) -> bool:

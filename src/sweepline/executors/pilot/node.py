@@ -70,21 +70,24 @@ class PilotNode(KeeperClient):
         if not self._is_ready:
             self._waiting.append(run)
             return
-        run.task = replace(run.task, environ=self._with_devices(run.task.environ))
+        environ = run.task.environ
+        if self._visible is not None and environ.get(CUDA):
+            number = int(environ[CUDA])  # of the node's GPUs, from 0
+            if number >= len(self._visible):
+                why = f"node {self.node.name} shows {len(self._visible)} GPUs, not {self.node.n_gpus}"
+                del self._runs[run.key]
+                run.exit = Exit(stopped=StopReason.PREEMPTED, host=self.node.name, lost_device=why)
+                return
+            run.task = replace(run.task, environ={**environ, CUDA: self._visible[number]})
         super()._ask_for(run)
-
-    def _with_devices(self, environ: Mapping[str, str]) -> Mapping[str, str]:
-        """Return variables that name the devices of a slot, counted from 0, as this node calls them."""
-        if self._visible is None or not environ.get(CUDA):
-            return environ
-        names = [self._visible[int(part)] for part in environ[CUDA].split(",") if int(part) < len(self._visible)]
-        return {**environ, CUDA: ",".join(names)}
 
     def _start_keeper(self) -> None:
         is_told = self._allocation.is_slurm  # which hands over the environment
         words = [sys.executable, "-P", "-m", _RELAY, self.token]
         starter = [word.replace("${node}", self.node.name) for word in self._allocation.starter]
-        starter += [f"--job-name={step_name(self.token)}"] if is_told else []
+        if is_told:
+            starter.append(f"--job-name={step_name(self.token)}")
+            starter += [f"--gres=gpu:{self.node.n_gpus}"] if self.node.n_gpus else []
         if Path(starter[0]).name in _THROUGH_A_SHELL:
             words = [shlex.quote(word) for word in words]
         self._is_ready, self._answer_due = False, self._clock.now() + _HELLO_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from sweepline.executors.slurm.mailbox import (
     write_tasks,
 )
 from sweepline.executors.slurm.options import SlurmOptions
-from sweepline.executors.slurm.script import ArrayScript, job_name
+from sweepline.executors.slurm.script import BEGUN, ArrayScript, job_name
 
 MAX_GROWN = 4
 """How often a run may get more of the same."""
@@ -48,16 +49,28 @@ class Resources:
 def preview_script(folder: Path, *, sweep: str, token: str, options: SlurmOptions, n_runs: int) -> str:
     """Return the script of the first array of a sweep in ``folder``, of which nothing need be there."""
     arrays = Arrays(Mailbox(folder / FOLDER), sweep, token, options)
-    return arrays.script("000001", list(range(1, n_runs + 1)), "", Resources(options.mem_mib, options.time_s)).render()
+    return arrays.script(
+        "000001-…", list(range(1, n_runs + 1)), "", Resources(options.mem_mib, options.time_s)
+    ).render()
+
+
+def comment_of(token: str) -> str:
+    """Return the beginning of the comments of all jobs of a sweep."""
+    return f"sweepline-{token}-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
-    """A task that an earlier start has submitted: the array ``batch``, whose number may not be known, and its index."""
+    """A task that an earlier start has submitted: the array ``batch``, whose number may not be known, and its index.
+
+    Its folder was ``run_dir`` then.
+    """
 
     batch: str
     index: int
     job: str | None
+    run_dir: Path
+    grace_s: float
 
 
 @dataclass
@@ -76,7 +89,10 @@ class Arrays:
     def load(self) -> None:
         """Read what earlier starts have submitted."""
         for batch in sorted(self.mailbox.batches.iterdir()):
-            self._n_batches = int(batch.name)
+            number = batch.name.partition("-")[0]
+            if not number.isdecimal():
+                continue
+            self._n_batches = int(number)
             if (batch / "tasks.jsonl").exists():  # else it was cut off before anything was submitted
                 self._load_batch(batch)
 
@@ -87,7 +103,13 @@ class Arrays:
             run_id = told["run"]
             self._numbers[run_id] = told["number"]
             self._resources[run_id] = Resources(**told["resources"])
-            submitted = Submitted(batch=batch.name, index=told["index"], job=job)
+            submitted = Submitted(
+                batch=batch.name,
+                index=told["index"],
+                job=job,
+                run_dir=Path(told.get("run_dir", "")),
+                grace_s=told.get("grace_s", 0.0),
+            )
             self._submitted[name_of(run_id, told["attempt"])] = submitted
 
     def find(self, run_id: str, attempt: int) -> Submitted | None:
@@ -96,7 +118,7 @@ class Arrays:
 
     def comment_of(self, batch: str) -> str:
         """Return the mark by which the jobs of an array are found."""
-        return f"sweepline-{self.token}-{batch}"
+        return f"{comment_of(self.token)}{batch}"
 
     def log_of(self, run_id: str) -> str:
         """Return the name of the log of a run's jobs."""
@@ -135,7 +157,8 @@ class Arrays:
             array_size: how many indexes an array may have.
         """
         self._n_batches += 1
-        name = f"{self._n_batches:06}"
+        # A job of a sweep that --fresh has archived finds no folder of this name, though it has this number again.
+        name = f"{self._n_batches:06}-{secrets.token_hex(2)}"
         batch = self.mailbox.batches / name
         batch.mkdir()
         block = 10 ** (len(str(array_size)) - 1)
@@ -166,6 +189,10 @@ class Arrays:
             prefix=prefix,
             options=replace(self.options, mem_mib=resources.mem_mib, time_s=resources.time_s),
         )
+
+    def has_begun(self, batch: str, index: int) -> bool:
+        """Whether the script of a job was begun, its setup at least."""
+        return (self.mailbox.batches / batch / f"{BEGUN}.{index}").exists()
 
     def note_job(self, batch: str, job: str) -> None:
         """Write down the number of an array."""

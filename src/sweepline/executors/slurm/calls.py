@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -12,6 +13,7 @@ from typing import TypeVar
 from sweepline.executors.slurm.client import SlurmError
 
 T = TypeVar("T")
+_CLOSE_S, _POLL_S = 5.0, 0.02
 
 
 class BackgroundCalls:
@@ -20,6 +22,7 @@ class BackgroundCalls:
     def __init__(self) -> None:
         self._thread: ThreadPoolExecutor | None = None
         self._answers: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._began: float | None = None
         self.fd, self._waking = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def call(
@@ -43,7 +46,19 @@ class BackgroundCalls:
                 with suppress(OSError):  # full, which wakes as well
                     os.write(self._waking, b"\0")
 
-        self._thread.submit(call).add_done_callback(finish)
+        def begin() -> T:
+            self._began = time.monotonic()
+            try:
+                return call()
+            finally:
+                self._began = None
+
+        self._thread.submit(begin).add_done_callback(finish)
+
+    def is_busy_since(self, moment: float) -> bool:
+        """Whether a call has been under way since a monotonic time, at least."""
+        began = self._began
+        return began is not None and began <= moment
 
     def take_answers(self) -> None:
         """Tell of all answers that have come."""
@@ -52,9 +67,13 @@ class BackgroundCalls:
         while not self._answers.empty():
             self._answers.get()()
 
-    def close(self) -> None:
-        """Wait for the call under way, and forget the others."""
+    def close(self, abort: Callable[[], None]) -> None:
+        """Wait for the call under way, which ``abort`` ends if it takes long, and forget the others."""
+        until = time.monotonic() + _CLOSE_S
+        while self._began is not None and time.monotonic() < until:
+            time.sleep(_POLL_S)
         if self._thread is not None:
+            abort()
             self._thread.shutdown(wait=True, cancel_futures=True)
             self._thread = None
         for fd in (self.fd, self._waking):

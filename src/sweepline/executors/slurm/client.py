@@ -13,12 +13,19 @@ from pathlib import Path
 from sweepline.errors import ExecutorUnavailableError
 
 _LIMIT_S = 60.0  # a controller under load may take long, one that is gone gives up earlier by itself
+_MOST_TEXT = 400
 _MOST_WORDS = 500  # of jobs in one command
 _NO_ACCOUNTS = ("", "(null)", "accounting_storage/none")
 _DEFAULT_ARRAY_SIZE = 1001
-_FIELDS = "%F|%K|%T|%r|%N|%k"
+_SQUEUE = ("squeue", "-h", "-r", "-t", "all", "-o", "%F|%K|%T|%N|%k|%r")  # a reason may hold anything
+_NUMBER = re.compile(r"(\d+)(;\S*)?")
+_OWN_VARIABLES = ("SLURM_", "SBATCH_", "SQUEUE_", "SCANCEL_", "SACCT_", "SINFO_")
+_PASSED_ON = ("SLURM_CONF", "SLURM_CLUSTERS", "SBATCH_EXPORT")
+"""Variables that change what the commands do: those of a job that this process is in, and options of a user's own. What
+:data:`~sweepline.executors.slurm.script.FROM_ENVIRONMENT` names of these stands in the script."""
 _PASSING = re.compile(
-    r"timed out|unable to contact|temporar|try again|connection|zero bytes|slurmctld|too many|"
+    r"timed out|standby|authenticat|munge|I/O error|told no number|unable to contact|temporar|try again|connection|"
+    r"zero bytes|slurmctld|too many|"
     r"(job|submit|size).{0,20}limit|QOS.*(limit|policy)|policy.*limit",
     re.IGNORECASE,
 )
@@ -64,10 +71,10 @@ class SlurmClient:
     """Calls the commands as this user, outside of any job that this process is in."""
 
     def __init__(self) -> None:
-        inside = ("SLURM_CONF", "SLURM_CLUSTERS")
-        self._environ = {k: v for k, v in os.environ.items() if not k.startswith("SLURM_") or k in inside}
+        self._environ = {k: v for k, v in os.environ.items() if not k.startswith(_OWN_VARIABLES) or k in _PASSED_ON}
         self._user = str(os.getuid())
         self._has_accounting: bool | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     def submit(self, script: Path) -> str:
         """Submit a script; return the number of its array.
@@ -75,7 +82,11 @@ class SlurmClient:
         Raises:
             SlurmError: it was refused.
         """
-        return self._call(["sbatch", "--parsable", str(script)]).strip().partition(";")[0]
+        text = self._call(["sbatch", "--parsable", str(script)])
+        numbers = [found[1] for line in text.splitlines() if (found := _NUMBER.fullmatch(line.strip()))]
+        if not numbers:
+            raise SlurmError(f"sbatch: told no number of a job, but {text.strip()[:200]!r}", may_pass=True)
+        return numbers[-1]  # sites greet in wrappers
 
     def list_jobs(self, name: str) -> dict[Key, JobRow]:
         """Return how the jobs of a name stand that are under way, wait, or have ended lately.
@@ -83,12 +94,21 @@ class SlurmClient:
         Raises:
             SlurmError: Slurm does not answer.
         """
-        text = self._call(["squeue", "-h", "-r", "-t", "all", "-u", self._user, "-n", name, "-o", _FIELDS])
+        return _read_rows(self._call([*_SQUEUE, "-u", self._user, "-n", name]))
+
+    def find_jobs(self, keys: Sequence[Key]) -> dict[Key, JobRow]:
+        """Return how jobs stand that are asked for by their numbers, of those that are known.
+
+        Raises:
+            SlurmError: Slurm does not answer.
+        """
         found: dict[Key, JobRow] = {}
-        for line in text.splitlines():
-            job, index, state, reason, node, comment = (*line.split("|", 5), "", "", "", "")[:6]
-            if index.isdecimal():
-                found[job, int(index)] = JobRow(state=state, reason=reason, node=node, comment=comment)
+        for words in _in_parts(keys):
+            try:
+                found |= _read_rows(self._call([*_SQUEUE, "-j", ",".join(words)]))
+            except SlurmError as error:  # a number that is not known is refused
+                if error.may_pass:
+                    raise
         return found
 
     def cancel(self, keys: Sequence[Key]) -> None:
@@ -101,13 +121,12 @@ class SlurmClient:
             self._scancel(words)
 
     def ask_to_end(self, keys: Sequence[Key]) -> None:
-        """End jobs that wait, and send SIGTERM to what runs in the others, which end by themselves then.
+        """Send SIGTERM to what runs in jobs, which end by themselves then.
 
         Raises:
             SlurmError: it was refused.
         """
         for words in _in_parts(keys):
-            self._scancel(["--state=PENDING", *words])
             self._scancel(["--signal=TERM", "--batch", *words])
 
     def _scancel(self, words: Sequence[str]) -> None:
@@ -139,6 +158,8 @@ class SlurmClient:
         """Whether sacct can tell of jobs that squeue does not know any more."""
         if self._has_accounting is None:
             told = self.read_config().get("AccountingStorageType", "")
+            if not told:  # it does not answer now
+                return False
             self._has_accounting = shutil.which("sacct") is not None and told not in _NO_ACCOUNTS
         return self._has_accounting
 
@@ -164,29 +185,47 @@ class SlurmClient:
         told = self.read_config().get("MaxArraySize", "")
         return int(told) if told.isdecimal() else _DEFAULT_ARRAY_SIZE
 
+    def abort(self) -> None:
+        """End the command that is under way; from another thread."""
+        if self._process is not None:
+            self._process.kill()
+
     def _call(self, words: Sequence[str]) -> str:
         try:
-            done = subprocess.run(
+            self._process = subprocess.Popen(
                 words,
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=_LIMIT_S,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C is the sweep's, not its
-                check=False,
             )
-        except subprocess.TimeoutExpired:
-            raise SlurmError(f"{words[0]}: no answer in {_LIMIT_S:.0f} s", may_pass=True) from None
         except OSError as error:
             raise SlurmError(f"{words[0]}: {error.strerror}", may_pass=False) from None
-        if done.returncode == 0:
-            return done.stdout.decode("utf-8", "replace")
-        lines = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+        with self._process as process:
+            try:
+                out, err = process.communicate(timeout=_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise SlurmError(f"{words[0]}: no answer in {_LIMIT_S:.0f} s", may_pass=True) from None
+        if process.returncode == 0:
+            return out.decode("utf-8", "replace")
+        lines = [line for line in err.decode("utf-8", "replace").splitlines() if line.strip()]
         text = "; ".join(dict.fromkeys(re.sub(r"^\w+: (error: )?", "", line).strip() for line in lines))
-        sentence = f"{words[0]}: {text or f'exit code {done.returncode}'}"
+        sentence = f"{words[0]}: {text[:_MOST_TEXT] or f'exit code {process.returncode}'}"
         raise SlurmError(sentence, may_pass=_PASSING.search(text) is not None)
 
 
 def _in_parts(keys: Sequence[Key]) -> list[list[str]]:
     words = [f"{job}_{index}" for job, index in keys]
     return [words[i : i + _MOST_WORDS] for i in range(0, len(words), _MOST_WORDS)]
+
+
+def _read_rows(text: str) -> dict[Key, JobRow]:
+    """Return the rows of squeue by number of the array and index."""
+    found: dict[Key, JobRow] = {}
+    for line in text.splitlines():
+        job, index, state, node, comment, reason = (*line.split("|", 5), "", "", "", "", "")[:6]
+        if index.isdecimal():
+            found[job, int(index)] = JobRow(state=state, reason=reason, node=node, comment=comment)
+    return found

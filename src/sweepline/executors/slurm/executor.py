@@ -6,7 +6,7 @@ that it shares with the sweep; Slurm is asked only for what no file tells.
 
 from __future__ import annotations
 
-import os
+import math
 import select
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,32 +18,31 @@ from sweepline.errors import ExecutorUnavailableError
 from sweepline.executors.base import Attempt, Exit, Lack, StopReason, Task
 from sweepline.executors.local.exits import read_exit
 from sweepline.executors.node.sharedfiles import refresh
-from sweepline.executors.node.taskfile import encode_task
-from sweepline.executors.slurm.arrays import Arrays
+from sweepline.executors.slurm.arrays import Arrays, Submitted, comment_of
 from sweepline.executors.slurm.calls import BackgroundCalls
 from sweepline.executors.slurm.client import JobRow, Key, SlurmClient, SlurmError
-from sweepline.executors.slurm.mailbox import FOLDER, REFRESH_S, SCRIPT, Mailbox, read_job
+from sweepline.executors.slurm.mailbox import FOLDER, REFRESH_S, Mailbox, read_job
 from sweepline.executors.slurm.options import SlurmOptions
 from sweepline.executors.slurm.run import SlurmRun
 from sweepline.executors.slurm.script import job_name
 from sweepline.executors.slurm.states import ALIVE, ENDED, MAY_LIVE, UNKNOWN, exit_of, reason_of
+from sweepline.executors.slurm.submissions import Submissions
 
 LOOK_S = 0.2  # how often ends are looked for; one listing of a folder
 SETTLE_S, SETTLE_REMOTE_S = 15.0, 90.0  # until a file that was written on a node is seen here, at the latest
 FENCE_S, FENCE_REMOTE_S = 2.0, 90.0  # until a job that lives on, though Slurm has lost it, sees that it is not wanted
 HURRY_S = 1.0  # how often Slurm is asked while something depends on its answer
-COMPANY_S = 1.0
 MISSED = 2  # how many answers in a row are without a job that is taken to be forgotten
-MAX_ARRAY = 1000
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 5.0, 120.0  # before Slurm is asked again for what it has refused for now
+PATIENCE_S = 5.0  # with a Slurm that does not answer, once a run is to end at once
 _CLOSE_S = 60.0
 
 
 class SlurmExecutor:
-    """Submits runs from ``sweep_dir``, which all nodes see. ``token`` marks the jobs of a sweep through all its starts.
+    """Submits runs from ``sweep_dir``, which all nodes see.
 
-    Where the folder ``is_remote``, what jobs write may be seen late. ``watched`` tells the descriptors
-    whose readability ends a wait.
+    ``token`` marks the jobs of a sweep through all its starts; those that are marked ``abandoned`` are ended. Where the
+    folder ``is_remote``, what jobs write may be seen late. ``watched`` tells the descriptors whose readability ends a
+    wait.
     """
 
     def __init__(
@@ -54,38 +53,34 @@ class SlurmExecutor:
         token: str,
         options: SlurmOptions,
         is_remote: bool = False,
+        abandoned: str = "",
         watched: Callable[[], Sequence[int]] = tuple,
     ) -> None:
         self.ended_by: int | None = None
         self.saved_s = self.prepare_s = 0.0
         self._client, self._options, self._watched = SlurmClient(), options, watched
         self._mailbox = Mailbox(sweep_dir / FOLDER, is_remote=is_remote)
-        self._is_remote = is_remote
+        self._is_remote, self._abandoned = is_remote, abandoned
         self._arrays = Arrays(self._mailbox, sweep, token, options)
         self._job_name = job_name(sweep)
         self._active: dict[str, SlurmRun] = {}
-        self._to_submit: list[SlurmRun] = []
-        self._in_doubt: dict[str, list[SlurmRun]] = {}  # by comment: Slurm may have them though it has said no
         self._to_stop: list[SlurmRun] = []
         self._notes: list[str] = []
         self._said: set[str] = set()
         self._calls = BackgroundCalls()
-        self._is_asking = False
-        self._asked_at = -_LONGEST_WAIT_S
-        self._submit_due, self._wait_s = 0.0, _FIRST_WAIT_S
-        self._first_at = 0.0
-        self._most = MAX_ARRAY
-        self._array_size = 0
+        self._submissions = Submissions(
+            self._arrays, self._client, self._calls, say=self._say_once, end=self._end, hurry=self._hurry
+        )
+        self._is_asking = self._is_silent = False
+        self._asked_at = -math.inf
 
     # what the sweep asks for
 
     def submit(self, task: Task) -> SlurmRun:
         """Put a run on the list for the next array, which is submitted with the next wait."""
-        if not self._to_submit:
-            self._first_at = time.monotonic()
         run = SlurmRun(task.run_id, task.attempt, task.run_dir, task.grace_s, self.stop, task=task)
         self._active[run.name] = run
-        self._to_submit.append(run)
+        self._submissions.add(run)
         return run
 
     def recover(self, attempts: Sequence[Attempt]) -> Mapping[str, SlurmRun | Exit]:
@@ -96,30 +91,47 @@ class SlurmExecutor:
         """
         self._mailbox.make()
         self._arrays.load()
-        places = {a.run_id: (a, self._arrays.find(a.run_id, a.attempt)) for a in attempts}
-        jobs: dict[str, str] = {}
-        if any(place is not None and place.job is None for _, place in places.values()):
-            jobs = self._find_jobs()
+        submitted = {a.run_id: (a, self._arrays.find(a.run_id, a.attempt)) for a in attempts}
+        is_unknown = any(there is not None and there.job is None for _, there in submitted.values())
+        rows = self._find_jobs() if is_unknown or self._abandoned else {}
+        self._end_abandoned(rows)
+        jobs = {row.comment: key[0] for key, row in rows.items()}
         found: dict[str, SlurmRun | Exit] = {}
-        for run_id, (attempt, place) in places.items():
-            wish = self._mailbox.read_stop(run_id, attempt.attempt)
-            run = SlurmRun(run_id, attempt.attempt, attempt.run_dir, 0.0, self.stop, stopped=wish[0] if wish else None)
-            job = None if place is None else place.job or jobs.get(self._arrays.comment_of(place.batch))
-            if place is None or job is None:
+        for run_id, (attempt, there) in submitted.items():
+            run = None if there is None else self._take_up(attempt, there, jobs)
+            if run is None:
                 self._mailbox.ask_to_stop(run_id, attempt.attempt, StopReason.INTERRUPTED, now=True)
-                continue
-            run.batch, run.index, run.key = place.batch, place.index, (job, place.index)
-            self._active[run.name] = run
-            if not self._take_end(run):
-                found[run_id] = run
-            elif run.exit is not None:
-                found[run_id] = run.exit
+            else:
+                found[run_id] = run if run.exit is None else run.exit
         return found
 
-    def _find_jobs(self) -> dict[str, str]:
-        """Return the numbers of arrays by their comments."""
+    def _take_up(self, attempt: Attempt, there: Submitted, jobs: Mapping[str, str]) -> SlurmRun | None:
+        """Return an attempt of an earlier start; None where Slurm never had it, or its folder was another then."""
+        job = there.job or jobs.get(self._arrays.comment_of(there.batch))
+        if job is None:
+            return None
+        key = (job, there.index)
+        if there.run_dir.resolve() != attempt.run_dir.resolve():  # renamed: its job would not find what it needs
+            self._calls.call(lambda: self._client.cancel([key]), lambda _: None, self._note_trouble)
+            return None
+        wish = self._mailbox.read_stop(attempt.run_id, attempt.attempt)
+        run = SlurmRun(attempt.run_id, attempt.attempt, attempt.run_dir, there.grace_s, self.stop)
+        run.batch, run.index, run.key, run.stopped = there.batch, there.index, key, wish[0] if wish else None
+        self._active[run.name] = run
+        self._take_end(run)
+        return run
+
+    def _end_abandoned(self, rows: Mapping[Key, JobRow]) -> None:
+        """End the jobs of the sweep that ``--fresh`` has set aside."""
+        mark = comment_of(self._abandoned or "-")
+        keys = [key for key, row in rows.items() if row.comment.startswith(mark) and row.state in ALIVE]
+        if keys:
+            self._calls.call(lambda: self._client.cancel(keys), lambda _: None, self._note_trouble)
+            self._say_once(f"--fresh: {len(keys)} jobs of the sweep before are ended")
+
+    def _find_jobs(self) -> dict[Key, JobRow]:
         try:
-            return {row.comment: key[0] for key, row in self._client.list_jobs(self._job_name).items()}
+            return self._client.list_jobs(self._job_name)
         except SlurmError as error:
             raise ExecutorUnavailableError(
                 f"{error}: what is left of an earlier start cannot be told; start again once Slurm answers"
@@ -137,12 +149,11 @@ class SlurmExecutor:
     def stop(self, run: SlurmRun) -> None:
         """Have a run end; one that Slurm does not have yet ends at once."""
         assert run.stopped is not None
-        if run in self._to_submit:
-            self._to_submit.remove(run)
+        if self._submissions.take_back(run):
             self._end(run, Exit(not_started="stopped before it could be started", stopped=run.stopped))
             return
-        self._mailbox.ask_to_stop(run.run_id, run.attempt, run.stopped, now=run.is_killed)
-        run.cancel_due = time.monotonic() + (HURRY_S if run.is_killed else run.grace_s + SETTLE_S)
+        self._mailbox.ask_to_stop(run.run_id, run.attempt, run.stopped, now=run.killed_at is not None)
+        run.cancel_due = time.monotonic() + (HURRY_S if run.killed_at is not None else run.grace_s + SETTLE_S)
         self._to_stop.append(run)
 
     def take_notes(self) -> Sequence[str]:
@@ -173,37 +184,40 @@ class SlurmExecutor:
         until = time.monotonic() + _CLOSE_S
         while self._active and time.monotonic() < until:
             self.wait(LOOK_S)
-        self._calls.close()
+        self._calls.close(self._client.abort)
 
     # what is asked of Slurm
 
     def _act(self, *, is_busy: bool) -> None:
-        """Do what is due; runs that a busy sweep is still submitting wait for company, which shares an array."""
+        """Do what is due; a sweep that ``is_busy`` submits more in a moment."""
         now = time.monotonic()
-        if is_busy and now < self._first_at + COMPANY_S:
-            return
-        if self._to_submit and now >= self._submit_due:
-            self._submit_all()
-        stops = [run for run in self._to_stop if run.key is not None]
+        n_jobs = sum(bool(run.batch) for run in self._active.values())
+        self._submissions.submit_due(n_jobs=n_jobs, is_busy=is_busy)
+        stops = [run for run in self._to_stop if run.key is not None and run.exit is None]
         self._to_stop = [run for run in self._to_stop if run.key is None and run.exit is None]
-        if stops:
-            keys = [run.key for run in stops if run.key is not None]
-            self._calls.call(lambda: self._client.ask_to_end(keys), lambda _: self._hurry(), lambda _: self._hurry())
+        running = [run.key for run in stops if run.key is not None and run.has_begun]
+        waiting = [run.key for run in stops if run.key is not None and not run.has_begun]
         late = [run for run in self._active.values() if run.cancel_due is not None and now >= run.cancel_due]
         for run in late:
             run.cancel_due = now + SETTLE_S
-        late_keys = [run.key for run in late if run.key is not None]
-        if late_keys:
-            self._calls.call(lambda: self._client.cancel(late_keys), lambda _: self._hurry(), self._note_trouble)
+        if running:
+            self._calls.call(lambda: self._client.ask_to_end(running), self._note_asked, self._note_trouble)
+        if waiting or late:
+            keys = [*waiting, *(run.key for run in late if run.key is not None)]
+            self._calls.call(lambda: self._client.cancel(keys), self._note_asked, self._note_trouble)
         self._ask_if_due(now)
+
+    def _note_asked(self, _: None) -> None:
+        self._is_silent = False
+        self._hurry()
 
     def _ask_if_due(self, now: float) -> None:
         """Ask Slurm how the jobs stand, where there are any, and not twice at a time."""
-        depends = bool(self._in_doubt) or any(
+        depends = self._submissions.has_doubts or any(
             run.gone_since is None and run.stopped is not None for run in self._active.values()
         )
         due = self._asked_at + (HURRY_S if depends else self._options.poll_s)
-        has_jobs = any(run.key is not None for run in self._active.values()) or bool(self._in_doubt)
+        has_jobs = any(run.key is not None for run in self._active.values()) or self._submissions.has_doubts
         if self._is_asking or not has_jobs or now < due:
             return
         self._is_asking, self._asked_at = True, now
@@ -215,57 +229,17 @@ class SlurmExecutor:
 
     def _hurry(self) -> None:
         """Have Slurm asked for states at once: something has been asked of it."""
-        self._asked_at = -_LONGEST_WAIT_S
-
-    def _submit_all(self) -> None:
-        self._mailbox.make()
-        self._array_size = self._array_size or self._client.read_array_size()
-        runs = {run.run_id: run for run in self._to_submit}
-        self._to_submit = []
-        inherited = dict(os.environ)
-        for group in self._arrays.group(list(runs), array_size=self._array_size, most=self._most):
-            tasks = {run_id: encode_task(task, inherited) for run_id in group if (task := runs[run_id].task)}
-            batch, indexes = self._arrays.write(tasks, array_size=self._array_size)
-            members = [runs[run_id] for run_id in group]
-            for run in members:
-                run.batch, run.index, run.submitted_at = batch, indexes[run.run_id], time.monotonic()
-            self._submit_array(batch, members)
-
-    def _submit_array(self, batch: str, runs: Sequence[SlurmRun]) -> None:
-        def submit() -> str:
-            job = self._client.submit(self._mailbox.batches / batch / SCRIPT)
-            self._arrays.note_job(batch, job)
-            return job
-
-        self._calls.call(
-            submit, lambda job: self._note_submitted(runs, job), lambda error: self._note_refused(batch, runs, error)
-        )
+        self._asked_at = -math.inf
 
     # what Slurm answers
 
-    def _note_submitted(self, runs: Sequence[SlurmRun], job: str) -> None:
-        self._most, self._wait_s = min(MAX_ARRAY, 2 * self._most), _FIRST_WAIT_S
-        for run in runs:
-            run.key = (job, run.index)
-
-    def _note_refused(self, batch: str, runs: Sequence[SlurmRun], error: SlurmError) -> None:
-        if not error.may_pass:
-            for run in runs:
-                self._end(run, Exit(not_started=str(error), stopped=run.stopped))
-            return
-        self._say_once(f"{error}: tried again until Slurm takes it")
-        self._in_doubt[self._arrays.comment_of(batch)] = list(runs)
-        self._most = max(1, len(runs) // 2)  # where so many are too many
-        self._submit_due, self._wait_s = time.monotonic() + self._wait_s, min(2 * self._wait_s, _LONGEST_WAIT_S)
-        self._hurry()
-
     def _note_trouble(self, error: SlurmError) -> None:
-        self._is_asking = False
+        self._is_asking, self._is_silent = False, True
         self._say_once(f"{error}: Slurm is asked again; ends of runs are seen meanwhile")
 
     def _note_states(self, rows: Mapping[Key, JobRow], *, asked_at: float) -> None:
-        self._is_asking = False
-        self._settle_doubts({row.comment: key[0] for key, row in rows.items()})
+        self._is_asking = self._is_silent = False
+        self._submissions.settle_doubts({row.comment: key[0] for key, row in rows.items()})
         lost: list[Key] = []
         for run in self._active.values():
             if run.key is None or run.submitted_at > asked_at:
@@ -278,19 +252,17 @@ class SlurmExecutor:
                 lost += [run.key] if run.n_missed >= MISSED else []
         if lost:
             self._calls.call(
-                lambda: self._client.read_final_states(lost),
-                lambda states: self._note_lost(lost, states),
-                lambda _: self._note_lost(lost, {}),
+                lambda: (self._client.find_jobs(lost), self._read_accounts(lost)),
+                lambda told: self._note_lost(lost, *told),
+                self._note_trouble,
             )
 
-    def _settle_doubts(self, jobs: Mapping[str, str]) -> None:
-        """What Slurm has though its answer was lost is not submitted twice; the rest is submitted again."""
-        for comment, runs in self._in_doubt.items():
-            if comment in jobs:
-                self._note_submitted(runs, jobs[comment])
-            else:
-                self._to_submit += [run for run in runs if run.exit is None]
-        self._in_doubt = {}
+    def _read_accounts(self, keys: Sequence[Key]) -> dict[Key, str]:
+        """Return how jobs have ended as Slurm's accounting tells it; one that does not answer tells nothing."""
+        try:
+            return self._client.read_final_states(keys)
+        except SlurmError:
+            return {}
 
     def _note_state(self, run: SlurmRun, row: JobRow) -> None:
         run.row, run.n_missed = row, 0
@@ -299,14 +271,18 @@ class SlurmExecutor:
         elif row.state not in ALIVE | ENDED:
             self._say_once(f"Slurm says {row.state} of a job, which means nothing here: it is taken to be under way")
 
-    def _note_lost(self, keys: Sequence[Key], states: Mapping[Key, str]) -> None:
-        """Take note of jobs that Slurm has forgotten; its accounting may still know how they ended."""
+    def _note_lost(self, keys: Sequence[Key], rows: Mapping[Key, JobRow], states: Mapping[Key, str]) -> None:
+        """Take note of jobs that were not among those of the sweep's name: some may be there all the same."""
         wanted = set(keys)
         for run in self._active.values():
-            if run.key in wanted and run.gone_since is None:
-                node = run.row.node if run.row is not None else ""
-                run.row = JobRow(state=states.get(run.key, UNKNOWN), reason="", node=node, comment="")
-                run.gone_since = time.monotonic()
+            if run.key is None or run.key not in wanted or run.gone_since is not None:
+                continue
+            if run.key in rows:
+                self._note_state(run, rows[run.key])
+                continue
+            node = run.row.node if run.row is not None else ""
+            run.row = JobRow(state=states.get(run.key, UNKNOWN), reason="", node=node, comment="")
+            run.gone_since = time.monotonic()
 
     def _say_once(self, text: str) -> None:
         if text not in self._said:
@@ -317,10 +293,20 @@ class SlurmExecutor:
 
     def _look(self) -> bool:
         """Look which runs have ended; return whether any has."""
+        self._give_up_killed()
         ended = [run for name in self._mailbox.take_ends() if (run := self._find(name)) is not None]
         gone = [run for run in self._active.values() if run.gone_since is not None]
         candidates = {run.name: run for run in [*ended, *gone]}
         return sum(map(self._take_end, candidates.values())) > 0  # all of them are looked at
+
+    def _give_up_killed(self) -> None:
+        """End runs that were to end at once while Slurm does not answer: their jobs find that they are not wanted."""
+        now = time.monotonic()
+        for run in list(self._active.values()):
+            is_overdue = run.killed_at is not None and now >= run.killed_at + PATIENCE_S
+            if is_overdue and (self._is_silent or self._calls.is_busy_since(now - PATIENCE_S)):
+                ended = Exit(stopped=run.stopped, remarks=["Slurm did not answer: its job may be there still"])
+                self._end(run, ended, keeps_stop=True)
 
     def _find(self, name: str) -> SlurmRun | None:
         run = self._active.get(name)
@@ -370,12 +356,15 @@ class SlurmExecutor:
         state, node = (run.row.state, run.row.node) if run.row is not None else (UNKNOWN, "")
         claim = run.run_dir / JOB
         began = read_job(run.run_dir)
-        if run.key is not None and began.get("array") not in (None, "", run.key[0]):
+        is_of_this = began.get("attempt") == run.attempt
+        if is_of_this and run.key is not None and began.get("array") not in (None, "", run.key[0]):
             self._follow(run, str(began["array"]))
             return
-        duration_s = max(0.0, time.time() - claim.stat().st_mtime) if began else 0.0
+        # A node's clock may be ahead of this one.
+        duration_s = max(1.0, time.time() - claim.stat().st_mtime) if began else 0.0
         log = self._arrays.log_of(run.run_id)
-        ended = exit_of(state, node=node, duration_s=duration_s, log=log, has_begun=bool(began))
+        has_begun = bool(began) or self._arrays.has_begun(run.batch, run.index)
+        ended = exit_of(state, node=node, duration_s=duration_s, log=log, has_begun=has_begun)
         if run.stopped is not None:
             ended = replace(ended, stopped=run.stopped, not_started=None)
         self._mailbox.ask_to_stop(run.run_id, run.attempt, run.stopped or StopReason.PREEMPTED, now=True)

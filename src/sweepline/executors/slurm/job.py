@@ -15,6 +15,8 @@ from sweepline.executors.node.taskfile import VariableMissingError, decode_task
 from sweepline.executors.slurm.mailbox import Claim, Mailbox, read_task
 
 TIME_IS_NEARLY_OVER = signal.SIGUSR1
+DECLINED = 3
+"""The exit code of a job that has left its run to another one."""
 
 
 class Job:
@@ -40,7 +42,7 @@ class Job:
         is_stopped = self._mailbox.read_stop(self.run_id, self.attempt) is not None
         if is_stopped or not self._claim.take(self.attempt, told):
             print(f"{name}: attempt {self.attempt} is not wanted any more, or another job has it", flush=True)
-            return
+            sys.exit(DECLINED)
         print(f"{name}: attempt {self.attempt} on {host}; its output is in {self.run_dir}", flush=True)
         ended = self._run()
         if ended is None:
@@ -54,7 +56,7 @@ class Job:
             task = decode_task(self._told)
         except VariableMissingError as error:
             ended = Exit(not_started=f"{error}: export it before the sweep is started, and let sbatch pass it on")
-            write_not_started(decode_task({**self._told, "argv": [], "masked": {}}), ended)
+            write_not_started(decode_task({**self._told, "argv": [], "masked": {}, "needed": []}), ended)
             return ended
         return run_task(task, lambda: self._claim.holds, self._find_wish, watched=lambda: [self._reading])
 

@@ -22,6 +22,7 @@ from sweepline.executors.node.sharedfiles import refresh
 FOLDER = "slurm"
 LOGS = "slurm_logs"
 REFRESH_S = 2.0
+_LATE_S, _LATE_POLL_S = 60.0, 2.0
 TASKS, SCRIPT, JOB_NUMBER = "tasks.jsonl", "script.sh", "job"
 
 
@@ -57,7 +58,7 @@ class Mailbox:
             names = os.listdir(self._ends)  # noqa: PTH208 (five times a second)
         except FileNotFoundError:
             return []
-        return [name for name in names if not name.startswith(".")]
+        return [name for name in names if name.rpartition(".")[2].isdecimal()]
 
     def forget(self, run_id: str, attempt: int, *, keeps_stop: bool = False) -> None:
         """Remove what was told of an attempt; with ``keeps_stop`` a job that starts late sees that it is not wanted."""
@@ -119,9 +120,7 @@ class Claim:
 
     def take(self, attempt: int, told: Mapping[str, Any]) -> bool:
         """Write into the folder whose it is; False where it is another job's, or another attempt's."""
-        refresh(self._path.parent)  # an earlier attempt may have been on this node
-        start = read_start_line(self._path.parent) or {}
-        if start.get("attempt") != attempt:
+        if self._read_attempt(attempt) != attempt:
             return False
         try:
             with self._path.open("x", encoding="utf-8") as file:
@@ -130,6 +129,17 @@ class Claim:
         except (FileExistsError, FileNotFoundError):
             return False
         return True
+
+    def _read_attempt(self, wanted: int) -> int:
+        """Return which attempt the folder is for; an earlier one may be what this node remembers of it."""
+        until = time.monotonic() + _LATE_S
+        while True:
+            refresh(self._path.parent)
+            found = (read_start_line(self._path.parent) or {}).get("attempt", 0)
+            is_known = isinstance(found, int) and found >= wanted
+            if is_known or not self._path.parent.is_dir() or time.monotonic() > until:
+                return found if isinstance(found, int) else 0
+            time.sleep(_LATE_POLL_S)
 
     @property
     def holds(self) -> bool:

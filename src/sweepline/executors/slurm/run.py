@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweepline.contract.runfolder import JOB
 from sweepline.executors.base import Exit, StopReason, Task
 from sweepline.executors.slurm.client import JobRow, Key
 from sweepline.executors.slurm.mailbox import name_of
@@ -30,7 +32,7 @@ class SlurmRun:
     refreshed_at: float = 0.0
     gone_since: float | None = None
     stopped: StopReason | None = None
-    is_killed: bool = False
+    killed_at: float | None = None
     cancel_due: float | None = None
     verdict: tuple[float, Exit] | None = None
     exit: Exit | None = None
@@ -39,6 +41,12 @@ class SlurmRun:
     def name(self) -> str:
         """What its files are called."""
         return name_of(self.run_id, self.attempt)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether its job runs, as far as that is known: only then there is somebody who takes a signal."""
+        is_running = self.row is not None and self.row.state not in ("PENDING", "CONFIGURING")
+        return is_running or (self.run_dir / JOB).exists()
 
     @property
     def place(self) -> str:
@@ -55,8 +63,9 @@ class SlurmRun:
 
     def cancel(self, reason: StopReason, *, now: bool = False) -> None:
         """Have the run end on its node, or not begin."""
-        if self.exit is None and (self.stopped is None or (now and not self.is_killed)):
-            self.stopped, self.is_killed = self.stopped or reason, now
+        if self.exit is None and (self.stopped is None or (now and self.killed_at is None)):
+            self.stopped = self.stopped or reason
+            self.killed_at = time.monotonic() if now else None
             self.stop(self)
 
     def release(self) -> None:

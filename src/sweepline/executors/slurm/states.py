@@ -13,7 +13,7 @@ ALIVE = frozenset(
 ENDED = frozenset(
     {
         *("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "DEADLINE", "NODE_FAIL", "BOOT_FAIL", "LAUNCH_FAILED"),
-        *("RECONFIG_FAIL", "PREEMPTED", "OUT_OF_MEMORY", "REVOKED", "POWER_UP_NODE"),
+        *("RECONFIG_FAIL", "PREEMPTED", "OUT_OF_MEMORY", "REVOKED"),
     }
 )
 UNKNOWN = ""

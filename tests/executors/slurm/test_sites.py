@@ -1,4 +1,4 @@
-"""What was found in a review of the Slurm executor and the pilot; each fails until its fault is mended."""
+"""What sites and users do that the commands and files of Slurm's executor have to bear."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_run_that_outlived_its_sweep_has_its_grace(tmp_path: Path, monkeypatch
     run_dir = tmp_path / "runs" / "a"
     run_dir.mkdir(parents=True)
     task = {"run": "a", "attempt": 1, "number": 1, "grace_s": 600.0}
-    told = {"index": 1, **task, "resources": {"mem_mib": None, "time_s": None, "n_grown": 0}}
+    told = {"index": 1, **task, "run_dir": str(run_dir), "resources": {"mem_mib": None, "time_s": None, "n_grown": 0}}
     (batch / "tasks.jsonl").write_text(json.dumps(told) + "\n")
     (batch / "job").write_text("7")
     executor = SlurmExecutor(tmp_path, sweep="s", token="t", options=SlurmOptions())
