@@ -7,7 +7,7 @@ ARGS ?=
 FAST := $(addprefix tests/,analysis config contract display docs engine executors/local programs recording reports space test_runs.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sweep study test test-fast test-browser test-gpu soak lint build docs tutorial bench clean
+.PHONY: help setup demo sweep study test test-fast test-browser test-gpu test-engines soak lint build docs tutorial bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -44,6 +44,9 @@ test-browser: setup ## the report in a real browser (needs chromium)
 
 test-gpu: setup ## what only a GPU can show (needs an NVIDIA GPU)
 	$(BIN)/python -m pytest -m gpu -n 0 tests/gpu $(ARGS)
+
+test-engines: setup ## runs on clusters of this machine alone (needs Ray)
+	$(BIN)/python -m pytest -m engines -n 2 tests/engines tests/executors/test_contract.py $(ARGS)
 
 soak: setup ## the whole of the reliability tests, by hand: kills, full disks, fuzzing, 20,000 runs (about half an hour)
 	SWEEPLINE_SOAK=1 $(BIN)/python -m pytest tests/reliability tests/training/test_checkpoints.py --timeout 3600 $(ARGS)

@@ -13,15 +13,18 @@ from typing import Any
 
 import pytest
 
-from sweepline.contract.runfolder import COMMAND, STDOUT, format_start
+from sweepline.contract.runfolder import COMMAND, EXIT_FILE, JOB, STDOUT, format_start
 from sweepline.executors.base import Attempt, Executor, Exit, RunHandle, StopReason, Task
 from sweepline.executors.local.executor import LocalExecutor
 from sweepline.executors.local.exits import read_exit
 from sweepline.executors.local.warmstart import WarmStart
+from sweepline.executors.places import RayOptions
+from sweepline.executors.ray.executor import RayExecutor
 from sweepline.executors.slurm.executor import SlurmExecutor
 from sweepline.executors.slurm.options import SlurmOptions
 from tests.conftest import wait_until
 from tests.fakes import FakeExecutor
+from tests.rayclusters import NEEDS_RAY, shared_cluster
 
 MAX_TURNS = 60
 READY = "ready\n"
@@ -64,10 +67,12 @@ EXECUTORS: dict[str, Callable[[Path], Executor]] = {
     "local, cold": lambda _: LocalExecutor(),
     "local, warm": lambda _: LocalExecutor(warm=WarmStart(preload=(), is_asked_for=True)),
     "slurm": lambda folder: SlurmExecutor(folder, sweep="contract", token="abc", options=SlurmOptions()),
+    "ray": lambda folder: RayExecutor(RayOptions(address=shared_cluster().address), folder=folder, token="abc"),
 }
+MARKS = {"ray": [pytest.mark.engines, NEEDS_RAY]}
 
 
-@pytest.fixture(params=EXECUTORS.values(), ids=EXECUTORS.keys())
+@pytest.fixture(params=[pytest.param(made, id=name, marks=MARKS.get(name, ())) for name, made in EXECUTORS.items()])
 def executor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Executor]:
     """An executor that is closed at the end."""
     made: Executor = request.param(tmp_path)
@@ -97,6 +102,8 @@ def task_of(run_dir: Path, deed: str, number: int = 0, **fields: Any) -> Task:
         "grace_s": 600.0,
     }
     task = Task(**given | fields)
+    for name in (JOB, EXIT_FILE):  # of the task before
+        (run_dir / name).unlink(missing_ok=True)
     (run_dir / COMMAND).write_text(format_start({"attempt": task.attempt}))  # as a sweep does
     return task
 

@@ -178,6 +178,8 @@ def build_remote_executor(
 
         assert place.allocation is not None
         return PilotExecutor(place.allocation, token=token, watched=watched)
+    from sweepline.executors.ray.bridgeprocess import check_installed
     from sweepline.executors.ray.executor import RayExecutor
 
+    check_installed()
     return RayExecutor(settings.ray, folder=folder, token=token, watched=watched)

@@ -21,10 +21,11 @@ from sweepline.contract.runfolder import JOB
 from sweepline.errors import ExecutorUnavailableError
 from sweepline.executors.base import Attempt, Exit, Lack, StopReason, Task
 from sweepline.executors.local.exits import read_exit
+from sweepline.executors.node.claim import FENCE_S, read_job
 from sweepline.executors.node.taskfile import encode_task
 from sweepline.executors.slurm.arrays import Arrays
 from sweepline.executors.slurm.client import JobRow, Key, SlurmClient, SlurmError
-from sweepline.executors.slurm.mailbox import FOLDER, SCRIPT, Mailbox, read_job
+from sweepline.executors.slurm.mailbox import FOLDER, SCRIPT, Mailbox
 from sweepline.executors.slurm.options import SlurmOptions
 from sweepline.executors.slurm.run import SlurmRun
 from sweepline.executors.slurm.script import job_name
@@ -32,7 +33,6 @@ from sweepline.executors.slurm.states import ALIVE, ENDED, UNKNOWN, exit_of, rea
 
 LOOK_S = 0.2  # how often ends are looked for; one listing of a folder
 SETTLE_S = 15.0  # until a file that was written on a node is seen here, at the latest
-FENCE_S = 2.0  # until a job that lives on, though Slurm has lost it, has seen that it is not wanted
 HURRY_S = 1.0  # how often Slurm is asked while something depends on its answer
 MAX_ARRAY = 1000
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 5.0, 120.0  # before Slurm is asked again for what it has refused for now
