@@ -6,7 +6,6 @@ import importlib.util
 import os
 import select
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from sweepline.executors.local.keeper.messages import Messages, encode
 
 _ROOT = str(Path(__file__).resolve().parents[3])
 _MAIN = (
-    "import sys; root = sys.argv.pop(1); sys.path.insert(0, root); "
+    "import sys; root = sys.argv.pop(1); sys.path[:0] = [root] if root not in sys.path else []; "
     "from sweepline.executors.ray.bridge import main; main()"
 )
 _END_S = 30.0  # Ray takes seconds to end its own processes
@@ -108,7 +107,5 @@ class BridgeProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        with suppress(ProcessLookupError, PermissionError):  # Ray's own processes of this machine, if any are left
-            os.killpg(self._process.pid, signal.SIGKILL)
         shutil.rmtree(self._temp_dir, ignore_errors=True)
         self._errors.close()

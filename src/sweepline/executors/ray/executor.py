@@ -123,7 +123,7 @@ class RayExecutor:
     def wait(self, timeout_s: float | None) -> None:
         """Block until a run has ended, a watched descriptor is readable, or the time is over."""
         until = None if timeout_s is None else time.monotonic() + timeout_s
-        while not self._has_news(until) and (until is None or time.monotonic() < until):
+        while not self._has_news(until, self._watched()) and (until is None or time.monotonic() < until):
             pass
 
     def close(self) -> None:
@@ -132,7 +132,7 @@ class RayExecutor:
             run.cancel(StopReason.INTERRUPTED, now=True)
         until = time.monotonic() + _CLOSE_S
         while self._active and time.monotonic() < until:
-            self._has_news(until)
+            self._has_news(until, ())
         if self._bridge is not None:
             self._bridge.end()
             self._bridge = None
@@ -161,15 +161,14 @@ class RayExecutor:
             raise ExecutorUnavailableError(f"no process can be started: {error.strerror}") from None
         self._is_ready, self._refusal, self._hello_due = False, "", time.monotonic() + HELLO_S
         while not self._is_ready and not self._refusal:
-            if self._poll(self._hello_due):
+            if self._poll(self._hello_due, self._watched()):
                 return
         if self._refusal:
             raise ExecutorUnavailableError(self._refusal)
 
-    def _poll(self, due: float | None) -> bool:
+    def _poll(self, due: float | None, watched: Sequence[int]) -> bool:
         """Wait once for the bridge until ``due``, and hear it; return whether a watched descriptor is readable."""
         poll = select.poll()
-        watched = list(self._watched())
         for fd in watched:
             poll.register(fd, select.POLLIN)
         bridge_fd = self._bridge.register(poll) if self._bridge is not None else None
@@ -284,7 +283,7 @@ class RayExecutor:
 
     # ends
 
-    def _has_news(self, until: float | None) -> bool:
+    def _has_news(self, until: float | None, watched: Sequence[int]) -> bool:
         """Wait once, for a moment at most; return whether a run has ended or the sweep has something to do."""
         dues = [due for run in self._active.values() if (due := self._due_of(run)) is not None]
         if self._bridge is not None and not self._is_ready:
@@ -292,7 +291,7 @@ class RayExecutor:
         if until is not None:
             dues.append(until)
         n_active = len(self._active)
-        has_other_news = self._poll(min(dues, default=None))
+        has_other_news = self._poll(min(dues, default=None), watched)
         for run in list(self._active.values()):
             self._try_end(run)
         return len(self._active) < n_active or has_other_news

@@ -18,13 +18,15 @@ from sweepline.executors.base import Exit, StopReason, Task
 from sweepline.executors.local.keeper import exitfile
 from sweepline.executors.local.keeper.messages import Messages, encode
 from sweepline.executors.node.claim import Claim
-from sweepline.executors.node.running import Wish, run_task
+from sweepline.executors.node.running import Wish, run_task, write_not_started
 from sweepline.executors.node.taskfile import decode_task
 from sweepline.executors.ray.environment import build_environment
 from sweepline.executors.ray.shipping import FolderError, Shipment, unpack_folder
+from sweepline.fits.freememory import free_bytes
 
 _STDIN, _STDOUT = 0, 1
 _CHUNK = 1 << 20
+_SCARCE = 0.06  # of the machine's memory; Ray begins to kill at 0.05
 
 
 class Helper:
@@ -49,19 +51,10 @@ class Helper:
     def _run(self, told: Mapping[str, Any]) -> None:
         task = decode_task(told["task"], {})
         is_shared = Path(told["marker"]).exists()
-        host = os.uname().nodename
-        try:
-            if not is_shared:
-                unpack_folder(task.run_dir, told["files"], sweep=told["sweep"])
-        except FolderError as error:
-            self._tell(ev="failed", why=str(error))
+        claim = self._claim_folder(task, told, is_shared=is_shared)
+        if claim is None:
             return
-        claim = Claim(task.run_dir)
-        claimed = {"node": host, "node_id": self._node_id, "sweep": told["sweep"], "grace_s": task.grace_s}
-        if not claim.take(task.attempt, claimed):
-            self._tell(ev="unwanted")
-            return
-        self._tell(ev="begun", host=host, is_shared=is_shared)
+        self._tell(ev="begun", host=os.uname().nodename, is_shared=is_shared)
         environ = build_environment(task.environ, os.environ, has_devices=told["has_devices"], is_shared=is_shared)
         shipment = None if is_shared else Shipment(task.run_dir, self._tell)
         ended = self._follow(replace(task, environ=environ), claim, shipment)
@@ -72,13 +65,34 @@ class Helper:
             shipment.send_rest()
         self._tell(ev="ended", record=exitfile.read(str(task.run_dir)))
 
+    def _claim_folder(self, task: Task, told: Mapping[str, Any], *, is_shared: bool) -> Claim | None:
+        """Return the claim on the run's folder, which is made first where it is not shared; None where it is not had."""
+        try:
+            if not is_shared:
+                unpack_folder(task.run_dir, told["files"], sweep=told["sweep"])
+        except FolderError as error:
+            self._tell(ev="failed", why=str(error))
+            return None
+        claim, node = Claim(task.run_dir), {"node": os.uname().nodename, "node_id": self._node_id}
+        if claim.take(task.attempt, {**node, "sweep": told["sweep"], "grace_s": task.grace_s}):
+            return claim
+        self._tell(ev="unwanted")
+        return None
+
     def _follow(self, task: Task, claim: Claim, shipment: Shipment | None) -> Exit | None:
+        """Run the task unless it is to end by now; None where the folder was taken from it."""
+
         def look() -> bool:
             if shipment is not None:
                 shipment.send_gains()
             return claim.holds
 
         os.set_blocking(_STDIN, False)
+        wish = self._find_wish()
+        if wish is not None:
+            ended = Exit(not_started="stopped before it could be started", stopped=wish[0])
+            write_not_started(task, ended)
+            return ended
         return run_task(task, look, self._find_wish, watched=self._watched)
 
     def _watched(self) -> Sequence[int]:
@@ -91,7 +105,7 @@ class Helper:
             self._wish = StopReason(message["reason"]), message["now"]
         self._inbox.clear()
         if self._is_alone and self._wish is None:
-            self._wish = StopReason.PREEMPTED, False
+            self._wish = StopReason.PREEMPTED, _is_memory_scarce()
         return self._wish
 
     def _read(self) -> None:
@@ -114,6 +128,11 @@ class Helper:
                 data = data[os.write(_STDOUT, data) :]
         except BrokenPipeError:  # the worker is dead, and standard input says so too
             return
+
+
+def _is_memory_scarce() -> bool:
+    """Whether Ray may have ended the worker for want of memory, in which case it goes on with others until there is."""
+    return free_bytes() < _SCARCE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def main() -> None:
