@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sweepline.contract.runfolder import COMMAND, STDOUT, format_start
+from sweepline.contract.runfolder import COMMAND, EXIT_FILE, JOB, STDOUT, format_start
 from sweepline.contract.variables import NODE
 from sweepline.executors.base import Attempt, Executor, Exit, RunHandle, StopReason, Task
 from sweepline.executors.local.executor import LocalExecutor
@@ -21,11 +21,14 @@ from sweepline.executors.local.exits import read_exit
 from sweepline.executors.local.warmstart import WarmStart
 from sweepline.executors.pilot.allocation import Allocation, Node
 from sweepline.executors.pilot.executor import PilotExecutor
+from sweepline.executors.places import RayOptions
+from sweepline.executors.ray.executor import RayExecutor
 from sweepline.executors.slurm.executor import SlurmExecutor
 from sweepline.executors.slurm.options import SlurmOptions
 from tests.conftest import wait_until
 from tests.engines.slurmcluster import SlurmCluster
 from tests.fakes import FakeExecutor
+from tests.rayclusters import NEEDS_RAY, shared_cluster
 
 MAX_TURNS = 60
 READY = "ready\n"
@@ -72,14 +75,13 @@ EXECUTORS: dict[str, Callable[[Path], Executor]] = {
         Allocation(nodes=[Node(NODE_NAME, 2)], starter=["env", "STARTED_ON=${node}"]), token="abc"
     ),
     "slurm": lambda folder: SlurmExecutor(folder, sweep="contract", token="abc", options=SlurmOptions()),
+    "ray": lambda folder: RayExecutor(RayOptions(address=shared_cluster().address), folder=folder, token="abc"),
 }
+MARKS = {"slurm": [pytest.mark.engines], "ray": [pytest.mark.engines, NEEDS_RAY]}
+"""Those that need more than this machine are tried by ``make test-engines``."""
 
 
-ENGINES = ("slurm",)
-"""Those that need more than this machine: their cases run with ``make test-engines``."""
-
-
-@pytest.fixture(params=[pytest.param(n, marks=[pytest.mark.engines] if n in ENGINES else []) for n in EXECUTORS])
+@pytest.fixture(params=[pytest.param(name, marks=MARKS.get(name, ())) for name in EXECUTORS])
 def executor(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Executor]:
     """An executor that is closed at the end."""
     if request.param == "slurm":
@@ -112,6 +114,8 @@ def task_of(run_dir: Path, deed: str, number: int = 0, **fields: Any) -> Task:
         "grace_s": 600.0,
     }
     task = Task(**given | fields)
+    for name in (JOB, EXIT_FILE):  # of the task before
+        (run_dir / name).unlink(missing_ok=True)
     (run_dir / COMMAND).write_text(format_start({"attempt": task.attempt}))  # as a sweep does
     return task
 

@@ -33,6 +33,7 @@ OWN_SBATCH_KEYS = {
     "test-only": "sweepline run -n shows the script",
 }
 """Options of sbatch that the sweep sets itself, and what to do instead."""
+_HOST_AND_PORT = re.compile(r"[^\s:/]+:\d+|\[[0-9A-Fa-f:]+\]:\d+")
 _ONE_WORD = re.compile(r"[^\n\0]*")
 
 
@@ -167,8 +168,15 @@ class RayModel(_Block):
     """What each run asks of Ray."""
 
     address: str | None = Field(None, description="auto, or HOST:PORT; default: $RAY_ADDRESS, else a Ray of its own")
-    num_cpus: float = Field(1.0, gt=0, description="cores of a run")
-    num_gpus: float = Field(0.0, ge=0, description="GPUs of a run; 0.5 lets two share one")
+    num_cpus: float = Field(1.0, gt=0, description="of each run")
+    num_gpus: float = Field(0.0, ge=0, description="of each run, which sees no others; 0.5: two share one")
+
+    @field_validator("address")
+    @classmethod
+    def _check_address(cls, address: str | None) -> str | None:
+        if address is not None and address != "auto" and not _HOST_AND_PORT.fullmatch(address):
+            raise ValueError(f"needs auto or HOST:PORT of the cluster's head, got {address!r}")
+        return address
 
 
 def one_line(text: str) -> str:

@@ -198,8 +198,10 @@ def build_remote_executor(
         return PilotExecutor(
             place.allocation, token=token, grace_s=settings.grace_s, is_remote=is_remote, watched=watched
         )
+    from sweepline.executors.ray.bridgeprocess import check_installed
     from sweepline.executors.ray.executor import RayExecutor
 
+    check_installed()
     return RayExecutor(settings.ray, folder=folder, token=token, watched=watched)
 
 

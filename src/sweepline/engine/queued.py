@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sweepline.executors.slurm.mailbox import FOLDER, read_job
+from sweepline.executors.node.claim import read_job
+from sweepline.executors.slurm.mailbox import FOLDER
 from sweepline.recording.events import RunRecord
 from sweepline.recording.folders import SweepFolder
 from sweepline.runs import State

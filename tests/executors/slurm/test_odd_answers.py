@@ -14,11 +14,12 @@ from sweepline.errors import ExecutorUnavailableError
 from sweepline.executors.base import Attempt, Exit, StopReason, Task
 from sweepline.executors.local.exits import read_exit
 from sweepline.executors.local.keeper import exitfile
+from sweepline.executors.node.claim import Claim
 from sweepline.executors.slurm import arrays, submissions
 from sweepline.executors.slurm import executor as under_test
 from sweepline.executors.slurm.client import check_available
 from sweepline.executors.slurm.executor import SlurmExecutor
-from sweepline.executors.slurm.mailbox import Claim, Mailbox
+from sweepline.executors.slurm.mailbox import Mailbox
 from sweepline.executors.slurm.options import SlurmOptions
 from sweepline.executors.slurm.run import SlurmRun
 from tests.conftest import wait_until

@@ -17,11 +17,12 @@ from sweepline.contract.runfolder import JOB
 from sweepline.errors import ExecutorUnavailableError
 from sweepline.executors.base import Attempt, Exit, Lack, StopReason, Task
 from sweepline.executors.local.exits import read_exit
+from sweepline.executors.node.claim import FENCE_S, read_job
 from sweepline.executors.node.sharedfiles import refresh
 from sweepline.executors.slurm.arrays import Arrays, Submitted, comment_of
 from sweepline.executors.slurm.calls import BackgroundCalls
 from sweepline.executors.slurm.client import JobRow, Key, SlurmClient, SlurmError
-from sweepline.executors.slurm.mailbox import FOLDER, REFRESH_S, Mailbox, read_job
+from sweepline.executors.slurm.mailbox import FOLDER, REFRESH_S, Mailbox
 from sweepline.executors.slurm.options import SlurmOptions
 from sweepline.executors.slurm.run import SlurmRun
 from sweepline.executors.slurm.script import job_name
@@ -30,7 +31,7 @@ from sweepline.executors.slurm.submissions import Submissions
 
 LOOK_S = 0.2  # how often ends are looked for; one listing of a folder
 SETTLE_S, SETTLE_REMOTE_S = 15.0, 90.0  # until a file that was written on a node is seen here, at the latest
-FENCE_S, FENCE_REMOTE_S = 2.0, 90.0  # until a job that lives on, though Slurm has lost it, sees that it is not wanted
+FENCE_REMOTE_S = 90.0  # as FENCE_S, where files are seen late
 HURRY_S = 1.0  # how often Slurm is asked while something depends on its answer
 MISSED = 2  # how many answers in a row are without a job that is taken to be forgotten
 PATIENCE_S = 5.0  # with a Slurm that does not answer, once a run is to end at once

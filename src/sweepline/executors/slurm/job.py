@@ -10,9 +10,10 @@ from pathlib import Path
 
 from sweepline.contract.runfolder import read_start_line
 from sweepline.executors.base import Exit, StopReason
+from sweepline.executors.node.claim import Claim
 from sweepline.executors.node.running import Wish, run_task, write_not_started
 from sweepline.executors.node.taskfile import VariableMissingError, decode_task
-from sweepline.executors.slurm.mailbox import Claim, Mailbox, read_task
+from sweepline.executors.slurm.mailbox import Mailbox, read_task
 
 TIME_IS_NEARLY_OVER = signal.SIGUSR1
 DECLINED = 3
