@@ -66,7 +66,7 @@ class Helper:
         self._tell(ev="ended", record=exitfile.read(str(task.run_dir)))
 
     def _claim_folder(self, task: Task, told: Mapping[str, Any], *, is_shared: bool) -> Claim | None:
-        """Return the claim on the run's folder, which is made first where it is not shared; None where it is not had."""
+        """Return the claim on the run's folder, made first where it is not shared; None where it is not to be had."""
         try:
             if not is_shared:
                 unpack_folder(task.run_dir, told["files"], sweep=told["sweep"])

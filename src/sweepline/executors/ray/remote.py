@@ -15,7 +15,8 @@ from contextlib import suppress
 from typing import Any
 
 _MAIN = (
-    "import os, sys; root = sys.argv[1]; sys.path[:0] = [root] if os.path.isdir(root) and root not in sys.path else []; "
+    "import os, sys; root = sys.argv[1]; "
+    "sys.path[:0] = [root] if os.path.isdir(root) and root not in sys.path else []; "
     "from sweepline.executors.ray.helper import main; main()"
 )
 DIED = "the process that runs it there has died"
