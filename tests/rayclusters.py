@@ -97,7 +97,7 @@ class RayCluster:
     def close(self) -> None:
         """End all of it."""
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        self._process.stdin.close()  # twice is as good
         try:
             self._process.wait(30)
         except subprocess.TimeoutExpired:

@@ -103,6 +103,17 @@ class SlurmCluster:
         """Return what one of Slurm's commands prints."""
         return subprocess.run(words, env=self.environ, capture_output=True, text=True, check=True).stdout
 
+    def settle(self) -> None:
+        """End all jobs, and return once all nodes are as they were at first."""
+        self.call("scancel", "-Q", "-u", "root")
+        self._wait(lambda: self.call("squeue", "-h") == "", "an end of all jobs")
+        until = time.monotonic() + _START_S
+        while self.count_nodes("idle") < self.n_nodes and time.monotonic() < until:
+            words = ["scontrol", "update", f"NodeName=n[1-{self.n_nodes}]", "State=resume"]  # refused where it is idle
+            subprocess.run(words, env=self.environ, capture_output=True, check=False)
+            time.sleep(0.2)
+        assert self.count_nodes("idle") == self.n_nodes, self.call("sinfo", "-N", "-l")
+
     def count_nodes(self, state: str) -> int:
         """Return how many nodes are in a state."""
         done = subprocess.run(

@@ -35,8 +35,7 @@ def pilot(project: Project, cluster: SlurmCluster) -> Iterator[Project]:
     project.write("train.py", PROGRAM)
     project.environ["SLURM_CONF"] = cluster.environ["SLURM_CONF"]
     yield project
-    cluster.call("scancel", "-Q", "-u", "root")
-    wait_until(lambda: cluster.call("squeue", "-h") == "", "the jobs have ended")
+    cluster.settle()
 
 
 def write_sweep(project: Project, n: int, *, steps: int = 4, pause: float = 0.1, more: str = "") -> None:
@@ -120,7 +119,7 @@ def test_in_an_allocation_that_is_held_from_elsewhere_the_nodes_are_used(pilot: 
         words, cwd=pilot.path, env=pilot.environment(), capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "runs execute on 1 node (n1), 4 cores" in done.stdout
+    assert "runs execute on 1 node (n" in done.stdout
     check_complete(pilot, 4)
 
 

@@ -122,6 +122,25 @@ def test_what_ran_on_a_node_that_was_killed_goes_again(on_cluster: Project, clus
     assert sorted(rows.attempt) == [1] * 10 + [2] * 2
 
 
+def test_a_sweep_whose_cluster_has_gone_ends_with_a_sentence_and_goes_on_with_another(
+    on_cluster: Project, cluster: RayCluster
+) -> None:
+    on_cluster.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] = "5"
+    write_sweep(on_cluster, n=4, seconds=600)
+    sweep = on_cluster.start("run")
+    wait_until(lambda: n_begun(on_cluster) >= 4, "nodes are busy")
+    cluster.close()
+    out, err = sweep.communicate(timeout=100)
+    assert (sweep.returncode, len(err.splitlines())) == (2, 1), out + err
+    assert set(on_cluster.rows().state) == {"interrupted"}
+    assert on_cluster.survivors() == []
+    del on_cluster.environ["RAY_ADDRESS"]  # of its own, on this machine
+    write_sweep(on_cluster, n=4, seconds=600, num_gpus=0)
+    (on_cluster.path / "train.py").write_text(TRAIN.replace('float(arguments["seconds"])', "0"))
+    assert on_cluster.run().returncode == 0
+    finished_rows(on_cluster, 4)
+
+
 def test_ctrl_c_gives_runs_their_grace_and_the_next_start_goes_on(on_cluster: Project, cluster: RayCluster) -> None:
     write_sweep(on_cluster, n=8, seconds=600)
     sweep = on_cluster.start("run")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import Project, wait_until
+from tests.conftest import Project
 from tests.engines.slurmcluster import SlurmCluster
 from tests.engines.test_slurm import PROGRAM
 
@@ -37,8 +37,7 @@ def jobs(project: Project, cluster: SlurmCluster) -> Iterator[Project]:
     project.write("sweep.yaml", SWEEP)
     project.environ["SLURM_CONF"] = cluster.environ["SLURM_CONF"]
     yield project
-    cluster.call("scancel", "-Q", "-u", "root")
-    wait_until(lambda: cluster.call("squeue", "-h") == "", "the jobs have ended")
+    cluster.settle()
 
 
 def run_behind_memory(project: Project, *words: str) -> subprocess.CompletedProcess[str]:

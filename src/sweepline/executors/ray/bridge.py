@@ -107,7 +107,7 @@ class Bridge:
 
 def _sentence(error: BaseException) -> str:
     """Return what Ray says, without the pages that follow it."""
-    return f"{type(error).__name__}: {one_line(str(error))[:200]}"
+    return f"{type(error).__name__}: {one_line(str(error)).partition('. ')[0]}"
 
 
 def connect(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import select
 import shutil
 import socket
@@ -24,6 +25,7 @@ _MAIN = (
     "import sys; root = sys.argv.pop(1); sys.path[:0] = [root] if root not in sys.path else []; "
     "from sweepline.executors.ray.bridge import main; main()"
 )
+_SOURCE = re.compile(r"^\[[^]]*\] \S+:\d+: ")  # the time and place in Ray's code that a line begins with
 _END_S = 30.0  # Ray takes seconds to end its own processes
 _CHUNK = 1 << 20
 
@@ -95,7 +97,8 @@ class BridgeProcess:
         """Return what it has complained of last, in brackets."""
         self._errors.seek(0)
         lines = [line for line in self._errors.read().decode("utf-8", "replace").splitlines() if line.strip()]
-        return f" ({one_line(lines[-1])[:300]})" if lines else ""
+        said = _SOURCE.sub("", one_line(lines[-1])).partition(". ")[0] if lines else ""
+        return f" ({said})" if said else ""
 
     def end(self, *, now: bool = False) -> None:
         """End it, and with it whatever Ray still runs for it."""

@@ -50,7 +50,7 @@ def preview_script(folder: Path, *, sweep: str, token: str, options: SlurmOption
     """Return the script of the first array of a sweep in ``folder``, of which nothing need be there."""
     arrays = Arrays(Mailbox(folder / FOLDER), sweep, token, options)
     return arrays.script(
-        "000001-…", list(range(1, n_runs + 1)), "", Resources(options.mem_mib, options.time_s)
+        "000001-xxxx", list(range(1, n_runs + 1)), "", Resources(options.mem_mib, options.time_s)
     ).render()
 
 

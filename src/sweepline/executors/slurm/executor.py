@@ -62,6 +62,7 @@ class SlurmExecutor:
         self._client, self._options, self._watched = SlurmClient(), options, watched
         self._mailbox = Mailbox(sweep_dir / FOLDER, is_remote=is_remote)
         self._is_remote, self._abandoned = is_remote, abandoned
+        self._is_silent, self._troubled_at = False, -math.inf
         self._arrays = Arrays(self._mailbox, sweep, token, options)
         self._job_name = job_name(sweep)
         self._active: dict[str, SlurmRun] = {}
@@ -235,7 +236,7 @@ class SlurmExecutor:
     # what Slurm answers
 
     def _note_trouble(self, error: SlurmError) -> None:
-        self._is_asking, self._is_silent = False, True
+        self._is_asking, self._is_silent, self._troubled_at = False, True, time.monotonic()
         self._say_once(f"{error}: Slurm is asked again; ends of runs are seen meanwhile")
 
     def _note_states(self, rows: Mapping[Key, JobRow], *, asked_at: float) -> None:
@@ -364,7 +365,9 @@ class SlurmExecutor:
         # A node's clock may be ahead of this one.
         duration_s = max(1.0, time.time() - claim.stat().st_mtime) if began else 0.0
         log = self._arrays.log_of(run.run_id)
-        has_begun = bool(began) or self._arrays.has_begun(run.batch, run.index)
+        # A controller that was away cancels what it could not launch, as a person cancels what is in its setup.
+        is_by_person = self._troubled_at < run.submitted_at and self._arrays.has_begun(run.batch, run.index)
+        has_begun = bool(began) or is_by_person
         ended = exit_of(state, node=node, duration_s=duration_s, log=log, has_begun=has_begun)
         if run.stopped is not None:
             ended = replace(ended, stopped=run.stopped, not_started=None)
