@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import socket
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -178,8 +179,7 @@ def _sweep_dir(folder: Path) -> Path:
 
 
 def _start(found: Steady, place: Place, process: subprocess.Popen[bytes], begun: float) -> None:
-    while place.n_started < found.n and not place.is_gone:
-        place.work(time.monotonic() + 1)
+    _run_until(place, process, lambda: place.n_started >= found.n)
     found.start_s, found.start_cpu_s = time.monotonic() - begun, sum(_cpu_s(process.pid))
 
 
@@ -212,13 +212,20 @@ def _end(found: Steady, place: Place, process: subprocess.Popen[bytes]) -> None:
         if not place.is_gone:
             found.end_cpu_s = (sum(_cpu_s(process.pid)) - before) * found.n / max(1, n_left)
     found.end_s = time.monotonic() - begun
-    process.wait(60)  # what a sweep does at its end is not counted
+    process.wait(600)  # what a sweep does at its end is not counted
 
 
 def _run_for(place: Place, process: subprocess.Popen[bytes], seconds: float) -> None:
     until = time.monotonic() + seconds
-    while time.monotonic() < until and not place.is_gone:
-        place.work(until)
+    _run_until(place, process, lambda: time.monotonic() >= until, at_most=until)
+
+
+def _run_until(
+    place: Place, process: subprocess.Popen[bytes], is_reached: Callable[[], bool], at_most: float = math.inf
+) -> None:
+    """Be the place until something is so."""
+    while not is_reached() and not place.is_gone:
+        place.work(min(at_most, time.monotonic() + 1))
     if place.is_gone:
         raise SystemExit(f"the orchestrator has ended early, with {process.wait()}")
 
@@ -292,15 +299,12 @@ def measure_planned(n_ended: int, *, n_more: int = N_MORE, count_s: float = 5.0)
         begun = time.monotonic()
         with _orchestrator(folder) as (process, lines):
             place = Place(lines, mean_life_s=0.0, tell_s=0.0)
-            while place.n_started < 1:
-                place.work(time.monotonic() + 1)
+            _run_until(place, process, lambda: place.n_started > 0)
             found.first_s, found.first_cpu_s = time.monotonic() - begun, sum(_cpu_s(process.pid))
-            while place.n_released < min(100, n_more):
-                place.work(time.monotonic() + 1)
+            _run_until(place, process, lambda: place.n_released >= min(100, n_more))
             _run_for(place, process, count_s)  # the plan is counted meanwhile
             n_before, before = place.n_released, sum(_cpu_s(process.pid))
-            while place.n_released < n_before + n_more:
-                place.work(time.monotonic() + 1)
+            _run_until(place, process, lambda: place.n_released >= n_before + n_more)
             found.cpu_per_run_ms = 1000 * (sum(_cpu_s(process.pid)) - before) / (place.n_released - n_before)
             found.rss_mb = _rss_mb(process.pid)
             found.plan_kb = (_sweep_dir(folder) / "plan.json").stat().st_size / 1e3
@@ -318,8 +322,7 @@ def _first(folder: Path, *, ends: bool = False) -> tuple[float, float]:
     begun = time.monotonic()
     with _orchestrator(folder) as (process, lines):
         place = Place(lines, mean_life_s=1e6)
-        while place.n_started < 1:
-            place.work(time.monotonic() + 1)
+        _run_until(place, process, lambda: place.n_started > 0)
         took = time.monotonic() - begun, sum(_cpu_s(process.pid))
         place.send("drain")
         while ends and not place.is_gone:
