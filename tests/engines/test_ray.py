@@ -22,7 +22,9 @@ from sweepline.executors.ray.executor import RayExecutor
 from tests.conftest import Project, wait_until
 from tests.executors.test_contract import PROGRAM, start, task_of, wait_for_end
 from tests.rayclusters import NEEDS_RAY, RayCluster, find_processes, shared_cluster
+from tests.reliability import IS_SOAK
 
+AT_LENGTH = pytest.mark.skipif(not IS_SOAK, reason="takes minutes: SWEEPLINE_SOAK=1 make test-engines")
 pytestmark = [pytest.mark.engines, NEEDS_RAY, pytest.mark.timeout(300)]
 
 # Tells its loss, when it ran and on which device; two processes of one run at a time leave a file that says so.
@@ -111,6 +113,7 @@ def test_all_nodes_are_used_and_no_device_has_two_runs_at_a_time(on_cluster: Pro
     assert all(earlier[1] <= later[0] for span in spans for earlier, later in pairwise(span))
 
 
+@AT_LENGTH
 def test_what_ran_on_a_node_that_was_killed_goes_again(on_cluster: Project, cluster: RayCluster) -> None:
     write_sweep(on_cluster, n=12, seconds=8)
     sweep = on_cluster.start("run")
@@ -122,6 +125,7 @@ def test_what_ran_on_a_node_that_was_killed_goes_again(on_cluster: Project, clus
     assert sorted(rows.attempt) == [1] * 10 + [2] * 2
 
 
+@AT_LENGTH
 def test_a_sweep_whose_cluster_has_gone_ends_with_a_sentence_and_goes_on_with_another(
     on_cluster: Project, cluster: RayCluster
 ) -> None:
@@ -141,6 +145,7 @@ def test_a_sweep_whose_cluster_has_gone_ends_with_a_sentence_and_goes_on_with_an
     finished_rows(on_cluster, 4)
 
 
+@AT_LENGTH
 def test_ctrl_c_gives_runs_their_grace_and_the_next_start_goes_on(on_cluster: Project, cluster: RayCluster) -> None:
     write_sweep(on_cluster, n=8, seconds=600)
     sweep = on_cluster.start("run")
@@ -158,6 +163,7 @@ def test_ctrl_c_gives_runs_their_grace_and_the_next_start_goes_on(on_cluster: Pr
     finished_rows(on_cluster, 8)
 
 
+@AT_LENGTH
 @pytest.mark.parametrize("is_at_once", [False, True])
 def test_runs_end_with_a_sweep_that_was_killed_and_the_next_start_goes_on(
     on_cluster: Project, cluster: RayCluster, is_at_once: bool
@@ -176,6 +182,7 @@ def test_runs_end_with_a_sweep_that_was_killed_and_the_next_start_goes_on(
     assert (on_cluster.survivors(), cluster.processes(of="sweepline.executors")) == ([], [])
 
 
+@AT_LENGTH
 def test_a_node_that_does_not_share_the_folder_sends_what_runs_tell(project: Project) -> None:
     cluster = RayCluster({"num_cpus": 0})
     try:
@@ -198,6 +205,7 @@ def test_a_node_that_does_not_share_the_folder_sends_what_runs_tell(project: Pro
         cluster.close()
 
 
+@AT_LENGTH
 def test_a_secret_is_in_no_file_of_ray(project: Project) -> None:
     cluster = RayCluster({"num_cpus": 2})
     try:
@@ -214,6 +222,7 @@ def test_a_secret_is_in_no_file_of_ray(project: Project) -> None:
         cluster.close()
 
 
+@AT_LENGTH
 def test_a_sweep_without_an_address_has_a_ray_of_its_own(project: Project) -> None:
     write_sweep(project, n=3, seconds=0, num_gpus=0)
     before = set(Path("/tmp").glob("sweepline-ray-*"))
@@ -224,6 +233,7 @@ def test_a_sweep_without_an_address_has_a_ray_of_its_own(project: Project) -> No
     wait_until(lambda: set(Path("/tmp").glob("sweepline-ray-*")) <= before, "what others have beside is gone too")
 
 
+@AT_LENGTH
 def test_a_ray_of_its_own_dies_with_its_sweep(project: Project) -> None:
     write_sweep(project, n=3, seconds=600, num_gpus=0)
     sweep = project.start("run")
@@ -241,6 +251,7 @@ def test_more_than_this_machine_has_is_said_in_one_sentence(project: Project) ->
     assert "Traceback" not in done.stderr
 
 
+@AT_LENGTH
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "no.such.host.invalid:6379", "ray://127.0.0.1:10001", "nonsense"])
 def test_a_cluster_that_does_not_answer_is_said_in_one_sentence(project: Project, address: str) -> None:
     project.environ["RAY_ADDRESS"] = address
@@ -281,6 +292,7 @@ def test_a_run_whose_worker_is_killed_is_taken_back_with_its_grace(executor: Ray
     wait_until(lambda: not shared_cluster().processes(of="sweepline.executors"), "nothing of it lives")
 
 
+@AT_LENGTH
 def test_a_run_whose_worker_does_not_answer_is_dead_before_its_end_is_told(
     executor: RayExecutor, run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,6 +310,7 @@ def test_a_run_whose_worker_does_not_answer_is_dead_before_its_end_is_told(
         os.kill(worker, signal.SIGKILL)
 
 
+@AT_LENGTH
 def test_a_run_whose_helper_is_killed_ends_and_is_taken_back(executor: RayExecutor, run_dir: Path) -> None:
     handle = start(executor, task_of(run_dir, "holds", grace_s=20))
     for pid in shared_cluster().processes(of="sweepline.executors.ray.helper"):
@@ -307,6 +320,7 @@ def test_a_run_whose_helper_is_killed_ends_and_is_taken_back(executor: RayExecut
     wait_until(lambda: not shared_cluster().processes(of="sweepline.executors"), "nothing of it lives")
 
 
+@AT_LENGTH
 def test_a_sweep_that_loses_the_process_that_speaks_to_ray_finds_another(executor: RayExecutor, run_dir: Path) -> None:
     handle = start(executor, task_of(run_dir, "leaves", grace_s=20))
     assert executor._bridge is not None
