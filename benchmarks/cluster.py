@@ -195,16 +195,19 @@ def submitting(folder: Path, n: int) -> Iterator[Figure]:
     for i in range(n):
         executor = SlurmExecutor(folder / f"s{i}", sweep="s", token="abc", options=SlurmOptions())
         at_once.append(_submit(executor, folder / f"s{i}", N_RUNS) / N_RUNS * 1000)
-        one_by_one += [_submit(executor, folder / f"s{i}", 1, first=N_RUNS + j) * 1000 for j in range(20)]
         executor.close()
+        for j in range(20):  # with no job there is no company to wait for
+            alone = SlurmExecutor(folder / f"a{i}.{j}", sweep="s", token="abc", options=SlurmOptions())
+            one_by_one.append(_submit(alone, folder / f"a{i}.{j}", 1) * 1000)
+            alone.close()
     yield Figure(f"submitting {N_RUNS} runs at once, each", at_once, unit="ms")
     yield Figure("submitting a single run", one_by_one, unit="ms")
 
 
-def _submit(executor: SlurmExecutor, folder: Path, n: int, *, first: int = 0) -> float:
+def _submit(executor: SlurmExecutor, folder: Path, n: int) -> float:
     """Return the seconds until Slurm has ``n`` runs."""
     tasks = []
-    for i in range(first, first + n):
+    for i in range(n):
         run_dir = folder / "runs" / f"{i:012}"
         run_dir.mkdir(parents=True)
         (run_dir / COMMAND).write_text(format_start({"attempt": 1}))
