@@ -116,6 +116,11 @@ def count_overlaps(uses: Sequence[Sequence[str | float]]) -> int:
     )
 
 
+def count_running(node: str, cluster: SlurmCluster) -> int:
+    """Return how many jobs a node runs."""
+    return len(cluster.call("squeue", "-h", "-r", "-t", "RUNNING", "-w", node).splitlines())
+
+
 def kill_processes_of(node: str, cluster: SlurmCluster) -> None:
     """Kill what runs on a node, as when its machine is gone."""
     marks = (f"SLURMD_NODENAME={node}".encode(), f"SLURM_CONF={cluster.environ['SLURM_CONF']}".encode())
@@ -140,10 +145,10 @@ def wait_for(is_met: Callable[[], object], limit_s: float = 600.0) -> None:
 def jobs_with_kills(folder: Path, cluster: SlurmCluster) -> Iterator[Figure]:
     """Run 200 jobs of a GPU each; kill a node's daemon and the orchestrator meanwhile."""
     more = "executor: slurm\nmax_concurrent: 200\nslurm: {gres: 'gpu:1', poll: 2s}\n"
-    ground = Ground(folder, cluster, sweep_file(N_RUNS, steps=8, pause=0.25, more=more))
+    ground = Ground(folder, cluster, sweep_file(N_RUNS, steps=16, pause=0.25, more=more))
     began = time.monotonic()
     sweep = ground.start("run", "--plain")
-    wait_for(lambda: ground.n_ended() >= 40)
+    wait_for(lambda: ground.n_ended() >= 40 and count_running("n2", cluster) >= 3)
     cluster.kill("n2")
     kill_processes_of("n2", cluster)
     cluster.call("scontrol", "update", "NodeName=n2", "State=down", "Reason=benchmark")
@@ -153,8 +158,7 @@ def jobs_with_kills(folder: Path, cluster: SlurmCluster) -> Iterator[Figure]:
     time.sleep(2.0)
     again = ground.start("run", "--plain")
     wait_for(lambda: ground.n_ended() >= 100)
-    cluster.start_node("n2")
-    cluster.call("scontrol", "update", "NodeName=n2", "State=resume")
+    cluster.start_node("n2")  # which Slurm takes back by itself
     again.wait()
     wall_s = time.monotonic() - began
     attempts = sum(int(row["attempt"]) > 1 for row in ground.rows)

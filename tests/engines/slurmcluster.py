@@ -127,8 +127,9 @@ class SlurmCluster:
 
     def stop(self) -> None:
         """End everything that runs on it, and its daemons."""
-        subprocess.run(["scancel", "-Q", "-u", "root"], env=self.environ, check=False)
-        time.sleep(0.5)
+        if "slurmctld" in self.daemons:
+            subprocess.run(["scancel", "-Q", "-u", "root"], env=self.environ, check=False)
+            time.sleep(0.5)
         for daemon in self.daemons.values():
             daemon.send_signal(signal.SIGTERM)
         for daemon in self.daemons.values():

@@ -5,6 +5,7 @@ The sweep sees its project through a mount that answers from memory for some sec
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from tests.engines.test_slurm import PROGRAM
 pytestmark = [
     pytest.mark.engines,
     pytest.mark.skipif(shutil.which("bindfs") is None, reason="bindfs is not installed (apt-get install bindfs)"),
+    pytest.mark.skipif(not os.access("/dev/fuse", os.W_OK), reason="there is no /dev/fuse to mount with"),
 ]
 MEMORY_S = 6
 SWEEP = """
@@ -42,6 +44,8 @@ def jobs(project: Project, cluster: SlurmCluster) -> Iterator[Project]:
 
 def run_behind_memory(project: Project, *words: str) -> subprocess.CompletedProcess[str]:
     """Run a command in the project, which it sees through the mount."""
+    if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no mount namespace can be made here")
     here = shlex.quote(str(project.path))
     memory = ",".join(f"{name}_timeout={MEMORY_S}" for name in ("attr", "entry", "negative"))
     script = f"bindfs -o {memory},nonempty {here} {here} && cd {here} && {shlex.join(words)}; umount -l {here}"
