@@ -22,7 +22,7 @@ from typing import Any
 
 from sweepline.contract.runfolder import STDERR, STDOUT
 from sweepline.engine.signals import StopRequests
-from sweepline.executors.base import Attempt, Exit, StopReason, Task
+from sweepline.executors.base import Attempt, Exit, Lack, StopReason, Task
 from sweepline.executors.local.exits import read_exit
 from sweepline.executors.local.keeper import exitfile
 
@@ -75,6 +75,11 @@ class SimulatedRun:
         self.executor.n_released += 1
         self.executor.lines.send("released", self.executor.n_released)
 
+    @property
+    def place(self) -> str:
+        """Nothing: it is nowhere."""
+        return ""
+
 
 @dataclass
 class SimulatedExecutor:
@@ -113,6 +118,10 @@ class SimulatedExecutor:
                 self.requests.is_draining = True
             elif kind == "count":
                 self.lines.send("counted", self.n_waits)
+
+    def give_more(self, run_id: str, lack: Lack) -> str:
+        """Return nothing: it has all there is."""
+        return ""
 
     def take_notes(self) -> Sequence[str]:
         """Return nothing: there is nothing to say."""
