@@ -49,9 +49,6 @@ test-engines: setup ## sweeps on a throw-away Slurm cluster (needs root, slurm-w
 test-gpu: setup ## what only a GPU can show (needs an NVIDIA GPU)
 	$(BIN)/python -m pytest -m gpu -n 0 tests/gpu $(ARGS)
 
-test-engines: setup ## runs on clusters of this machine alone (needs Ray)
-	$(BIN)/python -m pytest -m engines -n 2 tests/engines tests/executors/test_contract.py $(ARGS)
-
 soak: setup ## the whole of the reliability tests, by hand: kills, full disks, fuzzing, 20,000 runs (about half an hour)
 	SWEEPLINE_SOAK=1 $(BIN)/python -m pytest tests/reliability tests/training/test_checkpoints.py --timeout 3600 $(ARGS)
 
