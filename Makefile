@@ -44,7 +44,8 @@ test-browser: setup ## the report in a real browser (needs chromium)
 
 test-engines: setup ## sweeps on a throw-away Slurm cluster (needs root, slurm-wlm and munge) and on Ray
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-engines.txt || echo "Ray could not be installed: its tests are skipped"
-	$(BIN)/python -m pytest -m engines -n 2 --dist loadfile tests/engines tests/executors/test_contract.py $(ARGS)
+	$(BIN)/python -m pytest -m "engines and not ray" -n 2 --dist loadfile tests/engines tests/executors/test_contract.py $(ARGS)
+	$(BIN)/python -m pytest -m "engines and ray" -n 0 tests/engines tests/executors/test_contract.py $(ARGS)
 
 test-gpu: setup ## what only a GPU can show (needs an NVIDIA GPU)
 	$(BIN)/python -m pytest -m gpu -n 0 tests/gpu $(ARGS)

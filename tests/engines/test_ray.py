@@ -25,7 +25,7 @@ from tests.rayclusters import NEEDS_RAY, RayCluster, find_processes, shared_clus
 from tests.reliability import IS_SOAK
 
 AT_LENGTH = pytest.mark.skipif(not IS_SOAK, reason="takes minutes: SWEEPLINE_SOAK=1 make test-engines")
-pytestmark = [pytest.mark.engines, NEEDS_RAY, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.engines, pytest.mark.ray, NEEDS_RAY, pytest.mark.timeout(300)]
 
 # Tells its loss, when it ran and on which device; two processes of one run at a time leave a file that says so.
 TRAIN = """
@@ -243,6 +243,7 @@ def test_a_ray_of_its_own_dies_with_its_sweep(project: Project) -> None:
     wait_until(lambda: not project.survivors(), "nothing of it lives")
 
 
+@AT_LENGTH
 def test_more_than_this_machine_has_is_said_in_one_sentence(project: Project) -> None:
     write_sweep(project, n=3, seconds=0, num_gpus=64)
     done = project.run()

@@ -77,7 +77,7 @@ EXECUTORS: dict[str, Callable[[Path], Executor]] = {
     "slurm": lambda folder: SlurmExecutor(folder, sweep="contract", token="abc", options=SlurmOptions()),
     "ray": lambda folder: RayExecutor(RayOptions(address=shared_cluster().address), folder=folder, token="abc"),
 }
-MARKS = {"slurm": [pytest.mark.engines], "ray": [pytest.mark.engines, NEEDS_RAY]}
+MARKS = {"slurm": [pytest.mark.engines], "ray": [pytest.mark.engines, pytest.mark.ray, NEEDS_RAY]}
 """Those that need more than this machine are tried by ``make test-engines``."""
 
 
