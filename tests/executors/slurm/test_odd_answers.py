@@ -192,6 +192,19 @@ def test_a_job_that_ends_without_a_word_says_where_its_log_is(
     assert "see slurm_logs/odd_run_001.out" in (run.exit.not_started or "")
 
 
+def test_a_job_that_was_killed_with_all_that_supervised_the_run_is_taken_back(
+    executor: SlurmExecutor, slurm: Slurm, tmp_path: Path
+) -> None:
+    slurm.says("squeue", row("RUNNING"))
+    run = submit(executor, tmp_path)
+    assert Claim(run.run_dir).take(1, {"job": "1", "array": "1", "node": "n7"})
+    slurm.says("squeue", row("FAILED"))
+    wait_for_end(executor, run)
+    assert run.exit is not None
+    assert run.exit.stopped == StopReason.PREEMPTED
+    assert run.exit.remarks == ["its job ended (failed) without a word"]
+
+
 def test_an_answer_that_was_lost_is_looked_for_and_nothing_submitted_twice(
     executor: SlurmExecutor, slurm: Slurm, tmp_path: Path
 ) -> None:

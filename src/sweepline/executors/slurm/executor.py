@@ -368,7 +368,7 @@ class SlurmExecutor:
         # A controller that was away cancels what it could not launch, as a person cancels what is in its setup.
         is_by_person = self._troubled_at < run.submitted_at and self._arrays.has_begun(run.batch, run.index)
         has_begun = bool(began) or is_by_person
-        ended = exit_of(state, node=node, duration_s=duration_s, log=log, has_begun=has_begun)
+        ended = exit_of(state, node=node, duration_s=duration_s, log=log, has_begun=has_begun, is_claimed=bool(began))
         if run.stopped is not None:
             ended = replace(ended, stopped=run.stopped, not_started=None)
         self._mailbox.ask_to_stop(run.run_id, run.attempt, run.stopped or StopReason.PREEMPTED, now=True)

@@ -33,7 +33,7 @@ def reason_of(state: str) -> StopReason:
     return StopReason.TIME_LIMIT if state in _TIME_IS_OVER else StopReason.PREEMPTED
 
 
-def exit_of(state: str, *, node: str, duration_s: float, log: str, has_begun: bool) -> Exit:
+def exit_of(state: str, *, node: str, duration_s: float, log: str, has_begun: bool, is_claimed: bool) -> Exit:
     """Return how a run ended whose job has ended so without telling.
 
     Args:
@@ -41,7 +41,8 @@ def exit_of(state: str, *, node: str, duration_s: float, log: str, has_begun: bo
         node: where it ran; empty where it has not.
         duration_s: for how long it ran.
         log: where the job's own output is.
-        has_begun: whether the job has taken up the run.
+        has_begun: whether the job had begun when it was cancelled.
+        is_claimed: whether it has taken the run up.
     """
     if state == "CANCELLED" and node and not has_begun:  # Slurm does so where it cannot launch a job
         state = "LAUNCH_FAILED"
@@ -53,4 +54,8 @@ def exit_of(state: str, *, node: str, duration_s: float, log: str, has_begun: bo
         remark = f"its job: {state.lower().replace('_', ' ')}" if state else "Slurm knows nothing of its job any more"
         remarks = [f"{remark} ({node})" if node else remark]
         return Exit(stopped=StopReason.PREEMPTED, remarks=remarks, host=node, duration_s=duration_s)
+    if is_claimed:  # who supervised the run was killed as well; a few more attempts may tell why
+        return Exit(
+            stopped=StopReason.PREEMPTED, remarks=[f"its job ended ({state.lower()}) without a word"], host=node
+        )
     return Exit(not_started=f"its job ended ({state.lower()}) without having told of the run: see {log}", host=node)
