@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tests.engines.slurmcluster import SlurmCluster, why_not
@@ -116,21 +117,25 @@ def count_overlaps(uses: Sequence[Sequence[str | float]]) -> int:
     )
 
 
-def count_running(node: str, cluster: SlurmCluster) -> int:
-    """Return how many jobs a node runs."""
-    return len(cluster.call("squeue", "-h", "-r", "-t", "RUNNING", "-w", node).splitlines())
-
-
-def kill_processes_of(node: str, cluster: SlurmCluster) -> None:
-    """Kill what runs on a node, as when its machine is gone."""
+def processes_of(node: str, cluster: SlurmCluster) -> list[int]:
+    """Return the processes of all jobs on a node."""
     marks = (f"SLURMD_NODENAME={node}".encode(), f"SLURM_CONF={cluster.environ['SLURM_CONF']}".encode())
+    found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
             variables = path.read_bytes().split(b"\0")
         except OSError:  # it has ended
             continue
         if all(mark in variables for mark in marks):
-            os.kill(int(path.parent.name), signal.SIGKILL)
+            found.append(int(path.parent.name))
+    return found
+
+
+def kill_processes_of(node: str, cluster: SlurmCluster) -> None:
+    """Kill what runs on a node, as when its machine is gone."""
+    for pid in processes_of(node, cluster):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def wait_for(is_met: Callable[[], object], limit_s: float = 600.0) -> None:
@@ -148,7 +153,9 @@ def jobs_with_kills(folder: Path, cluster: SlurmCluster) -> Iterator[Figure]:
     ground = Ground(folder, cluster, sweep_file(N_RUNS, steps=16, pause=0.25, more=more))
     began = time.monotonic()
     sweep = ground.start("run", "--plain")
-    wait_for(lambda: ground.n_ended() >= 40 and count_running("n2", cluster) >= 3)
+    # Of each job there are three: who has it, the keeper, the run.
+    wait_for(lambda: ground.n_ended() >= 40 and len(processes_of("n2", cluster)) >= 9)
+    time.sleep(1.0)  # of the four seconds that each takes
     cluster.kill("n2")
     kill_processes_of("n2", cluster)
     cluster.call("scontrol", "update", "NodeName=n2", "State=down", "Reason=benchmark")
