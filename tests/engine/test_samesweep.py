@@ -73,7 +73,7 @@ def test_a_folder_without_a_plan_is_refused_with_what_mends_it(tmp_path: Path) -
 
 
 PLACES = [
-    ("ada/exp", "bob/work", "bob/work/train.py", "ada/exp/train.py"),
+    ("ada/exp", "bob/trial", "bob/trial/train.py", "ada/exp/train.py"),
     ("ada/exp", "bob/exp", "bob/exp/src/train.py", "ada/exp/src/train.py"),
     ("ada/repo/exp", "bob/repo/exp", "bob/repo/src/train.py", "ada/repo/src/train.py"),
     ("ada/repo/exp", "bob/repo/exp", "bob/other/train.py", "bob/other/train.py"),
