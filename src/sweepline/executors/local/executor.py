@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sweepline.errors import ExecutorUnavailableError
 from sweepline.executors.base import Attempt, Exit, StopReason
 from sweepline.executors.local.client import KeeperClient
-from sweepline.executors.local.exits import find_exits, read_exit
+from sweepline.executors.local.exits import find_exits, read_end
 from sweepline.executors.local.keeper import processes
 from sweepline.executors.local.keeperprocess import start_keeper
 from sweepline.executors.local.warmstart import WarmStart
@@ -112,9 +112,7 @@ class LocalExecutor(KeeperClient):
         runs, self._runs = self._runs, {}
         why = StopReason.KEEPER_DIED if self.ended_by is None else StopReason.INTERRUPTED
         for run in runs.values():
-            known = read_exit(run.task.run_dir)
-            is_known = known is not None and known[0] == run.task.attempt
-            run.exit = known[1] if known and is_known else Exit(stopped=run.stopped or why)
+            run.exit = read_end(run.task.run_dir, run.task.attempt) or Exit(stopped=run.stopped or why)
 
     def _is_of_keeper(self, pid: int) -> bool:
         """Whether a child of ours came to us by the keeper's death: it is marked, or was not there before."""

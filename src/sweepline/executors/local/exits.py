@@ -42,10 +42,16 @@ def read_exit(run_dir: Path) -> tuple[int, Exit] | None:
         return None
 
 
+def read_end(run_dir: Path, attempt: int) -> Exit | None:
+    """Return how an attempt has ended; None where its folder does not tell it, or tells it of another attempt."""
+    found = read_exit(run_dir)
+    return found[1] if found is not None and found[0] == attempt else None
+
+
 def find_exits(attempts: Sequence[Attempt]) -> dict[str, Exit]:
     """Return by run id how attempts have ended, of those whose folders tell it."""
-    found = {attempt.run_id: (attempt.attempt, read_exit(attempt.run_dir)) for attempt in attempts}
-    return {run_id: end[1] for run_id, (number, end) in found.items() if end is not None and end[0] == number}
+    found = {attempt.run_id: read_end(attempt.run_dir, attempt.attempt) for attempt in attempts}
+    return {run_id: end for run_id, end in found.items() if end is not None}
 
 
 def _n_log_bytes(run_dir: Path) -> int:

@@ -14,11 +14,10 @@ from sweepline.executors.local.exits import find_exits
 from sweepline.executors.local.keeper.clock import AwakeClock
 from sweepline.executors.local.warmstart import WarmStart
 from sweepline.executors.pilot.allocation import Allocation
-from sweepline.executors.pilot.node import PilotNode, step_name
+from sweepline.executors.pilot.node import LEFT_S, PilotNode, step_name
 
 _LOOK_S = 0.5
 _STEPS_S = 60.0
-_LEFT_S = 5.0  # beyond the grace, until a keeper has ended what its dead sweep has left
 
 
 class PilotExecutor:
@@ -77,7 +76,7 @@ class PilotExecutor:
         found = find_exits(attempts)
         if self._allocation.is_slurm:  # which has ended what it has started
             return found
-        until = time.monotonic() + self._grace_s + _LEFT_S
+        until = time.monotonic() + self._grace_s + LEFT_S
         while len(found) < len(attempts) and time.monotonic() < until:
             time.sleep(_LOOK_S)
             found = find_exits(attempts)

@@ -17,7 +17,7 @@ from sweepline.contract.text import one_line
 from sweepline.errors import ExecutorUnavailableError
 from sweepline.executors.base import Exit, StopReason, Task
 from sweepline.executors.local.client import KeeperClient, LocalRun
-from sweepline.executors.local.exits import read_exit
+from sweepline.executors.local.exits import read_end
 from sweepline.executors.local.keeper.messages import STOPPING
 from sweepline.executors.local.slots import CUDA
 from sweepline.executors.node.sharedfiles import refresh
@@ -26,7 +26,7 @@ from sweepline.executors.pilot.relay import HELLO
 
 _RELAY = "sweepline.executors.pilot.relay"
 _HELLO_S = 90.0  # a busy controller takes long to start a step
-_LEFT_S = 5.0  # beyond its grace: until what a node whose link broke still runs has ended there
+LEFT_S = 5.0  # beyond its grace: until what a node runs for a sweep that it does not hear has ended there
 _DEATH_S = 5.0
 _SEEN_S = 90.0  # until what a node has written is seen here, at the latest
 _THROUGH_A_SHELL = ("ssh", "rsh", "pbsdsh", "oarsh", "blaunch")
@@ -123,9 +123,9 @@ class PilotNode(KeeperClient):
         has_news = self._look_for_files(now) or has_news
         for entry in list(self._leaving):
             due, run = entry
-            known = read_exit(run.task.run_dir)
-            if known is not None and known[0] == run.task.attempt:
-                run.exit = self._taken_back(known[1], run)
+            known = read_end(run.task.run_dir, run.task.attempt)
+            if known is not None:
+                run.exit = self._taken_back(known, run)
             elif now >= due:
                 run.exit = self._lost_exit(run)
             if run.exit is not None:
@@ -139,8 +139,8 @@ class PilotNode(KeeperClient):
         for entry in self._unseen:
             due, run, ended = entry
             refresh(run.task.run_dir)
-            known = read_exit(run.task.run_dir)  # which is none while logs are shorter than they were written
-            if (known is not None and known[0] == run.task.attempt) or ended.not_started is not None or now >= due:
+            known = read_end(run.task.run_dir, run.task.attempt)  # none while logs are shorter than they were written
+            if known is not None or ended.not_started is not None or now >= due:
                 run.exit = ended
                 seen.append(entry)
         self._unseen = [entry for entry in self._unseen if entry not in seen]
@@ -196,7 +196,7 @@ class PilotNode(KeeperClient):
             self.lost = f"no process could be started there{self._read_errors()}"
         runs, self._runs, self._waiting = self._runs, {}, []
         for run in runs.values():
-            patience = run.task.grace_s + _LEFT_S if self._is_ready else 0.0
+            patience = run.task.grace_s + LEFT_S if self._is_ready else 0.0
             self._leaving.append((self._clock.now() + patience, run))
 
     def _read_errors(self) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from sweepline.contract.runfolder import JOB
 from sweepline.errors import ExecutorUnavailableError
 from sweepline.executors.base import DISK_FULL, Attempt, Exit, Lack, StopReason, Task
-from sweepline.executors.local.exits import exit_of, read_exit
+from sweepline.executors.local.exits import exit_of, find_exits, read_end
 from sweepline.executors.local.keeper import exitfile
 from sweepline.executors.node.claim import FENCE_S, drop_claim, read_job
 from sweepline.executors.node.taskfile import encode_task
@@ -99,17 +99,16 @@ class RayExecutor:
         What has not told its end by then has its folder taken, and is killed.
         """
         open_ones = [attempt for attempt in attempts if (attempt.run_dir / JOB).exists()]
-        graces = [read_job(attempt.run_dir).get("grace_s", 0.0) for attempt in open_ones if not _has_ended(attempt)]
+        graces = [read_job(attempt.run_dir).get("grace_s", 0.0) for attempt in _without_end(open_ones)]
         until = time.monotonic() + min(LAST_WORDS_S, max(graces, default=0.0) + HURRY_S)
-        while left := [attempt for attempt in open_ones if not _has_ended(attempt)]:
+        while left := _without_end(open_ones):
             if time.monotonic() >= until or select.select(list(self._watched()), [], [], LOOK_S)[0]:
                 break
         for attempt in left:
             drop_claim(attempt.run_dir)
         if left:
             time.sleep(FENCE_S)
-        found = {attempt.run_id: read_exit(attempt.run_dir) for attempt in attempts if _has_ended(attempt)}
-        return {run_id: _interrupted(told[1]) for run_id, told in found.items() if told is not None}
+        return {run_id: _interrupted(told) for run_id, told in find_exits(attempts).items()}
 
     def give_more(self, run_id: str, lack: Lack) -> str:
         """Return nothing: all runs ask Ray for the same."""
@@ -306,9 +305,9 @@ class RayExecutor:
         """End a run whose end can be told now."""
         now = time.monotonic()
         if run.patience_due is not None:
-            found = read_exit(run.task.run_dir)
-            if found is not None and found[0] == run.task.attempt and not run.fault:
-                self._end(run, self._judge(run, found[1]))
+            found = read_end(run.task.run_dir, run.task.attempt)
+            if found is not None and not run.fault:
+                self._end(run, self._judge(run, found))
             elif now >= run.patience_due or run.fault:
                 self._give_up(run, now)
         elif run.force_due is not None and now >= run.force_due:
@@ -360,9 +359,8 @@ class RayExecutor:
             self._notes.append(text)
 
 
-def _has_ended(attempt: Attempt) -> bool:
-    found = read_exit(attempt.run_dir)
-    return found is not None and found[0] == attempt.attempt
+def _without_end(attempts: Sequence[Attempt]) -> list[Attempt]:
+    return [attempt for attempt in attempts if read_end(attempt.run_dir, attempt.attempt) is None]
 
 
 def _interrupted(told: Exit) -> Exit:

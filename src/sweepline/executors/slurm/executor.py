@@ -16,7 +16,7 @@ from pathlib import Path
 from sweepline.contract.runfolder import JOB
 from sweepline.errors import ExecutorUnavailableError
 from sweepline.executors.base import Attempt, Exit, Lack, StopReason, Task
-from sweepline.executors.local.exits import read_exit
+from sweepline.executors.local.exits import read_end
 from sweepline.executors.node.claim import FENCE_S, read_job
 from sweepline.executors.node.sharedfiles import refresh
 from sweepline.executors.slurm.arrays import Arrays, Submitted, comment_of
@@ -324,13 +324,13 @@ class SlurmExecutor:
             if now >= run.verdict[0]:
                 self._end(run, run.verdict[1], keeps_stop=True)
             return run.exit is not None
-        found = read_exit(run.run_dir)
-        if self._is_remote and (found is None or found[0] != run.attempt) and now >= run.refreshed_at + REFRESH_S:
+        found = read_end(run.run_dir, run.attempt)
+        if found is None and self._is_remote and now >= run.refreshed_at + REFRESH_S:
             refresh(run.run_dir)
             run.refreshed_at = now
-            found = read_exit(run.run_dir)
-        if found is not None and found[0] == run.attempt:
-            self._take_told_end(run, found[1])
+            found = read_end(run.run_dir, run.attempt)
+        if found is not None:
+            self._take_told_end(run, found)
         elif run.gone_since is not None and now >= run.gone_since + self._patience(run):
             self._judge(run)
         return run.exit is not None
