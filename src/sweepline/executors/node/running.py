@@ -10,7 +10,7 @@ from sweepline.executors.local.executor import LocalExecutor
 from sweepline.executors.local.keeper import exitfile
 
 LOOK_S = 2.0
-"""How often to look whether the run is still wanted."""
+"""How often to look whether the run is still wanted; many jobs do so on one file system."""
 
 Wish = tuple[StopReason, bool]
 """Why a run is to end, and whether at once."""
@@ -21,6 +21,7 @@ def run_task(
     is_wanted: Callable[[], bool],
     find_wish: Callable[[], Wish | None],
     *,
+    look_s: float = LOOK_S,
     watched: Callable[[], Sequence[int]] = tuple,
 ) -> Exit | None:
     """Run a task to its end, which is in its ``exit.json`` then, and return it.
@@ -30,13 +31,14 @@ def run_task(
         is_wanted: whether the run's folder is still that of this attempt. Where it is another's, the run is killed, and
             nothing is written into it: None is returned.
         find_wish: whether the run is to end.
+        look_s: how often to look for both.
         watched: descriptors that end a wait.
     """
     executor = LocalExecutor(watched=watched, is_on_cluster=True)
     try:
         handle = executor.submit(task)
         while (ended := handle.poll()) is None:
-            executor.wait(LOOK_S)
+            executor.wait(look_s)
             if not is_wanted():
                 return None
             wish = find_wish()

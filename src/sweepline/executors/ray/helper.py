@@ -18,7 +18,7 @@ from sweepline.executors.base import Exit, StopReason, Task
 from sweepline.executors.local.keeper import exitfile
 from sweepline.executors.local.keeper.messages import Messages, encode
 from sweepline.executors.node.claim import Claim
-from sweepline.executors.node.running import Wish, run_task, write_not_started
+from sweepline.executors.node.running import LOOK_S, Wish, run_task, write_not_started
 from sweepline.executors.node.taskfile import decode_task
 from sweepline.executors.ray.environment import build_environment
 from sweepline.executors.ray.shipping import FolderError, Shipment, unpack_folder
@@ -26,6 +26,7 @@ from sweepline.fits.freememory import free_bytes
 
 _STDIN, _STDOUT = 0, 1
 _CHUNK = 1 << 20
+SHIPPING_S = 0.5  # how often what the logs have gained is sent
 _SCARCE = 0.06  # of the machine's memory; Ray begins to kill at 0.05
 
 
@@ -93,7 +94,8 @@ class Helper:
             ended = Exit(not_started="stopped before it could be started", stopped=wish[0])
             write_not_started(task, ended)
             return ended
-        return run_task(task, look, self._find_wish, watched=self._watched)
+        look_s = LOOK_S if shipment is None else SHIPPING_S
+        return run_task(task, look, self._find_wish, look_s=look_s, watched=self._watched)
 
     def _watched(self) -> Sequence[int]:
         return () if self._is_alone else (_STDIN,)
