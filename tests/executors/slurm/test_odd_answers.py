@@ -377,28 +377,6 @@ def test_another_job_that_has_taken_the_run_up_is_followed(
     assert run.exit is None
 
 
-class TestClaim:
-    """A run's folder is one attempt's at a time."""
-
-    def test_the_first_job_has_it(self, tmp_path: Path) -> None:
-        run_dir = task_in(tmp_path).run_dir
-        first = Claim(run_dir)
-        assert (first.take(1, {}), Claim(run_dir).take(1, {}), first.holds) == (True, False, True)
-
-    def test_a_job_of_an_earlier_attempt_does_not(self, tmp_path: Path) -> None:
-        assert not Claim(task_in(tmp_path, attempt=2).run_dir).take(1, {})
-
-    def test_it_is_lost_when_the_folder_is_emptied_for_the_next_attempt(self, tmp_path: Path) -> None:
-        run_dir = task_in(tmp_path).run_dir
-        claim = Claim(run_dir)
-        claim.take(1, {})
-        (run_dir / "attempts" / "1").mkdir(parents=True)
-        (run_dir / "job.json").rename(run_dir / "attempts" / "1" / "job.json")
-        assert not claim.holds
-        later = Claim(task_in(tmp_path, attempt=2).run_dir)
-        assert (later.take(2, {}), claim.holds) == (True, False)
-
-
 def test_without_slurm_one_sentence_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ExecutorUnavailableError, match="sbatch, squeue, scancel"):
