@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sweepline.contract.text import printable
-from sweepline.executors.local.slots import is_elsewhere
+from sweepline.executors.devices import is_elsewhere
 from sweepline.recording.events import RunRecord
 
 if TYPE_CHECKING:

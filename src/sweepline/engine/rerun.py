@@ -25,7 +25,7 @@ from sweepline.engine.rundiff import FoundRun, provenance_of
 from sweepline.engine.state import SweepOptions
 from sweepline.engine.tasks import source_of
 from sweepline.errors import ConfigError
-from sweepline.executors.local.slots import is_elsewhere
+from sweepline.executors.devices import is_elsewhere
 from sweepline.programs.base import Command
 from sweepline.programs.command import ProgramCommand
 from sweepline.programs.configcopy import read_template

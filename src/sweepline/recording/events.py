@@ -9,7 +9,7 @@ from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from sweepline.executors.local.slots import count_gpus
+from sweepline.executors.devices import count_gpus
 from sweepline.runs import UNENDED, RunOutcome, State
 
 SWEEP_START, RUN_START, RUN_END = "sweep_start", "run_start", "run_end"
