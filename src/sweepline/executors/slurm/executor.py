@@ -73,8 +73,7 @@ class SlurmExecutor:
         self._submissions = Submissions(
             self._arrays, self._client, self._calls, say=self._say_once, end=self._end, hurry=self._hurry
         )
-        self._is_asking = self._is_silent = False
-        self._asked_at = -math.inf
+        self._is_asking, self._asked_at = False, -math.inf
 
     # what the sweep asks for
 
@@ -303,10 +302,11 @@ class SlurmExecutor:
 
     def _give_up_killed(self) -> None:
         """End runs that were to end at once while Slurm does not answer: their jobs find that they are not wanted."""
-        now = time.monotonic()
+        long_ago = time.monotonic() - PATIENCE_S
+        if not self._is_silent and not self._calls.is_busy_since(long_ago):
+            return
         for run in list(self._active.values()):
-            is_overdue = run.killed_at is not None and now >= run.killed_at + PATIENCE_S
-            if is_overdue and (self._is_silent or self._calls.is_busy_since(now - PATIENCE_S)):
+            if run.killed_at is not None and run.killed_at <= long_ago:
                 ended = Exit(stopped=run.stopped, remarks=["Slurm did not answer: its job may be there still"])
                 self._end(run, ended, keeps_stop=True)
 

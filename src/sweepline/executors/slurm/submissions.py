@@ -20,7 +20,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 5.0, 120.0  # before Slurm is asked again for wha
 
 
 class Submissions:
-    """Submits runs of ``arrays``. ``at_once`` bounds how many jobs there are, but for those of the first array.
+    """Submits runs of ``arrays``, whose ``array_parallelism`` bounds how many jobs there are beyond the first array.
 
     ``say`` is told what a person should know, ``end`` of runs that will never be submitted, ``hurry`` that Slurm is to
     be asked for its jobs.
@@ -38,7 +38,7 @@ class Submissions:
     ) -> None:
         self._arrays, self._client, self._calls = arrays, client, calls
         self._say, self._end, self._hurry = say, end, hurry
-        self._waiting: list[SlurmRun] = []
+        self._waiting: dict[str, SlurmRun] = {}  # by name
         self._in_doubt: dict[str, list[SlurmRun]] = {}  # by comment: Slurm may have them though it has said no
         self._since, self._due, self._wait_s = 0.0, 0.0, FIRST_WAIT_S
         self._most = MAX_ARRAY
@@ -53,14 +53,11 @@ class Submissions:
         """Have a run submitted."""
         if not self._waiting:
             self._since = time.monotonic()
-        self._waiting.append(run)
+        self._waiting[run.name] = run
 
     def take_back(self, run: SlurmRun) -> bool:
         """Forget a run; False where it is on its way already."""
-        if run not in self._waiting:
-            return False
-        self._waiting.remove(run)
-        return True
+        return self._waiting.pop(run.name, None) is not None
 
     def submit_due(self, *, n_jobs: int, is_busy: bool) -> None:
         """Submit what is to be, besides ``n_jobs`` that are there. A sweep that ``is_busy`` has more in a moment."""
@@ -70,7 +67,7 @@ class Submissions:
             return
         at_once = self._arrays.options.array_parallelism
         n = len(self._waiting) if at_once is None or n_jobs == 0 else max(0, at_once - n_jobs)
-        ready, self._waiting = self._waiting[:n], self._waiting[n:]
+        ready = [self._waiting.pop(name) for name in list(self._waiting)[:n]]
         if ready:
             self._submit(ready)
 
@@ -119,5 +116,5 @@ class Submissions:
             if comment in jobs:
                 self._note_submitted(runs, jobs[comment])
             else:
-                self._waiting += [run for run in runs if run.exit is None]
+                self._waiting |= {run.name: run for run in runs if run.exit is None}
         self._in_doubt = {}
