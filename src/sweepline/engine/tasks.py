@@ -326,10 +326,10 @@ class TaskBuilder:
         if PARAMS_PATH in variables:
             write_wandb_params(run_dir, command.arguments(run.params, run.seed))
         command.write_inputs(run_dir, run.params, run.seed, slot.device_arg)
-        shown = self._format(run, self._argv(run, slot, variables, reveal=False), variables)
+        argv, masked = (self._argv(run, slot, variables, reveal=reveal) for reveal in (True, False))
+        shown = self._format(run, masked, variables)
         told = {**start, RUN_ID: variables[RUN_ID], PROVENANCE: self.provenance}
         _write(run_dir / COMMAND, f"{shown}\n{format_start(told)}")
-        argv, masked = (self._argv(run, slot, variables, reveal=reveal) for reveal in (True, False))
         left_out = {PARAMS_PATH, *settings.surroundings.unset}
         return Task(
             run_id=run.run_id,
