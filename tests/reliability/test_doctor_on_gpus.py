@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,17 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ASSETS, Project
-from tests.reliability.test_gpus import Driver, compile_library
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a driver's library that does as a text file says."""
-    gcc = shutil.which("gcc")
-    if gcc is None:
-        pytest.skip("needs gcc: the GPU driver is a small C library here")
-    return compile_library(gcc, (ASSETS / "fake_nvml.c").read_text(), tmp_path_factory.mktemp("driver"))
+from tests.conftest import Project
+from tests.reliability.test_gpus import Driver
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ASSETS, Project, wait_until
+from tests.conftest import Project, wait_until
+from tests.reliability.conftest import compile_library
 
 UUIDS = [f"GPU-{i:08x}-1111-2222-3333-444444444444" for i in range(4)]
 LOST = "RuntimeError: CUDA error: unspecified launch failure"
@@ -66,22 +67,6 @@ class Driver:
         fresh = self.path.with_suffix(".new")
         fresh.write_text("".join(f"{line}\n" for line in lines))
         fresh.replace(self.path)
-
-
-@pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a libnvidia-ml.so.1 that does as a text file says."""
-    gcc = shutil.which("gcc")
-    if gcc is None:
-        pytest.skip("needs gcc: the GPU driver is a small C library here")
-    return compile_library(gcc, (ASSETS / "fake_nvml.c").read_text(), tmp_path_factory.mktemp("driver"))
-
-
-def compile_library(gcc: str, source: str, folder: Path) -> Path:
-    (folder / "library.c").write_text(source)
-    name = folder / "libnvidia-ml.so.1"
-    subprocess.run([gcc, "-shared", "-fPIC", "-O1", "-o", str(name), str(folder / "library.c")], check=True)
-    return folder
 
 
 @pytest.fixture

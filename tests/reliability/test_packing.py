@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -14,9 +13,9 @@ from typing import Any
 import pytest
 
 from sweepline.executors.local.gpus import GpuSensor
-from tests.conftest import ASSETS, Project
+from tests.conftest import Project
 from tests.reliability import IS_SOAK
-from tests.reliability.test_gpus import OUT_OF_MEMORY, Driver, compile_library, end, lines_of, script, sweep
+from tests.reliability.test_gpus import OUT_OF_MEMORY, Driver, end, lines_of, script, sweep
 
 # What runs do to take memory, hold it until the driver was asked for it twice (so that the first answer was taken), and
 # to wait for each other.
@@ -51,15 +50,6 @@ MEMORY = """
     def n_launched():
         return len(open("launches.jsonl").readlines())
 """
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a driver's library that does as a text file says."""
-    gcc = shutil.which("gcc")
-    if gcc is None:
-        pytest.skip("needs gcc: the GPU driver is a small C library here")
-    return compile_library(gcc, (ASSETS / "fake_nvml.c").read_text(), tmp_path_factory.mktemp("driver"))
 
 
 @pytest.fixture

@@ -147,7 +147,7 @@ class Prober:
             is_shown = now >= shown_at if shown_at is not None else watched.n_lines >= n_lines
             is_late = now > until and not is_shown
             if is_shown or is_late:
-                watched.look()
+                watched.look_finally()
                 watched.was_stopped = True
                 handle.cancel(StopReason.INTERRUPTED)
                 while handle.poll() is None:
@@ -192,14 +192,14 @@ class _Watched:
         self._last_at: float | None = None
         self._places: list[tuple[float, Mapping[str, int]]] = []
         self._meter, self._limit = UsageMeter(run_dir), limit
-        self._sensor = GpuSensor() if limit.gpu is not None else None
-        self._gpu_most = 0
+        self._sensor = GpuSensor(asks_processes=True) if limit.gpu is not None else None
+        self._own_most = self._gpu_most = 0  # bytes of a GPU: those of its processes, and by how much it filled up
 
     @property
     def peak_bytes(self) -> int:
         """The most that was taken, of what the limit is on."""
         if self._limit.gpu is not None:
-            return self._gpu_most
+            return self._own_most or self._gpu_most  # what strangers take meanwhile is not its own
         if not self._limit.is_enforced or self._limit.n_bytes is None:
             return self._meter.peak.own
         return min(self._meter.peak.data, self._limit.n_bytes)  # partly an estimate, and the kernel gave no more
@@ -208,6 +208,16 @@ class _Watched:
         """Read what is new of both."""
         self._meter.read()
         self._ask_gpu()
+        self.read_lines()
+
+    def look_finally(self) -> None:
+        """Read what is new, and the GPU as it is now: lines may come faster than the driver answers."""
+        self._meter.read()
+        if self._sensor is not None:
+            for _ in range(2):  # one answer may be under way that is older
+                self._sensor.ask()
+                self._sensor.wait()
+                self._note_gpu()
         self.read_lines()
 
     def read_lines(self) -> None:
@@ -246,14 +256,19 @@ class _Watched:
         return None
 
     def _ask_gpu(self) -> None:
-        if self._sensor is None or self._limit.gpu is None:
+        if self._sensor is None:
             return
         self._sensor.poll()
-        gpu = find_gpu(self._limit.gpu, self._sensor.reading)
-        if gpu is not None:
-            used = ((gpu.total_mib - gpu.free_mib) << 20) - self._limit.n_used
-            self._gpu_most = max(self._gpu_most, used)
+        self._note_gpu()
         self._sensor.ask()
+
+    def _note_gpu(self) -> None:
+        gpu = find_gpu(self._limit.gpu, self._sensor.reading) if self._sensor and self._limit.gpu else None
+        if gpu is None:
+            return
+        own = sum(mib for pid, mib in gpu.processes or () if mib and self._meter.owns(pid)) << 20
+        self._own_most = max(self._own_most, own)
+        self._gpu_most = max(self._gpu_most, ((gpu.total_mib - gpu.free_mib) << 20) - self._limit.n_used)
 
     def close(self) -> None:
         """Give up what was opened."""

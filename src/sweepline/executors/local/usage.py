@@ -43,6 +43,10 @@ class UsageMeter:
             data = max(data, allocated, self._untouched[pid] + most - (held - anonymous))
         self.peak = Usage(max(self.peak.own, own), max(self.peak.data, data))
 
+    def owns(self, pid: int) -> bool:
+        """Whether a process is one of the run, as far as the last look has found it."""
+        return self._session is not None and session_of(pid) == self._session
+
     def _statuses(self) -> Iterator[tuple[int, dict[str, int]]]:
         if self._session is None:
             self._session = next((session_of(pid) for pid in all_pids() if self._prints_here(pid)), None)
