@@ -22,7 +22,9 @@ class OwnSetup:
         self.device, self.n_examples = torch.device(device), n_examples
         if self.device.type == "cuda" and memory_gib is not None:
             total = torch.cuda.get_device_properties(self.device).total_memory
-            torch.cuda.set_per_process_memory_fraction(min(1.0, memory_gib * memory.GIB / total), self.device)
+            torch.cuda.set_per_process_memory_fraction(
+                min(1.0, memory_gib * memory.GIB / total), self.device.index or 0
+            )
         made = make(device)
         self._step, self._evaluate = made if isinstance(made, tuple) else (made, None)
         self.n_evaluated = n_examples if self._evaluate is not None else 0
