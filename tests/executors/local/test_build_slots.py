@@ -433,8 +433,14 @@ def test_the_threads_of_the_environment_count_as_those_of_the_file(monkeypatch: 
     [("cpu", None, 3, "is for GPUs; on the CPU max_concurrent"), ([0, 1], None, 2, "no GPU driver tells here")],
 )
 def test_where_nothing_can_be_measured_each_slot_has_one_run_and_that_is_said(
-    devices: Any, gpus: Any, n: int, said: str
+    monkeypatch: pytest.MonkeyPatch, devices: Any, gpus: Any, n: int, said: str
 ) -> None:
-    slots, notes = build_slots(devices, runs_per_device="auto", max_concurrent=3, gpus=gpus, environ={})
+    monkeypatch.setattr(slots_module, "n_cores", lambda: 6)
+    slots, notes = build_slots(devices, runs_per_device="auto", gpus=gpus, environ={})
     assert (len(slots.all), slots.is_packed) == (n, False)
     assert sum(said in note for note in notes) == 1
+
+
+def test_a_file_for_gpus_and_cpus_needs_no_note_where_it_says_how_many_run() -> None:
+    slots, notes = build_slots("cpu", runs_per_device="auto", max_concurrent=3, environ={})
+    assert (len(slots.all), notes) == (3, [])

@@ -266,7 +266,7 @@ def build_slots(
     if is_packed:
         runs_per_device = _bound_packing(len(groups), threads, max_concurrent, environ)
     elif isinstance(runs_per_device, str):
-        notes.append(_NOT_PACKED_GPUS if groups else _NOT_PACKED_CPU)
+        notes += [_NOT_PACKED_GPUS] if groups else [] if max_concurrent else [_NOT_PACKED_CPU]
         runs_per_device = 1
     assert isinstance(runs_per_device, int)
     n_slots = len(groups) * runs_per_device if groups else max_concurrent or max(1, n_cores() // 2)
