@@ -47,6 +47,7 @@ logging: {{wandb: {{mode: disabled}}}}
 """
 EPOCH = """
 import json, sys, time
+from pathlib import Path
 import torch
 from sweepline.training.building import build_task, build_training
 from sweepline.training.config.loading import load_config
@@ -54,7 +55,8 @@ from sweepline.training.datasets.splits import load_data
 from sweepline.training.loop import train
 from sweepline.training.seeding import set_up_process
 
-config = load_config(None, ["device=cuda", "epochs=3", "batch_size=64", *sys.argv[1:]])
+preset = Path(sys.argv.pop(1)) if ".yaml" in "".join(sys.argv[1:2]) else None
+config = load_config(preset, ["device=cuda", "epochs=3", *(() if preset else ["batch_size=64"]), *sys.argv[1:]])
 set_up_process(config)
 examples, _, _ = load_data(config)
 model, optimizer, _ = build_training(config, examples)
@@ -136,6 +138,8 @@ def figures(n: int) -> Iterator[Figure]:
         yield Figure(f"one MNIST epoch {' '.join(words)}", [result["wall_s"] for result in found])
         accuracies = " ".join(f"{result['epoch_accuracy']:.4f}" for result in found)
         yield Figure("  its accuracy in the third epoch", note=accuracies)
+    yield from _preset(n)
+    yield from _study()
     for k in (1, 4, 16, 64):
         result = run_json(FUSED, str(k))
         note = f"{result['per_s']:.2f} run-epochs/s ({result['peak'] / 2**20:.0f} MiB)"
@@ -167,6 +171,32 @@ def _tuner() -> Iterator[Figure]:
             break
         low = high
     yield Figure("  by hand", note=f"{low} trains, {high} {'does not' if low != high else 'trains too'}")
+
+
+def _preset(n: int) -> Iterator[Figure]:
+    """Yield what an epoch takes of the networks that the champion of an earlier search is tried on."""
+    for model in ("encoder_decoder", "decoder_only"):
+        words = [
+            str(EXPERIMENT / "cfg" / "presets" / "trial_69.yaml"),
+            "data.name=mnist",
+            f"model.name={model}",
+            "epochs=1",
+        ]
+        found = [run_json(EPOCH, *words) for _ in range(n)]
+        yield Figure(f"the first epoch of trial_69 on MNIST, {model}", [result["wall_s"] for result in found])
+        told = ", ".join(f"{result['epoch_accuracy']:.4f} ({result['peak'] / 2**20:.0f} MiB)" for result in found)
+        yield Figure("  its training accuracy, and memory", note=told)
+
+
+def _study() -> Iterator[Figure]:
+    """Yield what a study takes with one run at a time, and with as many as fit."""
+    words = ["--study", "batch_size_lr", "--eta-range", "3", "-o", "epochs=1", "-o", "data.limit=12000"]
+    for n_workers in (1, 8):
+        argv = [sys.executable, "-m", "sweepline.cli.main", "run", *words, "--no-save", "--max-workers", str(n_workers)]
+        cost = run(argv, cwd=EXPERIMENT)
+        ended = [line for line in cost.output.splitlines() if "finished" in line]
+        yield Figure(f"study batch_size_lr, --max-workers {n_workers}", [cost.wall_s])
+        yield Figure("  ", note=(ended or [""])[-1])
 
 
 def _train(words: list[str]) -> str:

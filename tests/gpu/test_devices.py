@@ -24,7 +24,7 @@ LOOK = """
     print(f"METRIC before={int(torch.cuda.is_initialized())} n={torch.cuda.device_count()}")
     torch.manual_seed(int(x))
     net = torch.nn.Sequential(torch.nn.Linear(64, 256), torch.nn.ReLU(), torch.nn.Linear(256, 1)).cuda()
-    step = torch.optim.SGD(net.parameters(), lr=0.1)
+    step = torch.optim.SGD(net.parameters(), lr=0.01)
     inputs = torch.randn(512, 64).cuda()
     for _ in range(20):
         step.zero_grad()

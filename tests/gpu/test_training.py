@@ -40,7 +40,8 @@ LEARNERS = {
 }
 
 
-def _start(project: Project, run_dir: Path, *overrides: str) -> subprocess.Popen[str]:
+def start(project: Project, run_dir: Path, *overrides: str) -> subprocess.Popen[str]:
+    """Start the trainer on the GPU."""
     return subprocess.Popen(
         [sys.executable, str(TRAINER), "--", *ARGUMENTS, f"output_dir={run_dir}.outputs", *overrides],
         cwd=project.path,
@@ -61,7 +62,8 @@ def _wait_for_checkpoint(process: subprocess.Popen[str], run_dir: Path) -> bool:
     return False
 
 
-def _metrics(text: str) -> list[str]:
+def metrics_of(text: str) -> list[str]:
+    """Return the METRIC lines."""
     return [line for line in text.splitlines() if line.startswith("METRIC")]
 
 
@@ -71,39 +73,45 @@ def _weights(outputs: Path) -> dict[str, torch.Tensor]:
     return found
 
 
-@pytest.mark.usefixtures("gpu")
-@pytest.mark.parametrize("learner", LEARNERS)
-def test_a_deterministic_run_goes_on_exactly_after_kills(project: Project, learner: str) -> None:
+def go_on_after_kills(project: Project, *overrides: str) -> str:
+    """Run the trainer, and again with kills: lines and weights must be the same; return what it printed."""
     whole = project.path / "whole"
-    process = _start(project, whole, *LEARNERS[learner])
+    process = start(project, whole, *overrides)
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 0, out
     killed = project.path / "killed"
     n_kills = 0
-    process = _start(project, killed, *LEARNERS[learner])
+    process = start(project, killed, *overrides)
     while n_kills < 3 and _wait_for_checkpoint(process, killed):
         process.kill()
         process.communicate()
         n_kills += 1
-        process = _start(project, killed, *LEARNERS[learner])
+        process = start(project, killed, *overrides)
     text, _ = process.communicate(timeout=120)
     assert process.returncode == 0, text
     assert n_kills, "it was never killed"
     assert "goes on from" in text
-    assert _metrics(text) == _metrics(out)
+    assert metrics_of(text) == metrics_of(out)
     one, other = (_weights(Path(f"{folder}.outputs")) for folder in (whole, killed))
     assert all(torch.equal(one[name], other[name]) for name in one)
+    return out
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_a_deterministic_run_goes_on_exactly_after_kills(project: Project, learner: str) -> None:
+    go_on_after_kills(project, *LEARNERS[learner])
 
 
 @pytest.mark.usefixtures("gpu")
 def test_the_tuner_finds_what_fits_within_a_budget(project: Project) -> None:
-    process = _start(
+    process = start(
         project,
         project.path / "run",
         "batch_size_config.optimize_batch_size=true",
         "deterministic=false",
-        "batch_size_config.memory_budget_gib=0.3",
-        "model.width=64",
+        "batch_size_config.memory_budget_gib=0.4",
+        "model.width=256",
         "epochs=1",
         "batch_size_config.safety_factor=1.0",
         "batch_size_config.granularity=32",
@@ -122,7 +130,7 @@ def test_mixed_precision_trains_within_the_noise_of_single(project: Project, pre
     losses = {}
     for name in (precision, "32"):
         words = (f"precision={name}", "batch_size=16", "epochs=5", "gradient_clip=1.0", "learner.momentum=0.9")
-        process = _start(project, project.path / name, *words)
+        process = start(project, project.path / name, *words)
         out, _ = process.communicate(timeout=120)
         assert process.returncode == 0, out
         losses[name] = [float(found) for found in re.findall(r"epoch=\d+ .*test_loss=(\S+)", out)]
