@@ -28,8 +28,12 @@ _N_DESCRIPTORS = 32
 MAX_RUNS_LOOKED_AT, MAX_RUNS_CHECKED = 5000, 500
 
 
-def check_with_trainer(settings: SweepSettings, plan: Plan, environ: Mapping[str, str]) -> None:
+def check_with_trainer(
+    settings: SweepSettings, plan: Plan, environ: Mapping[str, str], *, is_on_cpu: bool = False
+) -> None:
     """Let the trainer check its config for every value that the plan holds, and prepare its data.
+
+    ``is_on_cpu``: whether all runs will be, so that what needs a GPU can be refused.
 
     It does so in one process, without torch. Scripts named train_single.py that are not our trainer are left alone:
     they might start training.
@@ -42,14 +46,15 @@ def check_with_trainer(settings: SweepSettings, plan: Plan, environ: Mapping[str
         return
     if not plan.is_enumerable:  # to look at its runs would be to ask for them
         return
-    first, *others = [
-        command.build(run.params, run.seed, device="cpu", run_dir=settings.sweep_dir) for run in _telling_runs(plan)
+    device = "cpu" if is_on_cpu else "auto"
+    commands = [
+        command.build(run.params, run.seed, device=device, run_dir=settings.sweep_dir) for run in _telling_runs(plan)
     ]
-    split = first.index("--")
+    split = commands[0].index("--")
     with stop_as_exit():
         result = subprocess.run(
-            [*first[:split], PREPARE_FLAG, *first[split:]],
-            input="".join(json.dumps(argv[split + 1 :]) + "\n" for argv in others),
+            [*commands[0][:split], PREPARE_FLAG],
+            input="".join(json.dumps(argv[split + 1 :]) + "\n" for argv in commands),
             capture_output=True,
             text=True,
             cwd=command.working_dir,

@@ -149,7 +149,8 @@ def run_sweep(
         doubt = folder.lock(take_over=prepared.options.take_over)
         folder.keeper_lock.take(token, say=observer.note)
         folder.keeper_lock.write(token, grace_s=settings.grace_s)
-        check_with_trainer(settings, prepared.plan, prepared.tasks.inherited)
+        is_on_cpu = prepared.place.is_here and not any(slot.is_gpu for slot in prepared.slots.all)
+        check_with_trainer(settings, prepared.plan, prepared.tasks.inherited, is_on_cpu=is_on_cpu)
         if settings.align is not None:
             from sweepline.engine.aligning import check_alignment
 

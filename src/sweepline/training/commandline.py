@@ -17,6 +17,7 @@ from sweepline.training.config.identity import stands_on_others
 from sweepline.training.config.loading import load_config
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.datasets.splits import load_data, prepare_data
+from sweepline.training.device import check_precision
 from sweepline.training.folder import experiment_dir
 from sweepline.training.registry import OPTIMIZERS
 from sweepline.training.reporting.console import say
@@ -39,7 +40,8 @@ def main(argv: Sequence[str] | None = None, *, default_config: Path | None = Non
     parser.add_argument(
         "--prepare",
         action="store_true",
-        help="check the config, fetch the data, and end; variations come as JSON lists on standard input",
+        help="check the config, fetch the data, and end; the overrides of several runs come on standard input, a JSON "
+        "list each, and are checked each by itself",
     )
     parser.add_argument("--describe", choices=["keys", "built"], help="print as JSON what the config comes to, and end")
     parser.add_argument("--seed", metavar="N", help="the same as seed=N")
@@ -104,17 +106,19 @@ def leave(code: int) -> NoReturn:
 
 
 def prepare(path: Path | None, overrides: Sequence[str]) -> None:
-    """Check a config with every variation given on standard input, and fetch each data set once.
+    """Check a config, with the overrides of each run that is given on standard input, and fetch each data set once.
 
     Raises:
-        ConfigError: with every fault of every variation, each once.
+        ConfigError: with every fault of every run, each once.
     """
     lines = [] if sys.stdin is None or sys.stdin.isatty() else [line for line in sys.stdin if line.strip()]
     configs: list[TrainConfig] = []
     faults: list[str] = []
-    for variation in [[], *(json.loads(line) for line in lines)]:
+    for own in map(json.loads, lines or ["[]"]):
         try:
-            configs.append(load_config(path, [*overrides, *variation]))
+            config = load_config(path, [*overrides, *own])
+            check_precision(config)
+            configs.append(config)
         except ConfigError as error:
             faults += error.faults
     if faults:

@@ -32,12 +32,12 @@ def resolve_device(wanted: str) -> torch.device:
 
 
 def check_precision(config: TrainConfig) -> None:
-    """Refuse half precision where it would need a GPU that is not used.
+    """Refuse half precision where it would need a GPU that is not used; ``auto`` may be one.
 
     Raises:
         ConfigError: 16-mixed anywhere else: its gradients vanish without a scaler, and torch has one for CUDA.
     """
-    if config.precision == "16-mixed" and not config.device.startswith("cuda"):
+    if config.precision == "16-mixed" and not config.device.startswith(("cuda", "auto")):
         raise ConfigError(f"precision 16-mixed needs a GPU, the device is {config.device}; use bf16-mixed, or 32")
 
 

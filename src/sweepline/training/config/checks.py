@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sweepline.contract.values import flatten
 from sweepline.errors import did_you_mean
 from sweepline.training.config.monitor import is_low_better, monitor_of
+from sweepline.training.models.settings import SCALED_OPTIMIZERS, MlpSettings
 from sweepline.training.registry import MODELS, TASKS
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ def _mode_faults(config: TrainConfig) -> list[tuple[str, str]]:
     if own.mode == "fusion" and len(own.experts) != 2:
         faults.append(("training.mode", f"training.mode fusion: set training.experts to two, each {_TRAINED}"))
     faults += [(key, f"{key}: {sentence}") for key, sentence in _mismatches(config)]
+    faults += _scaling_faults(config)
     if config.noise_every and config.precision == "16-mixed":
         faults.append(("noise_every", "noise_every measures gradients, which 16-mixed scales; use bf16-mixed or 32"))
     return faults
@@ -160,6 +162,20 @@ def _mismatches(config: TrainConfig) -> Iterator[tuple[str, str]]:
     ):
         if section and is_ours:
             yield key, "is for what you bring yourself; ours has keys of its own"
+
+
+def _scaling_faults(config: TrainConfig) -> list[tuple[str, str]]:
+    """Return what the scaling rules of an MLP do not hold for: the key, and the sentence."""
+    settings = MODELS.settings_of(config.model.name, config.model) if config.model.name == "mlp" else None
+    if not isinstance(settings, MlpSettings) or settings.parametrization == "standard":
+        return []
+    faults: list[tuple[str, str]] = []
+    if settings.depth < 2:
+        faults.append(("model.depth", f"model.depth {settings.depth}: sp and mup need a hidden layer; use 2 or more"))
+    if config.learner.opt.lower() not in SCALED_OPTIMIZERS:
+        rule = f"model.parametrization {settings.parametrization}: no rule for {config.learner.opt}"
+        faults.append(("learner.opt", f"{rule}; use sgd or adam"))
+    return faults
 
 
 def models_for(mode: str) -> str:

@@ -18,9 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from sweepline.errors import ConfigError
-from sweepline.training.models.settings import MlpSettings, Shape
-
-ADAMS = ("adam", "adamw", "nadam", "radam", "adamax")
+from sweepline.training.models.settings import ADAMS, MlpSettings, Shape
 
 
 class Mlp(nn.Module):

@@ -12,6 +12,9 @@ from typing import Literal
 from sweepline.errors import ConfigError
 from sweepline.training.settings import ModelSettings
 
+ADAMS = ("adam", "adamw", "nadam", "radam", "adamax")
+SCALED_OPTIMIZERS = ("sgd", *ADAMS)
+"""Those for which it is known how step sizes follow from an MLP's width and richness."""
 Shape = tuple[int, ...]
 """Of one example: (C, H, W) of an image, (D,) of a vector."""
 
