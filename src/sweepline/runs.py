@@ -44,6 +44,10 @@ UNSUCCESSFUL = frozenset(State) - SETTLED - UNENDED
 """States of runs that ended and did not do what they should."""
 
 
+DIVERGED = "diverged"
+"""A metric by which a run says, by any value but 0, that it diverged: it has no result then."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
     """The metric by which runs are ranked. ``summary`` says which of a run's values is its result."""
@@ -90,6 +94,11 @@ class Run:
     seed: int | None
     index: int
     identity: str = ""
+
+    @property
+    def any_seed(self) -> Any:
+        """The seed, also where it is a parameter."""
+        return self.params.get("seed") if self.seed is None else self.seed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -430,3 +430,13 @@ def test_a_search_is_proved_by_the_size_that_it_found(tmp_path: Path, asked: Any
 def test_a_search_that_found_nothing_is_not_proved(tmp_path: Path) -> None:
     write_config(tmp_path, {"batch_size_config": {"optimize_batch_size": False, "tuned_batch_size": None}})
     assert find_difference(tmp_path, {"batch_size_config.optimize_batch_size": True}) is not None
+
+
+@pytest.mark.parametrize("said", ["1", "1.0", "nan"])
+def test_what_a_run_had_before_it_diverged_is_no_result(tmp_path: Path, said: str) -> None:
+    out = f"METRIC epoch=1 loss=0.5 diverged=0\nMETRIC epoch=2 loss=7.0 diverged={said}\n"
+    told = outcome_of(tmp_path, ended(0), out=out, objectives=[Objective(name="loss", summary="min")]).metrics
+    assert math.isnan(told["loss"])
+    stable = out.replace(f"diverged={said}", "diverged=0")
+    told = outcome_of(tmp_path, ended(0), out=stable, objectives=[Objective(name="loss", summary="min")]).metrics
+    assert told == {"loss": 0.5, "diverged": 0.0}

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
+
+from sweepline.config.schema import StabilityModel
+from sweepline.engine.stability import StabilityGuard
+from sweepline.recording.events import RunRecord
+from sweepline.runs import Run, RunOutcome, State
 from tests.conftest import Project
 
 TRAIN = """
-import sys
+import random, sys, time
 lr, width, seed = (float(word.split("=")[1]) for word in sys.argv[1:4])
+time.sleep(random.random() / 10)
 print(f"METRIC loss={float('nan') if lr * width > 8 else lr}")
 """
 SWEEP = """
@@ -24,10 +31,11 @@ stability: {parameter: lr, depth: 2}
 """
 
 
-def test_smaller_ones_are_left_out_once_enough_larger_ones_were_stable(project: Project) -> None:
+@pytest.mark.parametrize("n", [1, 4])
+def test_smaller_ones_are_left_out_once_enough_larger_ones_were_stable(project: Project, n: int) -> None:
     project.write("train.py", TRAIN)
     project.write("sweep.yaml", SWEEP)
-    done = project.run()
+    done = project.run("--max-workers", str(n))
     assert done.returncode == 0, done.stdout + done.stderr
     rows = project.rows()
     assert len(rows) == 24
@@ -36,7 +44,7 @@ def test_smaller_ones_are_left_out_once_enough_larger_ones_were_stable(project: 
         assert run == ([8, 4] if width == 1 else [8, 4, 2, 1])
     skipped = rows[rows.state == "pruned"]
     assert len(skipped) == 12
-    assert "2 runs with a larger lr, all else equal, were stable" in skipped.reason.iloc[0]
+    assert "2 larger values of lr, all else equal, were stable" in skipped.reason.iloc[0]
     again = project.run()
     assert again.returncode == 0
     assert len(project.rows()) == 24
@@ -86,3 +94,43 @@ def test_only_larger_values_count_and_what_follows_from_them_does_not(project: P
     )
     assert project.run().returncode == 0
     assert set(project.rows().state) == {"finished"}
+
+
+def run_of(lr: float, seed: int = 0, width: int = 1) -> Run:
+    return Run(run_id=f"{lr} {seed}", name="r", params={"lr": lr, "width": width}, seed=seed, index=0)
+
+
+def ended(run: Run, state: State = State.FINISHED, **metrics: float) -> RunRecord:
+    outcome = RunOutcome(state=state, metrics={"loss": 1.0, **metrics})
+    return RunRecord(run_id=run.run_id, params=run.params, seed=run.seed, outcome=outcome)
+
+
+def guard(*records: RunRecord, depth: int = 2) -> StabilityGuard:
+    return StabilityGuard(StabilityModel(parameter="lr", depth=depth), None, records, seeds=[0, 1])
+
+
+def test_a_smaller_value_waits_for_those_that_decide_and_for_no_others() -> None:
+    known = guard()
+    assert not any(known.must_wait(run_of(lr, seed)) for lr in (8, 4) for seed in (0, 1))
+    assert known.must_wait(run_of(2))
+    assert not known.must_wait(run_of(2, width=4))
+    assert not known.must_wait(run_of(2, seed=7))  # of a race
+    known.note(ended(run_of(8), diverged=1.0))
+    assert not known.must_wait(run_of(2))  # two larger ones cannot be stable any more
+    assert known.must_wait(run_of(1))
+
+
+def test_a_value_is_stable_once_all_of_its_seeds_are() -> None:
+    known = guard(*(ended(run_of(lr, seed)) for lr, seed in ((8, 0), (8, 1), (4, 0))))
+    assert known.why_skipped(run_of(2)) is None
+    known.note(ended(run_of(4, 1)))
+    assert "2 larger values of lr" in str(known.why_skipped(run_of(2)))
+    known.note_start(run_of(4, 1))  # it goes again
+    assert known.why_skipped(run_of(2)) is None
+
+
+@pytest.mark.parametrize("record", [ended(run_of(4, 1), State.FAILED), ended(run_of(4, 1), diverged=1.0)])
+def test_runs_that_failed_or_diverged_were_not_stable(record: RunRecord) -> None:
+    known = guard(*(ended(run_of(lr, seed)) for lr, seed in ((8, 0), (8, 1), (4, 0))), record)
+    assert known.why_skipped(run_of(2)) is None
+    assert not known.must_wait(run_of(2))

@@ -16,7 +16,7 @@ from sweepline.reports.histories import thin
 from sweepline.reports.numbers import format_with_spread
 from sweepline.reports.page import write_page
 from sweepline.reports.pagedata import chart_data
-from sweepline.reports.summaries import means_by_pair
+from sweepline.reports.summaries import means_by_group, means_by_pair
 from sweepline.reports.words import describe_sweep
 from sweepline.runs import Objective, State
 from tests.conftest import Project, wait_until
@@ -177,6 +177,23 @@ def test_a_pair_whose_runs_have_no_result_is_told_from_one_that_was_not_tried() 
     cells = means_by_pair(data.rows, data.parameters["x"], data.parameters["y"], data.metrics["loss"])
     told = {(cell["p0"], cell["p1"]): (cell["mean"], cell["n"]) for cell in cells}
     assert told == {(1, 1): (0.5, 1), (1, 2): (None, 0), (2, 1): (0.7, 1), (3, 3): (None, 0)}
+
+
+def test_the_mean_of_the_seeds_that_did_not_diverge_is_shown_nowhere() -> None:
+    losses = {(1, 0): 0.5, (1, 1): math.nan, (2, 0): 0.7, (2, 1): 0.9}
+    runs = [
+        recorded(f"{x}{s}", params={"x": x, "y": 1 if x == 1 else 2}, seed=s, metrics={"loss": v})
+        for (x, s), v in losses.items()
+    ]
+    runs += [
+        recorded(f"3{s}", params={"x": 3, "y": 2}, seed=s, metrics={"loss": 0.1}, state=state)
+        for s, state in enumerate((State.FINISHED, State.OUT_OF_MEMORY))
+    ]
+    data = chart_data([sweep_of(*runs)])
+    x, y, loss = data.parameters["x"], data.parameters["y"], data.metrics["loss"]
+    cells = {(cell["p0"], cell["p1"]): (cell["mean"], cell["n"]) for cell in means_by_pair(data.rows, x, y, loss)}
+    assert cells == {(1, 1): (None, 0), (2, 2): (pytest.approx(0.8), 2), (3, 2): (None, 0)}
+    assert [mean["p0"] for mean in means_by_group(data.rows, x, [y], loss, "minimize")] == [2]
 
 
 def test_batch_size_and_step_size_make_a_temperature() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -264,3 +265,13 @@ def test_held_out_metrics_come_every_so_many_epochs() -> None:
 def test_held_out_metrics_are_named_after_their_split() -> None:
     results = Training("evaluate.every=1", "evaluate.split=valid", "data.valid_fraction=0.5").run()
     assert set(results[0].metrics) == {"epoch_loss", "epoch_accuracy", "valid_loss", "valid_accuracy"}
+
+
+def test_a_run_diverges_where_its_loss_is_no_number_or_far_above_that_of_the_new_network() -> None:
+    words = ("stop_diverged=true", "epochs=3", "learner.opt=sgd", "learner.momentum=0")
+    found = {rate: Training(*words, f"learner.step_size={rate}").run() for rate in (1e-9, 0.05, 10.0, 1e9)}
+    assert [metric(found[rate], "diverged")[-1] for rate in found] == [0.0, 0.0, 1.0, 1.0]
+    assert all(map(math.isfinite, metric(found[10.0], "epoch_loss")))
+    assert len(found[1e9]) < 3  # nothing more is to be learned
+    plain = Training("epochs=3", "learner.opt=sgd", "learner.momentum=0", "learner.step_size=0.05").run()
+    assert metric(plain, "epoch_loss") == metric(found[0.05], "epoch_loss")

@@ -306,9 +306,12 @@ class SpaceReader:
         return space
 
     def _grid_order(self) -> list[str]:
-        """Return the names as a grid takes them, the last varying fastest: sorted, the one that is watched last."""
+        """Return the names as a grid takes them, the last varying fastest: sorted, the one that is watched first.
+
+        So runs of other configurations go on while it is not known yet whether a smaller value is needed.
+        """
         watched = self.model.stability.parameter if self.model.stability else None
-        ordered = sorted(self.parameters, key=lambda p: (p.name == watched, [part.encode() for part in p.path]))
+        ordered = sorted(self.parameters, key=lambda p: (p.name != watched, [part.encode() for part in p.path]))
         return [parameter.name for parameter in ordered]
 
     def _zipped_still(self) -> list[tuple[str, ...]]:

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 
 from sweepline.engine.retries import Retry
 from sweepline.executors.local.slots import Slot, Slots
 from sweepline.runs import Run
 
+MAX_PASSED_OVER = 500
+
 
 class Backlog:
-    """Pairs the next run with a slot that it may use. ``count`` bounds how many of the plan's runs are handed out."""
+    """Pairs the next run with a slot that it may use. ``count`` bounds how many of the plan's runs are handed out.
 
-    def __init__(self, pending: Iterator[Run] | None = None, *, count: int | None = None) -> None:
+    A run of the plan that ``must_wait`` lets others go first.
+    """
+
+    def __init__(
+        self,
+        pending: Iterator[Run] | None = None,
+        *,
+        count: int | None = None,
+        must_wait: Callable[[Run], bool] | None = None,
+    ) -> None:
+        self._must_wait = must_wait
         self._pending = iter(()) if pending is None else pending
         self._n_left = count
         self._again: deque[Retry] = deque()
@@ -61,11 +73,12 @@ class Backlog:
             if slot is not None:
                 self._again.remove(again)
                 return again, slot
-        run = self._peek() if slots.has_free else None  # a sampler is not asked before there is a slot
-        slot = slots.take() if run is not None else None
-        if run is None or slot is None:
+        place = self._find_next() if slots.has_free else None  # a sampler is not asked before there is a slot
+        slot = slots.take() if place is not None else None
+        if place is None or slot is None:
             return None
-        self._ahead.popleft()
+        run = self._ahead[place]
+        del self._ahead[place]
         if self._n_left is not None:
             self._n_left -= 1
         return Retry(run), slot
@@ -80,6 +93,15 @@ class Backlog:
             if run is not None and all(run.run_id != known.run_id for known in self._ahead):  # drawn twice
                 self._ahead.append(run)
         return len(self._ahead) >= n
+
+    def _find_next(self) -> int | None:
+        """Return which of the runs ahead is the next that need not wait."""
+        for place in range(MAX_PASSED_OVER):
+            if not self.has(place + 1):
+                return None
+            if self._must_wait is None or not self._must_wait(self._ahead[place]):
+                return place
+        return None
 
     def _peek(self) -> Run | None:
         """Return the plan's next run without handing it out."""

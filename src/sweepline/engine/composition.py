@@ -83,7 +83,7 @@ def compose(
             "n_slots": tasks.n_slots,
         },
     )
-    pruner = _pruner(prepared)
+    pruner, stability = _pruner(prepared), _stability_guard(settings, book)
     return SweepState(
         settings=settings,
         options=options,
@@ -103,12 +103,12 @@ def compose(
         retries=RetryPolicy(
             settings.retry, goes_smaller=settings.on_oom == "retry_smaller", give_more=executor.give_more
         ),
-        backlog=Backlog(count=options.count),
+        backlog=Backlog(count=options.count, must_wait=stability.must_wait if stability is not None else None),
         pause=DiskPause(folder.path),
         executor=executor,
         admission=admission,
         effects=None if settings.command.proves_overrides else EffectWatch(settings.space.swept),
-        stability=_stability_guard(settings, book),
+        stability=stability,
         pruner=pruner,
         study=prepared.study,
         enough=_sweep_stop(settings, pruner),
@@ -173,9 +173,12 @@ def _added_runs(book: RecordBook, prepared: PreparedSweep, whole: Set[str]) -> d
 def _stability_guard(settings: SweepSettings, book: RecordBook) -> StabilityGuard | None:
     if settings.stability is None:
         return None
-    watched, dependencies = settings.stability.parameter, Dependencies(settings.space.parameters)
-    following = [name for name in dependencies.computed if watched in dependencies.sources([name])]
-    return StabilityGuard(settings.stability, settings.objective, book.records.values(), following=following)
+    space = settings.space
+    watched, dependencies = settings.stability.parameter, Dependencies(space.parameters)
+    following = [name for name in dependencies.followed if watched in dependencies.sources([name])]
+    seeds = space.parameters["seed"].grid if "seed" in space.parameters else space.seeds
+    records = book.records.values()
+    return StabilityGuard(settings.stability, settings.objective, records, seeds=seeds or (), following=following)
 
 
 def _ids_of(plan: Plan) -> set[str] | None:

@@ -104,8 +104,6 @@ class Ends:
             n_points, course = sweep.pruner.n_points(run.run_id), sweep.pruner.course_of(run.run_id)
             outcome = replace(outcome, n_points=n_points, course=course)
         sweep.book.end(run.run_id, active.attempt, outcome)
-        if sweep.stability is not None:  # now, as the slot is free already
-            sweep.stability.note(sweep.book.records[run.run_id])
         self._uncommitted.append(active.handle)
         if end.exit.is_warm:
             sweep.progress.note_warm(sweep.executor.saved_s, prepare_s=sweep.executor.prepare_s)
@@ -116,6 +114,8 @@ class Ends:
         if retry is not None:
             self._to_go_again[run.run_id] = retry
         else:
+            if sweep.stability is not None:  # now, as the slot is free already
+                sweep.stability.note(sweep.book.records[run.run_id])
             self._tell_guard(outcome)
             self._look_for_enough(sweep.book.records[run.run_id])
         self._hint_at_usage(run, outcome.log_tail)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import math
 import os
 import re
 import signal
@@ -40,7 +41,7 @@ from sweepline.errors import ConfigError, DiskFullError, record_error
 from sweepline.executors.base import Exit, StopReason
 from sweepline.programs.macros import expand_run_macros
 from sweepline.programs.wandb import is_wandb_form
-from sweepline.runs import UNSUCCESSFUL, Objective, RunOutcome, State
+from sweepline.runs import DIVERGED, UNSUCCESSFUL, Objective, RunOutcome, State
 
 OVERRIDE_NOT_APPLIED = "override not applied"
 _MAX_NAMED = 5
@@ -129,7 +130,7 @@ class OutcomeReader:
             **{name: getattr(ended, name) for name in _TOLD_BY_EXIT},
             state=state,
             reason=reason,
-            metrics=measured.results,
+            metrics=_without_result(measured.results, self.objectives),
             n_bad_metric_lines=measured.n_bad_lines,
             is_blameless=is_cut_short or state == State.GPU_LOST or ended.stopped in _NOT_ITS_FAULT,
             log_tail=(error or find_error(run_dir)).tail if state in UNSUCCESSFUL else (),
@@ -167,6 +168,13 @@ class OutcomeReader:
         return build_tail(
             run_dir, patterns=self.patterns, objectives=self.objectives, logged=self.logged, watched=watched
         )
+
+
+def _without_result(results: Mapping[str, float], objectives: Sequence[Objective]) -> Mapping[str, float]:
+    """Return what a run measured; of one that says that it diverged, what it had reached before is no result."""
+    if not results.get(DIVERGED):
+        return results
+    return {**results, **{one.name: math.nan for one in objectives if one.name in results}}
 
 
 def reader_of(settings: SweepSettings) -> OutcomeReader:

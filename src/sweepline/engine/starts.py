@@ -71,7 +71,7 @@ class Starts:
 
     def _goes_on(self, record: RunRecord) -> bool:
         stability = self._sweep.stability
-        if is_skipped(record) and (stability is None or stability.why_skipped(record.params, record.seed) is None):
+        if is_skipped(record) and (stability is None or stability.why_skipped(record) is None):
             return True
         if record.goes_on or record.run_id in self._sweep.again:
             return True
@@ -203,8 +203,8 @@ class Starts:
     def _skip(self, run: Run, slot: Slot) -> bool:
         """Record a run that is not needed as such, and free its slot; return whether it was one."""
         sweep = self._sweep
-        why = sweep.stability.why_skipped(run.params, run.seed) if sweep.stability is not None else None
-        if why is None:
+        why = sweep.stability.why_skipped(run) if sweep.stability is not None else None
+        if why is None or sweep.stability is None:
             return False
         record = sweep.book.records.get(run.run_id)
         attempt = record.attempt + 1 if record else 1
@@ -212,6 +212,7 @@ class Starts:
         (sweep.folder.make_run_dir(run.run_id, attempt, keeps_output=True) / STDOUT).touch()
         sweep.book.start(start_fields(run, attempt=attempt, device=slot.device, code="", in_sweep=in_sweep))
         sweep.book.end(run.run_id, attempt, RunOutcome(state=State.PRUNED, reason=why))
+        sweep.stability.note(sweep.book.records[run.run_id])
         sweep.slots.give_back(slot)
         return True
 
@@ -227,6 +228,8 @@ class Starts:
             sweep.book.end(record.run_id, record.attempt, sweep.reader.read_kept(run_dir, end))
             return
         run = Run(run_id=record.run_id, name=record.name, params=record.params, seed=record.seed, index=0)
+        if sweep.stability is not None:
+            sweep.stability.note_start(run)
         if sweep.pruner is not None:
             sweep.pruner.begin(run.run_id, run.params, read_attempts(run_dir))
         active = ActiveRun(

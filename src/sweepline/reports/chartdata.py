@@ -76,6 +76,14 @@ def result_of(row: Mapping[str, Any], metric: Column) -> Any:
     return row.get(metric.key) if row.get("state", State.FINISHED) == State.FINISHED else None
 
 
+def averaged(row: Mapping[str, Any], metric: Column) -> Any:
+    """Return what a row's run adds to a mean: nothing where a seed of its configuration failed or diverged.
+
+    The mean of those that are left would be that of the lucky ones.
+    """
+    return None if row.get("lost") else result_of(row, metric)
+
+
 def make_column(key: str, title: str, values: Sequence[Any]) -> Column:
     """Return a column for values: one of numbers where all that are there are numbers."""
     there = [value for value in values if value is not None]

@@ -78,6 +78,8 @@ def chart_data(sweeps: Sequence[ReportedSweep]) -> ChartData:
         levels = tuple(dict.fromkeys(printable(sweep.name) for sweep in sweeps))
         parameters["sweep"] = Column("sweep", "sweep", "category", levels=levels)
     _number_configs(rows, records)
+    if objective is not None and objective.name in results:
+        _mark_lost(rows, results[objective.name])
     _place_in_time(rows)
     return ChartData(
         rows=rows,
@@ -156,6 +158,14 @@ def _number_configs(rows: Sequence[dict[str, Any]], records: Sequence[tuple[Repo
     numbers: dict[Hashable, int] = {}
     for row, (sweep, record) in zip(rows, records, strict=True):
         row["config"] = numbers.setdefault((sweep.name, config_key(record)), len(numbers))
+
+
+def _mark_lost(rows: Sequence[dict[str, Any]], objective: Column) -> None:
+    """Tell of each run whether one of its configuration failed, or diverged: has ended without a finite result."""
+    ended = (row for row in rows if row["state"] in UNSUCCESSFUL or row["state"] == State.FINISHED)
+    lost = {row["config"] for row in ended if result_of(row, objective) is None}
+    for row in rows:
+        row["lost"] = row["config"] in lost
 
 
 def _place_in_time(rows: Sequence[dict[str, Any]]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sweepline.analysis.statistics import Interval, mean_interval
-from sweepline.reports.chartdata import Column, result_of
+from sweepline.reports.chartdata import Column, averaged, result_of
 from sweepline.runs import UNSUCCESSFUL, State
 
 Rows = list[dict[str, Any]]
@@ -24,9 +24,11 @@ _ENDED = frozenset({State.FINISHED, *UNSUCCESSFUL})
 def means_by_parameter(rows: Iterable[Mapping[str, Any]], parameter: Column, metric: Column) -> Rows:
     """Return the mean of a metric and its 95 % interval for each value of a parameter, over all runs that have both.
 
+    Configurations of which a seed failed or diverged are left out.
+
     A number with many values is sorted into twelve bins of equal counts, each named by the middle of its values.
     """
-    pairs = [(row[parameter.key], result_of(row, metric)) for row in rows if row.get(parameter.key) is not None]
+    pairs = [(row[parameter.key], averaged(row, metric)) for row in rows if row.get(parameter.key) is not None]
     found = [(value, result) for value, result in pairs if result is not None]
     found.sort(key=lambda pair: pair[0])
     is_each = parameter.kind == "category" or bool(parameter.levels)
@@ -93,12 +95,12 @@ def means_by_group(
 def means_by_pair(rows: Iterable[Mapping[str, Any]], x: Column, y: Column, metric: Column) -> Rows:
     """Return the mean of a metric for each pair of values of two parameters that some run has ended with.
 
-    Where none of a pair has a result its mean is None.
+    Where none of a pair has a result its mean is None; configurations of which a seed failed or diverged add nothing.
     """
     values: dict[tuple[Any, Any], list[float]] = {}
     for row in rows:
-        pair, result = (row.get(x.key), row.get(y.key)), result_of(row, metric)
-        if None not in pair and (result is not None or row.get("state", State.FINISHED) in _ENDED):
+        pair, result = (row.get(x.key), row.get(y.key)), averaged(row, metric)
+        if None not in pair and row.get("state", State.FINISHED) in _ENDED:
             values.setdefault(pair, []).extend([] if result is None else [result])
     return [
         {x.key: pair[0], y.key: pair[1], "mean": statistics.fmean(found) if found else None, "n": len(found)}

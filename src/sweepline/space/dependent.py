@@ -170,6 +170,17 @@ class Dependencies:
         return [name for name in found if name not in self.computed]
 
     @property
+    def followed(self) -> set[str]:
+        """The parameters whose values, where they are there, all follow from those of others."""
+        found = set(self.computed)
+        for name in self.conditional:
+            parameter = self.parameters[name]
+            assert isinstance(parameter, Conditional)
+            if all(isinstance(alternative.parameter, Computed) for alternative in parameter.alternatives):
+                found.add(name)
+        return found
+
+    @property
     def deciding(self) -> set[str]:
         """The parameters that decide, by themselves or through computed ones, which others are there."""
         read = {other for name in self.conditional for other in self._read[name]}

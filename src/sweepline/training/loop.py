@@ -14,9 +14,15 @@ from sweepline.training.config.schema import TrainConfig
 from sweepline.training.config.sizes import examples_per_step
 from sweepline.training.memory import BatchTooLargeError
 from sweepline.training.optim.optimization import Optimization
+from sweepline.training.seeding import unchanged_randomness
 from sweepline.training.stepping import n_at_once, take_step, why_out_of_memory
 from sweepline.training.stopping import BestSoFar
 from sweepline.training.tasks.base import Task
+
+DIVERGED_FROM = 2.0
+"""Times the loss of the new network: a run that ends above it has diverged."""
+N_INITIAL = 256
+"""Examples by which the new network's loss is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,8 @@ class LoopState:
 
     ``sums`` are the task's over the epoch so far, scalars on the device. ``n_splits`` is 2 once memory has run out and
     batches go through the network in halves; ``n_skipped`` counts steps that mixed precision has left out. ``noise``
-    holds what the noise scale is made of, ``best`` which epoch was the best.
+    holds what the noise scale is made of, ``best`` which epoch was the best. ``initial_loss`` is that of the new
+    network, where it is asked whether the run diverges.
     """
 
     epoch: int = 1
@@ -46,6 +53,7 @@ class LoopState:
     n_skipped: int = 0
     noise: list[list[float]] = field(default_factory=list)
     best: BestSoFar = field(default_factory=BestSoFar)
+    initial_loss: float | None = None
     sums: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -103,6 +111,8 @@ def train(
         order = task.order(state.epoch).to(task.device)
         if config.drop_last:  # what would be a smaller batch than the others
             order = order[: len(order) // n_per_step * n_per_step]
+        if config.stop_diverged and state.step == 0:
+            state.initial_loss = _measure_loss(task, order[:N_INITIAL], n_together=n_at_once(config, state.n_splits))
         task.model.train()
         batches = torch.split(order, n_per_step)
         for index in batches[state.batch :]:
@@ -149,11 +159,22 @@ def _measure_epoch(
     if config.schedule.is_used:
         metrics["step_size"] = optimization.step_size
     if config.stop_diverged:
-        metrics["diverged"] = float(not math.isfinite(metrics["epoch_loss"]))
-        if metrics["diverged"]:
+        loss = metrics["epoch_loss"]
+        bound = DIVERGED_FROM * state.initial_loss if state.initial_loss else math.inf
+        metrics["diverged"] = float(not math.isfinite(loss) or loss > bound)
+        if not math.isfinite(loss):
             state.best.is_over = True
-            say(f"the loss of epoch {state.epoch} is {metrics['epoch_loss']}: training ends here")
+            say(f"the loss of epoch {state.epoch} is {loss}: training ends here")
     return metrics, n_evaluated_at_once
+
+
+@torch.no_grad()
+def _measure_loss(task: Task, index: torch.Tensor, *, n_together: int) -> float:
+    """Return the mean loss of training examples, as the network is now; what it draws meanwhile is undone."""
+    task.model.eval()
+    with unchanged_randomness(task.device):
+        losses = [task.loss(part).loss * len(part) for part in torch.split(index, n_together)]
+    return float(sum(losses)) / len(index)
 
 
 def _named(portion: str, metrics: Mapping[str, float]) -> dict[str, float]:

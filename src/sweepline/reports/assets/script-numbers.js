@@ -31,9 +31,11 @@ function summary(values) {
   const variance = values.reduce((a, b) => a + (b - mean) ** 2, 0) / (n - 1);
   return { mean, half: student(n - 1) * Math.sqrt(variance / n), n };
 }
+// A mean leaves out configurations of which a seed failed or diverged: those that are left would be the lucky ones.
+function isAveraged(row, metric) { return row.state === FINISHED && !row.lost && !isMissing(row[metric.key]); }
 // The means of a metric's results over a parameter's values, or over twelve parts of them where each has its own.
 function meansBy(rows, parameter, metric) {
-  const found = rows.filter((row) => row.state === FINISHED && !isMissing(row[parameter.key]) && !isMissing(row[metric.key]));
+  const found = rows.filter((row) => isAveraged(row, metric) && !isMissing(row[parameter.key]));
   const groups = new Map();
   if (parameter.isFew || parameter.kind === "category" || found.length <= 12) {
     for (const row of found) {
@@ -62,7 +64,7 @@ function meansByPair(rows, x, y, metric) {
     if ((row.state !== FINISHED && !UNSUCCESSFUL.has(row.state)) || isMissing(row[x.key]) || isMissing(row[y.key])) continue;
     const at = JSON.stringify([row[x.key], row[y.key]]);
     if (!cells.has(at)) cells.set(at, { [x.key]: row[x.key], [y.key]: row[y.key], total: 0, n: 0 });
-    if (row.state !== FINISHED || isMissing(row[metric.key])) continue;
+    if (!isAveraged(row, metric)) continue;
     const cell = cells.get(at);
     cell.total += row[metric.key];
     cell.n++;

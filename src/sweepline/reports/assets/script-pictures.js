@@ -50,7 +50,7 @@ function addHeat(parent, x, y, id, isFixed) {
   const controls = isFixed ? [] : [choice("x", titled(few), chosen.x, pick("x")), choice("y", titled(few), chosen.y, pick("y"))];
   const title = isFixed ? `${OBJECTIVE.title} by ${BY_KEY.get(x).title} and ${BY_KEY.get(y).title}` : "Two parameters";
   const picture = new Picture(id, title, parent, { spec: spec(), data: cells, controls, isFollowing: true,
-    note: `The mean of the runs at each pair; × where no run has a finite result. Click a field to select its runs, double click for all.${BOUNDS}` });
+    note: `The mean of the runs at each pair; × where none has a finite result of all its seeds. Click a field to select its runs, double click for all.${BOUNDS}` });
 }
 // The objective against one parameter, a line for each value of another: where is each line's best?
 function addLines(parent) {

@@ -348,7 +348,8 @@ class TrainConfig(Settings):
     )
     stop_diverged: bool = key(
         False,
-        "End the run with the first epoch whose loss is no number; the metric diverged says whether it did.",
+        "End the run with the first epoch whose loss is no number; the metric diverged is 1 then, and after an epoch "
+        "whose loss is above twice that of the new network.",
         omit_default=True,
     )
     gradient_clip: Annotated[float, Field(gt=0.0)] | None = key(
