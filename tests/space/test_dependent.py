@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from sweepline.config.sweepfile import load_sweep
 from sweepline.errors import ConfigError
+from sweepline.space.dependent import fits_of
 from sweepline.space.plan import Plan, count_all
 from sweepline.space.samplers.base import Tally
 
@@ -346,3 +348,26 @@ def test_whether_a_parameter_is_passed_is_part_of_what_a_run_is() -> None:
     text = "method: grid\nparameters: {arm: {values: [a, b], pass: false}, x: 1}"
     hidden, passed = plan_of(text), plan_of(text.replace(", pass: false", ""))
     assert {run.run_id for run in hidden.runs()}.isdisjoint(run.run_id for run in passed.runs())
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("method: grid\nparameters: {a: [0, 1], b: {expr: 1 / a}}\n", "parameter b: expression '1 / a' fails for a=0"),
+        ("method: grid\nparameters: {a: [0, 1], b: {values: [1], when: 1 / a > 0}}\n", "parameter b: when: expression"),
+    ],
+)
+def test_what_fails_while_it_is_planned_names_its_parameter(text: str, wanted: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(wanted)):
+        combinations(text)
+
+
+def test_a_batch_size_is_measured_for_each_value_that_may_be_drawn_however_that_is_decided() -> None:
+    text = (
+        "method: random\nsamples: 9\nparameters:\n  size: {fits: {}}\n  lr: {min: 0.1, max: 1.0}\n"
+        "  width: {values: [64, 1024], probabilities: [0.5, 0.5]}\n  kind: [a, b]\n"
+        "  depth: {values: [1, 2], when: {kind: a}}\n"
+    )
+    fits = fits_of(plan_of(text).space.parameters["size"])
+    assert fits is not None
+    assert set(fits.names) == {"width", "kind", "depth"}

@@ -20,7 +20,15 @@ from sweepline.programs.base import Command
 from sweepline.programs.native import NativeCommand
 from sweepline.runs import Objective
 from sweepline.space.constraints import Constraint, parse_constraint
-from sweepline.space.dependent import ONLY_LISTED, Computed, Conditional, Dependencies, fits_of, names_read
+from sweepline.space.dependent import (
+    ONLY_LISTED,
+    Computed,
+    Conditional,
+    Dependencies,
+    fits_of,
+    listed_values,
+    names_read,
+)
 from sweepline.space.parameters import Categorical, Constant, IntUniform, Parameter, values_as_listed
 from sweepline.space.plan import SearchSpace
 from sweepline.space.samplers.grid import Grid
@@ -119,10 +127,8 @@ class SpaceReader:
     def _deciding_memory(self) -> Iterator[str]:
         """Yield the parameters that vary, but for fractions such as step sizes, and the seed."""
         for named in self._of_file:
-            parameter = named.parameter
-            values = parameter.grid
-            is_fixed = isinstance(parameter, (Constant, Computed)) or named.name == "seed" or values is None
-            if not is_fixed and not all(isinstance(value, float) for value in values or ()):
+            is_fixed = isinstance(named.parameter, (Constant, Computed)) or named.name == "seed"
+            if not is_fixed and not all(isinstance(value, float) for value in listed_values(named.parameter)):
                 yield named.name
 
     def _read_zip(self) -> list[tuple[str, ...]]:

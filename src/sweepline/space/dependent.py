@@ -11,7 +11,7 @@ from sweepline.errors import ConfigError
 from sweepline.runs import canonical_json
 from sweepline.space.constraints import Condition
 from sweepline.space.expressions import ABSENT, Expression
-from sweepline.space.parameters import Parameter, unique_values
+from sweepline.space.parameters import Parameter, WeightedCategorical, unique_values
 
 Clause = Condition | Expression
 Choose = Callable[[str, Parameter], Any]
@@ -199,8 +199,7 @@ class Dependencies:
             parameter = self._chosen(name, params)
             if parameter is None:
                 continue
-            is_computed = isinstance(parameter, Computed)
-            value = parameter.expression.value(params) if is_computed else choose(name, parameter)  # type: ignore[attr-defined]
+            value = _compute(name, parameter, params) if isinstance(parameter, Computed) else choose(name, parameter)
             if value is not ABSENT:
                 params[name] = value
         return params
@@ -210,7 +209,7 @@ class Dependencies:
         for (name,) in self.order:
             parameter = self._chosen(name, params)
             if isinstance(parameter, Computed):
-                value = parameter.expression.value(params)
+                value = _compute(name, parameter, params)
                 params.pop(name, None)
                 if value is not ABSENT:
                     params[name] = value
@@ -232,7 +231,19 @@ class Dependencies:
 
     def _chosen(self, name: str, params: Mapping[str, Any]) -> Parameter | None:
         parameter = self.parameters[name]
-        return parameter.choose(params) if isinstance(parameter, Conditional) else parameter
+        if not isinstance(parameter, Conditional):
+            return parameter
+        try:
+            return parameter.choose(params)
+        except ConfigError as error:
+            raise ConfigError(f"parameter {name}: when: {error}") from None
+
+
+def _compute(name: str, parameter: Computed, params: Mapping[str, Any]) -> Any:
+    try:
+        return parameter.expression.value(params)
+    except ConfigError as error:
+        raise ConfigError(f"parameter {name}: {error}") from None
 
 
 def fits_of(parameter: Parameter) -> Fits | None:
@@ -244,6 +255,15 @@ def fits_of(parameter: Parameter) -> Fits | None:
 def find_fits(parameters: Mapping[str, Parameter]) -> tuple[str, Fits] | None:
     """Return the one parameter of a space that is measured: its name, and how."""
     return next(((name, fits) for name, parameter in parameters.items() if (fits := fits_of(parameter))), None)
+
+
+def listed_values(parameter: Parameter) -> list[Any]:
+    """Return the values that a parameter may have as far as they are listed, whatever decides among them."""
+    if isinstance(parameter, Conditional):
+        return [value for alternative in parameter.alternatives for value in listed_values(alternative.parameter)]
+    if isinstance(parameter, WeightedCategorical):
+        return list(parameter.values)
+    return list(parameter.grid or ())
 
 
 def names_read(parameter: Parameter) -> tuple[str, ...]:

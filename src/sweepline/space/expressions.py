@@ -134,7 +134,7 @@ class Expression:
             raise ConfigError(f"expression {self.text!r} fails for {self._describe(params)}: {error}") from None
 
     def _describe(self, params: Mapping[str, Any]) -> str:
-        return ", ".join(f"{name}={params.get(name, ABSENT)!r}" for name in self.names)
+        return ", ".join(f"{name}={params.get(name, ABSENT)!r}" for name in self.names) or "any values"
 
 
 def parse_expression(text: str, names: Sequence[str] = ()) -> Expression:
