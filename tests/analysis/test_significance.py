@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from sweepline.analysis.racing import find_standing
 from sweepline.analysis.ranking import RankedConfig, rank_configs
 from sweepline.analysis.significance import judge_best, noise_floor
 from sweepline.analysis.statistics import paired_p_value
@@ -111,3 +112,15 @@ def test_repeats_of_any_configuration_tell_how_much_is_noise() -> None:
 def test_a_sweep_without_a_result_has_no_best() -> None:
     assert judge_best([], "loss") is None
     assert judge_best(ranked({"a": [math.nan]}), "loss") is None
+
+
+def test_that_an_equal_one_was_left_aside_is_said() -> None:
+    runs = [
+        recorded(f"{x}{idle}{seed}", params={"x": x, "idle": idle}, seed=seed, metrics={"loss": x + 0.01 * seed})
+        for x in (1, 2, 3)
+        for idle in ("a", "b")
+        for seed in range(3)
+    ]
+    told = str(find_standing(runs, rank_configs(runs, LOSS), LOSS, None, {"idle"}))
+    assert told.startswith("the first is better than the next 2 that differ in more than idle (95 %")
+    assert "differ in more" not in str(find_standing(runs, rank_configs(runs, LOSS), LOSS, None))

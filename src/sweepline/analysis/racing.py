@@ -12,7 +12,7 @@ import itertools
 import math
 import statistics
 from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sweepline.analysis.effects import find_no_effects
@@ -230,7 +230,10 @@ def find_standing(
     """
     found = find_race(records, objective, race)
     if race is None or found is None or not found.is_judged:
-        return judge_best(without_twins(ranked, idle), objective.name)
+        others = without_twins(ranked, idle)
+        standing = judge_best(others, objective.name)
+        has_twins = standing is not None and len(others) < len(ranked)
+        return replace(standing, idle=sorted(idle)) if standing is not None and has_twins else standing
     verdict, results = found.verdict, found.results
     seeds, left = race.seeds[: verdict.n_seeds], list(verdict.left)
     is_idle = len(left) > 1 and not any(_varies(results[i], seeds) for i in left)

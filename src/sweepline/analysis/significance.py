@@ -36,7 +36,7 @@ class Standing:
     where nothing can be said. Where they cannot, ``n_more_seeds`` for each would tell the first from the second, should
     their difference and spread stay (None: beyond 1,000, or not known). ``noise`` is the difference that two single
     runs of one configuration stay below in 95 % of cases, None where no configuration ran twice. ``is_paired`` tells
-    that runs were compared seed by seed.
+    that runs were compared seed by seed. Of configurations that differ in ``idle`` parameters alone one was compared.
     """
 
     interval: Interval
@@ -45,6 +45,7 @@ class Standing:
     n_more_seeds: int | None
     noise: float | None
     is_paired: bool
+    idle: Sequence[str] = ()
 
     def __str__(self) -> str:
         how = "t-tests by seed" if self.is_paired else "t-tests"
@@ -55,7 +56,8 @@ class Standing:
         if self.n_tied == 0:
             return "one seed each: no interval, the first may be the luckiest"
         if self.n_tied == 1:
-            return f"the first is better than the next {self.n_compared - 1} (95 %, {how}, Holm)"
+            others = f" that differ in more than {' and '.join(self.idle)}" if self.idle else ""
+            return f"the first is better than the next {self.n_compared - 1}{others} (95 %, {how}, Holm)"
         seeds = "seed" if self.n_more_seeds == 1 else "seeds"
         more = (
             f"about {self.n_more_seeds} more {seeds} each would tell the first from the second"
