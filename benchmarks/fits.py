@@ -22,7 +22,7 @@ PLACE = "${batch_size}"
 LIMIT_GIB = 1.2
 N_LINES = 12  # four times what a probe waits for
 TRAINER = (
-    *("-m", "sweepline.training", "--", "data.name=digits", "model.width=256", "epochs=1000", "device=cpu"),
+    *("-m", "sweepline.training", "--", "data.name=digits", "model.width=512", "epochs=1000", "device=cpu"),
     *("threads=1", "run_numbers=never", "checkpoint.enabled=false", "wandb.mode=disabled", f"batch_size={PLACE}"),
 )
 PROGRAMS: dict[str, Sequence[str]] = {
