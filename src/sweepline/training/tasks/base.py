@@ -101,6 +101,11 @@ class Task(ABC):
         """Undo :meth:`state_dict`."""
 
 
+def metric_names(task: Task) -> list[str]:
+    """Return the names of what a task measures; of sums that are all 1, as a share of nothing may be no number."""
+    return list(task.metrics(dict.fromkeys(task.zero_sums(), 1.0), 1))
+
+
 class WrappedTask(Task):
     """A task that does as another one does, but for what a subclass changes. Model and examples are the other's."""
 
