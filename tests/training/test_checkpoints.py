@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweepline.training.checkpoints import Checkpoints
+from sweepline.training.checkpoints import Checkpoints, random_states, set_random_states
 from sweepline.training.config.loading import load_config
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.loop import EpochResult, LoopState
@@ -24,6 +24,7 @@ from sweepline.training.run import run
 from tests.conftest import DEADLINE_S, EXPERIMENT, wait_until
 from tests.forked import run_forked
 from tests.reliability import SEED, scaled
+from tests.training.gpus import FakeGpus, put_in
 
 COMMON = ("data.name=digits", "data.limit=400", "epochs=6", "batch_size=32", "wandb.mode=disabled", "evaluate.every=2")
 
@@ -84,7 +85,7 @@ def test_a_run_killed_between_checkpoints_goes_on_bit_for_bit(run_dir: Path, tmp
 SAVER = """
 import itertools, json, os, signal, sys, time, torch
 from pathlib import Path
-from sweepline.training.checkpoints import Checkpoints
+from sweepline.training.checkpoints import Checkpoints, random_states, set_random_states
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.loop import LoopState
 from sweepline.training.optim.optimization import Optimization
@@ -208,6 +209,35 @@ def test_random_states_go_on_where_they_were(run_dir: Path) -> None:
     drawn = random.random(), torch.rand(1).item()
     restore(run_dir, torch.nn.Linear(8, 4), "x")
     assert (random.random(), torch.rand(1).item()) == drawn
+
+
+@pytest.mark.parametrize("device", [torch.device("cuda:3"), None], ids=["of a run", "of a loop of one's own"])
+def test_the_state_of_the_own_gpu_goes_along_to_one_of_another_number(
+    monkeypatch: pytest.MonkeyPatch, device: torch.device | None
+) -> None:
+    put_in(monkeypatch, FakeGpus(8, uses={3}))
+    states = random_states(device)
+    there = put_in(monkeypatch, FakeGpus(4, uses={1}))
+    set_random_states(states, torch.device("cuda:1") if device else None)
+    assert [there.states[gpu].item() for gpu in range(4)] == [0, 3, 2, 3]
+
+
+@pytest.mark.parametrize(("n_saved", "found"), [(2, [0, 11, 2]), (1, [0, 1, 2]), (8, [0, 11, 2])])
+def test_of_an_old_checkpoint_the_state_of_the_gpu_of_this_number_is_taken(
+    monkeypatch: pytest.MonkeyPatch, n_saved: int, found: list[int]
+) -> None:
+    states = random_states(torch.device("cpu")) | {"cuda": [torch.tensor([10 + gpu]) for gpu in range(n_saved)]}
+    there = put_in(monkeypatch, FakeGpus(3))
+    set_random_states(states, torch.device("cuda:1"))
+    assert [there.states[gpu].item() for gpu in range(3)] == found
+
+
+def test_a_run_on_the_cpu_asks_no_gpu(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = put_in(monkeypatch, FakeGpus(8, is_initialized=False))
+    save_steps(run_dir, 1)
+    assert not gpus.is_initialized
+    kept = torch.load(run_dir / "ckpt" / "ckpt_000001.pt", weights_only=True)["random"]
+    assert sorted(kept) == ["numpy", "python", "torch"]
 
 
 def test_a_folder_that_cannot_be_written_stops_no_run(run_dir: Path) -> None:

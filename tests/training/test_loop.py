@@ -192,11 +192,12 @@ def test_epoch_loss_is_a_mean_over_examples_with_an_uneven_last_batch_too(batch_
     assert result.metrics["epoch_loss"] == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_mean_of_batch_means_would_differ() -> None:
-    training = Training("batch_size=47")
+def test_epoch_loss_is_no_mean_of_batch_means() -> None:
+    training = Training(STANDING_STILL, "batch_size=47")
     losses = losses_by_hand(training.model, training.examples)[epoch_order(0, 1, 48)].double()
     mean_of_means = (losses[:47].mean() + losses[47:].mean()) / 2
-    assert mean_of_means.item() != pytest.approx(losses.mean().item(), rel=1e-3)
+    (result,) = training.run()
+    assert result.metrics["epoch_loss"] != pytest.approx(mean_of_means.item(), rel=1e-3)
 
 
 def test_epoch_accuracy_is_the_share_of_examples_that_were_right() -> None:
@@ -248,6 +249,30 @@ def test_evaluate_returns_means_over_examples_across_uneven_batches() -> None:
     assert EvaluateConfig().batch_size < 1500
     assert loss == pytest.approx(expected, rel=1e-6)
     assert accuracy == pytest.approx(accuracy_by_hand(training.model, training.examples), abs=1e-12)
+
+
+@pytest.mark.parametrize("n_together", [1, 7, 48])
+def test_sums_of_an_evaluation_are_added_in_double_precision_and_read_at_its_end(
+    n_together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Training()
+    task = Classify(training.model, training.examples, training.examples, seed=0)
+    with torch.no_grad():
+        parts = [task.evaluate(index).sums for index in torch.split(torch.arange(48), n_together)]
+    loss_sum = 0.0
+    for part in parts:
+        loss_sum += part["loss_sum"].item()
+    n_right = sum(int(part["n_right"].item()) for part in parts)
+    read: list[float] = []
+    item = torch.Tensor.item
+
+    def counted(value: torch.Tensor) -> float:
+        read.append(item(value))
+        return read[-1]
+
+    monkeypatch.setattr(torch.Tensor, "item", counted)
+    assert evaluate(task, n_together=n_together) == {"loss": loss_sum / 48, "accuracy": n_right / 48}
+    assert read == [loss_sum, n_right]
 
 
 def test_held_out_metrics_are_those_of_the_weights_at_the_end_of_the_epoch() -> None:

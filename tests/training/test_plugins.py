@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from sweepline.training.config.identity import result_identity
 from sweepline.training.config.loading import load_config
 from sweepline.training.datasets.splits import load_data
 from sweepline.training.loop import train
+from sweepline.training.run import run
 
 MINE = """
 import numpy as np
@@ -107,6 +108,21 @@ class Huber(Task):
     def metrics(self, sums, n):
         return {"loss": sums["loss_sum"] / n}
 
+class Counted(Huber):
+    def zero_sums(self):
+        return {"samples": torch.zeros((), device=self.device)}
+
+    def metrics(self, sums, n):
+        return {"share": sums["samples"] / n}
+
+class Ratio(Huber):
+    def metrics(self, sums, n):
+        return {"ratio": n / sums["loss_sum"], "error": sums["loss_sum"] / n}
+
+class Lost(Huber):
+    def metrics(self, sums, n):
+        return {"loss": sums["los_sum"] / n}
+
 number = 5
 """
 OWN = ("model.name=mine.py:TinyNet", "data.name=mine.py:moons", "device=cpu", "batch_size=20", "run_numbers=never")
@@ -177,6 +193,34 @@ def test_what_is_wrong_is_one_sentence(words: list[str], sentence: str) -> None:
     (fault,) = caught.value.faults
     assert sentence in fault
     assert "\n" not in fault
+
+
+WATCHED = ("evaluate.every=1", "evaluate.split=valid", "data.valid_fraction=0.2", "evaluate.final_test=best")
+
+
+@pytest.mark.parametrize(
+    ("mode", "words", "sentence"),
+    [
+        ("Counted", [], "a sum is named samples, as is a count of the loop; name it sum_of_samples"),
+        ("Ratio", ["stop_diverged=true"], "stop_diverged needs a metric named loss; metrics returns ratio, error"),
+        ("Ratio", WATCHED, "evaluate.final_test best needs a metric named loss; metrics returns ratio, error"),
+        ("Lost", [], "KeyError: 'los_sum'"),
+    ],
+)
+def test_what_a_mode_of_theirs_measures_is_looked_at(mode: str, words: Sequence[str], sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        trained("data.name=mine.py:curve", f"training.mode=mine.py:{mode}", *words)
+    (fault,) = caught.value.faults
+    assert fault.startswith(f"training.mode mine.py:{mode}: ")
+    assert sentence in fault
+
+
+def test_a_mode_without_a_loss_is_trained_and_its_own_metric_watched(tmp_path: Path) -> None:
+    words = ["data.name=mine.py:curve", "training.mode=mine.py:Ratio", "epochs=2", "wandb.mode=disabled"]
+    watching = ["early_stopping.monitor=epoch_error", "early_stopping.mode=min"]
+    found = run(load_config(None, [*OWN, *words, *watching]), outputs=tmp_path)
+    assert found is not None
+    assert found["epoch_error"] > 0
 
 
 def test_an_error_of_theirs_names_their_line(folder: Path) -> None:

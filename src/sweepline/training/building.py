@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -13,15 +14,17 @@ from torch import nn
 from sweepline.errors import ConfigError
 from sweepline.training import memory, plugins
 from sweepline.training.config.checks import models_for
+from sweepline.training.config.monitor import monitor_of
 from sweepline.training.config.schema import LearnerConfig, ModelConfig, TrainConfig
 from sweepline.training.config.trained import Trained, find_trained
 from sweepline.training.datasets.examples import Examples
+from sweepline.training.loop import LoopState
 from sweepline.training.optim.optimization import Optimization
 from sweepline.training.optim.optimizers import build_optimizer
 from sweepline.training.registry import MODELS, TASKS
 from sweepline.training.seeding import seed_everything, unchanged_randomness
 from sweepline.training.tasks.autoencode import Autoencode
-from sweepline.training.tasks.base import Task
+from sweepline.training.tasks.base import Task, metric_names
 from sweepline.training.tasks.curriculum import Curriculum, difficulty_of
 from sweepline.training.tasks.distill import PROJECTION, Distilled, last_linear
 from sweepline.training.tasks.mixed_precision import MixedPrecision
@@ -222,6 +225,7 @@ def _base_task(config: TrainConfig, model: nn.Module, training: Examples, held_o
         task = plugins.call(build, f"training.mode {mode}", offered, own.args)
         if not isinstance(task, Task):
             raise ConfigError(f"training.mode {mode}: is a {type(task).__name__}, not a sweepline.training Task")
+        _check_measured(config, task)
         return task
     if mode != "fusion":
         return build(config, model, training, held_out)
@@ -229,6 +233,33 @@ def _base_task(config: TrainConfig, model: nn.Module, training: Examples, held_o
         raise ConfigError("training.mode fusion: needs classes, and training.experts with two trained networks")
     experts = [load_trained(name, "training.experts", training, training.targets.device)[0] for name in own.experts]
     return build(config, model, training, held_out, experts=tuple(experts))
+
+
+def _check_measured(config: TrainConfig, task: Task) -> None:
+    """Look at what a task of a user's own sums up and measures.
+
+    Raises:
+        ConfigError: it fails, a sum has a name of the loop's own, or what the config watches is not measured.
+    """
+    what = f"training.mode {config.training.mode}"
+    try:
+        sums, metrics = list(task.zero_sums()), metric_names(task)
+    except Exception as error:
+        raise ConfigError(f"{what}: fails in zero_sums or metrics: {plugins.blame(error)}") from error
+    for name in sums:
+        if name in {item.name for item in fields(LoopState)}:  # they stand together in a checkpoint
+            raise ConfigError(f"{what}: a sum is named {name}, as is a count of the loop; name it sum_of_{name}")
+    monitor = monitor_of(config)
+    wanting = {
+        "stop_diverged": config.stop_diverged,
+        "evaluate.final_test best": config.evaluate.final_test == "best"
+        and config.early_stopping.monitor is None
+        and monitor is not None,
+    }
+    for key, is_wanting in wanting.items():
+        if is_wanting and "loss" not in metrics:
+            there_is = ", ".join(metrics) or "none"
+            raise ConfigError(f"{what}: {key} needs a metric named loss; metrics returns {there_is}")
 
 
 def _distilled(config: TrainConfig, task: Task, training: Examples) -> Task:

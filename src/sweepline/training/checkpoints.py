@@ -20,6 +20,7 @@ from torch import nn
 
 from sweepline.contract.runfolder import CHECKPOINTS
 from sweepline.training.loop import EpochResult, LoopState
+from sweepline.training.memory import gpus_in_use
 from sweepline.training.optim.optimization import Optimization
 from sweepline.training.tasks.base import Task
 
@@ -78,7 +79,7 @@ class Checkpoints:
             **optimization.state_dict(),
             "state": state.to_dict(),
             "history": [[r.epoch, r.step, r.samples, dict(r.metrics)] for r in history],
-            "random": random_states(),
+            "random": random_states(_device_of(model)),
         }
         if task is not None and (task_state := task.state_dict()):
             content["task"] = task_state
@@ -122,7 +123,7 @@ class Checkpoints:
                 EpochResult(epoch, step, samples, metrics) for epoch, step, samples, metrics in content["history"]
             ]
             state = LoopState.from_dict(content["state"])
-            set_random_states(content["random"])
+            set_random_states(content["random"], _device_of(model))
             written_by = content.get("torch", str(torch.__version__))
             if written_by != str(torch.__version__):
                 self.say(f"{path.name} is of torch {written_by}, this is {torch.__version__}: results may differ")
@@ -152,8 +153,11 @@ class Checkpoints:
         return sorted(found, key=lambda path: int(path.stem.partition("_")[2]), reverse=True)
 
 
-def random_states() -> dict[str, Any]:
-    """Return what all generators of random numbers would draw next, as plain values and tensors."""
+def random_states(device: torch.device | None = None) -> dict[str, Any]:
+    """Return what the generators of random numbers would draw next, as plain values and tensors.
+
+    Of the GPUs that of ``device`` alone; without one, of those that this process has tensors on.
+    """
     import numpy as np
 
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
@@ -163,13 +167,13 @@ def random_states() -> dict[str, Any]:
         "numpy": [name, [int(key) for key in keys], int(position), int(has_gauss), float(gauss)],
         "torch": torch.get_rng_state(),
     }
-    if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.get_rng_state_all()
+    if gpus := _gpus(device):
+        states["gpus"] = [torch.cuda.get_rng_state(gpu) for gpu in gpus]
     return states
 
 
-def set_random_states(states: dict[str, Any]) -> None:
-    """Undo :func:`random_states`."""
+def set_random_states(states: dict[str, Any], device: torch.device | None = None) -> None:
+    """Undo :func:`random_states`; the GPUs may have other numbers than they had: the first is set as the first was."""
     import numpy as np
 
     version, internal, gauss_next = states["python"]
@@ -177,8 +181,20 @@ def set_random_states(states: dict[str, Any]) -> None:
     name, keys, position, has_gauss, gauss = states["numpy"]
     np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))
     torch.set_rng_state(states["torch"])
-    if "cuda" in states:
-        torch.cuda.set_rng_state_all(states["cuda"])
+    gpus, of_all = _gpus(device), states.get("cuda", [])  # once kept: of all GPUs of the machine, by their numbers
+    kept = states.get("gpus") or [of_all[gpu] for gpu in gpus if gpu < len(of_all)]
+    for gpu, state in zip(gpus, kept, strict=False):
+        torch.cuda.set_rng_state(state, gpu)
+
+
+def _gpus(device: torch.device | None) -> list[int]:
+    if device is None:
+        return gpus_in_use()
+    return [device.index or 0] if device.type == "cuda" else []
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
 
 
 def write_durably(path: Path, content: Any) -> None:

@@ -198,11 +198,18 @@ def evaluate_that_fits(task: Task, n_together: int, say: Callable[[str], None]) 
 def evaluate(task: Task, *, n_together: int) -> dict[str, float]:
     """Return the metrics over all that the task holds out, ``n_together`` examples at a time.
 
-    Sums of parts are added in double precision, so that how many go together hardly shows.
+    Sums of parts are added in double precision, so that how many go together hardly shows; they are read at the end.
     """
     task.model.eval()
-    sums: dict[str, float] = {}
+    sums: dict[str, torch.Tensor] = {}
     for index in torch.split(torch.arange(task.n_held_out, device=task.device), n_together):
         for name, value in task.evaluate(index).sums.items():
-            sums[name] = sums.get(name, 0) + value.item()
-    return task.metrics(sums, task.n_held_out)
+            sums[name] = sums.get(name, 0) + _widened(value)
+    return task.metrics({name: value.item() for name, value in sums.items()}, task.n_held_out)
+
+
+def _widened(value: torch.Tensor) -> torch.Tensor:
+    """Return a sum in double precision, a count as the widest integer; Metal has no doubles."""
+    if not value.is_floating_point():
+        return value.long()
+    return value.double() if value.device.type != "mps" else value.cpu().double()

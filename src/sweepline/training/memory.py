@@ -71,14 +71,26 @@ def _is_failed_allocation(error: BaseException) -> bool:
 
 
 def _is_gpu_full() -> bool:
-    """Whether hardly anything is free on the current GPU."""
+    """Whether hardly anything is free on a GPU that this process uses."""
     import torch
 
     try:
-        is_in_use: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-        return is_in_use and torch.cuda.mem_get_info()[0] < _FULL_GPU_BYTES
+        return any(torch.cuda.mem_get_info(gpu)[0] < _FULL_GPU_BYTES for gpu in gpus_in_use())
     except RuntimeError:  # a GPU that is asked in vain tells nothing
         return False
+
+
+def gpus_in_use() -> list[int]:
+    """Return the numbers of the GPUs that this process has tensors on, else of the current one; none before CUDA is.
+
+    A run on ``cuda:3`` need not have made that one the current one.
+    """
+    import torch
+
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return []
+    used = [gpu for gpu in range(torch.cuda.device_count()) if torch.cuda.memory_reserved(gpu) > 0]
+    return used or [torch.cuda.current_device()]
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -27,7 +27,7 @@ from sweepline.training.optim.optimization import Optimization
 from sweepline.training.reporting.console import say
 from sweepline.training.reporting.exitcodes import EXIT_STOPPED
 from sweepline.training.reporting.metrics import Reporter
-from sweepline.training.tasks.base import Task
+from sweepline.training.tasks.base import Task, metric_names
 
 if TYPE_CHECKING:
     from sweepline.training.batchsize.noise import NoiseMeter
@@ -112,7 +112,7 @@ def _check_monitor(config: TrainConfig, task: Task) -> None:
     Raises:
         ConfigError: the task has none of that name.
     """
-    names = task.metrics(dict.fromkeys(task.zero_sums(), 0.0), 1)
+    names = metric_names(task)
     portions = ["epoch", *([config.evaluate.split] if config.evaluate.every else [])]
     measured = [f"{portion}_{name}" for portion in portions for name in names]
     monitor = config.early_stopping.monitor

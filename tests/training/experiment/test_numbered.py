@@ -75,6 +75,25 @@ def test_a_run_that_goes_on_with_another_output_dir_searches_no_size_again(tmp_p
     assert (again.number, again.record.run_batch_size, again.record.notes) == (1, 50, "went on, elsewhere, with 50")
 
 
+def test_where_no_link_can_be_made_a_run_ends_well_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = start(tmp_path, TUNED)
+    best = tmp_path / "best.pt"
+    best.write_bytes(b"the best")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    run.succeed(nn.Linear(1, 1), n_splits=1, best=best)
+    assert run.record.training_succeeded
+    kept = sorted(path.name for path in (run.experiment_dir / "models").iterdir())
+    assert [name.partition("_run_")[2] for name in kept] == ["001.pth", "001_best.pth"]
+    said = f"latest.pth does not name {kept[0]}, which is kept: Operation not permitted"
+    assert capsys.readouterr().err.count(said) == 1
+
+
 def test_a_run_that_has_ended_well_stays_so(tmp_path: Path) -> None:
     run = start(tmp_path, TUNED)
     run.succeed(nn.Linear(1, 1), n_splits=1)

@@ -132,6 +132,26 @@ def test_a_process_is_told_from_others_of_its_number(
     assert mark_killed(tmp_path) == ([1] if is_killed else [])
 
 
+@pytest.mark.parametrize("meanwhile", ["it ends well", "it goes on"])
+def test_what_a_run_writes_before_it_is_called_killed_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    write_record(tmp_path, record(process={**this_process(), "pid": 2**22 + 1}))
+
+    def boot() -> str:  # asked once the record has been read
+        monkeypatch.undo()
+        if meanwhile == "it ends well":
+            finish_record(tmp_path, record())
+        else:
+            write_record(tmp_path, record(process=this_process()))
+        return str(this_process()["boot"])
+
+    monkeypatch.setattr("sweepline.training.experiment.records._boot", boot)
+    assert mark_killed(tmp_path) == []
+    known = read_records(tmp_path)[1]
+    assert (known.training_succeeded, known.training_error) == (meanwhile == "it ends well", None)
+
+
 def test_old_records_are_read_silently(tmp_path: Path) -> None:
     old = {"run_number": 1, "run_batch_size": 105, "training_succeeded": True, "lightning_version": "2.1"}
     (tmp_path / "batch_size_tuning.json").write_text(json.dumps({"records": {"1": old}, "last_updated": "then"}))
@@ -142,21 +162,34 @@ def test_old_records_are_read_silently(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"records": [1]}', '{"records": {"x": {}}}', '{"records": {"1": 2, "3": {}}}', '{"rec']
+    ("text", "readable"),
+    [
+        ("", None),
+        ("[]", None),
+        ("{}", None),
+        ('{"records": [1]}', None),
+        ('{"rec', None),
+        ('{"records": {"x": {}}}', set()),
+        ('{"records": {"1": 2, "3": {}}}', {3}),
+    ],
 )
 @pytest.mark.parametrize("is_old", [True, False])
 def test_a_damaged_log_is_moved_away_once_and_hinders_no_run(
-    tmp_path: Path, text: str, is_old: bool, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, text: str, readable: set[int] | None, is_old: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """An old log is all that there is of its runs; a later one says what their own files say, and is made anew.
+
+    ``readable`` are the runs that the log tells of; None: it is no log.
+    """
     if not is_old:
         finish_record(tmp_path, record(7))
     path = tmp_path / "batch_size_tuning.json"
     path.write_text(text)
     finish_record(tmp_path, record(8))
     kept = [known.read_text() for known in tmp_path.glob("batch_size_tuning.json.damaged-*")]
-    assert kept in ([text], [])
+    assert kept == ([text] if is_old or readable is None else [])
     assert capsys.readouterr().err.count("damaged-1") == len(kept)
-    assert {8} <= set(read_records(tmp_path)) <= {3, 7, 8}
+    assert set(read_records(tmp_path)) == {8} | ((readable or set()) if is_old else {7})
     assert set(json.loads(path.read_text())["records"]) == {str(number) for number in read_records(tmp_path)}
 
 

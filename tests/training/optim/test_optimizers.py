@@ -105,3 +105,26 @@ def test_every_field_of_the_learner_is_taken_or_reported_by_every_optimizer(name
 def test_an_unknown_name_is_refused_with_the_nearest_known_one() -> None:
     with pytest.raises(ConfigError, match=r"unknown learner\.opt 'Adamm'; did you mean 'adam'\?"):
         build(opt="Adamm")
+
+
+class Scaled(torch.nn.Module):
+    """A network with a step size of its own for one of its layers, and another layer that somebody has added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.added = torch.nn.Linear(3, 2, bias=False), torch.nn.Linear(2, 1, bias=False)
+
+    def step_factors(self, optimizer: str) -> list[tuple[torch.nn.Parameter, float]]:
+        assert optimizer == "sgd"
+        return [(self.layer.weight, 4.0)]  # type: ignore[list-item]
+
+
+def test_a_parameter_without_a_factor_is_trained_with_the_step_size_as_it_is() -> None:
+    model = Scaled()
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    optimizer, _ = build_optimizer(LearnerConfig(opt="sgd", step_size=0.125), model)
+    model.added(model.layer(torch.ones(1, 3))).sum().backward()
+    optimizer.step()
+    for parameter, old, step_size in zip(model.parameters(), before, (0.5, 0.125), strict=True):
+        assert parameter.grad is not None
+        assert torch.allclose(parameter, old - step_size * parameter.grad)

@@ -109,7 +109,7 @@ class NumberedRun:
             self._propose(self.record.recommended_batch_size, is_tuned=True)
 
     def _keep_weights(self, model: nn.Module, best: Path | None) -> Path:
-        """Save them, and have ``latest.pth`` name them; return where."""
+        """Save them, those of the best epoch beside them; return where."""
         import torch
 
         path = weights_path(self.experiment_dir, self.config, self.number)
@@ -118,8 +118,6 @@ class NumberedRun:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.save(model.state_dict(), temporary)
             temporary.replace(path)
-            temporary.symlink_to(path.name)
-            temporary.replace(path.with_name(LATEST))
             if best is not None and best.is_file():
                 shutil.copyfile(best, temporary)
                 temporary.replace(path.with_name(f"{path.stem}_best.pth"))
@@ -127,7 +125,19 @@ class NumberedRun:
             with suppress(OSError):
                 temporary.unlink()
             raise SweeplineError(f"{path}: the weights cannot be kept: {error}") from None
+        self._link_latest(path)
         return path
+
+    def _link_latest(self, path: Path) -> None:
+        """Have ``latest.pth`` name the weights; a file system without links has none, which harms no run."""
+        temporary = path.with_name(f".{LATEST}.{os.getpid()}")
+        try:
+            temporary.symlink_to(path.name)
+            temporary.replace(path.with_name(LATEST))
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink()
+            say(f"{LATEST} does not name {path.name}, which is kept: {error.strerror or error}")
 
     def fail(self, error: str, *, ran_out_at: int | None = None) -> TuningRecord:
         """Write how the run failed, and after memory ran out what the next one should begin with.

@@ -158,14 +158,19 @@ def mark_killed(experiment_dir: Path) -> list[int]:
     """Say of runs whose process is no more that they were killed; return their numbers."""
     killed = []
     for number in running_numbers(experiment_dir):
-        record = find_record(experiment_dir, number)
-        if record is None or record.process is None:  # it was killed while it wrote its end
-            with locked(experiment_dir):
+        if _is_alive(find_record(experiment_dir, number)):
+            continue
+        with locked(experiment_dir):
+            record = find_record(
+                experiment_dir, number
+            )  # again: it may have ended, or gone on, before the lock was had
+            if record is None or record.process is None:  # it was killed while it wrote its end
                 make_log(experiment_dir)
                 forget_running(experiment_dir, number)
-        elif _is_dead(record):
-            write_record(experiment_dir, replace(record, training_error=KILLED, process=None))
-            killed.append(number)
+            elif not _is_alive(record):
+                ended = replace(record, training_error=KILLED, process=None)
+                keep_record(experiment_dir, number, asdict(ended), is_running=False)
+                killed.append(number)
     return killed
 
 
@@ -174,14 +179,14 @@ def this_process() -> dict[str, Any]:
     return {"host": platform.node(), "boot": _boot(), "pid": os.getpid(), "started": _started(os.getpid())}
 
 
-def _is_dead(record: TuningRecord) -> bool:
-    """Whether a run's process is gone; of another machine's nothing is known."""
-    process = record.process
-    if not process or process.get("host") != platform.node():
+def _is_alive(record: TuningRecord | None) -> bool:
+    """Whether a run's process is there, as far as is known: of another machine's nothing is."""
+    process = record.process if record is not None else None
+    if process is None:
         return False
-    if process.get("boot") != _boot():
+    if not process or process.get("host") != platform.node():
         return True
-    return _started(int(process.get("pid", 0))) != process.get("started")
+    return process.get("boot") == _boot() and _started(int(process.get("pid", 0))) == process.get("started")
 
 
 def _boot() -> str:

@@ -22,7 +22,8 @@ FACTOR = "step_factor"
 def build_optimizer(config: LearnerConfig, model: nn.Module) -> tuple[torch.optim.Optimizer, list[str]]:
     """Return the optimizer of a model's parameters and the set keys that it ignores.
 
-    A model with ``step_factors(optimizer)`` says by what each parameter's step size is multiplied.
+    A model with ``step_factors(optimizer)`` says by what each parameter's step size is multiplied; those that it leaves
+    out, which others may have added to it, are trained with the step size as it is.
 
     Raises:
         ConfigError: there is no such optimizer, or it refuses the values.
@@ -63,6 +64,8 @@ def _groups(model: nn.Module, config: LearnerConfig) -> Iterable[Any]:
     if factors is None:
         return model.parameters()
     scaled: list[tuple[nn.Parameter, float]] = factors(config.opt.lower())
+    told = {id(parameter) for parameter, _ in scaled}
+    scaled = [*scaled, *((parameter, 1.0) for parameter in model.parameters() if id(parameter) not in told)]
     return [{"params": [parameter], "lr": config.step_size * factor, FACTOR: factor} for parameter, factor in scaled]
 
 

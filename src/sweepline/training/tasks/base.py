@@ -101,12 +101,45 @@ class Task(ABC):
         """Undo :meth:`state_dict`."""
 
 
+def metric_names(task: Task) -> list[str]:
+    """Return the names of what a task measures; of sums that are all 1, as a share of nothing may be no number."""
+    return list(task.metrics(dict.fromkeys(task.zero_sums(), 1.0), 1))
+
+
 class WrappedTask(Task):
-    """A task that does as another one does, but for what a subclass changes."""
+    """A task that does as another one does, but for what a subclass changes. Model and examples are the other's."""
 
     def __init__(self, task: Task) -> None:
+        self.task = task  # before all else: what follows is set there
         super().__init__(task.model, task.training, task.held_out, seed=task.seed)
-        self.task, self.frozen = task, dict(task.frozen)
+        self.frozen = dict(task.frozen)
+
+    @property
+    def model(self) -> nn.Module:
+        """What is trained."""
+        return self.task.model
+
+    @model.setter
+    def model(self, model: nn.Module) -> None:
+        self.task.model = model
+
+    @property
+    def training(self) -> Examples:
+        """The examples to train on, those of this epoch where each has its own."""
+        return self.task.training
+
+    @training.setter
+    def training(self, training: Examples) -> None:
+        self.task.training = training
+
+    @property
+    def held_out(self) -> Examples | None:
+        """The examples to evaluate on."""
+        return self.task.held_out
+
+    @held_out.setter
+    def held_out(self, held_out: Examples | None) -> None:
+        self.task.held_out = held_out
 
     @property
     def device(self) -> torch.device:

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from sweepline.training.tasks.base import Outcome, WrappedTask
+from sweepline.training.tasks.losses import in_single
 from sweepline.training.tasks.supervised import Classify
 
 TEACHER, PROJECTION = "teacher", "distillation_projection"
@@ -26,17 +27,18 @@ class Distilled(WrappedTask):
     added; the projection is part of the model, as ``distillation_projection``. Evaluation is that of the student alone.
     """
 
+    task: Classify
+
     def __init__(
         self, task: Classify, teacher: nn.Module, *, temperature: float, alpha: float, feature_weight: float = 0.0
     ) -> None:
         super().__init__(task)
-        self.classify, self.temperature, self.alpha = task, temperature, alpha
-        self.feature_weight = feature_weight
+        self.temperature, self.alpha, self.feature_weight = temperature, alpha, feature_weight
         self.frozen[TEACHER] = teacher
 
     def loss(self, index: torch.Tensor) -> Outcome:
         """See :meth:`Task.loss`."""
-        task, teacher = self.classify, self.frozen[TEACHER]
+        task, teacher = self.task, self.frozen[TEACHER]
         inputs, targets = task.training.batch(index)
         with last_features(task.model, self.feature_weight > 0) as own:
             outputs = task.outputs(inputs)
@@ -50,8 +52,8 @@ class Distilled(WrappedTask):
         return Outcome(loss, len(index), task.sums(outputs.detach(), targets, loss.detach() * len(index)))
 
     def _divergence(self, outputs: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
-        student = functional.log_softmax(outputs / self.temperature, dim=1)
-        teacher = functional.log_softmax(taught / self.temperature, dim=1)
+        student = functional.log_softmax(in_single(outputs) / self.temperature, dim=1)
+        teacher = functional.log_softmax(in_single(taught) / self.temperature, dim=1)
         divergence = functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
         return divergence * self.temperature**2
 

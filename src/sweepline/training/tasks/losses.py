@@ -29,9 +29,15 @@ def mse(outputs: torch.Tensor, targets: torch.Tensor, *, reduction: Reduction) -
 
 def mse_one_hot(outputs: torch.Tensor, targets: torch.Tensor, *, reduction: Reduction) -> torch.Tensor:
     """Return the squared difference between scores less their mean and the class (B,) as 1 among zeros."""
+    outputs = in_single(outputs)
     centered = outputs - outputs.mean(1, keepdim=True)
     wanted = functional.one_hot(targets, outputs.shape[1]).to(outputs.dtype)
     return _reduce((centered - wanted).square().sum(1), reduction)
+
+
+def in_single(outputs: torch.Tensor) -> torch.Tensor:
+    """Return outputs in single precision at least: in half a square overflows, and a sum over a batch is rounded."""
+    return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
 
 
 def _reduce(losses: torch.Tensor, reduction: Reduction) -> torch.Tensor:
