@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -78,12 +79,12 @@ def tune_batch_size(
         tell: takes pieces of lines for a person.
 
     Raises:
+        ConfigError: ``make`` is nothing that another process can import, or returns no step.
         SweeplineError: no size runs, or a probe fails for another reason than memory.
     """
+    how = describe_build(make, what="make")
     store = Path(folder) if folder is not None else None
-    digest = hashlib.sha256(
-        json.dumps([key, device, memory_gib, cap], sort_keys=True, default=str).encode()
-    ).hexdigest()[:16]
+    digest = _digest([key, device, memory_gib, cap])[:16]
     known = _read_tuned(store).get(digest) if store is not None and key is not None else None
     if known is not None:
         largest = int(known["largest"])
@@ -92,7 +93,7 @@ def tune_batch_size(
     is_cpu = device == "cpu"
     budget = int(memory_gib * memory.GIB) if memory_gib is not None else memory.usable_bytes() if is_cpu else None
     prober = Prober(
-        spawning({**describe_build(make), "adapt": {"device": device, "n_examples": cap, "memory_gib": memory_gib}}),
+        spawning({**how, "adapt": {"device": device, "n_examples": cap, "memory_gib": memory_gib}}),
         n_steps=steps_per_probe,
         budget_bytes=budget if is_cpu else None,
         timeout_s=probe_timeout_s,
@@ -139,15 +140,18 @@ def freeze_config(config: Mapping[str, Any], folder: str | Path, number: int) ->
         number: of the run, from :func:`reserve_run_number`.
 
     Raises:
-        ConfigError: the run has one already, or the config holds something else than plain values.
+        ConfigError: the run has one already, the config holds something else than plain values, or that is no number.
     """
-    path = frozen_path(Path(folder), number)
+    path = frozen_path(Path(folder), _whole(number, 1, "freeze_config: number", "reserve_run_number gives one"))
+    head = {"_frozen_config_version": "1.0", "_frozen_at": datetime.now().isoformat()}
     try:
-        text = json.dumps(
-            {"_frozen_config_version": "1.0", "_frozen_at": datetime.now().isoformat(), **config}, indent=2
-        )
+        text = json.dumps({**head, **config}, indent=2, allow_nan=False)
     except TypeError as error:
         raise ConfigError(f"{path}: a config holds numbers, texts, lists and mappings: {error}") from None
+    except ValueError:
+        raise ConfigError(
+            f"{path}: a config holds numbers that JSON has: write NaN and infinities as texts, or leave them out"
+        ) from None
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
@@ -158,6 +162,18 @@ def freeze_config(config: Mapping[str, Any], folder: str | Path, number: int) ->
         file.flush()
         os.fsync(file.fileno())
     return path
+
+
+def _whole(value: Any, least: int, what: str, hint: str) -> int:
+    """Return a whole number of any kind, such as NumPy's.
+
+    Raises:
+        ConfigError: it is none, or less than ``least``.
+    """
+    with suppress(TypeError):
+        if not isinstance(value, bool) and (number := operator.index(value)) >= least:
+            return number
+    raise ConfigError(f"{what} needs a whole number, {least} or more, got {value!r}: {hint}")
 
 
 def load_frozen_config(path: str | Path) -> dict[str, Any]:
@@ -225,8 +241,10 @@ class Checkpoints:
             objects: by name, what has ``state_dict`` and ``load_state_dict``; or plain values.
 
         Raises:
+            ConfigError: ``step`` is no count.
             OSError: the disk does not take it; those before it stay.
         """
+        step = _whole(step, 0, "Checkpoints.save: step", "count the steps that were done")
         content = {
             "version": VERSION,
             "identity": self._identity,
