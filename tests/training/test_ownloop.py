@@ -43,7 +43,8 @@ if __name__ == "__main__":
 
 
 def test_a_size_is_tuned_with_ones_own_step_and_known_the_next_time(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(SCRIPT.format(fault="pass"))
+    script = SCRIPT.format(fault="pass").replace("first=10000", "first=3000").replace("max_trials=3", "max_trials=4")
+    (tmp_path / "mine.py").write_text(script)
     first, again = (
         subprocess.run([sys.executable, "mine.py"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
         for _ in range(2)
@@ -55,6 +56,10 @@ def test_a_size_is_tuned_with_ones_own_step_and_known_the_next_time(tmp_path: Pa
     (record,) = json.loads((tmp_path / "outputs" / "tuned_batch_sizes.json").read_text()).values()
     assert record["key"] == {"n": 1000}
     assert {probe["status"] for probe in record["probes"]} <= {"ok", "oom"}
+    sizes = [probe["batch_size"] for probe in record["probes"]]
+    assert sizes[:2] == [3000, 6000]
+    assert 12000 < sizes[2] < 17000, "what they took tells which is next"
+    assert [probe["status"] for probe in record["probes"]].count("oom") <= 1
 
 
 def test_a_fault_of_the_step_is_shown_and_no_other_size_is_tried(tmp_path: Path) -> None:

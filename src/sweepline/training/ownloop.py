@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sweepline.errors import ConfigError
-from sweepline.fits.search import apply_factor, search
+from sweepline.fits.search import apply_factor, search_by_memory
 from sweepline.training import memory
 from sweepline.training.batchsize.prober import Prober, describe_probes
 from sweepline.training.batchsize.processes import describe_build, spawning
@@ -69,7 +69,8 @@ def tune_batch_size(
         safety_factor: the share of the largest size that is used.
         memory_gib: what a probe may allocate beyond what is there before; None: nine tenths of what is free.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
-        granularity: how near the search comes to the limit; None: ``first``, at most an eighth of what fits.
+        granularity: what sizes are multiples of, and how near the search comes to the limit; None: ``first``, at most
+            an eighth of what fits. Where sizes tell what memory they take, one at most runs out of it.
         max_trials: how many sizes may be tried.
         steps_per_probe: how many steps make a probe.
         probe_timeout_s: how long one may take.
@@ -100,10 +101,20 @@ def tune_batch_size(
         tell=tell,
     )
     patience = Patience(prober.probes, 10 * probe_timeout_s, watches_speed=is_cpu and memory_gib is None)
-    found = search(
-        prober.try_size,
+    peaks: dict[int, int] = {}
+
+    def try_size(size: int, is_confirmation: bool) -> bool:
+        has_run = prober.try_size(size, is_confirmation)
+        if has_run and (peak := prober.probes[-1].peak_bytes):
+            peaks[size] = peak
+        return has_run
+
+    found = search_by_memory(
+        try_size,
+        peaks,
         first=first,
         cap=cap,
+        limit=budget,
         granularity=granularity or first,
         coarsest=Fraction(1) if granularity else COARSEST,
         max_trials=max_trials,
