@@ -213,7 +213,7 @@ def _read_image(archive: zipfile.ZipFile, member: str) -> Any:
     if not is_gray or is_transparent:
         got = "transparent pixels" if is_transparent else _MODES.get(mode, f"pixels of the mode {mode}")
         raise ConfigError(
-            f"{where} has {got}; opaque gray ones of 8 bits are needed: convert it, or fetch the images as they were made"
+            f"{where} has {got}; opaque gray ones of 8 bits are needed: convert it, or fetch the images as made"
         )
     return pixels
 
