@@ -160,9 +160,8 @@ def chart(source: str | Path | Sequence[str | Path], name: str) -> alt.Chart:
     sources = [source] if isinstance(source, (str, Path)) else source
     found = {figure.name: figure for figure in build_figures(collect([Path(one) for one in sources]))}
     if name not in found:
-        raise ConfigError(
-            f"no picture is called {name!r}{did_you_mean(name, found) or '; there are ' + ', '.join(found)}"
-        )
+        there_are = ", ".join(one for one, figure in found.items() if not figure.is_turned)
+        raise ConfigError(f"no picture is called {name!r}{did_you_mean(name, found) or f'; there are {there_are}'}")
     made: alt.Chart = alt.Chart.from_dict(found[name].draw())
     return made
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sweepline.cli.main import main
 from sweepline.config.studies import find_studies, load_study
 from sweepline.config.sweepfile import load_sweep
 from sweepline.errors import ConfigError
@@ -62,7 +63,7 @@ def test_options_and_overrides_change_what_they_name_and_nothing_else(experiment
     ("name", "options", "sentence"),
     [
         ("on", [], "no study 'on'; did you mean 'one'?"),
-        ("one", ["--batch", "3"], "no option --batch; did you mean 'batch-size'?"),
+        ("one", ["--batch", "3"], "no option --batch; did you mean '--batch-size'?"),
         ("one", ["--batch-size"], "--batch-size needs a value"),
         ("one", ["--gamma-range", "x"], "needs a whole number from 1 to 1000"),
         ("one", ["--eta-range", "1"], "needs two points or more"),
@@ -72,6 +73,52 @@ def test_faults_are_sentences(experiment: Path, name: str, options: list[str], s
     with pytest.raises(ConfigError) as caught:
         load_study(name, experiment, options)
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "overrides", "sentence"),
+    [
+        (
+            ["--gamma-range", "3"],
+            ["gamma=1"],
+            "study one: --gamma-range and -o gamma both decide gamma; give one of them",
+        ),
+        (["--eta-range", "3"], ['opt={"lr": 1}'], "--eta-range and -o opt both decide opt.lr"),
+        (["--batch-size", "3", "--batch-size=4"], [], "--batch-size and --batch-size both decide batch"),
+    ],
+)
+def test_a_parameter_is_decided_once(experiment: Path, options: list[str], overrides: list[str], sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_study("one", experiment, options, overrides)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("demo.yaml --study one", "demo.yaml: --study one names what runs; give one of the two"),
+        (
+            "--study one --gama-range 3",
+            "study one: no option --gama-range; did you mean '--gamma-range'? (one has --batch",
+        ),
+        ("--study one --max-failure=3", "study one: no option --max-failure; did you mean '--max-failures'?"),
+        ("cfg/studies/one.yaml --gamma-range 3", "--gamma-range: is an option of a study; use --study one"),
+        ("--gamma-range=3", "--gamma-range: is an option of a study; use --study one"),
+        ("--study", "--study: name one; there are one"),
+        ("--study --gamma-range 3", "--study: name one; there are one"),
+    ],
+)
+def test_what_is_asked_in_vain_is_one_sentence(
+    experiment: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    words: str,
+    sentence: str,
+) -> None:
+    monkeypatch.chdir(experiment)
+    (experiment / "demo.yaml").touch()
+    assert main(["run", *words.split()]) == 2
+    assert capfd.readouterr().err.startswith(f"sweepline: {sentence}")
 
 
 def test_an_option_names_exactly_one_thing(experiment: Path) -> None:
@@ -98,6 +145,8 @@ def test_a_study_is_run_by_name_and_leaves_nothing_where_that_is_asked(project: 
     assert "What this is about.  (--batch-size --gamma-range --eta-range)" in listed.stdout
     done = project.run("--study", "one", "--batch-size", "4", "-o", "opt.lr=0.1", "--max-workers", "2", "--no-save")
     assert "1 finished" in done.stdout, done.stdout + done.stderr
+    assert "nothing was kept (--no-save)" in done.stdout
+    assert "sweepline_" not in done.stdout, "a folder that is removed is not named"
     assert not (project.path / "outputs").exists() or not list((project.path / "outputs").iterdir())
     kept = project.run("--study", "one", "-o", "opt.lr=0.1")
     assert kept.returncode == 0, kept.stderr

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sweepline.analysis.importance import Importance
 from sweepline.contract.metrics import MetricPoint
 from sweepline.errors import ConfigError
 from sweepline.recording.events import RunRecord
@@ -208,7 +209,37 @@ def test_what_has_no_place_on_a_logarithmic_axis_is_not_drawn() -> None:
 
 
 def test_no_picture_hides_another_of_its_name() -> None:
-    levels = {**LEVELS, "a": [1, 2], "b-c": [1, 2], "a-b": [1, 2], "c": [1, 2]}
+    levels = {"kind": ["sp", "mup"], "width": [64], "lr": [0.5], "a": [1, 2], "b-c": [1, 2], "a-b": [1, 2], "c": [1, 2]}
     names = [figure.name for figure in build_figures([study(levels=levels)])]
     assert len(names) == len(set(names))
     assert {"heat-a-b-c", "heat-a-b-c-2"} <= set(names)
+
+
+def test_results_do_not_name_a_heat_map_and_both_ways_round_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for order in (list(LEVELS), list(reversed(LEVELS))):
+        importance = Importance(shares=dict.fromkeys(order, 0.25), n_runs=48, n_best=5)
+        monkeypatch.setattr(ReportedSweep, "importance", importance)
+        found.append(figures(study()))
+    assert found[0].keys() == found[1].keys()
+    assert "heat-width-lr" in [name for name, figure in found[1].items() if not figure.is_turned]
+    turned = found[1]["heat-lr-width"]
+    assert (turned.is_turned, turned.is_usual) == (True, False)
+    x, y = (turned.draw()["layer"][0]["encoding"][axis]["field"] for axis in "xy")
+    plain = found[1]["heat-width-lr"].draw()["layer"][0]["encoding"]
+    assert (plain["x"]["field"], plain["y"]["field"]) == (y, x)
+
+
+def test_a_pattern_means_a_heat_map_one_way_round(tmp_path: Path) -> None:
+    def written(*names: str) -> list[str]:
+        return sorted(path.stem for path in write_figures([study()], tmp_path, kinds=["svg"], names=names))
+
+    assert written("heat-lr-width") == ["heat-lr-width"]
+    assert written("heat-*-width") == [
+        "heat-batch_size-width",
+        "heat-kind-width",
+        "heat-lr-width",
+        "heat-temperature-width",
+    ]
+    pairs = [name for name in figures(study()) if name.startswith("heat-")]
+    assert len(written("heat-*")) == len(pairs) // 2

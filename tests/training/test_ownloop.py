@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -42,7 +43,8 @@ if __name__ == "__main__":
 
 
 def test_a_size_is_tuned_with_ones_own_step_and_known_the_next_time(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(SCRIPT.format(fault="pass"))
+    script = SCRIPT.format(fault="pass").replace("first=10000", "first=3000").replace("max_trials=3", "max_trials=4")
+    (tmp_path / "mine.py").write_text(script)
     first, again = (
         subprocess.run([sys.executable, "mine.py"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
         for _ in range(2)
@@ -54,12 +56,71 @@ def test_a_size_is_tuned_with_ones_own_step_and_known_the_next_time(tmp_path: Pa
     (record,) = json.loads((tmp_path / "outputs" / "tuned_batch_sizes.json").read_text()).values()
     assert record["key"] == {"n": 1000}
     assert {probe["status"] for probe in record["probes"]} <= {"ok", "oom"}
+    sizes = [probe["batch_size"] for probe in record["probes"]]
+    assert sizes[:2] == [3000, 6000]
+    assert 12000 < sizes[2] < 17000, "what they took tells which is next"
+    assert [probe["status"] for probe in record["probes"]].count("oom") <= 1
 
 
 def test_a_fault_of_the_step_is_shown_and_no_other_size_is_tried(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(SCRIPT.format(fault="raise ValueError('nothing to do')"))
     done = subprocess.run([sys.executable, "mine.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "not for want of memory: ValueError: nothing to do" in done.stderr
+
+
+UNGUARDED = """
+from sweepline.training import tune_batch_size
+
+def make(device):
+    return {returned}
+
+tune_batch_size(make, first=1, cap=2, memory_gib=1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "sentence"),
+    [
+        (UNGUARDED, 'mine.py: guard the main part with if __name__ == "__main__":, since each size is tried by'),
+        (
+            SCRIPT.replace("return step", "return"),
+            "make(device) must return step(n), or step and evaluate; got NoneType",
+        ),
+        (SCRIPT.replace("return step", "return step, 3"), "step and evaluate; got (function, int)"),
+        (
+            SCRIPT.replace("        make, first", "        lambda device: make(device), first"),
+            "make must be a function of a module",
+        ),
+    ],
+    ids=["unguarded", "returns nothing", "returns a number", "lambda"],
+)
+def test_what_is_wrong_with_make_is_one_sentence(tmp_path: Path, script: str, sentence: str) -> None:
+    (tmp_path / "mine.py").write_text(script.format(fault="pass", returned="None"))
+    done = subprocess.run([sys.executable, "mine.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("sweepline.errors.ConfigError: ")
+    assert sentence in last
+
+
+def test_what_is_typed_in_cannot_be_tried(tmp_path: Path) -> None:
+    code = SCRIPT.format(fault="pass")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "make must be a function of a module or of a script file, since each size" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("number", ["9", -1, True, 1.5, None])
+def test_a_number_is_a_whole_one(tmp_path: Path, number: Any) -> None:
+    with pytest.raises(ConfigError, match=r"number needs a whole number, 1 or more, got .*: reserve_run_number gives"):
+        freeze_config({"a": 1}, tmp_path, number)
+    with pytest.raises(ConfigError, match="step needs a whole number, 0 or more, got "):
+        Checkpoints(tmp_path).save(number)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_a_frozen_config_is_json(tmp_path: Path, value: float) -> None:
+    with pytest.raises(ConfigError, match="write NaN and infinities as texts, or leave them out"):
+        freeze_config({"lr": [value]}, tmp_path, 1)
 
 
 def test_a_host_kill_of_a_probe_is_a_result(tmp_path: Path) -> None:
@@ -70,7 +131,7 @@ def test_a_host_kill_of_a_probe_is_a_result(tmp_path: Path) -> None:
 
 
 def test_a_config_is_frozen_once(tmp_path: Path) -> None:
-    number = reserve_run_number(tmp_path)
+    number = reserve_run_number(str(tmp_path))
     path = freeze_config({"lr": 0.1, "layers": [1, 2]}, tmp_path, number)
     assert (number, path.name) == (1, "frozen_config_run_001.json")
     assert load_frozen_config(path) == {"lr": 0.1, "layers": [1, 2]}

@@ -18,6 +18,7 @@ EXAMPLES = (
     ("sweepline data mnist1m --help", "what this data set takes"),
 )
 USAGE = "sweepline data NAME ..."
+_END_S = 5.0
 _MODULES = {"mnist1m": "sweepline.training.datasets.mnist1m"}
 
 
@@ -29,4 +30,13 @@ def run_with_words(words: Sequence[str]) -> int:
     """
     if not words or words[0] not in _MODULES:
         raise ConfigError(f"data: name a data set: {', '.join(_MODULES)}; others are downloaded when they are used")
-    return subprocess.run([sys.executable, "-m", _MODULES[words[0]], *words[1:]], check=False).returncode
+    process = subprocess.Popen([sys.executable, "-m", _MODULES[words[0]], *words[1:]])
+    try:
+        return process.wait()
+    except KeyboardInterrupt:  # which a terminal sends to both: it removes what is half made
+        try:
+            process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            process.wait()
+        raise

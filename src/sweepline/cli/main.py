@@ -44,8 +44,7 @@ def orchestrate(argv: Sequence[str] | None, *, default_sweep: Path) -> int:
         words, study_options = run.split_study_options(given, folder)
         again = [sys.executable, str(Path(sys.argv[0]).resolve()), *given]
         own = argparse.Namespace(study_options=study_options, study_folder=folder, command_again=again)
-        args = parser.parse_args(words, own)
-        return run.run(args)
+        return run.run(run.parse_words(parser, words, own))
 
     return _guard(orchestrated)
 
@@ -63,13 +62,12 @@ def _dispatch(argv: Sequence[str]) -> int:
         return print_words_help(name, command) if is_question else int(command.run_with_words(words))
     parser = build_parser(name, command)
     assert parser is not None
-    study_options: list[str] = []
     again = [sys.executable, "-m", "sweepline.cli.main", *argv]
+    own = argparse.Namespace(study_options=[], command_again=again)
     if hasattr(command, "split_study_options"):
-        words, study_options = command.split_study_options(words, None)
-    return int(
-        command.run(parser.parse_args(words, argparse.Namespace(study_options=study_options, command_again=again)))
-    )
+        words, own.study_options = command.split_study_options(words, None)
+        return int(command.run(command.parse_words(parser, words, own)))
+    return int(command.run(parser.parse_args(words, own)))
 
 
 def _tell_commands(argv: Sequence[str]) -> int:

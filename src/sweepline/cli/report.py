@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
 def _list_plots(sweeps: Sequence[ReportedSweep]) -> int:
     from sweepline.reports.figures import build_figures
 
-    names = [figure.name for figure in build_figures(sweeps)]
+    names = [figure.name for figure in build_figures(sweeps) if not figure.is_turned]
     if not names:
         raise ConfigError("--plots: no run has a result yet, so there is nothing to draw")
     print("\n".join(names))

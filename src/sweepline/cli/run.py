@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import fields, replace
 from datetime import datetime
@@ -17,7 +18,7 @@ from sweepline.cli.detaching import DETACHED, start_detached
 from sweepline.cli.dry_run import add_forms, form_of, print_dry_run
 from sweepline.cli.progress import write_progress
 from sweepline.config.settings import SweepSettings
-from sweepline.config.studies import find_studies, load_study
+from sweepline.config.studies import describe_unknown, find_studies, load_study, read_study
 from sweepline.config.sweepfile import load_sweep
 from sweepline.contract.text import display_path
 from sweepline.display.logfile import LATEST_LOG, LogFile
@@ -95,15 +96,19 @@ class ImportsForTheEnd:
 def add_arguments(parser: argparse.ArgumentParser, *, default_sweep: Path | None = None) -> None:
     """Declare the arguments of a sweep."""
     shown = display_path(default_sweep) if default_sweep else "sweep.yaml"
+    default = default_sweep or Path("sweep.yaml")
+    parser.set_defaults(default_sweep=default)
     parser.add_argument(
         "sweep",
         nargs="?",
         type=Path,
-        default=default_sweep or Path("sweep.yaml"),
+        default=default,
         metavar="SWEEP",
         help=f"the sweep file (default: {shown})",
     )
-    parser.add_argument("--study", metavar="NAME", help="run a study of cfg/studies (sweepline studies lists them)")
+    parser.add_argument(
+        "--study", nargs="?", const="", metavar="NAME", help="run a study of cfg/studies (sweepline studies lists them)"
+    )
     parser.add_argument(
         "--no-save", action="store_true", help="keep nothing: everything is written to a folder that is removed"
     )
@@ -221,7 +226,7 @@ def split_study_options(argv: list[str], folder: Path | None) -> tuple[list[str]
     if name is None:
         return argv, []
     named = next((Path(word) for word in argv if Path(word).is_dir()), Path())
-    own = next((s.model.options for s in find_studies(folder or named) if s.name == name), {})
+    own: Mapping[str, object] = next((s.model.options for s in find_studies(folder or named) if s.name == name), {})
     rest, options = [], []
     words = iter(argv)
     for word in words:
@@ -234,19 +239,41 @@ def split_study_options(argv: list[str], folder: Path | None) -> tuple[list[str]
     return rest, options
 
 
+def parse_words(parser: argparse.ArgumentParser, words: list[str], own: argparse.Namespace) -> argparse.Namespace:
+    """Return the arguments of a command; an option that is not known is told with the studies in mind.
+
+    Raises:
+        ConfigError: a study has no such option, or an option of a study is given without it.
+    """
+    args, unknown = parser.parse_known_args(words, own)
+    if unknown:
+        option = next((word.partition("=")[0] for word in unknown if word.startswith("--")), unknown[0])
+        if args.study is not None:
+            known = [word for word in re.findall(r"--[\w-]+", parser.format_usage()) if word != "--study"]
+            raise ConfigError(describe_unknown(args.study, _study_folder(args), option, known))
+        named = [read_study(args.sweep)] if args.sweep.is_file() else find_studies(_study_folder(args))
+        study = next((one for one in named if one and option.removeprefix("--") in one.model.options), None)
+        if study is not None:
+            raise ConfigError(f"{option}: is an option of a study; use --study {study.name}, without a sweep file")
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return args
+
+
+def _study_folder(args: argparse.Namespace) -> Path:
+    """Return the experiment whose studies are meant: the folder that is named instead of a sweep file, else this."""
+    return getattr(args, "study_folder", None) or (args.sweep if args.sweep.is_dir() else Path())
+
+
 def _load(args: argparse.Namespace) -> SweepSettings:
     """Return the settings of the sweep file, or of the study, that the arguments name."""
     if args.study is not None:
-        folder = getattr(args, "study_folder", None) or _folder_of(args.sweep)
-        study, text = load_study(args.study, folder, args.study_options, args.fixed)
+        is_given = args.sweep is not args.default_sweep
+        if is_given and (getattr(args, "study_folder", None) is not None or not args.sweep.is_dir()):
+            raise ConfigError(f"{display_path(args.sweep)}: --study {args.study} names what runs; give one of the two")
+        study, text = load_study(args.study, _study_folder(args), args.study_options, args.fixed)
         return load_sweep(study.path, text=text, is_strict=args.strict)
     path = args.sweep / "sweep.yaml" if args.sweep.is_dir() else args.sweep
     return load_sweep(path, fixed=args.fixed, is_strict=args.strict)
-
-
-def _folder_of(sweep: Path) -> Path:
-    """Return the experiment whose studies are meant: the folder that is named instead of a sweep file, else this."""
-    return sweep if sweep.is_dir() else Path()
 
 
 def _run(args: argparse.Namespace, settings: SweepSettings) -> int:
@@ -278,7 +305,7 @@ def run_and_tell(prepared: PreparedSweep, *, outputs: Path, is_plain: bool = Fal
         print_summary(
             result,
             log.path,
-            report=write_final_page(result),
+            report=write_final_page(result) if is_kept else "",
             width=columns_of(sys.stdout),
             is_kept=is_kept,
             write_line=terminal.write_line,

@@ -53,17 +53,19 @@ def print_summary(
 
     ``report`` is a line on its page. What was not kept cannot be looked at afterwards.
     """
-    where = [*_describe_files(result, log_path), *_describe_next(result, report, is_kept=is_kept)]
-    where += _sync_lines(result.folder, result.settings.command.working_dir)
+    where = ["", "nothing was kept (--no-save): the same command without it keeps runs, logs and a report"]
+    if is_kept:
+        where = [*_describe_files(result, log_path), *_describe_next(result, report)]
+        where += _sync_lines(result.folder, result.settings.command.working_dir)
     try:
         with log_path.open("a", encoding="utf-8", errors="backslashreplace") as log:
-            log.write("\n".join([*_describe_results(result, None), *where]) + "\n")
+            log.write("\n".join([*_describe_results(result, None, is_kept=is_kept), *where]) + "\n")
     except OSError as error:
         where.append(f"warning: the log could not be written: {error.strerror}")
-    write_line("\n".join([*_describe_results(result, width), *where]))
+    write_line("\n".join([*_describe_results(result, width, is_kept=is_kept), *where]))
 
 
-def _describe_results(result: SweepResult, width: int | None) -> list[str]:
+def _describe_results(result: SweepResult, width: int | None, *, is_kept: bool) -> list[str]:
     settings, records = result.settings, result.records
     belonging = [record for record in records if record.belongs]
     lines = build_summary(
@@ -73,6 +75,7 @@ def _describe_results(result: SweepResult, width: int | None) -> list[str]:
         logged=settings.logged_metrics,
         swept=settings.whole.swept,
         runs_dir=result.folder.runs,
+        is_kept=is_kept,
         race=result.race,
         objectives=settings.objectives,
         width=width,
@@ -92,17 +95,16 @@ def _describe_files(result: SweepResult, log_path: Path) -> list[str]:
     ]
 
 
-def _describe_next(result: SweepResult, report: str, *, is_kept: bool) -> Iterator[str]:
+def _describe_next(result: SweepResult, report: str) -> Iterator[str]:
     """Yield what to do next, in three lines at most: the command that ranks, the page, the first failure's log."""
-    if is_kept:
-        is_default = result.settings.path.resolve() == Path("sweep.yaml").resolve()
-        target = "" if is_default else f" {shlex.quote(display_path(result.path))}"
-        goes_on = "the same command goes on; " if result.signal is not None else ""
-        yield f"next    {goes_on}sweepline best{target}"
+    is_default = result.settings.path.resolve() == Path("sweep.yaml").resolve()
+    target = "" if is_default else f" {shlex.quote(display_path(result.path))}"
+    goes_on = "the same command goes on; " if result.signal is not None else ""
+    yield f"next    {goes_on}sweepline best{target}"
     if report:
         yield report
     failed = next((record for record in result.records if record.state in UNSUCCESSFUL), None)
-    if failed is not None and is_kept:
+    if failed is not None:
         yield f"failed  {display_path(_log_of(result.folder.runs / failed.run_id))}"
 
 
@@ -151,6 +153,7 @@ def build_summary(
     logged: Sequence[str],
     swept: Sequence[str],
     runs_dir: Path | None = None,
+    is_kept: bool = True,
     has_intervals: bool = False,
     race: Race | None = None,
     objectives: Sequence[Objective] = (),
@@ -158,7 +161,7 @@ def build_summary(
 ) -> list[str]:
     """Return the lines of a summary, no wider than ``width``.
 
-    ``ranked`` are the configurations as :func:`rank_raced` returns them.
+    ``ranked`` are the configurations as :func:`rank_raced` returns them. Files that are not kept are not named.
     """
     states = Counter(record.state.value for record in records)
     lines = ["", f"{len(records)} runs: " + ", ".join(f"{n} {state}" for state, n in states.most_common())]
@@ -183,16 +186,16 @@ def build_summary(
         )
         lines += ["", *told]
         if len(ranked) > N_BEST:
-            lines.append(f"({len(ranked) - N_BEST} more configurations in runs.csv)")
+            lines.append(f"({len(ranked) - N_BEST} more configurations{' in runs.csv' if is_kept else ''})")
         idle = {effect.parameter for effect in effects}
         standing = None if objective is None else find_standing(records, ranked, objective, race, idle)
         lines += [str(standing)] if standing is not None and standing.n_compared > 1 else []
     failed = [r for r in records if r.state in UNSUCCESSFUL]
     for record in failed[:_MAX_FAILED_SHOWN]:
-        where = f"; log in {display_path(runs_dir / record.run_id)}" if runs_dir else ""
+        where = f"; log in {display_path(runs_dir / record.run_id)}" if runs_dir and is_kept else ""
         lines.append(f"{record.state.value}: {record.name}: {record.reason}{where}")
     if len(failed) > _MAX_FAILED_SHOWN:
-        lines.append(f"({len(failed) - _MAX_FAILED_SHOWN} more failures in runs.csv)")
+        lines.append(f"({len(failed) - _MAX_FAILED_SHOWN} more failures{' in runs.csv' if is_kept else ''})")
     printed = (printable(line) for line in [*lines, *_doubts(records, effects)])
     return [part for line in printed for part in (wrap(line, width, indent=2) if line else [line])]
 

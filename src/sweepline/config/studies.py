@@ -45,7 +45,7 @@ def find_studies(folder: Path) -> list[Study]:
         ConfigError: a file in ``cfg/studies`` cannot be read.
     """
     for pattern in (f"{FOLDER}/*.yaml", f"*/{FOLDER}/*.yaml"):
-        found = [study for path in sorted(folder.glob(pattern)) if (study := _read(path)) is not None]
+        found = [study for path in sorted(folder.glob(pattern)) if (study := read_study(path)) is not None]
         if found:
             return sorted(found, key=lambda study: study.name)
     return []
@@ -65,19 +65,17 @@ def load_study(
         overrides: ``key=value`` texts, each the value of a parameter for all runs.
 
     Raises:
-        ConfigError: there is no such study or option, or an option's value is none.
+        ConfigError: there is no such study or option, an option's value is none, or a parameter is given twice.
     """
-    found = {study.name: study for study in find_studies(folder)}
-    if name not in found:
-        hint = did_you_mean(name, found) or (f"; there are {', '.join(found)}" if found else f" in {folder / FOLDER}")
-        raise ConfigError(f"no study {name!r}{hint}")
-    study = found[name]
+    study = _find(name, folder)
     if not options and not overrides:
         return study, study.path.read_text(encoding="utf-8")
     tree = copy.deepcopy(read_yaml(study.path).value)
     tree.setdefault("parameters", {})
     changes: list[tuple[str, Any]] = []
-    for word, text in _pairs(study, options):
+    pairs = _pairs(study, options)
+    _check_once(study, pairs, [parse_override(override)[0] for override in overrides])
+    for word, text in pairs:
         _change(tree["parameters"], study.model.options[word], word, text)
         changes.append((word, parse_value(text)))
     for key, value in map(parse_override, overrides):
@@ -131,7 +129,12 @@ def _spec_of(parameters: Mapping[Any, Any], name: str) -> Any:
     return parameters.get(name)
 
 
-def _read(path: Path) -> Study | None:
+def read_study(path: Path) -> Study | None:
+    """Return the study that a file is, None where it is no study.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     value = read_yaml(path).value
     raw = value.get("study") if isinstance(value, Mapping) else None
     if raw is None:
@@ -153,13 +156,59 @@ def _pairs(study: Study, words: Sequence[str]) -> list[tuple[str, str]]:
         name, equals, value = left.pop(0).partition("=")
         name = name.removeprefix("--")
         if name not in study.model.options:
-            there_are = ", ".join(f"--{option}" for option in study.model.options) or "none"
-            hint = did_you_mean(name, study.model.options)
-            raise ConfigError(f"study {study.name}: no option --{name}{hint or f'; it has {there_are}'}")
+            raise ConfigError(_no_option(study, f"--{name}"))
         if not equals and not left:
             raise ConfigError(f"study {study.name}: --{name} needs a value")
         pairs.append((name, value if equals else left.pop(0)))
     return pairs
+
+
+def _check_once(study: Study, pairs: Sequence[tuple[str, str]], fixed: Sequence[str]) -> None:
+    """Refuse a parameter that two options decide, or an option and an override.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    by_target: dict[str, str] = {}
+    for word, _ in pairs:
+        option = study.model.options[word]
+        target = option.set or option.decades or option.points or ""
+        key = next((key for key in fixed if f"{target}.".startswith(f"{key}.") or key.startswith(f"{target}.")), None)
+        other = by_target.get(target) or (f"-o {key}" if key is not None else None)
+        if other is not None:
+            raise ConfigError(f"study {study.name}: --{word} and {other} both decide {target}; give one of them")
+        by_target[target] = f"--{word}"
+
+
+def _find(name: str, folder: Path) -> Study:
+    """Return a study by its name.
+
+    Raises:
+        ConfigError: there is none, or none was named.
+    """
+    found = {study.name: study for study in find_studies(folder)}
+    if name in found:
+        return found[name]
+    there_are = f"; there are {', '.join(found)}" if found else f" in {display_path(folder / FOLDER)}"
+    if not name:
+        raise ConfigError(f"--study: name one{there_are}" if found else f"--study: there is no study{there_are}")
+    raise ConfigError(f"no study {name!r}{did_you_mean(name, found) or there_are}")
+
+
+def describe_unknown(name: str, folder: Path, option: str, known: Sequence[str]) -> str:
+    """Return a sentence on an option that a study does not have; ``known`` are those that every sweep has.
+
+    Raises:
+        ConfigError: there is no such study.
+    """
+    return _no_option(_find(name, folder), option, known)
+
+
+def _no_option(study: Study, option: str, known: Sequence[str] = ()) -> str:
+    own = [f"--{name}" for name in study.model.options]
+    hint = did_you_mean(option, [*own, *known])
+    has = f"{study.name} has {', '.join(own)}" if own else f"{study.name} has none of its own"
+    return f"study {study.name}: no option {option}{f'{hint} ({has})' if hint else f'; {has}'}"
 
 
 def _change(parameters: dict[Any, Any], option: StudyOption, word: str, text: str) -> None:

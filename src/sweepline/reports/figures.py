@@ -47,12 +47,15 @@ _PAPER: Mapping[str, Any] = {
 class Figure:
     """A picture by name; ``draw`` returns its specification with its data.
 
-    ``is_usual`` are those that are written where none is named; there are many more that can be.
+    ``is_usual`` are those that are written where none is named; there are many more that can be. ``axes`` are the
+    parameters of a heat map; ``is_turned`` is one that another shows too, with its axes the other way round.
     """
 
     name: str
     draw: Callable[[], Spec]
     is_usual: bool = True
+    axes: frozenset[str] = frozenset()
+    is_turned: bool = False
 
 
 def write_figures(
@@ -86,7 +89,7 @@ def write_figures(
 
 
 def _choose(found: Mapping[str, Figure], names: Sequence[str]) -> list[Figure]:
-    """Return the figures that names or patterns mean, each once.
+    """Return the figures that names or patterns mean, each once: a pattern means no heat map both ways round.
 
     Raises:
         ConfigError: one means none.
@@ -99,14 +102,18 @@ def _choose(found: Mapping[str, Figure], names: Sequence[str]) -> list[Figure]:
             if name.startswith("curves") and not any(one.startswith("curves") for one in found):
                 hint = ": no run has told its objective twice, so that there are no curves"
             raise ConfigError(f"--plots {name}: no such picture{hint}")
-        chosen |= own
+        plain = {figure.axes for figure in own.values() if not figure.is_turned}
+        chosen |= {one: figure for one, figure in own.items() if not (figure.is_turned and figure.axes in plain)}
     return list(chosen.values())
 
 
 def build_figures(sweeps: Sequence[ReportedSweep]) -> Iterator[Figure]:
-    """Yield the pictures that sweeps can have, each under a name of its own."""
+    """Yield the pictures that sweeps can have, each under a name of its own, which no result decides.
+
+    Those that are turned come last, so that no other is numbered for their sake.
+    """
     met: set[str] = set()
-    for figure in _figures(sweeps):
+    for figure in sorted(_figures(sweeps), key=lambda figure: figure.is_turned):
         numbered = (f"{figure.name}-{i}" for i in itertools.count(2))
         name = next(one for one in itertools.chain([figure.name], numbered) if one not in met)
         met.add(name)
@@ -122,17 +129,12 @@ def _figures(sweeps: Sequence[ReportedSweep]) -> Iterator[Figure]:
         return
     order = _parameters_in_order(sweeps[0], data)
     yield from _importance(sweeps[0], data, order)
-    called = _file_names([*order, *([TEMPERATURE] if TEMPERATURE in data.parameters else [])])
+    called = _file_names([name for name in data.parameters if name in order or name == TEMPERATURE])
     for name, own in called.items():
         yield Figure(f"slice-{own}", lambda name=name: _slice(data, objective, name))  # type: ignore[misc]
     few = {name: own for name, own in called.items() if data.parameters[name].levels}
-    for x, y in itertools.combinations(few, 2):
-
-        def draw(x: str = x, y: str = y) -> Spec:
-            return _heat(data, objective, x, y)
-
-        yield Figure(f"heat-{few[x]}-{few[y]}", draw, is_usual=TEMPERATURE not in (x, y))
-    yield from _lines(data, objective, few)
+    yield from _heats(data, objective, few)
+    yield from _lines(data, objective, few, order)
     if len(order) > 1:
         axes = [*order, sweeps[0].objective.name] if sweeps[0].objective is not None else order
         yield Figure("parallel", lambda: _paper(charts.parallel_coordinates(data, axes), width=2 * _WIDTH))
@@ -163,19 +165,36 @@ def _slice(data: ChartData, objective: Column, name: str) -> Spec:
     return _paper(with_data(charts.metric_by_parameter(data, name), runs=data.rows, means=means))
 
 
+def _heats(data: ChartData, objective: Column, few: Mapping[str, str]) -> Iterator[Figure]:
+    """Yield the heat map of each pair, the first in the sweep file along x, and turned."""
+    for i, j in itertools.permutations(range(len(few)), 2):
+        x, y = list(few)[i], list(few)[j]
+
+        def draw(x: str = x, y: str = y) -> Spec:
+            return _heat(data, objective, x, y)
+
+        yield Figure(
+            f"heat-{few[x]}-{few[y]}",
+            draw,
+            is_usual=i < j and TEMPERATURE not in (x, y),
+            axes=frozenset((x, y)),
+            is_turned=i > j,
+        )
+
+
 def _heat(data: ChartData, objective: Column, x: str, y: str) -> Spec:
     cells = means_by_pair(data.rows, data.parameters[x], data.parameters[y], objective)
     return _paper(with_data(charts.heat_map(data, x, y), cells=cells))
 
 
-def _lines(data: ChartData, objective: Column, few: Mapping[str, str]) -> Iterator[Figure]:
+def _lines(data: ChartData, objective: Column, few: Mapping[str, str], order: Sequence[str]) -> Iterator[Figure]:
     """Yield a metric against a number with a line for each value of another; usual is the step size, by the first."""
     numeric = [name for name in few if data.parameters[name].kind == "number" and name != TEMPERATURE]
-    usual = next((name for name in numeric if STEP_SIZE.search(name)), None)
+    usual = next((name for name in order if name in numeric and STEP_SIZE.search(name)), None)
     for x in numeric:
-        others = [name for name in few if name not in (x, TEMPERATURE)]
+        others = [name for name in order if name in few and name not in (x, TEMPERATURE)]
         others.sort(key=lambda name: data.parameters[name].kind != "number")  # stable: the most important first
-        for i, group in enumerate(others):
+        for group in (name for name in few if name in others):
             panel = _panel_of(data, [name for name in others if name != group])
 
             def draw(x: str = x, group: str = group, panel: str | None = panel) -> Spec:
@@ -183,7 +202,7 @@ def _lines(data: ChartData, objective: Column, few: Mapping[str, str]) -> Iterat
                 means = means_by_group(data.rows, data.parameters[x], columns, objective, data.goal)
                 return _paper(with_data(charts.metric_lines(data, x, group, panel=panel), means=means))
 
-            yield Figure(f"lines-{few[x]}-by-{few[group]}", draw, is_usual=x == usual and i == 0)
+            yield Figure(f"lines-{few[x]}-by-{few[group]}", draw, is_usual=x == usual and group == others[0])
 
 
 def _panel_of(data: ChartData, names: Sequence[str]) -> str | None:

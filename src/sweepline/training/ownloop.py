@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sweepline.errors import ConfigError
-from sweepline.fits.search import apply_factor, search
+from sweepline.fits.search import apply_factor, search_by_memory
 from sweepline.training import memory
 from sweepline.training.batchsize.prober import Prober, describe_probes
 from sweepline.training.batchsize.processes import describe_build, spawning
@@ -68,7 +69,8 @@ def tune_batch_size(
         safety_factor: the share of the largest size that is used.
         memory_gib: what a probe may allocate beyond what is there before; None: nine tenths of what is free.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
-        granularity: how near the search comes to the limit; None: ``first``, at most an eighth of what fits.
+        granularity: what sizes are multiples of, and how near the search comes to the limit; None: ``first``, at most
+            an eighth of what fits. Where sizes tell what memory they take, one at most runs out of it.
         max_trials: how many sizes may be tried.
         steps_per_probe: how many steps make a probe.
         probe_timeout_s: how long one may take.
@@ -78,12 +80,12 @@ def tune_batch_size(
         tell: takes pieces of lines for a person.
 
     Raises:
+        ConfigError: ``make`` is nothing that another process can import, or returns no step.
         SweeplineError: no size runs, or a probe fails for another reason than memory.
     """
+    how = describe_build(make, what="make")
     store = Path(folder) if folder is not None else None
-    digest = hashlib.sha256(
-        json.dumps([key, device, memory_gib, cap], sort_keys=True, default=str).encode()
-    ).hexdigest()[:16]
+    digest = _digest([key, device, memory_gib, cap])[:16]
     known = _read_tuned(store).get(digest) if store is not None and key is not None else None
     if known is not None:
         largest = int(known["largest"])
@@ -92,17 +94,27 @@ def tune_batch_size(
     is_cpu = device == "cpu"
     budget = int(memory_gib * memory.GIB) if memory_gib is not None else memory.usable_bytes() if is_cpu else None
     prober = Prober(
-        spawning({**describe_build(make), "adapt": {"device": device, "n_examples": cap, "memory_gib": memory_gib}}),
+        spawning({**how, "adapt": {"device": device, "n_examples": cap, "memory_gib": memory_gib}}),
         n_steps=steps_per_probe,
         budget_bytes=budget if is_cpu else None,
         timeout_s=probe_timeout_s,
         tell=tell,
     )
     patience = Patience(prober.probes, 10 * probe_timeout_s, watches_speed=is_cpu and memory_gib is None)
-    found = search(
-        prober.try_size,
+    peaks: dict[int, int] = {}
+
+    def try_size(size: int, is_confirmation: bool) -> bool:
+        has_run = prober.try_size(size, is_confirmation)
+        if has_run and (peak := prober.probes[-1].peak_bytes):
+            peaks[size] = peak
+        return has_run
+
+    found = search_by_memory(
+        try_size,
+        peaks,
         first=first,
         cap=cap,
+        limit=budget,
         granularity=granularity or first,
         coarsest=Fraction(1) if granularity else COARSEST,
         max_trials=max_trials,
@@ -139,15 +151,18 @@ def freeze_config(config: Mapping[str, Any], folder: str | Path, number: int) ->
         number: of the run, from :func:`reserve_run_number`.
 
     Raises:
-        ConfigError: the run has one already, or the config holds something else than plain values.
+        ConfigError: the run has one already, the config holds something else than plain values, or that is no number.
     """
-    path = frozen_path(Path(folder), number)
+    path = frozen_path(Path(folder), _whole(number, 1, "freeze_config: number", "reserve_run_number gives one"))
+    head = {"_frozen_config_version": "1.0", "_frozen_at": datetime.now().isoformat()}
     try:
-        text = json.dumps(
-            {"_frozen_config_version": "1.0", "_frozen_at": datetime.now().isoformat(), **config}, indent=2
-        )
+        text = json.dumps({**head, **config}, indent=2, allow_nan=False)
     except TypeError as error:
         raise ConfigError(f"{path}: a config holds numbers, texts, lists and mappings: {error}") from None
+    except ValueError:
+        raise ConfigError(
+            f"{path}: a config holds numbers that JSON has: write NaN and infinities as texts, or leave them out"
+        ) from None
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
@@ -158,6 +173,18 @@ def freeze_config(config: Mapping[str, Any], folder: str | Path, number: int) ->
         file.flush()
         os.fsync(file.fileno())
     return path
+
+
+def _whole(value: Any, least: int, what: str, hint: str) -> int:
+    """Return a whole number of any kind, such as NumPy's.
+
+    Raises:
+        ConfigError: it is none, or less than ``least``.
+    """
+    with suppress(TypeError):
+        if not isinstance(value, bool) and (number := operator.index(value)) >= least:
+            return number
+    raise ConfigError(f"{what} needs a whole number, {least} or more, got {value!r}: {hint}")
 
 
 def load_frozen_config(path: str | Path) -> dict[str, Any]:
@@ -225,8 +252,10 @@ class Checkpoints:
             objects: by name, what has ``state_dict`` and ``load_state_dict``; or plain values.
 
         Raises:
+            ConfigError: ``step`` is no count.
             OSError: the disk does not take it; those before it stay.
         """
+        step = _whole(step, 0, "Checkpoints.save: step", "count the steps that were done")
         content = {
             "version": VERSION,
             "identity": self._identity,

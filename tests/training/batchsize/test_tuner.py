@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -65,8 +66,11 @@ def build_of_a_module() -> Setup:
 
 def test_a_process_from_nothing_builds_what_was_asked_for() -> None:
     config = load_config(None, ["device=cpu"])
-    assert describe_build(SetupBuilder(config, (make_examples(1), None, make_examples(1))))["config"]["device"] == "cpu"
-    told = describe_build(build_of_a_module)
+    assert (
+        describe_build(SetupBuilder(config, (make_examples(1), None, make_examples(1))), what="it")["config"]["device"]
+        == "cpu"
+    )
+    told = describe_build(build_of_a_module, what="it")
     assert load_build(told["file"], told["module"], told["name"]) is sys.modules[__name__].build_of_a_module
 
 
@@ -77,7 +81,11 @@ def test_a_script_is_built_from_by_its_file(tmp_path: Path) -> None:
 
 
 def test_what_no_other_process_can_import_is_refused() -> None:
-    config = load_config(None, ["device=cpu", "model.width=2"])
-    setup = TrainerSetup(config, make_examples(8), None)
-    with pytest.raises(ConfigError, match=r"<lambda>: this process has other threads.* OPENBLAS_NUM_THREADS=1"):
-        describe_build(lambda: setup)
+    class Builder:
+        def build(self) -> None: ...
+
+    for build in (lambda: None, Builder().build, partial(build_of_a_module)):
+        with pytest.raises(
+            ConfigError, match=r"^it must be a function of a module or of a script file, since each size"
+        ):
+            describe_build(build, what="it")

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from sweepline.errors import ConfigError
+from sweepline.training.datasets import mnist1m
 from sweepline.training.datasets.mnist1m import Mnist1M, array_paths, convert
 
 
@@ -85,6 +86,76 @@ def test_what_is_wrong_is_said_and_nothing_half_made_is_taken(raw: Path, tmp_pat
     assert str(raw) in str(caught.value)
     with pytest.raises(ConfigError, match="sweepline data mnist1m RAW_DIR makes it"):
         Mnist1M(tmp_path).prepare()
+
+
+def png(mode: str, color: object = 0) -> bytes:
+    data = io.BytesIO()
+    Image.new(mode, (28, 28), color).save(data, "PNG")  # type: ignore[arg-type]
+    return data.getvalue()
+
+
+def add(path: Path, name: str, content: bytes) -> None:
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, content)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (png("I;16", 300), "has gray pixels of 16 bits; opaque gray ones of 8 bits are needed"),
+        (png("P", 3), "has pixels of a palette"),
+        (png("RGB", (1, 2, 1)), "has pixels in color;"),
+        (png("RGBA", (1, 1, 1, 100)), "has pixels in color, or transparent ones"),
+        (png("LA", (1, 100)), "has transparent pixels"),
+        (png("L")[:50], "is no PNG image that can be read; fetch the archive again"),
+        (b"nothing", "is no PNG image that can be read; fetch the archive again"),
+    ],
+    ids=["16 bits", "palette", "color", "half transparent", "gray and transparent", "cut off", "no image"],
+)
+def test_pixels_that_are_not_gray_are_refused_by_name(raw: Path, tmp_path: Path, content: bytes, words: str) -> None:
+    add(raw / "class_3.zip", "3/odd.png", content)
+    with pytest.raises(ConfigError) as caught:
+        convert(raw, tmp_path, n_test=50)
+    assert f"class_3.zip: 3/odd.png {words}" in str(caught.value)
+    assert "<" not in str(caught.value)
+    assert not list((tmp_path / "mnist1m").iterdir())
+
+
+def test_what_is_gray_in_another_form_is_taken_and_what_macos_adds_is_not(raw: Path, tmp_path: Path) -> None:
+    for mode, color in (("1", 1), ("RGB", (7, 7, 7)), ("RGBA", (9, 9, 9, 255))):
+        add(raw / "class_3.zip", f"3/{mode}.png", png(mode, color))
+    add(raw / "class_3.zip", "__MACOSX/3/._00001.png", b"nothing")
+    add(raw / "class_3.zip", "3/._1.png", b"nothing")
+    assert convert(raw, tmp_path, n_test=50) == (153, 50)
+    images = np.concatenate([np.load(array_paths(tmp_path, split)[0]) for split in ("train", "test")])
+    assert sorted(images[:, 9, 9].tolist())[-4:] == [0, 7, 9, 255]
+
+
+def test_an_archive_without_images_is_refused(raw: Path, tmp_path: Path) -> None:
+    (raw / "class_4.zip").unlink()
+    add(raw / "class_4.zip", "4/1.jpg", b"nothing")
+    with pytest.raises(ConfigError, match=r"class_4\.zip: holds no PNG image; each archive"):
+        convert(raw, tmp_path, n_test=50)
+    assert not (tmp_path / "mnist1m").exists()
+
+
+def test_nothing_half_made_stays_when_it_is_interrupted(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        assert len(list((tmp_path / "mnist1m").glob("*.part"))) == 4
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mnist1m, "_read_image", interrupted)
+    assert mnist1m.main([str(raw), "--root", str(tmp_path), "--test", "50"]) == 130
+    assert not list((tmp_path / "mnist1m").iterdir())
+
+
+@pytest.mark.parametrize("root", ["file", "file/below", "/proc/x"])
+def test_a_root_that_cannot_be_made_is_said(raw: Path, tmp_path: Path, root: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="the arrays are made there: name another folder by --root"):
+        convert(raw, tmp_path / root, n_test=50)
 
 
 def test_the_command_makes_it(raw: Path, tmp_path: Path) -> None:

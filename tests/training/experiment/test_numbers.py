@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -53,8 +54,30 @@ def test_an_unreadable_counter_goes_on_after_the_highest_number_found(tmp_path: 
     counter = tmp_path / "run_counter.txt"
     if text is not None:
         counter.write_text(text)
-    assert reserve_run_number(tmp_path) == 8
+    with nullcontext() if text is None else pytest.warns(UserWarning, match="is damaged or was removed"):
+        assert reserve_run_number(tmp_path) == 8
     assert counter.read_text() == "9\n"
+
+
+@pytest.mark.parametrize("text", ["", "many", "2", None])
+def test_numbers_that_left_no_other_file_are_not_given_again(tmp_path: Path, text: str | None) -> None:
+    assert [reserve_run_number(tmp_path) for _ in range(12)][-1] == 12
+    counter = tmp_path / "run_counter.txt"
+    if text is None:
+        counter.unlink()
+    else:
+        counter.write_text(text)
+    with nullcontext() if text == "2" else pytest.warns(UserWarning, match=r"run_counter.txt: .* go on with 13"):
+        assert reserve_run_number(tmp_path) == 13
+    assert reserve_run_number(tmp_path) == 14  # that it was damaged is said once
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", ".run_number_14", "run_counter.txt"]
+
+
+def test_a_process_that_was_killed_between_its_writes_leaves_no_number_to_others(tmp_path: Path) -> None:
+    reserve_run_number(tmp_path)
+    (tmp_path / ".run_number_2").touch()
+    assert reserve_run_number(tmp_path) == 3
+    assert [path.name for path in tmp_path.glob(".run_number_*")] == [".run_number_3"]
 
 
 def test_a_counter_that_is_behind_gives_no_number_again(tmp_path: Path) -> None:

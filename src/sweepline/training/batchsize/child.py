@@ -19,6 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from sweepline.errors import ConfigError
 from sweepline.training.batchsize.probe import Request, Setup, run_probe
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -52,15 +53,23 @@ def main() -> None:
 
         sys.path[:] = order["sys_path"]
         keep_freed_memory(is_scarce=request.budget_bytes is not None)
-        build = load_build(order["file"], order["module"], order["name"])
-        if "adapt" in order:
-            from sweepline.training.batchsize.ownsetup import OwnSetup
+        try:
+            build = load_build(order["file"], order["module"], order["name"])
+        except ConfigError as error:  # of a script that is not guarded: it would tune here, too
+            build = functools.partial(_refuse, error)
+        else:
+            if "adapt" in order:
+                from sweepline.training.batchsize.ownsetup import OwnSetup
 
-            build = functools.partial(OwnSetup, build, **order["adapt"])
+                build = functools.partial(OwnSetup, build, **order["adapt"])
     probe = run_probe(build, request)
     json.dump(probe.to_dict(), answer)
     answer.flush()
     os._exit(0)
+
+
+def _refuse(error: ConfigError) -> Setup:
+    raise error
 
 
 def load_build(file: str | None, module: str, name: str) -> Callable[[], Setup]:

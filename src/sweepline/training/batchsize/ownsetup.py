@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from sweepline.errors import ConfigError
 from sweepline.training import memory
 
 
@@ -15,6 +16,11 @@ class OwnSetup:
     def __init__(
         self, make: Callable[..., Any], *, device: str, n_examples: int, memory_gib: float | None = None
     ) -> None:
+        """Call ``make``.
+
+        Raises:
+            ConfigError: what it returns is nothing that a probe could call.
+        """
         import torch
 
         random.seed(0)
@@ -26,7 +32,15 @@ class OwnSetup:
                 min(1.0, memory_gib * memory.GIB / total), self.device.index or 0
             )
         made = make(device)
-        self._step, self._evaluate = made if isinstance(made, tuple) else (made, None)
+        parts = made if isinstance(made, tuple) else (made,)
+        if not 1 <= len(parts) <= 2 or not all(map(callable, parts)):
+            got = (
+                f"({', '.join(type(part).__name__ for part in made)})"
+                if isinstance(made, tuple)
+                else type(made).__name__
+            )
+            raise ConfigError(f"make(device) must return step(n), or step and evaluate; got {got}")
+        self._step, self._evaluate = (*parts, None)[:2]
         self.n_evaluated = n_examples if self._evaluate is not None else 0
 
     def step(self, index: Any) -> None:

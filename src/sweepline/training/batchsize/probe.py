@@ -10,12 +10,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sweepline.errors import ConfigError
 from sweepline.training import memory
 
 if TYPE_CHECKING:
     import torch
 
 OK, OOM, ERROR, TIMEOUT, UNSUPPORTED = "ok", "oom", "error", "timeout", "unsupported"
+REFUSED = "refused"  # what it was to build is none, which ``message`` tells in a sentence
 BUILD, TRAIN, LAST_BATCH, EVALUATE = "build", "train", "last batch", "evaluate"
 
 
@@ -38,7 +40,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """How a size went: ok, oom, error, timeout or unsupported, and in which phase.
+    """How a size went: ok, oom, error, timeout, unsupported or refused, and in which phase.
 
     ``peak_bytes`` is what training took beyond torch and its data (on a GPU, with its data), ``step_s`` the least of
     its steps, ``seconds`` what the whole probe cost.
@@ -116,7 +118,8 @@ def run_probe(build: Callable[[], Setup], request: Request) -> Probe:
             setup.evaluate(torch.arange(evaluation_size).to(device))
         _synchronize(device)
     except Exception as error:
-        probe = replace(probe, status=_judge(error), message=memory.describe(error, 400))
+        status = _judge(error)
+        probe = replace(probe, status=status, message=str(error) if status == REFUSED else memory.describe(error, 400))
     return replace(
         probe,
         phase=phase,
@@ -178,4 +181,6 @@ def _n_alloc_retries(device: torch.device | None) -> int:
 def _judge(error: BaseException) -> str:
     if memory.is_out_of_memory(error) or memory.is_refused_by_limit(error):
         return OOM
-    return UNSUPPORTED if memory.is_unsupported(error) else ERROR
+    if memory.is_unsupported(error):
+        return UNSUPPORTED
+    return REFUSED if isinstance(error, ConfigError) else ERROR

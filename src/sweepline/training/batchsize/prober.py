@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import IO
 
-from sweepline.errors import SweeplineError
+from sweepline.errors import ConfigError, SweeplineError
 from sweepline.training import memory
-from sweepline.training.batchsize.probe import ERROR, EVALUATE, OK, OOM, TIMEOUT, UNSUPPORTED, Probe, Request
+from sweepline.training.batchsize.probe import ERROR, EVALUATE, OK, OOM, REFUSED, TIMEOUT, UNSUPPORTED, Probe, Request
 from sweepline.training.batchsize.processes import ProbeProcess, can_fork, forking
 
 __all__ = ["ProbeError", "Prober", "can_fork", "describe_probes", "forking"]  # a program's own probes need no more
@@ -52,6 +52,7 @@ class Prober:
 
         Raises:
             ProbeError: it fails, and not for want of memory or time.
+            ConfigError: there is nothing that could be tried.
         """
         self._tell(f"{'Confirming' if is_confirmation else 'Trying'} batch_size={size} ... ")
         has_been_refused = False
@@ -68,6 +69,9 @@ class Prober:
                 self._tell("not supported, once more ... ")
             else:
                 break
+        if probe.status == REFUSED:
+            self._tell("refused\n")
+            raise ConfigError(probe.message)
         if probe.status == ERROR:
             self._tell("error\n")
             raise ProbeError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import select
@@ -20,6 +21,8 @@ from sweepline.training import places
 from sweepline.training.batchsize.child import end_with_parent
 from sweepline.training.batchsize.probe import Request, Setup, run_probe
 from sweepline.training.config.schema import TrainConfig
+
+CHILD = "sweepline.training.batchsize.child"
 
 
 class ProbeProcess:
@@ -93,24 +96,31 @@ def starting(build: Callable[[], Setup], device_type: str) -> Callable[[Request,
     Raises:
         ConfigError: this process may not fork, and no other could build that.
     """
-    return forking(build) if can_fork(device_type) else spawning(describe_build(build))
+    return forking(build) if can_fork(device_type) else spawning(describe_build(build, what="what builds"))
 
 
-def describe_build(build: Callable[[], Setup]) -> dict[str, Any]:
-    """Return how a process from nothing comes to the same set-up.
+def describe_build(build: Callable[..., Any], *, what: str) -> dict[str, Any]:
+    """Return how a process from nothing comes to the same set-up; ``what`` a person calls this function.
 
     Raises:
-        ConfigError: it cannot: a function within a function, or one that was typed in.
+        ConfigError: it cannot: a function within a function, or one that was typed in; or this is such a process.
     """
     config = getattr(build, "config", None)
     if isinstance(config, TrainConfig):
         return _describe_config(config)
     module, name = getattr(build, "__module__", ""), getattr(build, "__qualname__", "<unnamed>")
     file = getattr(sys.modules.get(module), "__file__", None)
-    if "<" in name or not module or (module == "__main__" and file is None):
+    if getattr(sys.modules["__main__"].__spec__, "name", None) == CHILD:  # it would start probes that start probes
         raise ConfigError(
-            f"{name}: this process has other threads, so that it may not fork, and no other process can import that; "
-            "build from a function of a module, or set OPENBLAS_NUM_THREADS=1 before numpy is imported"
+            f'{file or module}: guard the main part with if __name__ == "__main__":, since each size is tried by a '
+            "process of its own, which imports this file"
+        )
+    is_of_object = inspect.ismethod(build) and not inspect.isclass(build.__self__)
+    is_typed_in = module == "__main__" and (file is None or not Path(file).is_file())
+    if "<" in name or not module or is_of_object or is_typed_in:
+        raise ConfigError(
+            f"{what} must be a function of a module or of a script file, since each size is tried by a process of its "
+            f"own, which imports it; got {name}{' of what was typed in' if is_typed_in else ''}"
         )
     return {"file": file if module == "__main__" else None, "module": module, "name": name, "sys_path": sys.path}
 
@@ -125,7 +135,7 @@ def spawning(how: Mapping[str, Any] | TrainConfig) -> Callable[[Request, IO[byte
 
     def start(request: Request, errors: IO[bytes]) -> ProbeProcess:
         process = subprocess.Popen(
-            [sys.executable, "-m", "sweepline.training.batchsize.child"],
+            [sys.executable, "-m", CHILD],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

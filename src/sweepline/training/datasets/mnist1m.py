@@ -10,7 +10,9 @@ import argparse
 import re
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,15 @@ FOLDER = "mnist1m"
 N_CLASSES, SIDE = 10, 28
 N_TEST, SEED = 50_000, 42
 _MEAN, _DEVIATION = 0.1307, 0.3081  # of MNIST's pixels divided by 255
+_MODES = {
+    "RGB": "pixels in color",
+    "RGBA": "pixels in color, or transparent ones",
+    "LA": "transparent pixels",
+    "P": "pixels of a palette",
+    "I": "gray pixels of 16 bits",
+    "I;16": "gray pixels of 16 bits",
+}
+_UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, SyntaxError, ValueError, RuntimeError)  # of damaged images
 _DIGIT = re.compile(r"(?:^|\D)([0-9])(?:\D|$)")
 
 
@@ -71,7 +82,8 @@ def convert(raw: Path, root: Path, *, n_test: int = N_TEST, seed: int = SEED) ->
         seed: which they are, and in which order the others stand.
 
     Raises:
-        ConfigError: there are not ten archives, or one holds something else; too few images for so many tests.
+        ConfigError: there are not ten archives, or one holds something else; too few images for so many tests; the
+            arrays cannot be written. Nothing half made stays.
     """
     import numpy as np
 
@@ -82,18 +94,40 @@ def convert(raw: Path, root: Path, *, n_test: int = N_TEST, seed: int = SEED) ->
         raise ConfigError(f"{raw}: holds {n_all:,} images, of which {n_test:,} cannot be held out; use --test")
     generator = np.random.default_rng(seed)
     places = list(_places(names, n_test, generator))
-    (root / FOLDER).mkdir(parents=True, exist_ok=True)
-    arrays = {split: _new_arrays(root, split, n) for split, n in (("train", n_all - n_test), ("test", n_test))}
-    for digit, members, splits, rows in places:
-        with zipfile.ZipFile(archives[digit]) as archive:
-            for member, split, row in zip(members, splits, rows, strict=True):
-                images, labels = arrays[split]
-                images[row], labels[row] = _read_image(archive, member), digit
-    for split, parts in arrays.items():
-        for array, path in zip(parts, array_paths(root, split), strict=True):
-            array.flush()
-            path.with_suffix(".npy.part").replace(path)  # whole or not at all
+    with _made_whole(root):
+        arrays = {split: _new_arrays(root, split, n) for split, n in (("train", n_all - n_test), ("test", n_test))}
+        for digit, members, splits, rows in places:
+            with zipfile.ZipFile(archives[digit]) as archive:
+                for member, split, row in zip(members, splits, rows, strict=True):
+                    images, labels = arrays[split]
+                    images[row], labels[row] = _read_image(archive, member), digit
+        for split, parts in arrays.items():
+            for array, path in zip(parts, array_paths(root, split), strict=True):
+                array.flush()
+                _part(path).replace(path)  # whole or not at all
     return n_all - n_test, n_test
+
+
+@contextmanager
+def _made_whole(root: Path) -> Iterator[None]:
+    """Make the folder of the arrays; remove what is half made, whatever ends this."""
+    try:
+        (root / FOLDER).mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"{error.filename or root / FOLDER}: {error.strerror or error}; the arrays are made there: name another "
+            "folder by --root, or make room"
+        ) from None
+    finally:
+        for path in (path for split in ("train", "test") for path in array_paths(root, split)):
+            with suppress(OSError):
+                _part(path).unlink(missing_ok=True)
+
+
+def _part(path: Path) -> Path:
+    """Return what an array is called while it is made."""
+    return path.with_suffix(".npy.part")
 
 
 def find_archives(raw: Path) -> dict[int, Path]:
@@ -117,9 +151,18 @@ def find_archives(raw: Path) -> dict[int, Path]:
 def _images_in(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
-            return [i.filename for i in archive.infolist() if i.filename.lower().endswith(".png") and not i.is_dir()]
+            images = [i.filename for i in archive.infolist() if _is_image(i.filename)]
     except (OSError, zipfile.BadZipFile) as error:
-        raise ConfigError(f"{path}: is no archive that can be read: {error}") from None
+        raise ConfigError(f"{path}: is no archive that can be read ({error}); fetch it again") from None
+    if not images:
+        raise ConfigError(f"{path}: holds no PNG image; each archive holds the images of its digit as PNG files")
+    return images
+
+
+def _is_image(member: str) -> bool:
+    """Whether a file of an archive is an image by its name, and not what macOS adds to each."""
+    *folders, name = member.lower().split("/")
+    return name.endswith(".png") and not name.startswith("._") and "__macosx" not in folders
 
 
 def _places(
@@ -144,10 +187,7 @@ def _new_arrays(root: Path, split: str, n: int) -> tuple[Any, Any]:
 
     images, labels = array_paths(root, split)
     shapes = ((images, (n, SIDE, SIDE)), (labels, (n,)))
-    made = [
-        np.lib.format.open_memmap(path.with_suffix(".npy.part"), mode="w+", dtype=np.uint8, shape=shape)
-        for path, shape in shapes
-    ]
+    made = [np.lib.format.open_memmap(_part(path), mode="w+", dtype=np.uint8, shape=shape) for path, shape in shapes]
     return made[0], made[1]
 
 
@@ -155,13 +195,26 @@ def _read_image(archive: zipfile.ZipFile, member: str) -> Any:
     import numpy as np
     from PIL import Image
 
+    where = f"{archive.filename}: {member}"
     try:
-        with archive.open(member) as file, Image.open(file) as image:
-            pixels = np.asarray(image.convert("L"), dtype=np.uint8)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise ConfigError(f"{archive.filename}: {member} is no image that can be read: {error}") from None
-    if pixels.shape != (SIDE, SIDE):
-        raise ConfigError(f"{archive.filename}: {member} has {pixels.shape} pixels, not {SIDE} x {SIDE}")
+        with archive.open(member) as file, Image.open(file, formats=["PNG"]) as image:
+            mode, is_transparent, (width, height) = image.mode, "transparency" in image.info, image.size
+            pixels = np.asarray(image.convert("L") if mode == "1" else image)
+    except (*_UNREADABLE, Image.DecompressionBombError):  # what PIL makes of it names objects of Python
+        raise ConfigError(
+            f"{where} is no PNG image that can be read; fetch the archive again, or take it out"
+        ) from None
+    if (width, height) != (SIDE, SIDE):
+        raise ConfigError(f"{where} has {width} x {height} pixels; images of {SIDE} x {SIDE} are needed")
+    is_gray = mode in ("1", "L")
+    if mode in ("RGB", "RGBA"):
+        is_gray = bool((pixels[..., 1:3] == pixels[..., :1]).all() and (pixels[..., 3:] == 255).all())
+        pixels = pixels[..., 0]
+    if not is_gray or is_transparent:
+        got = "transparent pixels" if is_transparent else _MODES.get(mode, f"pixels of the mode {mode}")
+        raise ConfigError(
+            f"{where} has {got}; opaque gray ones of 8 bits are needed: convert it, or fetch the images as made"
+        )
     return pixels
 
 
@@ -182,6 +235,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SweeplineError as error:
         print(f"sweepline: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     print(f"{root / FOLDER}: {n_train:,} images to train on, {n_test:,} to test on")
     return 0
 
