@@ -78,15 +78,21 @@ def _as_tensor(what: str, name: str, value: Any) -> torch.Tensor:
         return value.detach().cpu()
     try:
         array = np.asarray(value)
-        if array.dtype.kind in "USO" and array.size and isinstance(array.flat[0], (str, bytes)):
-            wanted = "whole numbers from 0 on, one for each class" if name == "targets" else "numbers"
-            raise ConfigError(f"{what}: its {name} are text, as {str(array.flat[0])!r}; make them {wanted}")
-        return torch.as_tensor(array)
-    except ConfigError:
-        raise
+        text = _text_in(array)
+        if text is None:
+            return torch.as_tensor(array)
     except (TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(f"{what}: its {name} are no array: {reason}; {_WANTED}") from None
+    wanted = "whole numbers from 0 on, one for each class" if name == "targets" else "numbers"
+    raise ConfigError(f"{what}: its {name} hold text, as {text!r}; make them {wanted}")
+
+
+def _text_in(array: Any) -> str | None:
+    """Return a text that an array holds; None where it holds none."""
+    if array.dtype.kind not in "USO":
+        return None
+    return next((str(value) for value in array.flat if isinstance(value, (str, bytes))), None)
 
 
 def _checked(what: str, split: Split, inputs: torch.Tensor, targets: torch.Tensor, needed: str) -> Examples:
