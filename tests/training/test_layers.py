@@ -17,7 +17,7 @@ ROOT = Path(sweepline.training.__file__).parent
 PACKAGE = "sweepline.training"
 # From the bottom up. Rooms of one layer do not know each other; imports within functions and for types count too.
 LAYERS = (
-    ("memory", "places", "settings", "stopping"),
+    ("calling", "memory", "places", "settings", "stopping"),
     ("plugins",),
     ("models",),
     ("registry",),
@@ -25,6 +25,7 @@ LAYERS = (
     ("device", "folder", "optim", "seeding"),
     ("datasets",),
     ("tasks", "resuming"),
+    ("trying",),
     ("building", "stepping"),
     ("loop",),
     ("checkpoints", "reporting"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sweepline.errors import ConfigError
-from sweepline.training import places, plugins
+from sweepline.training import plugins
 from sweepline.training.building import build_task, build_training
 from sweepline.training.config.identity import result_identity
 from sweepline.training.config.loading import load_config
@@ -129,16 +129,10 @@ OWN = ("model.name=mine.py:TinyNet", "data.name=mine.py:moons", "device=cpu", "b
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(own_folder: Path) -> Path:
     """A folder with a user's file, which is the working directory."""
-    (tmp_path / "mine.py").write_text(MINE)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(places, "_anchors", [])
-    before = list(sys.path)
-    yield tmp_path
-    sys.path[:] = before
-    for name in [name for name, module in sys.modules.items() if str(tmp_path) in str(getattr(module, "__file__", ""))]:
-        del sys.modules[name]
+    (own_folder / "mine.py").write_text(MINE)
+    return own_folder
 
 
 def trained(*words: str, epochs: int = 4) -> list[float]:
@@ -326,7 +320,7 @@ def test_a_split_at_random_is_the_same_for_both_portions_and_disturbs_no_run(fol
     source += "    part = order[:80] if split == 'train' else order[80:]\n"
     source += "    return np.stack([part, part], 1) / 100.0, part % 2\n"
     (folder / "drawn.py").write_text(source)
-    config = load_config(None, [*OWN, "data.name=drawn.py:split_at_random", "seed=5"])
+    config = load_config(None, [*OWN, "data.name=drawn.py:split_at_random", "seed=5", "evaluate.every=1"])
     train_part, _, test_part = load_data(config)
     both = {float(x) for part in (train_part, test_part) for x in part.inputs[:, 0]}
     assert len(both) == 100

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -12,7 +11,7 @@ import torch
 from torch import nn
 
 from sweepline.errors import ConfigError
-from sweepline.training import memory, plugins
+from sweepline.training import calling, memory, plugins, trying
 from sweepline.training.config.checks import models_for
 from sweepline.training.config.monitor import monitor_of
 from sweepline.training.config.schema import LearnerConfig, ModelConfig, TrainConfig
@@ -21,7 +20,7 @@ from sweepline.training.datasets.examples import Examples
 from sweepline.training.loop import LoopState
 from sweepline.training.optim.optimization import Optimization
 from sweepline.training.optim.optimizers import build_optimizer
-from sweepline.training.registry import MODELS, TASKS
+from sweepline.training.registry import MODELS, OPTIMIZERS, TASKS
 from sweepline.training.seeding import seed_everything, unchanged_randomness
 from sweepline.training.tasks.autoencode import Autoencode
 from sweepline.training.tasks.base import Task, metric_names
@@ -51,7 +50,11 @@ def build_training(
     input_shape, n_outputs = shapes_of(config, training)
     model = build_model(config.model, input_shape=input_shape, n_outputs=n_outputs)
     if MODELS.is_brought(config.model.name):
-        check_brought(config, model, training, input_shape, n_outputs)
+        trying.check_network(config, model, training, input_shape, n_outputs)
+    if OPTIMIZERS.is_brought(config.learner.opt):
+        trying.check_optimizer(learner or config.learner, model)
+    if not config.batch_size_config.is_deciding:  # else which size trains is not known yet
+        trying.check_last_batch(config, model, training, input_shape)
     if config.model.weights is not None:
         _go_on_from(config, config.model.weights, model)
     if distills_features(config):
@@ -96,7 +99,7 @@ def build_model(config: ModelConfig, *, input_shape: tuple[int, ...], n_outputs:
     if settings is not None:
         return build(settings, input_shape=input_shape, n_outputs=n_outputs)
     what = f"model {config.name}"
-    model = plugins.call(build, what, offer_of_shapes(input_shape, n_outputs), config.args)
+    model = calling.call(build, what, offer_of_shapes(input_shape, n_outputs), config.args)
     if not isinstance(model, nn.Module):
         raise ConfigError(f"{what}: returns a {type(model).__name__}, not a torch.nn.Module")
     return model
@@ -108,34 +111,6 @@ def offer_of_shapes(input_shape: tuple[int, ...], n_outputs: int) -> dict[str, A
     if len(input_shape) == 3:
         offered |= {"in_channels": input_shape[0], "image_size": input_shape[1:]}
     return offered | {"n_inputs": math.prod(input_shape)}
-
-
-def check_brought(
-    config: TrainConfig, model: nn.Module, training: Examples, input_shape: tuple[int, ...], n_outputs: int
-) -> None:
-    """Try a copy of a network of a user's own on two examples; what it draws meanwhile is undone.
-
-    Raises:
-        ConfigError: it has nothing to train, fails, or returns another shape than its mode needs.
-    """
-    what = f"model {config.model.name}"
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise ConfigError(f"{what}: has no parameters to train")
-    index = torch.arange(min(2, len(training)))
-    inputs = training.batch(index)[0] if input_shape == training.input_shape else torch.zeros(len(index), *input_shape)
-    if any(isinstance(parameter, nn.parameter.UninitializedParameter) for parameter in model.parameters()):
-        raise ConfigError(f"{what}: has lazy layers; give them their sizes, which n_inputs and input_shape tell")
-    try:
-        with unchanged_randomness(torch.device("cpu")), torch.no_grad():
-            outputs = copy.deepcopy(model).eval()(inputs)
-    except Exception as error:
-        raise ConfigError(f"{what}: fails for inputs {tuple(inputs.shape)}: {plugins.blame(error)}") from error
-    wanted = tuple(inputs.shape) if config.training.mode == "autoencoder" else (len(index), n_outputs)
-    if TASKS.is_brought(config.training.mode):
-        return
-    found = tuple(outputs.shape) if torch.is_tensor(outputs) else type(outputs).__name__
-    if found != wanted:
-        raise ConfigError(f"{what}: returns {found} for inputs {tuple(inputs.shape)}, not {wanted}")
 
 
 def load_trained(name: str, key: str, training: Examples, device: torch.device) -> tuple[nn.Module, TrainConfig]:
@@ -222,10 +197,11 @@ def _base_task(config: TrainConfig, model: nn.Module, training: Examples, held_o
     build: Callable[..., Task] = TASKS.load(mode)
     if mode not in TASKS:
         offered = {"model": model, "training": training, "held_out": held_out, "seed": config.seed}
-        task = plugins.call(build, f"training.mode {mode}", offered, own.args)
+        task = calling.call(build, f"training.mode {mode}", offered, own.args)
         if not isinstance(task, Task):
             raise ConfigError(f"training.mode {mode}: is a {type(task).__name__}, not a sweepline.training Task")
         _check_measured(config, task)
+        trying.check_task(config, task)
         return task
     if mode != "fusion":
         return build(config, model, training, held_out)

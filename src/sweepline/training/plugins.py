@@ -1,7 +1,7 @@
 """What users bring: models, data sets, modes and optimizers in files of their own, or installed with another package.
 
-A name such as ``my_models.py:TinyNet`` or ``mypackage.models:TinyNet`` in a config stands for a function or a class. It
-is called with those of the things on offer that its signature names, and with the ``args`` of its section.
+A name such as ``my_models.py:TinyNet`` or ``mypackage.models:TinyNet`` in a config stands for a function or a class.
+How one is called: ``calling``.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ import functools
 import hashlib
 import importlib
 import importlib.util
-import inspect
 import re
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,11 +22,11 @@ from typing import Any, TypeVar
 
 from sweepline.errors import ConfigError, did_you_mean
 from sweepline.training import places
+from sweepline.training.calling import blame
 
 _NAME = re.compile(r"(?P<where>[^:]+):(?P<attribute>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
 _MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 _MARK = "__sweepline__"
-_OWN_PACKAGES = ("sweepline", "torch", "pydantic", "importlib", "runpy")
 
 KINDS = {
     "model.name": "model",
@@ -141,12 +139,19 @@ def load(key: str, name: str) -> Any:
         if not hasattr(found, part):
             raise ConfigError(f"{key} {name}: {where} has no {part!r}{did_you_mean(part, names)}")
         found = getattr(found, part)
-    if not callable(found):
-        raise ConfigError(f"{key} {name}: is a {type(found).__name__}, not a class or a function")
+    if not callable(found) or _is_network(found):
+        hint = "; name the class, or a function that returns one" if callable(found) else ""
+        raise ConfigError(f"{key} {name}: is a {type(found).__name__}, not a class or a function{hint}")
     mark = mark_of(found, KINDS[key])
     if mark.kind != KINDS[key]:
         raise ConfigError(f"{key} {name}: is marked as {mark.kind}, not as {KINDS[key]}")
     return found
+
+
+def _is_network(found: object) -> bool:
+    """Whether it is a network that is made already; none is where torch was not imported."""
+    nn = sys.modules.get("torch.nn")
+    return nn is not None and isinstance(found, nn.Module)
 
 
 def source_file(key: str, name: str) -> Path | None:
@@ -212,42 +217,6 @@ def _imported(file: Path) -> set[str]:
     return names
 
 
-def call(target: Callable[..., Any], what: str, offered: Mapping[str, Any], args: Mapping[str, Any]) -> Any:
-    """Call a user's object with ``args`` and with those of ``offered`` that its signature names.
-
-    Raises:
-        ConfigError: it takes no such argument, needs one that is not given, or fails; in one sentence, with the line.
-    """
-    keywords = {**_fitting(target, offered), **args}
-    check_arguments(target, what, offered, args)
-    try:
-        return target(**keywords)
-    except ConfigError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise ConfigError(f"{what}: {blame(error)}") from error
-
-
-def check_arguments(target: Callable[..., Any], what: str, offered: Mapping[str, Any], args: Mapping[str, Any]) -> None:
-    """Refuse arguments that an object does not take, or lacks.
-
-    Raises:
-        ConfigError: names them.
-    """
-    parameters = parameters_of(target)
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    named = [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    own = [name for name in named if name not in offered]
-    unknown = [] if takes_any else [name for name in args if name not in named]
-    if unknown:
-        hint = did_you_mean(unknown[0], own) or f"; it takes {', '.join(own) or 'none'}"
-        raise ConfigError(f"{what}: takes no args.{unknown[0]}{hint}")
-    given = {*offered, *args}
-    missing = [name for name in named if parameters[name].default is inspect.Parameter.empty and name not in given]
-    if missing:
-        raise ConfigError(f"{what}: needs args.{missing[0]}; on offer are {', '.join(offered)}")
-
-
 def size_word(args: Mapping[str, Any]) -> str:
     """Return a word for arguments, for the names of folders and files."""
     text = "_".join(f"{name}_{value}" for name, value in args.items()) or "default"
@@ -259,31 +228,6 @@ def file_word(name: str) -> str:
     """Return a name as a part of folder names: ``my_models.py:TinyNet`` is ``my_models.TinyNet``."""
     where, _, attribute = name.rpartition(":")
     return re.sub(r"[^\w.+-]+", "_", f"{where.removesuffix('.py')}.{attribute}").strip("._") if where else name
-
-
-def blame(error: BaseException) -> str:
-    """Return an error of a user's code in one line, with the last line of theirs that led to it."""
-    theirs = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_library(frame.filename)]
-    where = f"{theirs[-1].filename}:{theirs[-1].lineno}: " if theirs else ""
-    text = " ".join(str(error).split())[:300]
-    return f"{where}{type(error).__name__}: {text}" if text else f"{where}{type(error).__name__}"
-
-
-def _is_library(filename: str) -> bool:
-    parts = Path(filename).parts
-    return filename.startswith("<") or "site-packages" in parts or any(name in parts for name in _OWN_PACKAGES)
-
-
-def parameters_of(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    """Return what an object is called with."""
-    try:
-        return inspect.signature(target).parameters
-    except (TypeError, ValueError):  # of C code that tells none
-        return {"args": inspect.Parameter("args", inspect.Parameter.VAR_KEYWORD)}
-
-
-def _fitting(target: Callable[..., Any], offered: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in offered.items() if name in parameters_of(target)}
 
 
 def _find(key: str, name: str, where: str) -> Path:
@@ -309,8 +253,21 @@ def _import(key: str, name: str, where: str) -> Any:
     path = _find(key, name, where).resolve()
     try:
         return _import_file(path)
+    except ImportError as error:
+        hint = f"; write {_in_package(path)}:{name.rpartition(':')[2]}" if "relative import" in str(error) else ""
+        raise ConfigError(f"{key} {name}: {where} cannot be imported: {blame(error)}{hint}") from error
     except (Exception, SystemExit) as error:
         raise ConfigError(f"{key} {name}: {where} cannot be imported: {blame(error)}") from error
+
+
+def _in_package(path: Path) -> str:
+    """Return a file as a module of the package that it is in: of its folder, and of those above that are packages."""
+    parts = [path.stem, path.parent.name]
+    for folder in path.parents[1:]:
+        if not (folder / "__init__.py").is_file():
+            break
+        parts.append(folder.name)
+    return ".".join(reversed(parts))
 
 
 def _import_file(path: Path) -> Any:

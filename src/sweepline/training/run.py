@@ -15,7 +15,7 @@ from sweepline.training import memory
 from sweepline.training.config.identity import trained_sizes
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.config.sizes import examples_per_step, with_decided_size, within_bound
-from sweepline.training.datasets.splits import Splits, load_data
+from sweepline.training.datasets.splits import Splits, load_data, remarks_on_data
 from sweepline.training.device import check_precision, device_name, resolve_device
 from sweepline.training.folder import hold_run_dir, is_in_sweep, make_run_dir, write_effective_config, write_environment
 from sweepline.training.reporting.console import keep_log, print_line, print_part, say
@@ -52,7 +52,7 @@ def run(
         write_environment(run_dir)
     if not config.batch_size_config.is_deciding:  # the size stays as asked for, its bounds beside it
         _write_config(config, config, run_dir, n_examples=None)
-    data = load_data(config)
+    data = _load(config)
     numbered = _begin_numbered(config, data, outputs=outputs, run_dir=run_dir) if is_numbered(config) else None
     used = numbered.config if numbered else within_bound(config)
     _write_config(config, used, run_dir, n_examples=len(data[0]))
@@ -79,6 +79,14 @@ def run(
     print_line(f"METRIC run_batch_size={too_large.batch_size} recommended_batch_size={size}")
     say(f"a batch size of {size} is recommended")
     raise too_large
+
+
+def _load(config: TrainConfig) -> Splits:
+    """Load the data, and say what of it may be meant otherwise."""
+    data = load_data(config)
+    for remark in remarks_on_data(config, data[0]):
+        say(remark)
+    return data
 
 
 def _is_learning(config: TrainConfig) -> bool:

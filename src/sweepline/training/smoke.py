@@ -20,13 +20,13 @@ import torch
 
 from sweepline.contract.runfolder import BEST_WEIGHTS
 from sweepline.errors import SweeplineError
-from sweepline.training import plugins
+from sweepline.training import calling, plugins
 from sweepline.training.building import build_task, build_training, offer_of_shapes, shapes_of
 from sweepline.training.checkpoints import Checkpoints
 from sweepline.training.config.loading import load_config
 from sweepline.training.config.schema import TrainConfig
 from sweepline.training.datasets.examples import Examples
-from sweepline.training.datasets.splits import find_dataset
+from sweepline.training.datasets.splits import find_dataset, load_training
 from sweepline.training.folder import write_effective_config
 from sweepline.training.loop import LoopState, evaluate, train
 from sweepline.training.optim.optimization import Optimization
@@ -36,6 +36,7 @@ from sweepline.training.tasks.base import Task, WrappedTask, metric_names
 from sweepline.training.tasks.distill import PROJECTION, Distilled
 from sweepline.training.tasks.losses import cross_entropy
 from sweepline.training.tasks.supervised import Classify
+from sweepline.training.trying import single_batch
 
 N_TRAINED, N_HELD_OUT, N_OVERFITTED, N_LOOKED_AT = 400, 600, 32, 64
 N_STEPS, N_EPOCHS = 1000, 12
@@ -241,7 +242,10 @@ def smoke_all() -> Iterator[tuple[str, list[Check], float]]:
 
 def _smoke_config(path: Path | None, overrides: Sequence[str]) -> Iterator[tuple[str, list[Check], float]]:
     """Yield the same for what a config names: its model, mode, data and optimizer, on the CPU."""
-    config = load_config(path, [*overrides, "device=cpu", "epochs=2", "batch_size=32", "precision=32"])
+    on_cpu = [*overrides, "device=cpu", "precision=32"]
+    asked = load_config(path, on_cpu)
+    build_training(asked, load_training(asked))  # of all examples, and batches of the size that is to be trained with
+    config = load_config(path, [*on_cpu, "epochs=2", "batch_size=32"])
     yield f"{config.model.name}, {config.training.mode}", *_smoke_one(config)
 
 
@@ -261,9 +265,9 @@ def _declared(config: TrainConfig, training: Examples) -> int | None:
     mark = plugins.mark_of(build, "model")
     if mark.n_parameters is None:
         return None
-    own = {name: p.default for name, p in plugins.parameters_of(build).items() if p.default is not p.empty}
+    own = {name: p.default for name, p in calling.parameters_of(build).items() if p.default is not p.empty}
     offered = {**own, **offer_of_shapes(*shapes_of(config, training)), **config.model.args}
-    return int(plugins.call(mark.n_parameters, f"model {config.model.name}: n_parameters", offered, {}))
+    return int(calling.call(mark.n_parameters, f"model {config.model.name}: n_parameters", offered, {}))
 
 
 def _pairs(helpers: Mapping[str, str]) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
@@ -304,6 +308,8 @@ def _examples(config: TrainConfig) -> tuple[Examples, Examples]:
     examples = find_dataset(config).load("train")
     order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(0))
     n_trained = min(N_TRAINED, 2 * len(examples) // 5)
+    while single_batch(config, n_trained):
+        n_trained -= 1
     held_out = examples.part(order[n_trained : n_trained + N_HELD_OUT])
     return examples.part(order[:n_trained]), held_out
 

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from sweepline.errors import ConfigError, did_you_mean
-from sweepline.training import memory
+from sweepline.training import memory, trying
 from sweepline.training.bestweights import BestWeights, keeps_best
-from sweepline.training.building import budget_bytes, build_task, build_training
+from sweepline.training.building import budget_bytes, build_task, build_training, shapes_of
 from sweepline.training.checkpoints import Checkpoints
 from sweepline.training.config.identity import report_sizes, result_identity, trained_sizes
 from sweepline.training.config.schema import TrainConfig
@@ -206,6 +206,8 @@ def _build(config: TrainConfig, training: Examples) -> tuple[nn.Module, Optimiza
     model, optimization, ignored = build_training(
         config, training, config.learner.model_copy(update={"step_size": rate})
     )
+    if config.batch_size_config.is_deciding:  # else it was looked at when the network was built
+        trying.check_last_batch(config, model, training, shapes_of(config, training)[0])
     if of_optimizer := [name.removeprefix("learner.") for name in ignored if name.startswith("learner.")]:
         say(f"{config.learner.opt} ignores {', '.join(of_optimizer)}")
     if of_model := [name.removeprefix("model.") for name in ignored if name.startswith("model.")]:

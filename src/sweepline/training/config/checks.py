@@ -55,7 +55,7 @@ def describe_fault(detail: Any, label: str, origin: Mapping[str, str], known: Se
     if detail["type"] == "value_error":
         return f"{where}: {str(detail['msg']).removeprefix('Value error, ')}"
     if key == "device":
-        return f"{where}: device should be auto, cpu, cuda or cuda:N, got {detail.get('input')!r}"
+        return f"{where}: device should be auto, cpu, cuda, cuda:N or mps, got {detail.get('input')!r}"
     message = str(detail["msg"]).replace("Input should be", "should be")
     given = detail.get("input")
     hint = "; for no value write null" if isinstance(given, str) and given.lower() in _NO_VALUE else ""

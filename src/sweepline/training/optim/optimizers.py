@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from sweepline.errors import ConfigError, did_you_mean
-from sweepline.training import plugins
+from sweepline.training import calling
 from sweepline.training.config.schema import LearnerConfig
 from sweepline.training.optim.dynamo import spare_dynamo
 from sweepline.training.registry import OPTIMIZERS
@@ -29,7 +29,7 @@ def build_optimizer(config: LearnerConfig, model: nn.Module) -> tuple[torch.opti
         ConfigError: there is no such optimizer, or it refuses the values.
     """
     kind = find_class(config.opt)
-    accepted = inspect.signature(kind).parameters
+    accepted = calling.parameters_of(kind)
     wanted: dict[str, Any] = {"lr": config.step_size, "weight_decay": config.weight_decay, "momentum": config.momentum}
     if config.beta1 is not None and config.beta2 is not None:
         wanted["betas"] = (config.beta1, config.beta2)
@@ -40,19 +40,13 @@ def build_optimizer(config: LearnerConfig, model: nn.Module) -> tuple[torch.opti
         taken.remove("eps")  # adafactor's is a pair
     ignored = [f"learner.{name}" for name, value in wanted.items() if name not in taken and value]
     options = {name: value for name, value in wanted.items() if name in taken}
-    if "fused" in accepted and not OPTIMIZERS.is_brought(config.opt):
+    is_brought = OPTIMIZERS.is_brought(config.opt)
+    if "fused" in accepted and "fused" not in config.args and not is_brought:
         options["fused"] = True
     if inspect.isclass(kind) and issubclass(kind, torch.optim.Optimizer):
         spare_dynamo(kind)
     what = f"learner.opt {config.opt}"
-    plugins.check_arguments(kind, what, dict.fromkeys(["params", *options]), config.args)
-    groups = _groups(model, config)
-    try:
-        optimizer = kind(groups, **{**options, **config.args})
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{what}: {error}") from None
-    except Exception as error:
-        raise ConfigError(f"{what}: {plugins.blame(error)}") from error
+    optimizer = calling.call(kind, what, {"params": _groups(model, config), **options}, config.args)
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise ConfigError(f"{what}: makes a {type(optimizer).__name__}, not a torch.optim.Optimizer")
     return optimizer, ignored
@@ -62,7 +56,7 @@ def _groups(model: nn.Module, config: LearnerConfig) -> Iterable[Any]:
     """Return the model's parameters, those with step sizes of their own in groups."""
     factors = getattr(model, "step_factors", None)
     if factors is None:
-        return model.parameters()
+        return list(model.parameters())
     scaled: list[tuple[nn.Parameter, float]] = factors(config.opt.lower())
     told = {id(parameter) for parameter, _ in scaled}
     scaled = [*scaled, *((parameter, 1.0) for parameter in model.parameters() if id(parameter) not in told)]
