@@ -13,7 +13,7 @@ import pytest
 
 from sweepline.config.schema import FitsModel
 from sweepline.config.sweepfile import load_sweep
-from sweepline.engine import batchfinder
+from sweepline.engine import batchfinder, batchrecords
 from sweepline.engine.batchfinder import FoundSize, find_batch_size
 from sweepline.engine.preparation import prepare_sweep
 from sweepline.engine.state import SweepOptions
@@ -58,9 +58,9 @@ def test_the_largest_size_is_found_from_what_sizes_take_with_hardly_one_that_fai
     sizes = {probe["batch_size"]: probe["status"] for probe in found.probes}
     assert 60 <= found.largest <= 125
     assert found.batch_size == found.largest // 2
-    assert sizes[found.largest] == "ok"
+    assert sizes[found.largest] == sizes[found.batch_size] == "ok"
     assert list(sizes.values()).count("out of memory") <= 1
-    assert found.probes[-1]["is_confirmation"]
+    assert [probe["batch_size"] for probe in found.probes if probe["is_confirmation"]] == [found.largest]
 
 
 def test_it_is_found_once(tmp_path: Path) -> None:
@@ -114,8 +114,8 @@ def test_a_program_that_says_nothing_is_judged_by_its_end_or_by_time(tmp_path: P
     assert 60 <= find(tmp_path, ends, first=32).largest <= 127
     silent = f"{ends}\nimport time; time.sleep(60)"
     assert find(tmp_path, silent, first=4, max=4, seconds="0.5s").largest == 4
-    with pytest.raises(SweeplineError, match="no batch size fits"):
-        find(tmp_path, silent, first=1, max=1, timeout=1)
+    with pytest.raises(SweeplineError, match=r"it ran 1 s .* printed no line that counts: use fits: {seconds: 20}"):
+        find(tmp_path, silent, first=8, timeout=1)
 
 
 def test_which_lines_count_can_be_said(tmp_path: Path) -> None:
@@ -195,6 +195,10 @@ def test_a_sweep_measures_once_for_each_set_up_and_keeps_the_size(project: Proje
     )
     dry = project.run("--dry-run")
     assert "batch is measured for 2 set-ups" in dry.stdout
+    assert "--batch-size=<measured first>" in dry.stdout
+    assert "paste" not in dry.stdout
+    told = json.loads(project.run("--dry-run", "--json").stdout)
+    assert {run["parameters"]["batch"] for run in told} == {"<measured first>"}
     first = project.run()
     assert first.returncode == 0, first.stderr
     rows = project.rows()
@@ -313,7 +317,7 @@ def test_sizes_that_another_machine_has_measured_are_taken_in_and_those_known_he
         told = {key: {"batch_size": size} for key, size in records.items()}
         (folder / "batch_sizes.json").write_text(json.dumps({"records": told}))
         (folder / "measured.json").write_text(json.dumps({"per": ["width"], "program": "p", "sizes": sizes}))
-    batchfinder.take_in_sizes(tmp_path / "here", tmp_path / "there")
+    batchrecords.take_in_sizes(tmp_path / "here", tmp_path / "there")
     kept = json.loads((tmp_path / "here" / "batch_size" / "batch_sizes.json").read_text())["records"]
     measured = json.loads((tmp_path / "here" / "batch_size" / "measured.json").read_text())
     assert {key: record["batch_size"] for key, record in kept.items()} == {"1": 8, "2": 16}

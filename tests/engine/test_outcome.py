@@ -110,6 +110,8 @@ def test_a_signal_is_killed_with_its_name(tmp_path: Path, number: int, reason: s
         "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
         "RuntimeError: [enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to",
         "terminate called after throwing an instance of 'std::bad_alloc'",
+        "OpenBLAS error: Memory allocation still failed after 10 retries, giving up.",
+        "ImportError: libtorch_cpu.so: cannot map zero-fill pages",
     ],
 )
 def test_out_of_memory_is_recognised_by_its_text(tmp_path: Path, last: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweepline.fits.search import NothingFitsError, SearchResult, search
+from sweepline.fits.search import NothingFitsError, SearchResult, search, search_by_memory
 
 
 class Machine:
@@ -109,6 +109,55 @@ def test_where_no_confirmation_ever_succeeds_it_is_said() -> None:
     machine = Machine(200, fails=lambda _, confirms: confirms)
     with pytest.raises(NothingFitsError, match="even 1 example fails when it runs for longer"):
         search(machine, first=64, cap=60_000)
+
+
+@pytest.mark.parametrize("more", [1.05, 1.25, 2.0, 3.0])
+def test_where_sizes_take_more_for_longer_what_one_took_so_tells_how_far_to_go_up_again(more: float) -> None:
+    peaks: dict[int, int] = {}
+    ran: list[int] = []
+    n_failed = 0
+
+    def try_size(size: int, is_confirmation: bool) -> bool:
+        nonlocal n_failed
+        need = 100 + int(size * (more if is_confirmation else 1))
+        n_failed += need > 500
+        if need <= 500:
+            peaks[size] = need
+            ran.extend([size] * is_confirmation)
+        return need <= 500
+
+    found = search_by_memory(try_size, peaks, first=64, cap=10_000, limit=500, granularity=8)
+    assert found.batch_size in ran
+    assert 0.8 * 400 / more <= found.batch_size <= 400 / more
+    assert n_failed <= 4
+
+
+@pytest.mark.parametrize("limit", [30, 100, 333, 1000])
+@pytest.mark.parametrize("confirms", [0.3, 0.8, 1.0])
+def test_a_granularity_that_was_asked_for_has_multiples_of_it_alone(limit: int, confirms: float) -> None:
+    peaks: dict[int, int] = {}
+    tried: list[int] = []
+
+    def try_size(size: int, is_confirmation: bool) -> bool:
+        tried.append(size)
+        peaks[size] = size
+        return size <= limit * (confirms if is_confirmation else 1)
+
+    found = search_by_memory(
+        try_size, peaks, first=64, cap=4096, limit=limit, granularity=8, coarsest=Fraction(1), max_trials=30
+    )
+    assert found.batch_size % 8 == 0
+    assert not [size for size in tried if size % 8]
+
+
+def test_a_search_that_its_trials_ended_is_cut_short() -> None:
+    for max_trials, is_cut_short in ((2, True), (3, True), (4, False), (20, False)):
+        assert search(Machine(200), first=64, cap=60_000, max_trials=max_trials).is_cut_short == is_cut_short
+        found = search_by_memory(
+            Machine(200), {}, first=64, cap=60_000, limit=None, coarsest=Fraction(1), max_trials=max_trials
+        )
+        assert found.is_cut_short == is_cut_short
+    assert not search(Machine(100), first=64, cap=64, max_trials=1).is_cut_short
 
 
 def test_a_size_above_one_that_failed_is_never_returned() -> None:

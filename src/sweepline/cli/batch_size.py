@@ -7,12 +7,15 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from sweepline.cli.asjson import add_json, print_json
+from sweepline.cli.durations import duration
 from sweepline.cli.manual import new_parser
 from sweepline.cli.progress import write_progress
 from sweepline.config.faults import describe_detail
@@ -20,7 +23,9 @@ from sweepline.config.schema import FitsModel
 from sweepline.config.settings import SweepSettings
 from sweepline.config.sweepfile import escape_macros, load_command
 from sweepline.contract.text import display_path
-from sweepline.engine.batchfinder import FOLDER, RECORDS, find_batch_size
+from sweepline.engine.batchfinder import find_batch_size
+from sweepline.engine.batchprobe import OOM
+from sweepline.engine.batchrecords import FOLDER, RECORDS
 from sweepline.engine.state import SweepOptions
 from sweepline.errors import ConfigError
 from sweepline.reports.batch_size import write_plots
@@ -47,6 +52,8 @@ EXIT_CODES = {
 HISTORY = "--history"
 NO_PLOT = "--no-plot"
 PARAMETER = "batch_size"
+_DURATIONS = ("seconds", "timeout")
+_METAVARS = {"progress": "REGEX", "mode": "MODE"}
 PLACE = f"${{{PARAMETER}}}"
 NOTES = (
     "The program is started as it is with one size after another, in a folder of its own ($SWEEPLINE_RUN_DIR), and "
@@ -113,17 +120,24 @@ def _find_for_program(args: argparse.Namespace, words: list[str]) -> int:
         base={},
         options=SweepOptions(devices=args.devices),
         is_again=args.again,
+        write_option=_write_option,
         tell=write_progress,
     )
-    n_oom = sum(probe["status"] == "out of memory" for probe in found.probes)
+    n_oom = sum(probe["status"] == OOM for probe in found.probes)
     if args.json:
         print_json(found)
         return 0
-    limit = f", limit {found.limit_bytes / 2**20:,.0f} MiB" if found.limit_bytes else ""
-    print(f"largest that fits  {found.largest} ({len(found.probes)} probes, {n_oom} out of memory{limit})")
+    how = [f"{len(found.probes)} probes", f"{n_oom} out of memory"]
+    how += [f"limit {found.limit_bytes / 2**20:,.0f} MiB"] if found.limit_bytes else []
+    told = "; ".join(filter(None, (found.remark, ", ".join(how))))
+    print(f"largest that {found.verb}  {found.largest} ({told})")
     print(f"batch size         {found.batch_size} (safety factor {found.safety_factor})")
     print(f"recorded           {display_path(settings.sweep_dir / FOLDER / RECORDS)}; --again tries anew")
     return 0
+
+
+def _write_option(name: str, value: str) -> str:
+    return f"--{name.replace('_', '-')} {value}"
 
 
 def _settings_of(words: Sequence[str], flag: str | None) -> SweepSettings:
@@ -151,12 +165,28 @@ def build_parser() -> argparse.ArgumentParser:
     )
     for name, field in FitsModel.model_fields.items():
         if name != "per":
-            kind = float if name in ("safety_factor", "memory_gib") else int if "int" in str(field.annotation) else str
-            parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=field.description)
+            told = (
+                ""
+                if field.default is None
+                else f" (default: {f'{field.default:g} s' if name in _DURATIONS else field.default})"
+            )
+            parser.add_argument(
+                f"--{name.replace('_', '-')}",
+                type=_kind_of(name, field),
+                metavar="TIME" if name in _DURATIONS else _METAVARS.get(name, "N"),
+                help=f"{field.description}{told}",
+            )
     parser.add_argument("--devices", metavar="D", help="auto, cpu, or GPUs such as 0")
     parser.add_argument("--again", action="store_true", help="try although the size was found before")
     add_json(parser)
     return parser
+
+
+def _kind_of(name: str, field: FieldInfo) -> Callable[[str], Any]:
+    """Return what reads the word of an option."""
+    if name in _DURATIONS:
+        return duration
+    return float if name in ("safety_factor", "memory_gib") else int if "int" in str(field.annotation) else str
 
 
 def _draw(experiment_dir: Path, number: int | None) -> None:

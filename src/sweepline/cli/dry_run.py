@@ -19,7 +19,7 @@ from sweepline.config.settings import SweepSettings
 from sweepline.contract.text import display_path, printable
 from sweepline.display.formats import format_seconds
 from sweepline.display.widths import columns_of, wrap
-from sweepline.engine.batchfinder import count_unmeasured
+from sweepline.engine.batchfinder import MEASURED_FIRST, count_unmeasured, mark_unmeasured
 from sweepline.engine.estimate import TimeEstimate, estimate_time
 from sweepline.engine.places import preview_script
 from sweepline.engine.planfile import race_of
@@ -122,7 +122,12 @@ def build_preview(prepared: PreparedSweep) -> Preview:
     todo = itertools.islice((run for run in runs if run.run_id not in done), options.count)
     facts += [*_describe_stops(settings), _describe_slots(prepared)]
     facts += _describe_time(prepared, n_left)
-    return Preview(notes=_notes(prepared), facts=facts, runs=todo, n_left=n_left if planned is None else None)
+    return Preview(
+        notes=_notes(prepared),
+        facts=facts,
+        runs=mark_unmeasured(prepared, todo),
+        n_left=n_left if planned is None else None,
+    )
 
 
 def render_preview(
@@ -143,7 +148,9 @@ def render_preview(
     yield from ["", *render_runs(prepared, shown, width)]
     if preview.n_left is not None and preview.n_left > len(shown):
         yield from wrap(f"... {preview.n_left - len(shown):,} more; --all or --commands prints the rest", width)
-    yield from ["", *wrap("the command, … where runs differ (--commands: every line, ready to paste):", width)]
+    is_whole = all(MEASURED_FIRST not in run.params.values() for run in shown)
+    every = "every line, ready to paste" if is_whole else "every line"
+    yield from ["", *wrap(f"the command, … where runs differ (--commands: {every}):", width)]
     yield from render_command(prepared, shown, width)
     script = _script(prepared, preview.n_left or len(shown))
     if script:
@@ -190,7 +197,7 @@ def _notes(prepared: PreparedSweep) -> list[str]:
     name, n_unmeasured = count_unmeasured(prepared)
     if n_unmeasured:
         n = "one set-up" if n_unmeasured == 1 else f"{n_unmeasured} set-ups"
-        notes.append(f"{name} is measured for {n} when the sweep is started; here it is its first size")
+        notes.append(f"{name} is measured for {n} when the sweep is started; from its size follow the ids of runs")
     return notes + ([f"no run would start: {problem}"] if problem else [])
 
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from sweepline.cli.durations import duration
 from sweepline.cli.target import add_target
-from sweepline.config.quantities import parse_duration
 from sweepline.engine.planfile import count_planned
 from sweepline.engine.recorded import RecordedSweep, find_sweep, open_recorded
 from sweepline.errors import ConfigError
@@ -46,15 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="done: it has ended (0: all have finished, 1: not all); failure: a run has ended badly (3); stalled: no "
         "run under way has printed anything for --quiet (3)",
     )
-    parser.add_argument("--quiet", type=_duration, default=600.0, metavar="TIME", help="for stalled (default: 10m)")
-    parser.add_argument("--timeout", type=_duration, metavar="TIME", help="give up after 90s, 30m or 2h (124)")
-
-
-def _duration(text: str) -> float:
-    try:
-        return parse_duration(float(text) if text.replace(".", "", 1).isdecimal() else text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    parser.add_argument("--quiet", type=duration, default=600.0, metavar="TIME", help="for stalled (default: 10m)")
+    parser.add_argument("--timeout", type=duration, metavar="TIME", help="give up after 90s, 30m or 2h (124)")
 
 
 def run(args: argparse.Namespace) -> int:

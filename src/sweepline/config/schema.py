@@ -168,7 +168,10 @@ class FitsModel(_Strict):
     safety_factor: float = Field(0.5, gt=0, le=1, description="share of the largest size that fits which is used")
     first: Count = Field(64, description="where the search begins")
     max: Count = Field(1 << 20, description="no size above this is tried, such as the number of examples")
-    granularity: Count | None = Field(None, description="how near the search comes to the limit; default: first")
+    granularity: Count | None = Field(
+        None, description="how near the search comes to the limit, by multiples of it; default: first, at most 1/16"
+    )
+    mode: Literal["binsearch", "power"] = Field("binsearch", description="power: sizes are first, doubled and halved")
     lines: Count = Field(3, description="a size fits that has printed so many lines of measurements, or has ended well")
     progress: Annotated[str, AfterValidator(_check_pattern)] | None = Field(
         None, description="regular expression: which lines count; default: METRIC, or numbers"

@@ -20,7 +20,21 @@ IN_LOG = re.compile(
     r"|HOST_ALLOCATION_FAILED|(?:cuda|hip)ErrorMemoryAllocation"
     r"|cannot allocate (?:memory|vector of size)|failed to allocate memory|memory allocation of \d+ bytes failed"
     r"|Unable to allocate [\d.]+ \wi?B for an array|DataLoader worker .*killed by signal: Killed"
+    r"|OpenBLAS error: Memory allocation still failed|cannot map zero-fill pages"
     r"|^(?:[\w.]*\.)?_?(?:Array)?MemoryError\b",
     re.IGNORECASE | re.MULTILINE,
 )
-"""The same in what a program printed: torch, TensorFlow, JAX, XGBoost, NumPy, R and the C++ runtime."""
+"""The same in what a program printed: torch, TensorFlow, JAX, XGBoost, NumPy, OpenBLAS, R, the loader and C++."""
+
+UNDER_LIMIT = re.compile(
+    r"can't start new thread|pthread_create failed|Thread creation failed|failed to map segment"
+    r"|could not create a primitive|DataLoader worker .*exited unexpectedly",
+    re.IGNORECASE,
+)
+"""What has other causes too, and hardly one in a process that the kernel refuses more memory than a limit."""
+
+KILLED = re.compile(r"^Killed$|: line \d+: +\d+ Killed\b")
+"""What a shell prints whose command was ended by SIGKILL, by which the kernel makes room."""
+
+NO_FAILURE = re.compile(r"\b(?:if|avoid|prevents?|case)\b[^.:]*out of memory|this is not a failure", re.IGNORECASE)
+"""Advice that names it, and TensorFlow's note that something was only slower for it."""

@@ -6,18 +6,19 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from sweepline.config.schema import FitsModel
 from sweepline.config.settings import MEASURED_SIZES, SweepSettings, fits_record, read_known_sizes, with_sizes
 from sweepline.contract.files import write_whole
 from sweepline.contract.text import display_path
-from sweepline.engine.batchprobe import ERROR, OK, TIMEOUT, Limit, Prober, SizeProbe
+from sweepline.engine.batchprobe import TIMEOUT, Prober
+from sweepline.engine.batchrecords import FOLDER, Tell, locked, read_records, write_record
+from sweepline.engine.batchsearch import MAX, MAX_TRIALS, SizeSearch, WriteOption, option_of_file
+from sweepline.engine.batchwatch import Limit
 from sweepline.engine.places import LOCAL
 from sweepline.engine.preparation import PreparedSweep, prepare_sweep
 from sweepline.engine.state import SweepOptions
@@ -26,26 +27,26 @@ from sweepline.errors import ConfigError
 from sweepline.executors.local.gpus import Gpu, find_gpu
 from sweepline.executors.local.slots import Slot
 from sweepline.fits.freememory import SHARE_OF_FREE, free_bytes
-from sweepline.fits.search import SearchResult, apply_factor, is_no_faster, search_by_memory
-from sweepline.runs import canonical_json
+from sweepline.programs.location import missing_program
+from sweepline.runs import Run, canonical_json
 from sweepline.space.dependent import Fits, find_fits
 from sweepline.space.parameters import Constant, Parameter
 from sweepline.space.plan import Plan
 from sweepline.space.samplers.base import Tally
 from sweepline.space.samplers.listed import ListedSampler
 
-FOLDER, RECORDS = "batch_size", "batch_sizes.json"
 MAX_SETUPS = 50
+MEASURED_FIRST = "<measured first>"
 GIB = 1 << 30
-
-Tell = Callable[[str], None]
+_RECORDED = ("batch_size", "largest", "safety_factor", "limit_bytes", "probes", "seconds", "n_trials", "ended_by")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundSize:
-    """What was found for a set-up: the largest size that ran, and the share of it that is used.
+    """What was found for a set-up: the largest size that ran, and the one that is used, about a share of it.
 
-    ``limit_bytes`` is what there was, ``seconds`` what the search cost; ``is_reused`` says that it was found before.
+    ``limit_bytes`` is what there was, ``seconds`` what the search cost, which has tried ``n_trials`` sizes, and is
+    ``ended_by`` memory, by that number, or by another; ``is_reused`` says that it was found before.
     """
 
     batch_size: int
@@ -54,7 +55,22 @@ class FoundSize:
     limit_bytes: int | None
     probes: Sequence[Mapping[str, Any]]
     seconds: float
+    n_trials: int
+    ended_by: str
     is_reused: bool = False
+
+    @property
+    def verb(self) -> str:
+        """What the largest size does: where trials ended the search it only ran."""
+        return "ran" if self.ended_by == MAX_TRIALS else "fits"
+
+    @property
+    def remark(self) -> str:
+        """What else there is to say of the largest size: whether larger ones may fit; nothing where memory ended it."""
+        if self.ended_by == MAX_TRIALS:
+            trials = "1 trial" if self.n_trials == 1 else f"{self.n_trials} trials"
+            return f"stopped after {trials}; larger ones may fit"
+        return f"of at most {self.largest}" if self.ended_by == MAX else ""
 
 
 def find_batch_size(
@@ -67,6 +83,7 @@ def find_batch_size(
     seed: int | None = None,
     is_again: bool = False,
     is_shared: bool = False,
+    write_option: WriteOption = option_of_file,
     tell: Tell,
 ) -> FoundSize:
     """Return the size for a program, whose other parameters are ``base``; record it in the sweep's folder.
@@ -80,11 +97,15 @@ def find_batch_size(
         seed: that the program is started with, where it takes one.
         is_again: whether to try although it was found before.
         is_shared: whether as many runs as the settings allow at a time share what is free.
+        write_option: how options of the search are written where it was asked for.
         tell: takes pieces of lines for a person.
 
     Raises:
-        SweeplineError: no size runs; or the program fails for another reason than memory.
+        SweeplineError: no size runs; or the program cannot be started, or fails for another reason than memory.
     """
+    problem = missing_program(settings.command)
+    if problem:
+        raise ConfigError(problem)
     prepared = _prepare(settings, options or SweepOptions(), {**base, parameter: fits.first}, fits)
     slot = prepared.slots.all[0]
     gpu = find_gpu(_gpu_of(slot), prepared.gpus) if slot.is_gpu else None
@@ -93,31 +114,54 @@ def find_batch_size(
     folder = settings.sweep_dir / FOLDER
     gpu_total = gpu.total_mib if gpu is not None else None
     key = _key_of(settings, fits, base, limit, n_sharing=n_sharing, gpu_total=gpu_total)
-    with _locked(folder, tell):
-        known = None if is_again else _read_records(folder).get(key)
-        if known is not None:
-            tell(f"{parameter} {known['batch_size']}: found on {known['found_at']}, {known['largest']} fits\n")
-            return _as_found(known, fits, is_reused=True)
+    with locked(folder, tell):
+        known = None if is_again else read_records(folder).get(key)
         prober = Prober(prepared, parameter, fits, base, limit, slot, folder / "probes", seed)
+        search = SizeSearch(prober, fits, limit, tell, write_option)
         began = time.monotonic()
-        found, probes = _search(prober, fits, limit, tell)
-        used = apply_factor(found.batch_size, fits.safety_factor)
-        record = {
-            "found_at": datetime.now().isoformat(timespec="seconds"),
-            "parameter": parameter,
-            "program": settings.command.program,
-            "base": dict(base),
-            "largest": found.batch_size,
-            "batch_size": used,
-            "safety_factor": fits.safety_factor,
-            "limit_bytes": limit.n_bytes,
-            "device": slot.label,
-            "host": platform.node(),
-            "seconds": round(time.monotonic() - began, 3),
-            "probes": [probe.to_dict() for probe in probes],
-        }
-        _write_record(folder, key, record)
-    return _as_found(record, fits, is_reused=False)
+        try:
+            if known is not None and _answers(known, fits):
+                used = search.settle(int(known["largest"]), known["probes"])
+                probes = [*known["probes"], *(probe.to_dict() for probe in search.probes)]
+                record = {**known, "batch_size": used, "safety_factor": fits.safety_factor, "probes": probes}
+                tell(f"{parameter} {used}: found on {known['found_at']}, {known['largest']} fits\n")
+            else:
+                found = search.find()
+                used = search.settle(found.batch_size)
+                record = {
+                    "found_at": datetime.now().isoformat(timespec="seconds"),
+                    "parameter": parameter,
+                    "program": settings.command.program,
+                    "base": dict(base),
+                    "largest": found.batch_size,
+                    "batch_size": used,
+                    "safety_factor": fits.safety_factor,
+                    "ended_by": search.ended_by,
+                    "n_trials": found.n_trials,
+                    "timeout": fits.timeout,
+                    "limit_bytes": limit.n_bytes,
+                    "device": slot.label,
+                    "host": platform.node(),
+                    "seconds": round(time.monotonic() - began, 3),
+                    "probes": [probe.to_dict() for probe in search.probes],
+                }
+                known = None
+        except KeyboardInterrupt:
+            tell("stopped: nothing was recorded\n")
+            raise
+        if record != known:
+            write_record(folder, key, record)
+    return FoundSize(
+        **{name: record[name] for name in _RECORDED},
+        is_reused=known is not None,
+    )
+
+
+def _answers(known: Mapping[str, Any], fits: FitsModel) -> bool:
+    """Whether a search that was made is no poorer than one that is asked for."""
+    has_late = any(probe["status"] == TIMEOUT for probe in known["probes"])
+    is_short = known["ended_by"] == MAX_TRIALS and known["n_trials"] < fits.max_trials
+    return not is_short and not (has_late and known["timeout"] < fits.timeout)
 
 
 def measure_batch_size(settings: SweepSettings, options: SweepOptions, tell: Tell) -> SweepSettings:
@@ -156,7 +200,8 @@ def measure_batch_size(settings: SweepSettings, options: SweepOptions, tell: Tel
             settings, parameter=name, fits=how, base=base, options=options, seed=seed, is_shared=True, tell=tell
         )
         table[fits.key(params)] = found.batch_size
-        tell(f"{name} {found.batch_size} ({found.largest} fits, safety factor {found.safety_factor})\n")
+        remark = f"; {found.remark}" if found.remark else ""
+        tell(f"{name} {found.batch_size} ({found.largest} {found.verb}, safety factor {found.safety_factor}{remark})\n")
     if table != known:
         text = json.dumps(fits_record(settings, table, n_sharing=n_sharing), indent=2)
         write_whole(settings.sweep_dir / MEASURED_SIZES, f"{text}\n".encode())
@@ -172,6 +217,19 @@ def count_unmeasured(prepared: PreparedSweep) -> tuple[str, int]:
     name, fits = measured
     known = read_known_sizes(settings, n_sharing=_n_sharing(prepared))
     return name, sum(1 for _ in _setups(settings, name, replace(fits, table=known)))
+
+
+def mark_unmeasured(prepared: PreparedSweep, runs: Iterator[Run]) -> Iterator[Run]:
+    """Yield runs with :data:`MEASURED_FIRST` for a batch size that is not measured yet."""
+    measured = find_fits(prepared.settings.space.parameters)
+    if measured is None:
+        yield from runs
+        return
+    name, fits = measured
+    known = read_known_sizes(prepared.settings, n_sharing=_n_sharing(prepared))
+    for run in runs:
+        is_known = name not in run.params or fits.key(run.params) in known
+        yield run if is_known else replace(run, params={**run.params, name: MEASURED_FIRST})
 
 
 def _n_sharing(prepared: PreparedSweep) -> int:
@@ -240,53 +298,6 @@ def _limit_of(fits: FitsModel, slot: Slot, gpu: Gpu | None, n_sharing: int) -> L
     return Limit(min(share, asked or share), gpu=_gpu_of(slot), n_used=n_used)
 
 
-def _search(prober: Prober, fits: FitsModel, limit: Limit, tell: Tell) -> tuple[SearchResult, list[SizeProbe]]:
-    probes: list[SizeProbe] = []
-    peaks: dict[int, int] = {}
-
-    def try_size(size: int, is_confirmation: bool) -> bool:
-        tell(f"{'Confirming' if is_confirmation else 'Trying'} {prober.parameter}={size} ... ")
-        probe = prober.probe(size, is_confirmation=is_confirmation)
-        probes.append(probe)
-        tell(f"{describe_probe(probe)}\n")
-        if probe.status == ERROR:
-            raise ConfigError(f"{prober.parameter}={size} fails, and not for want of memory: {probe.message}")
-        if probe.status == OK and probe.peak_bytes:
-            peaks[size] = probe.peak_bytes
-        return probe.status == OK
-
-    def is_enough(is_growing: bool) -> bool:
-        rates = [probe.examples_per_s for probe in probes if probe.status == OK and probe.examples_per_s]
-        is_over = is_growing and is_no_faster(rates) and not limit.is_enforced and limit.gpu is None
-        if is_over:
-            tell("Larger sizes are no faster: none is tried, as there is memory in plenty (memory_gib bounds it)\n")
-        return is_over
-
-    found = search_by_memory(
-        try_size,
-        peaks,
-        first=fits.first,
-        cap=fits.max,
-        limit=limit.n_bytes,
-        granularity=fits.granularity,
-        max_trials=fits.max_trials,
-        is_enough=is_enough,
-    )
-    return found, probes
-
-
-def describe_probe(probe: SizeProbe) -> str:
-    """Return how a probe went, in one line."""
-    if probe.status == TIMEOUT:
-        return f"not ready in time: {probe.message}"
-    if probe.status != OK:
-        return f"{probe.status}: {probe.message}" if probe.message else probe.status
-    parts = [f"{(probe.peak_bytes or 0) / 2**20:,.0f} MiB"] if probe.peak_bytes else []
-    parts += [f"{probe.n_lines} lines"] if probe.n_lines else []
-    parts += [f"{probe.examples_per_s:,.0f} examples/s"] if probe.examples_per_s else []
-    return f"ok ({', '.join([*parts, f'{probe.seconds:.1f} s'])})"
-
-
 def _key_of(
     settings: SweepSettings,
     fits: FitsModel,
@@ -302,76 +313,3 @@ def _key_of(
     code = source_of(settings).digest()
     words = [settings.space.identity, code, list(settings.command.items), dict(base), own, bound, gpu_total, n_sharing]
     return hashlib.sha256(canonical_json(words).encode()).hexdigest()[:16]
-
-
-@contextmanager
-def _locked(folder: Path, tell: Tell) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
-        try:
-            lock.acquire(timeout=1)
-        except Timeout:
-            tell("Waiting for another search in this folder\n")
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
-    except OSError as error:
-        raise ConfigError(f"{error.filename or folder}: {error.strerror or error}; sizes are recorded there") from None
-
-
-def _read_records(folder: Path) -> dict[str, Any]:
-    try:
-        records = json.loads((folder / RECORDS).read_text(encoding="utf-8"))["records"]
-        return {key: value for key, value in records.items() if isinstance(value, dict) and value.get("batch_size")}
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):  # none yet, or none that can be read
-        return {}
-
-
-def _write_record(folder: Path, key: str, record: Mapping[str, Any]) -> None:
-    records = {**_read_records(folder), key: record}
-    write_whole(folder / RECORDS, (json.dumps({"records": records}, indent=2) + "\n").encode())
-
-
-def take_in_sizes(sweep_dir: Path, other_dir: Path) -> None:
-    """Take in what was measured in another folder of the same sweep; what is known here stays.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    ours, theirs = _read_records(sweep_dir / FOLDER), _read_records(other_dir / FOLDER)
-    if theirs.keys() - ours.keys():
-        (sweep_dir / FOLDER).mkdir(exist_ok=True)
-        text = json.dumps({"records": {**theirs, **ours}}, indent=2)
-        write_whole(sweep_dir / FOLDER / RECORDS, f"{text}\n".encode())
-    known, found = (_read_measured(path / MEASURED_SIZES) for path in (sweep_dir, other_dir))
-    joined = {**found, **known, "sizes": {**found.get("sizes", {}), **known.get("sizes", {})}}
-    is_alike = not known or {**known, "sizes": {}} == {**found, "sizes": {}}
-    if found and is_alike and joined != known:
-        (sweep_dir / FOLDER).mkdir(exist_ok=True)
-        write_whole(sweep_dir / MEASURED_SIZES, f"{json.dumps(joined, indent=2)}\n".encode())
-
-
-def _read_measured(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {**found, "sizes": dict(found["sizes"])}
-    except (OSError, ValueError, KeyError, TypeError):  # none was measured
-        return {}
-
-
-def _as_found(record: Mapping[str, Any], fits: FitsModel, *, is_reused: bool) -> FoundSize:
-    largest = int(record["largest"])
-    return FoundSize(
-        batch_size=apply_factor(largest, fits.safety_factor),
-        largest=largest,
-        safety_factor=fits.safety_factor,
-        limit_bytes=record.get("limit_bytes"),
-        probes=record.get("probes", []),
-        seconds=float(record.get("seconds", 0.0)),
-        is_reused=is_reused,
-    )

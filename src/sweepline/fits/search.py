@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, Decimal
 from fractions import Fraction
 
 from sweepline.errors import SweeplineError
-from sweepline.fits.memorymodel import predict_largest
+from sweepline.fits.memorymodel import fixed_bytes, predict_largest
 
 _WORTHWHILE = 1.1  # times as many examples a second
 
@@ -22,11 +22,15 @@ class NothingFitsError(SweeplineError):
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """``batch_size`` has run, in its confirmation too; ``n_trials`` counts what was tried before that."""
+    """``batch_size`` has run, in its confirmation too; ``n_trials`` counts what was tried before that.
+
+    One that ``is_cut_short`` has used up its trials: larger sizes may run.
+    """
 
     batch_size: int
     n_trials: int
     cap: int
+    is_cut_short: bool = field(default=False, compare=False)
 
 
 def apply_factor(found: int, factor: float) -> int:
@@ -71,7 +75,7 @@ def search(
     size = min(max(first, 1), cap)
     granularity = granularity or size
     passed: set[int] = set()
-    largest, smallest_not, n_trials = 0, cap + 1, 0
+    largest, smallest_not, n_trials, is_cut_short = 0, cap + 1, 0, False
 
     def attempt(size: int) -> None:
         nonlocal largest, smallest_not, n_trials
@@ -87,23 +91,30 @@ def search(
         if largest == 0:
             if size == 1:
                 break
-            size //= 2
+            size = _halved(size, granularity)
         elif smallest_not <= cap or largest == cap or is_enough(True):
             break
         else:
             size = min(2 * largest, cap)
+    else:
+        is_cut_short = True
     is_bisecting = is_bisecting and bool(passed) and smallest_not <= cap
-    while is_bisecting and n_trials < max_trials and not is_enough(False):
+    while is_bisecting and not is_enough(False):
         step = max(1, min(granularity, int(largest * coarsest)))
         if smallest_not - largest <= step:
             break
+        if n_trials >= max_trials:
+            is_cut_short = True
+            break
         attempt(_middle(largest, smallest_not, step))
-    return SearchResult(_confirm(try_size, passed, smallest_not, n_trials), n_trials, cap)
+    confirmed = _confirm(try_size, passed, smallest_not, n_trials, granularity)
+    return SearchResult(confirmed, n_trials, cap, is_cut_short)
 
 
 NEARER = 0.8  # of a predicted size, where it is far beyond all that ran
 NEAREST = 0.97  # of a predicted size, which may run out of memory all the same
-NEAR, N_NEAR = 0.9, 3  # of a size that ran shortly and not for longer, and how often that may be
+NEAR, N_NEAR = 0.9, 2  # of a size that ran shortly and not for longer, and how many such are tried
+N_AGAIN = 3  # sizes that are tried for longer, once it is known what one took so
 FAR = 1.5  # times the largest size that ran
 FARTHEST = 8  # times the largest size that ran: memory need not grow evenly for long
 WRONG = 2.0  # a size that failed is so many times one that ran: what was predicted is wrong
@@ -142,7 +153,7 @@ def search_by_memory(
     size = min(max(first, 1), cap)
     granularity = granularity or size
     passed: set[int] = set()
-    smallest_not, n_trials = cap + 1, 0
+    smallest_not, n_trials, is_cut_short = cap + 1, 0, False
     while n_trials < max_trials or not passed:
         known = {one: peaks[one] for one in passed if one in peaks}
         is_predicted = limit is not None and predict_largest(known, limit) is not None
@@ -154,19 +165,24 @@ def search_by_memory(
             if not passed and size == 1:
                 break
             if not passed:
-                size //= 2
+                size = _halved(size, granularity)
                 continue
             if is_predicted and smallest_not < WRONG * max(passed):
                 break
         largest = max(passed)
+        step = max(1, min(granularity, int(largest * coarsest)))
         if largest == cap or is_enough(smallest_not > cap):
             break
-        step = max(1, min(granularity, int(largest * coarsest)))
         known = {one: peaks[one] for one in passed if one in peaks}
         size = _next_size(largest, smallest_not, cap=cap, step=step, known=known, limit=limit)
         if size - largest < step or (smallest_not <= cap and smallest_not - largest <= step):
             break
-    return SearchResult(_confirm_near(try_size, passed, smallest_not, n_trials), n_trials, cap)
+    else:
+        is_cut_short = True
+    confirmed = _confirm_near(
+        try_size, peaks, passed, smallest_not, n_trials, granularity=granularity, coarsest=coarsest, limit=limit
+    )
+    return SearchResult(confirmed, n_trials, cap, is_cut_short)
 
 
 def _next_size(
@@ -183,30 +199,67 @@ def _next_size(
     return wanted if wanted == cap else wanted // step * step
 
 
-def _confirm_near(try_size: Callable[[int, bool], bool], passed: set[int], smallest_not: int, n_trials: int) -> int:
-    """Return the largest size that runs for longer too; one that does not gives way to sizes that are little smaller.
+def _confirm_near(
+    try_size: Callable[[int, bool], bool],
+    peaks: Mapping[int, int],
+    passed: set[int],
+    smallest_not: int,
+    n_trials: int,
+    *,
+    granularity: int,
+    coarsest: Fraction,
+    limit: int | None,
+) -> int:
+    """Return the largest size that runs for longer too; one that does not gives way to one that is little smaller.
 
-    Sizes that ran are far apart here: each was the next that was predicted.
+    Where that does not either, sizes take more for longer than they took at first: one far below tells how much, and
+    from that follows how far up to go again, until one size more has not run.
     """
-    size = max((one for one in passed if one < smallest_not), default=0)
+    shortly = {one: peaks[one] for one in passed if one in peaks}
+    size = first = max((one for one in passed if one < smallest_not), default=0)
+    step = max(1, min(granularity, int(first * coarsest)))
     for _ in range(N_NEAR):
-        smaller = max((one for one in passed if one < size), default=0)
-        if size <= max(1, smaller):
+        if size <= 1:
             break
         if try_size(size, True):
             return size
-        smallest_not, size = size, int(size * NEAR)
-    return _confirm(try_size, passed, smallest_not, n_trials)
+        smallest_not, size = size, _rounded(int(size * NEAR), step)
+    if smallest_not > first:
+        return _confirm(try_size, passed, smallest_not, n_trials, granularity)
+    below = {one for one in passed if 2 * one <= smallest_not} or {_halved(smallest_not, granularity)}
+    low = _confirm(try_size, below, smallest_not, n_trials, granularity)
+    fixed = fixed_bytes(shortly)
+    for _ in range(N_AGAIN):
+        size = _middle(low, smallest_not, step)
+        if limit is not None and peaks.get(low, 0) > fixed:
+            predicted = (limit - fixed) * low / (peaks[low] - fixed)
+            size = _rounded(int(min(NEAREST * predicted, smallest_not - 1)), step)
+        if size - low < step or size >= smallest_not or not try_size(size, True):
+            break
+        low = size
+    return low
+
+
+def _halved(size: int, granularity: int) -> int:
+    """Return about half of a size, a multiple of the granularity while it is larger."""
+    return _rounded(size // 2, granularity)
+
+
+def _rounded(size: int, granularity: int) -> int:
+    """Return the multiple of the granularity that is no larger; the size itself where there is none."""
+    return size // granularity * granularity or size
 
 
 def _middle(low: int, high: int, granularity: int) -> int:
     """Return a size between the two, a multiple of the granularity where there is one."""
     middle = (low + high) // 2
-    rounded = middle // granularity * granularity
-    return rounded if low < rounded < high else middle
+    rounded = max(middle // granularity, low // granularity + 1) * granularity
+    return rounded if rounded < high else middle
 
 
-def _confirm(try_size: Callable[[int, bool], bool], passed: set[int], smallest_not: int, n_trials: int) -> int:
+def _confirm(
+    try_size: Callable[[int, bool], bool], passed: set[int], smallest_not: int, n_trials: int, granularity: int
+) -> int:
     """Return the largest size that runs for longer too; when all that passed do not, halve on from the smallest."""
     if not passed:
         tried = "1 size was" if n_trials == 1 else f"{n_trials} sizes were"
@@ -214,9 +267,9 @@ def _confirm(try_size: Callable[[int, bool], bool], passed: set[int], smallest_n
     for size in sorted(passed, reverse=True):
         if size < smallest_not and try_size(size, True):
             return size
-    size = min(passed) // 2
+    size = _halved(min(*passed, smallest_not), granularity)
     while size >= 1:
         if try_size(size, True):
             return size
-        size //= 2
+        size = _halved(size, granularity)
     raise NothingFitsError("no batch size fits: even 1 example fails when it runs for longer")

@@ -81,6 +81,7 @@ def tune(
         keep(prober.probes)
     why = f"all {n_examples} examples" if found.batch_size == n_examples else f"of at most {cap}"
     why += f"; {patience.said}" if patience.said else ""
+    why += f"; stopped after {found.n_trials} trials, larger ones may fit" if found.is_cut_short else ""
     tell(f"Largest batch size that fits: {found.batch_size} ({why}; {describe_probes(prober.probes)})\n")
     return TuningResult(found, prober.probes, prober.evaluation_batch_size, budget)
 
