@@ -221,7 +221,7 @@ def _check_measured(config: TrainConfig, task: Task) -> None:
     try:
         sums, metrics = list(task.zero_sums()), metric_names(task)
     except Exception as error:
-        raise ConfigError(f"{what}: fails in zero_sums or metrics: {plugins.blame(error)}") from error
+        raise ConfigError(f"{what}: fails in zero_sums or metrics: {calling.blame(error)}") from error
     for name in sums:
         if name in {item.name for item in fields(LoopState)}:  # they stand together in a checkpoint
             raise ConfigError(f"{what}: a sum is named {name}, as is a count of the loop; name it sum_of_{name}")

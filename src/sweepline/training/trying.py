@@ -105,7 +105,7 @@ def check_optimizer(learner: LearnerConfig, model: nn.Module) -> None:
         ConfigError: it fails, or has no step size that could be set.
     """
     what = f"learner.opt {learner.opt}"
-    with unchanged_randomness(_CPU):
+    with unchanged_randomness(next((parameter.device for parameter in model.parameters()), _CPU)):
         optimizer, _ = build_optimizer(learner, copy.deepcopy(model))
         if any("lr" not in group for group in optimizer.param_groups):
             raise ConfigError(f"{what}: has no lr: take lr, and give it on: super().__init__(params, {{'lr': lr}})")
