@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -181,7 +182,7 @@ def test_what_is_damaged_planted_or_of_another_identity_is_passed_over(tmp_path:
     assert sorted(path.name for path in (tmp_path / "ckpt").iterdir()) == ["ckpt_000002.pt", "ckpt_000003.pt"]
     (tmp_path / "ckpt" / "ckpt_000003.pt").write_bytes(b"damaged")
     assert kept.restore(model=model) == 2
-    assert "ckpt_000003.pt cannot be read" in kept.remarks[0]
+    assert "ckpt_000003.pt is unreadable" in kept.remarks[0]
     other = Checkpoints(tmp_path, identity=2)
     assert other.restore(model=model) is None
     assert "of another identity" in other.remarks[-1]
@@ -210,3 +211,39 @@ def test_a_kill_while_it_saves_leaves_the_one_before(tmp_path: Path) -> None:
         with Checkpoints(tmp_path) as kept:
             assert (kept.restore(model=nn.Linear(400, 400)) or 0) >= last
         assert not list((tmp_path / "ckpt").glob("*.tmp"))
+
+
+def test_saves_over_checkpoints_of_another_identity_stay_and_those_are_set_aside(tmp_path: Path) -> None:
+    model, optimizer = parts()
+    with Checkpoints(tmp_path, identity={"lr": 1}) as other:
+        for step in (9000, 10000):
+            other.save(step, model=model, optimizer=optimizer)
+    with Checkpoints(tmp_path, identity={"lr": 2}) as begun_anew:
+        begun_anew.save(50, model=model, optimizer=optimizer)
+        begun_anew.save(100, model=model, optimizer=optimizer)
+    with Checkpoints(tmp_path, identity={"lr": 2}) as again:
+        assert again.restore(model=model, optimizer=optimizer) == 100
+    assert {path.name for path in (tmp_path / "ckpt").glob("other_*")} == {
+        "other_ckpt_009000.pt",
+        "other_ckpt_010000.pt",
+    }
+
+
+def test_what_could_not_be_read_back_is_refused_when_it_is_saved(tmp_path: Path) -> None:
+    model, optimizer = parts()
+    with (
+        Checkpoints(tmp_path) as checkpoints,
+        pytest.raises(ConfigError, match=r"best holds a numpy\S* and could not be read back; .* float\(x\)"),
+    ):
+        checkpoints.save(1, model=model, optimizer=optimizer, best=np.float64(0.5))
+    assert not list(tmp_path.glob("ckpt/*"))
+
+
+def test_searches_for_one_set_up_at_once_try_sizes_once(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(SCRIPT.format(fault="pass"))
+    both = [
+        subprocess.Popen([sys.executable, "mine.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    told = [process.communicate()[0].split() for process in both]
+    assert sorted(words[2] for words in told) == ["False", "True"]
+    assert told[0][:2] == told[1][:2]

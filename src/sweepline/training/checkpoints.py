@@ -10,7 +10,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,61 @@ VERSION = 1  # of what a file holds; another is passed over
 _NAME = re.compile(r"ckpt_(\d+)\.pt")
 
 
+class CheckpointFolder:
+    """The checkpoints of one run, named by step: ``ckpt/ckpt_000123.pt``. ``say`` takes sentences for the user.
+
+    Those whose content has another value than ``identity`` under ``identity_key`` are passed over, and set aside.
+    """
+
+    def __init__(
+        self, run_dir: Path, *, identity_key: str, identity: str, keep: int, say: Callable[[str], None]
+    ) -> None:
+        self.path, self.keep, self.say = run_dir / CHECKPOINTS, keep, say
+        self._identity_key, self._identity = identity_key, identity
+
+    def drop_leftovers(self) -> None:
+        """Remove what a process that was killed while it saved has left."""
+        for leftover in self.path.glob("*.tmp"):
+            leftover.unlink(missing_ok=True)
+
+    def write(self, step: int, content: dict[str, Any]) -> Path:
+        """Write one, on the disk when this returns, and drop the generations that are not kept; return where.
+
+        Raises:
+            OSError: the disk does not take it. torch reports a full one as a RuntimeError.
+        """
+        path = self.path / f"ckpt_{step:06d}.pt"
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_durably(path, {"version": VERSION, self._identity_key: self._identity, **content})
+        for old in [known for known in self.paths() if known != path][self.keep - 1 :]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def read(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Yield the content of each that is whole and of this identity, the newest first."""
+        for path in self.paths():
+            try:
+                content = torch.load(path, map_location="cpu", weights_only=True)
+            except Exception as error:  # whatever a damaged or planted file makes of the reader
+                reason = "is not a weights-only checkpoint" if "weights_only" in str(error) else "is unreadable"
+                self.say(f"{path.name} {reason}: passed over")
+                continue
+            if not isinstance(content, dict) or content.get("version") != VERSION:
+                self.say(f"{path.name} is of another format: passed over")
+            elif content.get(self._identity_key) != self._identity:
+                self.say(f"{path.name} is of another {self._identity_key.partition('_')[0]}: passed over")
+                path.replace(path.with_name(f"other_{path.name}"))  # nothing later in this run is measured by it
+            else:
+                yield path, content
+
+    def paths(self) -> list[Path]:
+        """Return the files, the newest first."""
+        found = [path for path in self.path.glob("ckpt_*.pt") if _NAME.fullmatch(path.name)]
+        return sorted(found, key=lambda path: int(path.stem.partition("_")[2]), reverse=True)
+
+
 class Checkpoints:
-    """The checkpoints of one run, named by step: ``ckpt/ckpt_000123.pt``. ``say`` takes sentences for the user."""
+    """What is saved of a run of the trainer, every ``interval_s`` seconds, and put back."""
 
     def __init__(
         self,
@@ -41,17 +94,16 @@ class Checkpoints:
         say: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.folder = run_dir / CHECKPOINTS
-        self.config_hash, self.keep, self.interval_s, self.say = config_hash, keep, interval_s, say
+        self.interval_s, self.say = interval_s, say
+        self._kept = CheckpointFolder(run_dir, identity_key="config_hash", identity=config_hash, keep=keep, say=say)
         self._clock = clock
         self._saved_at = clock()
-        for leftover in self.folder.glob("*.tmp"):  # of a process that was killed while it saved
-            leftover.unlink()
+        self._kept.drop_leftovers()
 
     @property
     def has_saved(self) -> bool:
         """Whether there is one in the folder."""
-        return any(self.folder.glob("ckpt_*.pt"))
+        return any(self._kept.path.glob("ckpt_*.pt"))
 
     @property
     def is_due(self) -> bool:
@@ -72,8 +124,6 @@ class Checkpoints:
         One that the disk does not take is said and left out: the run goes on, the one before it stays.
         """
         content = {
-            "version": VERSION,
-            "config_hash": self.config_hash,
             "torch": str(torch.__version__),  # its own type is nothing that weights_only reads
             "model": model.state_dict(),
             **optimization.state_dict(),
@@ -83,18 +133,13 @@ class Checkpoints:
         }
         if task is not None and (task_state := task.state_dict()):
             content["task"] = task_state
-        path = self.folder / f"ckpt_{state.step:06d}.pt"
         self._saved_at = self._clock()
         try:
-            self.folder.mkdir(exist_ok=True)
-            write_durably(path, content)
+            self._kept.write(state.step, content)
         except (OSError, RuntimeError, MemoryError) as error:  # torch reports a full disk as a RuntimeError
             with suppress(OSError):
-                path.with_suffix(".tmp").unlink()
-            self.say(f"{path.name} could not be saved: {error}")
-            return
-        for old in [known for known in self._paths() if known != path][self.keep - 1 :]:
-            old.unlink()
+                self._kept.drop_leftovers()
+            self.say(f"ckpt_{state.step:06d}.pt could not be saved: {error}")
 
     def restore(
         self,
@@ -108,10 +153,7 @@ class Checkpoints:
 
         ``n_epochs`` is how long the run shall be: a checkpoint of one that has gone on for longer is of no use.
         """
-        for path in self._paths():
-            content = self._read(path)
-            if content is None:
-                continue
+        for path, content in self._kept.read():
             if n_epochs is not None and content["state"]["epoch"] > n_epochs + 1:  # at the end it is the one behind
                 self.say(f"{path.name} is of a later epoch than {n_epochs}: passed over")
                 continue
@@ -130,27 +172,6 @@ class Checkpoints:
             self.say(f"goes on from {path.name}: epoch {state.epoch}, step {state.step}")
             return state, history
         return None
-
-    def _read(self, path: Path) -> dict[str, Any] | None:
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # whatever a damaged or planted file makes of the reader
-            reason = "is not a weights-only checkpoint" if "weights_only" in str(error) else "is unreadable"
-            self.say(f"{path.name} {reason}: passed over")
-            return None
-        if not isinstance(content, dict) or content.get("version") != VERSION:
-            self.say(f"{path.name} is of another format: passed over")
-            return None
-        if content.get("config_hash") != self.config_hash:
-            self.say(f"{path.name} is of another config: passed over")
-            path.replace(path.with_name(f"other_{path.name}"))  # nothing later in this run is measured by it
-            return None
-        return content
-
-    def _paths(self) -> list[Path]:
-        """Return the checkpoints, the newest first."""
-        found = [path for path in self.folder.glob("ckpt_*.pt") if _NAME.fullmatch(path.name)]
-        return sorted(found, key=lambda path: int(path.stem.partition("_")[2]), reverse=True)
 
 
 def random_states(device: torch.device | None = None) -> dict[str, Any]:

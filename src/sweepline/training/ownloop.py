@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import operator
 import os
 import re
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -22,13 +23,12 @@ from sweepline.training import memory
 from sweepline.training.batchsize.prober import Prober, describe_probes
 from sweepline.training.batchsize.processes import describe_build, spawning
 from sweepline.training.batchsize.tuner import COARSEST, Patience
-from sweepline.training.checkpoints import random_states, set_random_states, write_durably
-from sweepline.training.experiment.folder import frozen_path, locked, write_whole
+from sweepline.training.checkpoints import CheckpointFolder, random_states, set_random_states
+from sweepline.training.device import device_name
+from sweepline.training.experiment.folder import frozen_path, write_whole
 from sweepline.training.reporting.console import print_part
 
 TUNED = "tuned_batch_sizes.json"
-VERSION = 1
-_NAME = re.compile(r"ckpt_(\d+)\.pt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,8 @@ def tune_batch_size(
         first: where the search begins.
         cap: the largest size of interest, such as the number of examples.
         safety_factor: the share of the largest size that is used.
-        memory_gib: what a probe may allocate beyond what is there before; None: nine tenths of what is free.
+        memory_gib: what a probe may allocate beyond what is there before; None: nine tenths of what is free, divided by
+            the number of runs that share it ($SWEEPLINE_RUNS_PER_DEVICE).
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         granularity: what sizes are multiples of, and how near the search comes to the limit; None: ``first``, at most
             an eighth of what fits. Where sizes tell what memory they take, one at most runs out of it.
@@ -84,13 +85,6 @@ def tune_batch_size(
         SweeplineError: no size runs, or a probe fails for another reason than memory.
     """
     how = describe_build(make, what="make")
-    store = Path(folder) if folder is not None else None
-    digest = _digest([key, device, memory_gib, cap])[:16]
-    known = _read_tuned(store).get(digest) if store is not None and key is not None else None
-    if known is not None:
-        largest = int(known["largest"])
-        tell(f"Batch size: {apply_factor(largest, safety_factor)} (found on {known['found_at']})\n")
-        return TunedBatchSize(apply_factor(largest, safety_factor), largest, safety_factor, known["probes"], True)
     is_cpu = device == "cpu"
     budget = int(memory_gib * memory.GIB) if memory_gib is not None else memory.usable_bytes() if is_cpu else None
     prober = Prober(
@@ -109,26 +103,56 @@ def tune_batch_size(
             peaks[size] = peak
         return has_run
 
-    found = search_by_memory(
-        try_size,
-        peaks,
-        first=first,
-        cap=cap,
-        limit=budget,
-        granularity=granularity or first,
-        coarsest=Fraction(1) if granularity else COARSEST,
-        max_trials=max_trials,
-        is_enough=patience.is_enough,
-    )
-    probes = [probe.to_dict() for probe in prober.probes]
-    size = apply_factor(found.batch_size, safety_factor)
-    tell(f"Batch size: {size} ({found.batch_size} * {safety_factor}; {describe_probes(prober.probes)})\n")
-    if store is not None and key is not None:
-        record = {"found_at": datetime.now().isoformat(timespec="seconds"), "key": key, "largest": found.batch_size}
-        with locked(store):
-            tuned = {**_read_tuned(store), digest: {**record, "probes": probes}}
-            write_whole(store / TUNED, json.dumps(tuned, indent=2, default=str) + "\n")
-    return TunedBatchSize(size, found.batch_size, safety_factor, probes)
+    def find() -> TunedBatchSize:
+        found = search_by_memory(
+            try_size,
+            peaks,
+            first=first,
+            cap=cap,
+            limit=budget,
+            granularity=granularity or first,
+            coarsest=Fraction(1) if granularity else COARSEST,
+            max_trials=max_trials,
+            is_enough=patience.is_enough,
+        )
+        size = apply_factor(found.batch_size, safety_factor)
+        tell(f"Batch size: {size} ({found.batch_size} * {safety_factor}; {describe_probes(prober.probes)})\n")
+        return TunedBatchSize(size, found.batch_size, safety_factor, [probe.to_dict() for probe in prober.probes])
+
+    if folder is None or key is None:
+        return find()
+    store = Path(folder)
+    with _searching(store):
+        digest = _digest([key, _device_name(device), memory.runs_per_device(), memory_gib, cap])[:16]
+        known = _read_tuned(store).get(digest)
+        if known is not None:
+            largest = int(known["largest"])
+            tell(f"Batch size: {apply_factor(largest, safety_factor)} (found on {known['found_at']})\n")
+            return TunedBatchSize(apply_factor(largest, safety_factor), largest, safety_factor, known["probes"], True)
+        found = find()
+        record = {"found_at": datetime.now().isoformat(timespec="seconds"), "key": key, "largest": found.largest}
+        tuned = {**_read_tuned(store), digest: {**record, "probes": found.probes}}
+        write_whole(store / TUNED, json.dumps(tuned, indent=2, default=str) + "\n")
+        return found
+
+
+@contextmanager
+def _searching(store: Path) -> Iterator[None]:
+    """Hold the searches of a folder: who comes meanwhile waits for what is found, and finds no less memory by it."""
+    from filelock import FileLock
+
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        with FileLock(store / f".{TUNED}.lock"):
+            yield
+    except OSError as error:
+        raise ConfigError(f"{error.filename or store}: {error.strerror or error}; sizes are kept there") from None
+
+
+def _device_name(device: str) -> str:
+    import torch
+
+    return device_name(torch.device(device))
 
 
 def _digest(value: Any) -> str:
@@ -227,16 +251,16 @@ class Checkpoints:
             identity: plain values that decide what is computed: a checkpoint of others is passed over.
             keep: how many of the last stay; at least 2, should one be damaged.
         """
-        self._folder = Path(run_dir) / "ckpt"
-        self._identity = _digest(identity)
-        self._keep = max(2, keep)
         self.remarks: list[str] = []
-        """Why checkpoints were passed over."""
+        """Why checkpoints were passed over; it is printed too."""
+        self._kept = CheckpointFolder(
+            Path(run_dir), identity_key="identity", identity=_digest(identity), keep=max(2, keep), say=self._note
+        )
+        self._is_tried = False
 
     def __enter__(self) -> Self:
         """Drop what a process that was killed while it saved has left."""
-        for leftover in self._folder.glob("*.tmp"):
-            leftover.unlink()
+        self._kept.drop_leftovers()
         return self
 
     def __exit__(
@@ -252,36 +276,25 @@ class Checkpoints:
             objects: by name, what has ``state_dict`` and ``load_state_dict``; or plain values.
 
         Raises:
-            ConfigError: ``step`` is no count.
+            ConfigError: ``step`` is no count, or an object is nothing that could be read back.
             OSError: the disk does not take it; those before it stay.
         """
         step = _whole(step, 0, "Checkpoints.save: step", "count the steps that were done")
-        content = {
-            "version": VERSION,
-            "identity": self._identity,
-            "step": step,
-            "objects": {name: o.state_dict() if hasattr(o, "state_dict") else o for name, o in objects.items()},
-            "random": random_states(),
-        }
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"ckpt_{step:06d}.pt"
-        write_durably(path, content)
-        for old in self._paths()[self._keep :]:
-            old.unlink(missing_ok=True)
-        return path
+        states = {name: o.state_dict() if hasattr(o, "state_dict") else o for name, o in objects.items()}
+        if not self._is_tried:
+            _check_readable(states)
+            self._is_tried = True
+        return self._kept.write(step, {"step": step, "objects": states, "random": random_states()})
 
     def restore(self, **objects: Any) -> int | None:
         """Put the latest checkpoint that is whole into the objects; return its step, None where there is none.
 
         Plain values are in :attr:`values` afterwards.
         """
-        for path in self._paths():
-            content = self._read(path)
-            if content is None:
-                continue
+        for path, content in self._kept.read():
             missing = [name for name in objects if name not in content["objects"]]
             if missing:
-                self.remarks.append(f"{path.name} holds no {missing[0]}: passed over")
+                self._note(f"{path.name} holds no {missing[0]}: passed over")
                 continue
             for name, target in objects.items():
                 target.load_state_dict(content["objects"][name])
@@ -293,22 +306,32 @@ class Checkpoints:
     values: Mapping[str, Any] = {}
     """What a restored checkpoint held beside the objects that were asked for."""
 
-    def _read(self, path: Path) -> dict[str, Any] | None:
-        import torch
+    def _note(self, remark: str) -> None:
+        self.remarks.append(remark)
+        print_part(f"sweepline: {remark}\n")
 
+
+def _check_readable(objects: Mapping[str, Any]) -> None:
+    """Refuse what torch would write and not read again.
+
+    Raises:
+        ConfigError: names it.
+    """
+    import torch
+
+    for name, value in objects.items():
+        buffer = io.BytesIO()
+        torch.save(value, buffer)
+        buffer.seek(0)
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # whatever a damaged or planted file makes of the reader
-            self.remarks.append(f"{path.name} cannot be read: passed over ({type(error).__name__})")
-            return None
-        if not isinstance(content, dict) or content.get("version") != VERSION or "objects" not in content:
-            self.remarks.append(f"{path.name} is of another format: passed over")
-            return None
-        if content.get("identity") != self._identity:
-            self.remarks.append(f"{path.name} is of another identity: passed over")
-            return None
-        return content
+            torch.load(buffer, weights_only=True)
+        except Exception as error:  # pickle's own errors, and torch's
+            raise ConfigError(
+                f"Checkpoints.save: {name} holds a {_unreadable(error)} and could not be read back; give numbers, "
+                "texts, lists, mappings and tensors: float(x) makes a number of one of NumPy's"
+            ) from None
 
-    def _paths(self) -> list[Path]:
-        found = [path for path in self._folder.glob("ckpt_*.pt") if _NAME.fullmatch(path.name)]
-        return sorted(found, key=lambda path: int(path.stem.partition("_")[2]), reverse=True)
+
+def _unreadable(error: Exception) -> str:
+    found = re.search(r"GLOBAL (\S+)", str(error))
+    return found[1] if found else "value that torch does not read with weights_only"

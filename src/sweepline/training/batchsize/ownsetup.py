@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sweepline.errors import ConfigError
+from sweepline.fits.freememory import SHARE_OF_FREE
 from sweepline.training import memory
 
 
@@ -26,11 +27,11 @@ class OwnSetup:
         random.seed(0)
         torch.manual_seed(0)
         self.device, self.n_examples = torch.device(device), n_examples
-        if self.device.type == "cuda" and memory_gib is not None:
-            total = torch.cuda.get_device_properties(self.device).total_memory
-            torch.cuda.set_per_process_memory_fraction(
-                min(1.0, memory_gib * memory.GIB / total), self.device.index or 0
-            )
+        if self.device.type == "cuda":
+            free, total = torch.cuda.mem_get_info(self.device.index or 0)
+            n_bytes = SHARE_OF_FREE * free / memory.runs_per_device()
+            n_bytes = n_bytes if memory_gib is None else min(memory_gib * memory.GIB, total)
+            torch.cuda.set_per_process_memory_fraction(n_bytes / total, self.device.index or 0)
         made = make(device)
         parts = made if isinstance(made, tuple) else (made,)
         if not 1 <= len(parts) <= 2 or not all(map(callable, parts)):
