@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from sweepline.errors import RecordError, SweepLockedError
+from sweepline.recording import locks
 from sweepline.recording.folders import SweepFolder
 
 HOLDER = """
@@ -95,6 +96,57 @@ def test_the_lock_is_free_after_unlock(folder: SweepFolder) -> None:
     again = SweepFolder(folder.path)
     again.lock()
     again.unlock()
+
+
+def test_a_folder_that_was_made_for_nothing_is_removed_again(tmp_path: Path) -> None:
+    for _ in range(2):
+        unused = SweepFolder(tmp_path / "new")
+        unused.lock()
+        unused.keeper_lock.take("token", say=lambda _: None)
+        unused.unlock_unused()
+        assert not unused.path.exists()
+
+
+@pytest.mark.parametrize("name", ["events.jsonl", "runs/0123", "control", "note.txt"])
+def test_a_folder_in_which_something_is_stays(tmp_path: Path, name: str) -> None:
+    used = SweepFolder(tmp_path / "new")
+    used.lock()
+    (used.path / name).touch()
+    used.unlock_unused()
+    assert (used.path / name).exists()
+    assert not used.is_locked()
+    again = SweepFolder(used.path)  # this one was there before
+    (used.path / name).unlink()
+    again.lock()
+    again.unlock_unused()
+    assert again.runs.is_dir()
+
+
+@pytest.mark.usefixtures("holder")
+def test_a_folder_that_another_process_holds_stays(tmp_path: Path) -> None:
+    refused = SweepFolder(tmp_path / "held")
+    with pytest.raises(SweepLockedError):
+        refused.lock()
+    refused.unlock_unused()
+    assert refused.is_locked()
+
+
+def test_who_waits_for_a_folder_that_is_removed_makes_it_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = SweepFolder(tmp_path / "new"), SweepFolder(tmp_path / "new")
+    first.lock()
+    take, n_tries = locks.try_flock, []
+
+    def take_late(fd: int, **options: int) -> bool:
+        n_tries.append(fd)
+        if len(n_tries) == 1:
+            first.unlock_unused()
+        return take(fd, **options)
+
+    monkeypatch.setattr(locks, "try_flock", take_late)
+    second.lock()
+    assert len(n_tries) == 2
+    assert (second.is_locked(), second.runs.is_dir()) == (True, True)
+    second.unlock()
 
 
 @pytest.mark.usefixtures("holder")

@@ -99,9 +99,9 @@ def test_what_the_trainer_does_not_know_is_said_before_the_first_run(
     trainer.write("sweep.yaml", SWEEP.replace("learner.step_size: [0.1, 0.01, 0.001]", parameters))
     result = trainer.run()
     assert result.returncode == 2
+    assert not list((trainer.path / "outputs").glob("*")), "where nothing has run no folder stays"
     assert sentence in result.stderr
     assert "Traceback" not in result.stderr
-    assert not list(trainer.sweep_dir.glob("runs/*"))
 
 
 def test_mnist_that_cannot_be_had_is_one_sentence(trainer: Project) -> None:

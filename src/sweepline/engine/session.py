@@ -241,6 +241,9 @@ def _held(prepared: PreparedSweep) -> Iterator[GpuAdmission | None]:
         admission.packing = Packing(prepared.slots, prepared.gpus)
     try:
         yield admission
+    except BaseException:  # whatever ends a start: where it was refused, it leaves no folder
+        prepared.folder.unlock_unused()
+        raise
     finally:
         if admission is not None:
             admission.close()

@@ -1,4 +1,4 @@
-"""The folder of a sweep: its locks, its frozen inputs, and one folder per run. Nothing in it is ever deleted."""
+"""The folder of a sweep: its locks, its frozen inputs, and one folder per run. No record in it is ever deleted."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ class SweepFolder:
         """What a ``--fresh`` that was killed had begun to archive, and :meth:`lock` has finished."""
         self._lock: SweepLock | None = None
         self._inode: tuple[int, int] | None = None
+        self._is_new = False
 
     @property
     def journal(self) -> Path:
@@ -66,12 +68,14 @@ class SweepFolder:
             RecordError: the folder cannot be made.
         """
         try:
+            self._is_new = not self.path.exists()
             self.runs.mkdir(parents=True, exist_ok=True)
+            lock = SweepLock(self.path)
+            lock.take(take_over=take_over)
+            self._lock = lock
+            self.runs.mkdir(exist_ok=True)  # the last holder may have removed it
         except OSError as error:
             raise record_error(self.path, "cannot be written", error) from None
-        lock = SweepLock(self.path)
-        lock.take(take_over=take_over)
-        self._lock = lock
         for unfinished in (self.path / ARCHIVE).glob(f"*{_UNFINISHED}"):
             self.finished_archive = self._move_into(unfinished)
         for leftover in self.path.glob(f"*{TEMPORARY}"):  # of a start that died while it wrote
@@ -92,6 +96,22 @@ class SweepFolder:
         if self._lock is not None:
             self._lock.give_back()
             self._lock = None
+
+    def unlock_unused(self) -> None:
+        """Let others write; remove the folder where :meth:`lock` made it and nothing was recorded since."""
+        self.keeper_lock.give_back()
+        lock = self._lock if self._is_new and _inode_of(self.path) == self._inode else None
+        own = (LOCK, KEEPER_LOCK, OWNER, self.runs.name)
+        with suppress(OSError):  # what is not empty any more stays
+            has_more = any(entry.name not in own for entry in self.path.iterdir())
+            if lock is not None and not has_more and is_held(self.path / KEEPER_LOCK) is False:
+                self.runs.rmdir()
+                (self.path / KEEPER_LOCK).unlink(missing_ok=True)
+                lock.remove()
+        self.unlock()
+        if lock is not None:
+            with suppress(OSError):
+                self.path.rmdir()
 
     def is_locked(self) -> bool | None:
         """Whether an orchestrator holds the folder now, for readers; None where that cannot be told."""

@@ -49,13 +49,8 @@ class SweepLock:
             RecordError: the lock cannot be made.
         """
         path = self.folder / LOCK
+        fd = self._open(path)
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _OWNER_ONLY)
-        except OSError as error:
-            raise record_error(path, "cannot be written", error) from None
-        try:
-            if not try_flock(fd):
-                raise SweepLockedError(_describe_holder(_read_holder(fd), path))
             with suppress(PermissionError):  # of an older version, and somebody else's
                 os.fchmod(fd, _OWNER_ONLY)
             if self.network is not None:
@@ -70,6 +65,27 @@ class SweepLock:
             os.close(fd)
             raise
         self._fd = fd
+
+    def _open(self, path: Path) -> int:
+        """Return the lock file, held; where its last holder removed it, the one that is there now."""
+        while True:
+            try:
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _OWNER_ONLY)
+            except OSError as error:
+                raise record_error(path, "cannot be written", error) from None
+            if not try_flock(fd):
+                holder = _describe_holder(_read_holder(fd), path)
+                os.close(fd)
+                raise SweepLockedError(holder)
+            if os.fstat(fd).st_nlink:
+                return fd
+            os.close(fd)
+            with suppress(OSError):  # which opening it tells
+                self.folder.mkdir(exist_ok=True)
+
+    def remove(self) -> None:
+        """Remove the lock file while it is held: whoever waits for it then makes another."""
+        (self.folder / LOCK).unlink(missing_ok=True)
 
     def restore(self) -> str | None:
         """Make the lock anew where it was removed or replaced; return a sentence then.
