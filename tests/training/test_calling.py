@@ -115,7 +115,7 @@ def test_arguments_of_no_name_are_given_nothing() -> None:
 def test_what_the_trainer_gives_cannot_be_set() -> None:
     for name in ("Base", "Passes"):
         found = fault(f"model.name=own.py:{name}", "model.args.n_inputs=4")
-        assert "args.n_inputs cannot be set, the trainer gives n_inputs itself; give one of your own another" in found
+        assert "args.n_inputs cannot be set, the trainer gives n_inputs itself; an argument of your own" in found
 
 
 def test_a_network_that_is_made_already_is_no_name_for_one() -> None:

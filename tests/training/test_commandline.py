@@ -22,7 +22,7 @@ from tests.training.runs import DIGITS, sentences, train_single
             "override learner.stepsize=0.1: unknown key 'learner.stepsize'; did you mean 'learner.step_size'?",
         ),
         (["--", "epochs=0"], "override epochs=0: epochs should be greater than or equal to 1, got 0"),
-        (["--", "device=gpu"], "override device=gpu: device should be auto, cpu, cuda or cuda:N, got 'gpu'"),
+        (["--", "device=gpu"], "override device=gpu: device should be auto, cpu, cuda, cuda:N or mps, got 'gpu'"),
         (["--", "epochs"], "override 'epochs': expected key=value, for example learner.step_size=0.1"),
         (["--config", "nowhere.yaml"], "nowhere.yaml: no such file"),
     ],

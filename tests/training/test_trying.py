@@ -40,6 +40,20 @@ class Normed(Net):
     def forward(self, x):
         return self.b(self.norm(self.a(x)))
 
+class Pair(Net):
+    def forward(self, x):
+        return (super().forward(x), x) if self.training else super().forward(x)
+
+class InPlace(Net):
+    def forward(self, x):
+        hidden = self.a(x).exp()
+        hidden += 1
+        return self.b(hidden)
+
+class Detached(Net):
+    def forward(self, x):
+        return super().forward(x).detach()
+
 def data(split, n=21):
     x = np.random.default_rng(0).normal(size=(n, 4))
     return x, (x[:, 0] > 0).astype(int)
@@ -136,6 +150,14 @@ class Pairs(Own):
         assert len(index) % 4 == 0, "four at a time"
         return super().loss(index)
 
+class Listed(Own):
+    def order(self, epoch):
+        return list(range(self.n_examples))
+
+class Disordered(Own):
+    def order(self, epoch):
+        return self.orders[epoch]
+
 class Held(Own):
     def __init__(self, model, training, held_out, seed):
         super().__init__(model, training, held_out, seed)
@@ -177,7 +199,7 @@ def line(text: str, nth: int = 0) -> int:
     ("name", "sentence"),
     [
         ("Closure", "step(closure) cannot be called: gradients are there, and no closure is given"),
-        ("NoStep", "step() fails: NotImplementedError"),
+        ("NoStep", "has no step(): write step(self, closure=None)"),
         ("NoRate", "has no lr: take lr, and give it on"),
         ("BadStep", "own.py:{}: ValueError: no such step"),
     ],
@@ -201,12 +223,26 @@ def test_an_optimizer_does_a_step_before_anything_is_trained(name: str, sentence
         ("EvaluateFails", "evaluate() fails: "),
         ("EvaluateFails", "KeyError: 'top2'"),
         ("MetricsFail", "metrics() fails: "),
+        ("Listed", "order() returns a list, not a tensor of int64, (n,)"),
+        ("Disordered", "order() fails: "),
     ],
 )
 def test_a_task_is_asked_for_all_that_a_run_asks_of_it(name: str, sentence: str) -> None:
     found = fault(f"training.mode=own.py:{name}")
     assert found.startswith(f"training.mode own.py:{name}: ")
     assert sentence.format(line("return self.lost")) in found
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("Pair", "returns tuple for inputs (2, 4) in training, not (2, 2)"),
+        ("InPlace", "its gradient fails for inputs (2, 4): RuntimeError: one of the variables needed for gradient"),
+        ("Detached", "its gradient fails for inputs (2, 4): RuntimeError: element 0 of tensors does not require grad"),
+    ],
+)
+def test_a_network_is_tried_as_it_is_trained(name: str, sentence: str) -> None:
+    assert f"model own.py:{name}: {sentence}" in fault(f"model.name=own.py:{name}")
 
 
 def test_trying_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +261,9 @@ def test_an_optimizer_takes_what_its_base_class_names() -> None:
     assert "takes no args.nestrov; did you mean 'nesterov'?" in fault(
         "learner.opt=own.py:Passing", "learner.args.nestrov=true"
     )
-    assert "args.lr cannot be set, the trainer gives lr itself; set learner.step_size" in fault("learner.args.lr=0.1")
+    assert "args.lr cannot be set, the trainer gives lr itself, as learner.step_size has it" in fault(
+        "learner.args.lr=0.1"
+    )
 
 
 LAST = "the last batch of an epoch of 21 has 1 example, which model own.py:Normed cannot be trained on ("
@@ -266,7 +304,7 @@ def test_one_that_needs_no_others_is_trained_by_one() -> None:
     ("words", "sentence"),
     [
         (["training.mode=own.py:Fails"], "has no attribute 'lost'"),
-        (["learner.opt=own.py:NoStep"], "step() fails"),
+        (["learner.opt=own.py:NoStep"], "has no step()"),
         (["model.name=own.py:Normed", "batch_size=5"], "the last batch of an epoch of 21 has 1 example"),
     ],
 )

@@ -80,9 +80,10 @@ def check_arguments(target: Callable[..., Any], what: str, offered: Mapping[str,
         raise ConfigError(f"{what}: takes no args.{unknown[0]}{hint}")
     for name in args:
         if name in offered and name in named:
-            key = f"; set {_KEYS[name]}, or give" if name in _KEYS else "; give"
+            source = f", as {_KEYS[name]} has it" if name in _KEYS else ""
             raise ConfigError(
-                f"{what}: args.{name} cannot be set, the trainer gives {name} itself{key} one of your own another name"
+                f"{what}: args.{name} cannot be set, the trainer gives {name} itself{source}; an argument of your own "
+                "needs another name"
             )
     given = {*offered, *args} | set(_inherited(target))
     missing = [name for name in named if parameters[name].default is inspect.Parameter.empty and name not in given]

@@ -33,7 +33,7 @@ N_TRIED = 2
 def check_network(
     config: TrainConfig, model: nn.Module, training: Examples, input_shape: tuple[int, ...], n_outputs: int
 ) -> None:
-    """Try a network of a user's own on two examples.
+    """Try a network of a user's own on two examples, as it is evaluated and as it is trained.
 
     Raises:
         ConfigError: it has nothing to train, fails, or returns another shape than its mode needs.
@@ -44,17 +44,20 @@ def check_network(
     inputs = _inputs(training, input_shape, min(N_TRIED, len(training)))
     if any(isinstance(parameter, nn.parameter.UninitializedParameter) for parameter in model.parameters()):
         raise ConfigError(f"{what}: has lazy layers; give them their sizes, which n_inputs and input_shape tell")
-    try:
-        with unchanged_randomness(_CPU), torch.no_grad():
-            outputs = copy.deepcopy(model).eval()(inputs)
-    except Exception as error:
-        raise ConfigError(f"{what}: fails for inputs {tuple(inputs.shape)}: {calling.blame(error)}") from error
     wanted = tuple(inputs.shape) if config.training.mode == "autoencoder" else (len(inputs), n_outputs)
-    if TASKS.is_brought(config.training.mode):
-        return
-    found = tuple(outputs.shape) if torch.is_tensor(outputs) else type(outputs).__name__
-    if found != wanted:
-        raise ConfigError(f"{what}: returns {found} for inputs {tuple(inputs.shape)}, not {wanted}")
+    is_own_task = TASKS.is_brought(config.training.mode)  # it may take any outputs, and is tried itself
+    shown = f"for inputs {tuple(inputs.shape)}"
+    with unchanged_randomness(_CPU):
+        copied = _tried(f"{what}: copying it", lambda: copy.deepcopy(model))
+        for is_trained in (False, True):
+            if is_trained and (is_own_task or len(inputs) < N_TRIED):
+                return
+            with torch.set_grad_enabled(is_trained):
+                outputs = _tried(f"{what}:", lambda: copied.train(is_trained)(inputs), shown)  # noqa: B023 - called at once
+            found = tuple(outputs.shape) if torch.is_tensor(outputs) else type(outputs).__name__
+            if found != wanted and not is_own_task:
+                raise ConfigError(f"{what}: returns {found} {shown}{' in training' * is_trained}, not {wanted}")
+        _tried(f"{what}: its gradient", outputs.sum().backward, shown)
 
 
 def check_last_batch(config: TrainConfig, model: nn.Module, training: Examples, input_shape: tuple[int, ...]) -> None:
@@ -118,7 +121,12 @@ def check_optimizer(learner: LearnerConfig, model: nn.Module) -> None:
                 f"{what}: step(closure) cannot be called: gradients are there, and no closure is given; write "
                 "step(self, closure=None)"
             )
-        _tried(f"{what}: step()", optimizer.step)
+        try:
+            _tried(f"{what}: step()", optimizer.step)
+        except ConfigError as error:
+            if isinstance(error.__cause__, NotImplementedError):
+                raise ConfigError(f"{what}: has no step(): write step(self, closure=None)") from error
+            raise
 
 
 def check_task(config: TrainConfig, task: Task) -> None:
@@ -158,6 +166,10 @@ def _try_task(what: str, task: Task, n: int) -> None:
     zero = _tried(f"{what}: zero_sums()", task.zero_sums)
     if not isinstance(zero, dict):
         raise ConfigError(f"{what}: zero_sums() returns a {type(zero).__name__}, not a dict of tensors")
+    if type(task).order is not Task.order:
+        order = _tried(f"{what}: order()", lambda: task.order(1))
+        if not torch.is_tensor(order) or order.dtype != torch.int64 or order.ndim != 1:
+            raise ConfigError(f"{what}: order() returns a {type(order).__name__}, not a tensor of int64, (n,)")
     task.model.train()
     outcome = _outcome(f"{what}: loss()", lambda: task.loss(torch.arange(n, device=task.device)), zero)
     if not outcome.loss.requires_grad:
@@ -195,8 +207,8 @@ def _check_metrics(what: str, task: Task, outcome: Outcome) -> None:
         raise ConfigError(f"{what}: metrics() returns a {type(found).__name__}, not numbers by name")
 
 
-def _tried(what: str, ask: Callable[[], Any]) -> Any:
-    """Return what something of a user's own returns.
+def _tried(what: str, ask: Callable[[], Any], shown: str = "") -> Any:
+    """Return what something of a user's own returns; ``shown`` says to what, where that helps.
 
     Raises:
         ConfigError: it fails; want of memory goes on as what it is.
@@ -206,4 +218,4 @@ def _tried(what: str, ask: Callable[[], Any]) -> Any:
     except Exception as error:
         if memory.is_out_of_memory(error):
             raise
-        raise ConfigError(f"{what} fails: {calling.blame(error)}") from error
+        raise ConfigError(f"{what} fails{shown and ' '}{shown}: {calling.blame(error)}") from error

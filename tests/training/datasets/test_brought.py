@@ -88,8 +88,16 @@ def remarks(name: str, *words: str) -> list[str]:
         ("column", [], "targets[:, 0]"),
         ("one_hot_integers", [], "targets.argmax(1)"),
         ("good", ["data.args.split=test"], "args.split cannot be set, the trainer gives split itself"),
-        ("takes_seed", ["data.args.seed=3"], "args.seed cannot be set, the trainer gives seed itself; set seed, or"),
-        ("takes_seed", ["data.args.root=x"], "args.root cannot be set, the trainer gives root itself; set data.root"),
+        (
+            "takes_seed",
+            ["data.args.seed=3"],
+            "args.seed cannot be set, the trainer gives seed itself, as seed has it; an argument",
+        ),
+        (
+            "takes_seed",
+            ["data.args.root=x"],
+            "args.root cannot be set, the trainer gives root itself, as data.root has it",
+        ),
     ],
 )
 def test_what_cannot_be_trained_on_is_said(name: str, words: Sequence[str], sentence: str) -> None:
