@@ -42,6 +42,7 @@ def test_where_the_share_does_not_run_the_next_smaller_size_that_has_is_used_and
     again = find(tmp_path, MULTIPLES, first=16, max=64, safety_factor=0.7)
     assert found.batch_size == again.batch_size == 32
     assert "batch-size=44 does not run: 32 is used, the largest smaller size that has run" in "".join(said)
+    assert again.is_reused
     assert len(again.probes) == len(found.probes)
     assert find(tmp_path, MULTIPLES, first=16, max=64, safety_factor=0.1).batch_size == 16
 
@@ -69,7 +70,7 @@ def test_a_program_that_lacks_memory_and_goes_on_or_says_it_otherwise_is_out_of_
 def test_advice_is_no_lack_of_memory_and_a_thread_that_does_not_start_is_one_only_where_memory_is_limited(
     tmp_path: Path,
 ) -> None:
-    advice = "print('lower the batch size to avoid running out of memory', flush=True)"
+    advice = "print('stop on out of memory: False\\nlower the size to avoid running out of memory', flush=True)"
     assert find(tmp_path, above(0, advice), first=16, max=16).largest == 16
     with pytest.raises(ConfigError, match="not for want of memory"):
         find(tmp_path, above(0, 'raise RuntimeError("can\'t start new thread")'), first=16, max=16, memory_gib=None)

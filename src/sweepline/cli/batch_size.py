@@ -56,9 +56,9 @@ _DURATIONS = ("seconds", "timeout")
 _METAVARS = {"progress": "REGEX", "mode": "MODE"}
 PLACE = f"${{{PARAMETER}}}"
 NOTES = (
-    "The program is started as it is with one size after another, in a folder of its own ($SWEEPLINE_RUN_DIR), and "
-    "ended once it has printed what is asked for. The size goes to the option that --flag names, or where "
-    f"{PLACE} stands in the command."
+    "The program is started as it is, in this folder, with one size after another, and ended once it has printed what "
+    "is asked for. What it writes to a fixed path, such as checkpoints, it writes over: $SWEEPLINE_RUN_DIR is a folder "
+    f"of each try's own. The size goes to the option that --flag names, or where {PLACE} stands in the command."
 )
 
 

@@ -36,5 +36,9 @@ UNDER_LIMIT = re.compile(
 KILLED = re.compile(r"^Killed$|: line \d+: +\d+ Killed\b")
 """What a shell prints whose command was ended by SIGKILL, by which the kernel makes room."""
 
-NO_FAILURE = re.compile(r"\b(?:if|avoid|prevents?|case)\b[^.:]*out of memory|this is not a failure", re.IGNORECASE)
-"""Advice that names it, and TensorFlow's note that something was only slower for it."""
+NO_FAILURE = re.compile(
+    r"\b(?:if|avoid|prevents?|case)\b[^.:]*out of memory|out of memory['\"]?\s*[:=]\s*(?:true|false|none|null)\b"
+    r"|this is not a failure",
+    re.IGNORECASE,
+)
+"""Advice that names it, an option of that name, and TensorFlow's note that something was only slower for it."""

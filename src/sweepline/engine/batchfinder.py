@@ -105,7 +105,8 @@ def find_batch_size(
     """
     problem = missing_program(settings.command)
     if problem:
-        raise ConfigError(problem)
+        where = f"{display_path(settings.path)}: " if settings.path.is_file() else ""  # none of a command
+        raise ConfigError(f"{where}{problem}")
     prepared = _prepare(settings, options or SweepOptions(), {**base, parameter: fits.first}, fits)
     slot = prepared.slots.all[0]
     gpu = find_gpu(_gpu_of(slot), prepared.gpus) if slot.is_gpu else None
@@ -116,49 +117,49 @@ def find_batch_size(
     key = _key_of(settings, fits, base, limit, n_sharing=n_sharing, gpu_total=gpu_total)
     with locked(folder, tell):
         known = None if is_again else read_records(folder).get(key)
+        known = known if known is not None and _answers(known, fits) else None
         prober = Prober(prepared, parameter, fits, base, limit, slot, folder / "probes", seed)
         search = SizeSearch(prober, fits, limit, tell, write_option)
-        began = time.monotonic()
         try:
-            if known is not None and _answers(known, fits):
-                used = search.settle(int(known["largest"]), known["probes"])
-                probes = [*known["probes"], *(probe.to_dict() for probe in search.probes)]
-                record = {**known, "batch_size": used, "safety_factor": fits.safety_factor, "probes": probes}
-                tell(f"{parameter} {used}: found on {known['found_at']}, {known['largest']} fits\n")
-            else:
-                found = search.find()
-                used = search.settle(found.batch_size)
-                record = {
-                    "found_at": datetime.now().isoformat(timespec="seconds"),
-                    "parameter": parameter,
-                    "program": settings.command.program,
-                    "base": dict(base),
-                    "largest": found.batch_size,
-                    "batch_size": used,
-                    "safety_factor": fits.safety_factor,
-                    "ended_by": search.ended_by,
-                    "n_trials": found.n_trials,
-                    "timeout": fits.timeout,
-                    "limit_bytes": limit.n_bytes,
-                    "device": slot.label,
-                    "host": platform.node(),
-                    "seconds": round(time.monotonic() - began, 3),
-                    "probes": [probe.to_dict() for probe in search.probes],
-                }
-                known = None
+            how = known or _search(search, {"program": settings.command.program, "device": slot.label})
+            earlier = known["probes"] if known is not None else []
+            used = search.settle(how["largest"], earlier)
         except KeyboardInterrupt:
             tell("stopped: nothing was recorded\n")
             raise
+        probes = [*earlier, *(probe.to_dict() for probe in search.probes)]
+        record = {**how, "batch_size": used, "safety_factor": fits.safety_factor, "probes": probes}
         if record != known:
             write_record(folder, key, record)
-    return FoundSize(
-        **{name: record[name] for name in _RECORDED},
-        is_reused=known is not None,
-    )
+    found = FoundSize(**{name: record[name] for name in _RECORDED}, is_reused=known is not None)
+    if found.is_reused:
+        tell(f"{parameter} {used}: found on {record['found_at']}, {found.largest} {found.verb}\n")
+    return found
+
+
+def _search(search: SizeSearch, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is recorded of a search but for the size that is used, with what is ``told`` of its set-up."""
+    began, fits = time.monotonic(), search.fits
+    found = search.find()
+    return {
+        "found_at": datetime.now().isoformat(timespec="seconds"),
+        "parameter": search.prober.parameter,
+        "base": dict(search.prober.base),
+        **told,
+        "host": platform.node(),
+        "largest": found.batch_size,
+        "ended_by": search.ended_by,
+        "n_trials": found.n_trials,
+        "timeout": fits.timeout,
+        "limit_bytes": search.limit.n_bytes,
+        "seconds": round(time.monotonic() - began, 3),
+    }
 
 
 def _answers(known: Mapping[str, Any], fits: FitsModel) -> bool:
     """Whether a search that was made is no poorer than one that is asked for."""
+    if not {*_RECORDED, "found_at", "timeout"} <= known.keys():
+        return False  # of another version
     has_late = any(probe["status"] == TIMEOUT for probe in known["probes"])
     is_short = known["ended_by"] == MAX_TRIALS and known["n_trials"] < fits.max_trials
     return not is_short and not (has_late and known["timeout"] < fits.timeout)
