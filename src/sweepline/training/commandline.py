@@ -134,7 +134,8 @@ def _check_building(configs: Sequence[TrainConfig]) -> None:
     found: dict[str, TrainConfig] = {}
     for config in configs:
         if stands_on_others(config):
-            parts = (config.data, config.model, config.training, config.learner.opt, config.learner.args)
+            sizes = (config.batch_size, config.accumulate, config.drop_last)
+            parts = (config.data, config.model, config.training, config.learner.opt, config.learner.args, sizes)
             found.setdefault(str(parts), config)
     if not found:
         return
