@@ -322,3 +322,29 @@ def test_sizes_that_another_machine_has_measured_are_taken_in_and_those_known_he
     measured = json.loads((tmp_path / "here" / "batch_size" / "measured.json").read_text())
     assert {key: record["batch_size"] for key, record in kept.items()} == {"1": 8, "2": 16}
     assert measured == {"per": ["width"], "program": "p", "sizes": {"a": 8, "b": 16}}
+
+
+def test_a_probe_finds_nothing_of_an_earlier_search_in_its_folder(tmp_path: Path) -> None:
+    """A program that goes on from its checkpoint prints what it had before, and takes no step."""
+    source = (
+        "import os, sys\nfrom pathlib import Path\nsize = int(sys.argv[1].split('=')[1])\n"
+        "kept = Path(os.environ['SWEEPLINE_RUN_DIR']) / 'ckpt'\nassert not kept.exists(), 'an old checkpoint'\n"
+        "kept.touch()\nfor i in range(9):\n    print(f'METRIC step={i} loss=1', flush=True)\n"
+    )
+    for edited in ("", "# edited\n"):
+        assert find(tmp_path, source + edited, first=2, max=4).largest == 4
+
+
+def test_the_lines_of_a_traceback_are_no_progress(tmp_path: Path) -> None:
+    """Frames of one file, numbered, in a folder of a version: they look like lines of training."""
+    (tmp_path / "lib3.11").mkdir()
+    deep = "def f(n):\n    if n == 0:\n        raise RuntimeError('no rule for this size')\n    f(n - 1)\n"
+    (tmp_path / "lib3.11" / "deep.py").write_text(deep + "".join(f"\ndef g{i}():\n    f({i})\n" for i in range(4)))
+    source = (
+        "import sys, time, traceback\nsys.path.insert(0, 'lib3.11')\nimport deep\n"
+        "for each in (deep.g0, deep.g1, deep.g2, deep.g3):\n    try:\n        each()\n"
+        "    except RuntimeError:\n        traceback.print_exc()\nsys.stderr.flush()\ntime.sleep(1)\n"
+        "sys.exit('done for')\n"
+    )
+    with pytest.raises(ConfigError, match="no rule for this size"):
+        find(tmp_path, source, lines=3, first=2, max=4)

@@ -107,15 +107,15 @@ def find_batch_size(
     if problem:
         where = f"{display_path(settings.path)}: " if settings.path.is_file() else ""  # none of a command
         raise ConfigError(f"{where}{problem}")
-    prepared = _prepare(settings, options or SweepOptions(), {**base, parameter: fits.first}, fits)
-    slot = prepared.slots.all[0]
-    gpu = find_gpu(_gpu_of(slot), prepared.gpus) if slot.is_gpu else None
-    n_sharing = prepared.tasks.n_sharing(slot) if is_shared else 1
-    limit = _limit_of(fits, slot, gpu, n_sharing)
     folder = settings.sweep_dir / FOLDER
-    gpu_total = gpu.total_mib if gpu is not None else None
-    key = _key_of(settings, fits, base, limit, n_sharing=n_sharing, gpu_total=gpu_total)
-    with locked(folder, tell):
+    with locked(folder, tell):  # what is free is looked at once nobody else tries sizes
+        prepared = _prepare(settings, options or SweepOptions(), {**base, parameter: fits.first}, fits)
+        slot = prepared.slots.all[0]
+        gpu = find_gpu(_gpu_of(slot), prepared.gpus) if slot.is_gpu else None
+        n_sharing = prepared.tasks.n_sharing(slot) if is_shared else 1
+        limit = _limit_of(fits, slot, gpu, n_sharing)
+        gpu_total = gpu.total_mib if gpu is not None else None
+        key = _key_of(settings, fits, base, limit, n_sharing=n_sharing, gpu_total=gpu_total)
         known = None if is_again else read_records(folder).get(key)
         known = known if known is not None and _answers(known, fits) else None
         prober = Prober(prepared, parameter, fits, base, limit, slot, folder / "probes", seed)
@@ -251,13 +251,14 @@ def _setups(settings: SweepSettings, name: str, fits: Fits) -> Iterator[dict[str
             f"{display_path(settings.path)}: {name}: fits is measured before the start, when method: bayes does not "
             "know its combinations; set fits: {per: []} for one size, or take method: random"
         )
-    met: set[str] = set(fits.table)
+    met, n_new = set(fits.table), 0
     for params in Plan(settings.space).combinations(Tally()):
         key = fits.key(params)
         if key in met:
             continue
         met.add(key)
-        if len(met) > MAX_SETUPS:
+        n_new += 1
+        if n_new > MAX_SETUPS:
             raise ConfigError(
                 f"{display_path(settings.path)}: {name}: fits would be measured for more than {MAX_SETUPS} "
                 f"combinations of {', '.join(fits.names)}; name what memory depends on, as fits: {{per: [width]}}"

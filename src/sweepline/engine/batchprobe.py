@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.config.schema import FitsModel
-from sweepline.contract.runfolder import STDERR, STDOUT
 from sweepline.engine.batchwatch import Limit, Watched
 from sweepline.engine.outcome import OutcomeReader
 from sweepline.engine.preparation import PreparedSweep
@@ -78,13 +78,13 @@ class Prober:
     reader: OutcomeReader = field(default_factory=OutcomeReader)
 
     def probe(self, size: int, *, is_confirmation: bool = False) -> SizeProbe:
-        """Run the program with a size; a confirmation sees twice as many lines, and has twice the time for them."""
+        """Run the program with a size; a confirmation goes on for twice as many lines or seconds."""
         n_lines = self.fits.lines * (2 if is_confirmation else 1)
         name = f"{self.parameter}_{size}{'_again' if is_confirmation else ''}"
         run_dir = self.folder / name
-        run_dir.mkdir(parents=True, exist_ok=True)
-        for log in (STDOUT, STDERR):
-            (run_dir / log).unlink(missing_ok=True)
+        if run_dir.exists():
+            shutil.rmtree(run_dir)  # a program that finds its checkpoint of an earlier search would go on from there
+        run_dir.mkdir(parents=True)
         params = {**self.base, self.parameter: size}
         run = Run(run_id=name, name=name, params=params, seed=self.seed, index=0)
         tasks = replace(self.prepared.tasks, runs_dir=self.folder)
@@ -122,12 +122,15 @@ class Prober:
     def _watch(self, executor: LocalExecutor, handle: RunHandle, watched: Watched, *, n_lines: int) -> bool:
         """Let a run go on until it has shown enough, or has ended; return whether it was too slow for that."""
         began, seconds = time.monotonic(), self.fits.seconds
-        until = began + max(self.fits.timeout * n_lines / self.fits.lines, seconds or 0.0)
-        shown_at = began + seconds if seconds is not None else None
+        n_times = n_lines / self.fits.lines
+        until = began + max(self.fits.timeout, seconds or 0.0) * n_times
+        shown_at = began + seconds * n_times if seconds is not None else None
         is_late = False
         while handle.poll() is None:
             executor.wait(_POLL_S)
             watched.look()
+            if handle.poll() is not None:
+                break  # how it ended tells more than what it has shown
             now = time.monotonic()
             is_shown = now >= shown_at if shown_at is not None else watched.n_lines >= n_lines
             has_failed = watched.lacks_memory_at is not None and now > watched.lacks_memory_at + _GRACE_S

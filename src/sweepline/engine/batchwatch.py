@@ -20,6 +20,7 @@ from sweepline.executors.local.usage import UsageMeter
 _MEASURING_LINE = re.compile(r"\d\.\d|\bnan\b|\binf\b")  # what a line of training shows
 _NUMBER = re.compile(r"[-+]?\d[\d.,]*(?:e[-+]?\d+)?|\bnan\b|\binf\b", re.IGNORECASE)
 _BAR = re.compile(r"(?:[\u2580-\u259f━╸╺#=>|*-]|\.{2,})[\u2580-\u259f━╸╺#=>|*\s.-]*")  # of progress, as long as it is
+_IN_TRACEBACK = re.compile(r'\s*(?:File ".*", line \d|Traceback \()')
 _MAX_TOLD = 200  # characters of a line
 
 
@@ -112,6 +113,8 @@ class Watched:
     def _counts(self, line: str, *, is_metric: bool) -> bool:
         if self._progress is not None:
             return self._progress.search(line) is not None
+        if _IN_TRACEBACK.match(line):
+            return False
         return is_metric if self._has_metrics else _MEASURING_LINE.search(line) is not None
 
     def _count_alike(self, line: str) -> int:

@@ -31,7 +31,7 @@ _NAME = re.compile(r"ckpt_(\d+)\.pt")
 class CheckpointFolder:
     """The checkpoints of one run, named by step: ``ckpt/ckpt_000123.pt``. ``say`` takes sentences for the user.
 
-    Those whose content has another value than ``identity`` under ``identity_key`` are passed over, and set aside.
+    Those whose content has another value than ``identity`` under ``identity_key`` are passed over.
     """
 
     def __init__(
@@ -58,8 +58,11 @@ class CheckpointFolder:
             old.unlink(missing_ok=True)
         return path
 
-    def read(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Yield the content of each that is whole and of this identity, the newest first."""
+    def read(self, *, sets_aside: bool = False) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Yield the content of each that is whole and of this identity, the newest first.
+
+        With ``sets_aside`` those of others get another name: nothing that is saved from now on is measured by them.
+        """
         for path in self.paths():
             try:
                 content = torch.load(path, map_location="cpu", weights_only=True)
@@ -71,7 +74,8 @@ class CheckpointFolder:
                 self.say(f"{path.name} is of another format: passed over")
             elif content.get(self._identity_key) != self._identity:
                 self.say(f"{path.name} is of another {self._identity_key.partition('_')[0]}: passed over")
-                path.replace(path.with_name(f"other_{path.name}"))  # nothing later in this run is measured by it
+                if sets_aside:
+                    path.replace(path.with_name(f"other_{path.name}"))
             else:
                 yield path, content
 
@@ -153,7 +157,7 @@ class Checkpoints:
 
         ``n_epochs`` is how long the run shall be: a checkpoint of one that has gone on for longer is of no use.
         """
-        for path, content in self._kept.read():
+        for path, content in self._kept.read(sets_aside=True):
             if n_epochs is not None and content["state"]["epoch"] > n_epochs + 1:  # at the end it is the one behind
                 self.say(f"{path.name} is of a later epoch than {n_epochs}: passed over")
                 continue

@@ -8,6 +8,7 @@ import json
 import operator
 import os
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -256,7 +257,7 @@ class Checkpoints:
         self._kept = CheckpointFolder(
             Path(run_dir), identity_key="identity", identity=_digest(identity), keep=max(2, keep), say=self._note
         )
-        self._is_tried = False
+        self._has_saved = False
 
     def __enter__(self) -> Self:
         """Drop what a process that was killed while it saved has left."""
@@ -281,9 +282,10 @@ class Checkpoints:
         """
         step = _whole(step, 0, "Checkpoints.save: step", "count the steps that were done")
         states = {name: o.state_dict() if hasattr(o, "state_dict") else o for name, o in objects.items()}
-        if not self._is_tried:
+        if not self._has_saved:
             _check_readable(states)
-            self._is_tried = True
+            deque(self._kept.read(sets_aside=True), maxlen=0)
+            self._has_saved = True
         return self._kept.write(step, {"step": step, "objects": states, "random": random_states()})
 
     def restore(self, **objects: Any) -> int | None:

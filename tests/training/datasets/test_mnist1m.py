@@ -176,3 +176,18 @@ def test_the_command_makes_it(raw: Path, tmp_path: Path) -> None:
     bad = subprocess.run([*argv[:-4], "--root", "x"], capture_output=True, text=True, check=False)
     assert bad.returncode == 2
     assert "cannot be held out; use --test" in bad.stderr
+
+
+def test_archives_may_bear_the_name_of_the_set(raw: Path, tmp_path: Path) -> None:
+    for digit in range(10):
+        (raw / f"class_{digit}.zip").rename(raw / f"mnist1m_{digit}.zip")
+    assert convert(raw, tmp_path, n_test=50) == (150, 50)
+
+
+def test_images_and_classes_of_two_conversions_are_refused(raw: Path, tmp_path: Path) -> None:
+    convert(raw, tmp_path, n_test=50)
+    old = array_paths(tmp_path, "train")[1].read_bytes()
+    convert(raw, tmp_path, n_test=40)
+    array_paths(tmp_path, "train")[1].write_bytes(old)
+    with pytest.raises(ConfigError, match="150 classes for 160 images: they are of two conversions"):
+        Mnist1M(tmp_path).load("train")

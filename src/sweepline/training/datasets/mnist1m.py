@@ -33,7 +33,7 @@ _MODES = {
     "I;16": "gray pixels of 16 bits",
 }
 _UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, SyntaxError, ValueError, RuntimeError)  # of damaged images
-_DIGIT = re.compile(r"(?:^|\D)([0-9])(?:\D|$)")
+_DIGIT = re.compile(r"(?<!\d)\d(?!\d)")  # that stands by itself
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,22 @@ class Mnist1M:
             )
 
     def load(self, split: Split) -> Examples:
-        """Return one of its portions, mapped, not read."""
+        """Return one of its portions, mapped, not read.
+
+        Raises:
+            ConfigError: there are more images than classes, or fewer.
+        """
         import numpy as np
         import torch
 
         # Copy on write: torch wants memory that may be written, and nothing writes it.
-        images, labels = (torch.from_numpy(np.load(path, mmap_mode="c")) for path in array_paths(self.root, split))
+        paths = array_paths(self.root, split)
+        images, labels = (torch.from_numpy(np.load(path, mmap_mode="c")) for path in paths)
+        if len(images) != len(labels):
+            raise ConfigError(
+                f"{paths[1]}: {len(labels):,} classes for {len(images):,} images: they are of two conversions; run "
+                f"sweepline data {FOLDER} RAW_DIR again"
+            )
         return Examples(
             images, labels.to(torch.int64), scale=1 / (255 * _DEVIATION), shift=_MEAN / _DEVIATION, n_classes=N_CLASSES
         )
@@ -138,10 +148,10 @@ def find_archives(raw: Path) -> dict[int, Path]:
     """
     found: dict[int, Path] = {}
     for path in sorted(raw.glob("*.zip")):
-        match = _DIGIT.search(path.stem)
-        if match is None or int(match[1]) in found:
-            raise ConfigError(f"{path}: its name should hold the digit that it is of, and no other archive's")
-        found[int(match[1])] = path
+        digits = _DIGIT.findall(path.stem)
+        if not digits or int(digits[-1]) in found:  # the last: mnist1m_0 is of 0
+            raise ConfigError(f"{path}: its name should end in the digit that it is of, and no other archive's")
+        found[int(digits[-1])] = path
     missing = sorted(set(range(N_CLASSES)) - set(found))
     if missing:
         raise ConfigError(f"{raw}: no archive of {', '.join(map(str, missing))}; ten zip files are needed, one a digit")
