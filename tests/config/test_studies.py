@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from sweepline.cli.main import main
 from sweepline.config.studies import find_studies, load_study
@@ -187,3 +188,17 @@ def test_two_changes_are_another_study_than_one_whose_value_looks_like_them(expe
     one, _ = combinations(experiment, [], ["opt.text=b_batch_1"])
     two, _ = combinations(experiment, [], ["opt.text=b", "batch=1"])
     assert one != two == "one_batch_1_opt.text_b"
+
+
+def test_a_list_takes_the_place_of_the_values_that_a_parameter_goes_through() -> None:
+    overrides = ["learner.step_size=[0.1,0.2]", "seeds=[4,5]", "stability.depth=1"]
+    _, text = load_study("batch_size_lr", OURS, overrides=overrides)
+    tree = yaml.safe_load(text)
+    assert tree["parameters"]["learner.step_size"] == {"values": [0.1, 0.2]}
+    assert (tree["seeds"], tree["stability"]["depth"]) == ([4, 5], 1)
+    _, text = load_study("batch_size_lr", OURS, overrides=["learner.step_size=0.1", "seed=7"])
+    tree = yaml.safe_load(text)
+    assert tree["parameters"]["learner.step_size"] == {"value": 0.1}
+    assert (tree["seeds"], "stability" in tree) == ([7], False)
+    _, text = load_study("mup_small", OURS, overrides=["model.name=[mlp]"])
+    assert yaml.safe_load(text)["parameters"]["model.name"] == {"value": ["mlp"]}  # it has one value, here a wrong one

@@ -62,7 +62,8 @@ def load_study(
         name: of the study.
         folder: the experiment.
         options: of the study's own, as ``--batch-size 256 --eta-range 10``.
-        overrides: ``key=value`` texts, each the value of a parameter for all runs.
+        overrides: ``key=value`` texts, each the value of a parameter for all runs, or a list in place of the values
+            that it goes through; also ``seeds`` and ``stability.depth``.
 
     Raises:
         ConfigError: there is no such study or option, an option's value is none, or a parameter is given twice.
@@ -79,10 +80,7 @@ def load_study(
         _change(tree["parameters"], study.model.options[word], word, text)
         changes.append((word, parse_value(text)))
     for key, value in map(parse_override, overrides):
-        if key == "seed" and "seed" not in tree["parameters"]:
-            tree["seeds"] = [value]
-        else:
-            _replace(tree["parameters"], key, {"value": value})
+        _override(tree, key, value)
         changes.append((key, value))
     tree["name"] = _name(str(tree.get("name") or name), sorted(dict(changes).items()))
     return study, yaml.dump(tree, Dumper=_Dumper, sort_keys=False)
@@ -100,6 +98,29 @@ def _name(study: str, changes: Sequence[tuple[str, Any]]) -> str:
     digest = hashlib.sha256(canonical_json([study, *map(list, changes)]).encode("utf-8", "replace")).hexdigest()[:8]
     kept = label.encode("utf-8", "replace")[:_MAX_KEPT_BYTES].decode(errors="ignore")
     return f"{folder_name(kept)}_{digest}"
+
+
+def _override(tree: dict[str, Any], key: str, value: Any) -> None:
+    """Change a sweep file as ``-o key=value`` asks."""
+    parameters, stability = tree["parameters"], tree.get("stability")
+    if key in ("seed", "seeds") and key not in parameters:
+        tree["seeds"] = value if isinstance(value, list) else [value]
+        tree.pop("repeats", None)
+    elif key == "stability.depth" and isinstance(stability, dict):
+        stability["depth"] = value
+    elif isinstance(value, list) and _goes_through_plain_values(parameters, key):
+        _replace(parameters, key, {"values": value})
+    else:
+        _replace(parameters, key, {"value": value})
+        if isinstance(stability, dict) and stability.get("parameter") == key:
+            del tree["stability"]  # one value has none below it
+
+
+def _goes_through_plain_values(parameters: Mapping[Any, Any], name: str) -> bool:
+    """Whether a parameter has several values, none of them a list itself."""
+    spec = _spec_of(parameters, name)
+    values = spec.get("values") if isinstance(spec, Mapping) else spec
+    return isinstance(values, list) and not any(isinstance(value, list) for value in values)
 
 
 class _Dumper(yaml.SafeDumper):
