@@ -17,7 +17,7 @@ from sweepline.config.settings import SweepSettings
 from sweepline.config.sweepfile import load_sweep as load_sweep_file
 from sweepline.contract.metrics import PLACES, format_metric_line
 from sweepline.display.lines import LineDisplay
-from sweepline.engine.batchfinder import measure_batch_size
+from sweepline.engine.batchsize.finder import measure_batch_size
 from sweepline.engine.preparation import prepare_sweep
 from sweepline.engine.progress import Observer
 from sweepline.engine.recorded import open_recorded, read_points, table_label

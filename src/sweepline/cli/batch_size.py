@@ -23,9 +23,9 @@ from sweepline.config.schema import FitsModel
 from sweepline.config.settings import SweepSettings
 from sweepline.config.sweepfile import escape_macros, load_command
 from sweepline.contract.text import display_path
-from sweepline.engine.batchfinder import find_batch_size
-from sweepline.engine.batchprobe import OOM
-from sweepline.engine.batchrecords import FOLDER, RECORDS
+from sweepline.engine.batchsize.finder import find_batch_size
+from sweepline.engine.batchsize.probe import OOM
+from sweepline.engine.batchsize.records import FOLDER, RECORDS
 from sweepline.engine.state import SweepOptions
 from sweepline.errors import ConfigError
 from sweepline.reports.batch_size import write_plots

@@ -19,7 +19,7 @@ from sweepline.config.settings import SweepSettings
 from sweepline.contract.text import display_path, printable
 from sweepline.display.formats import format_seconds
 from sweepline.display.widths import columns_of, wrap
-from sweepline.engine.batchfinder import MEASURED_FIRST, count_unmeasured, mark_unmeasured
+from sweepline.engine.batchsize.finder import MEASURED_FIRST, count_unmeasured, mark_unmeasured
 from sweepline.engine.estimate import TimeEstimate, estimate_time
 from sweepline.engine.places import preview_script
 from sweepline.engine.planfile import race_of

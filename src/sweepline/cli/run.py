@@ -24,7 +24,7 @@ from sweepline.contract.text import display_path
 from sweepline.display.logfile import LATEST_LOG, LogFile
 from sweepline.display.terminal import Terminal, is_dumb
 from sweepline.display.widths import columns_of
-from sweepline.engine.batchfinder import measure_batch_size
+from sweepline.engine.batchsize.finder import measure_batch_size
 from sweepline.engine.preparation import PreparedSweep, prepare_sweep
 from sweepline.engine.session import run_sweep
 from sweepline.engine.signals import StopSignals

@@ -22,7 +22,7 @@ from typing import Any
 from sweepline.config.sweepfile import load_sweep
 from sweepline.contract.files import write_whole
 from sweepline.contract.text import display_path, name_some
-from sweepline.engine.batchrecords import take_in_sizes
+from sweepline.engine.batchsize.records import take_in_sizes
 from sweepline.engine.codestore import CodeStore
 from sweepline.engine.provenance import FOLDER as PROVENANCE
 from sweepline.engine.recorded import RecordedSweep, csv_path, find_sweep, open_book, open_recorded, table_label

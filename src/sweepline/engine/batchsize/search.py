@@ -8,9 +8,9 @@ from fractions import Fraction
 from typing import Any
 
 from sweepline.config.schema import FitsModel
-from sweepline.engine.batchprobe import ERROR, NOT_STARTED, OK, TIMEOUT, Prober, SizeProbe
-from sweepline.engine.batchrecords import Tell
-from sweepline.engine.batchwatch import Limit
+from sweepline.engine.batchsize.probe import ERROR, NOT_STARTED, OK, TIMEOUT, Prober, SizeProbe
+from sweepline.engine.batchsize.records import Tell
+from sweepline.engine.batchsize.watch import Limit
 from sweepline.errors import ConfigError
 from sweepline.fits.memorymodel import is_the_same
 from sweepline.fits.search import NothingFitsError, SearchResult, apply_factor, is_no_faster, search, search_by_memory

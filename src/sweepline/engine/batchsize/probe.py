@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepline.config.schema import FitsModel
-from sweepline.engine.batchwatch import Limit, Watched
+from sweepline.engine.batchsize.watch import Limit, Watched
 from sweepline.engine.outcome import OutcomeReader
 from sweepline.engine.preparation import PreparedSweep
 from sweepline.executors.base import Exit, RunHandle, StopReason, Task

@@ -15,10 +15,10 @@ from sweepline.config.schema import FitsModel
 from sweepline.config.settings import MEASURED_SIZES, SweepSettings, fits_record, read_known_sizes, with_sizes
 from sweepline.contract.files import write_whole
 from sweepline.contract.text import display_path
-from sweepline.engine.batchprobe import TIMEOUT, Prober
-from sweepline.engine.batchrecords import FOLDER, Tell, locked, read_records, write_record
-from sweepline.engine.batchsearch import MAX, MAX_TRIALS, SizeSearch, WriteOption, option_of_file
-from sweepline.engine.batchwatch import Limit
+from sweepline.engine.batchsize.probe import TIMEOUT, Prober
+from sweepline.engine.batchsize.records import FOLDER, Tell, locked, read_records, write_record
+from sweepline.engine.batchsize.search import MAX, MAX_TRIALS, SizeSearch, WriteOption, option_of_file
+from sweepline.engine.batchsize.watch import Limit
 from sweepline.engine.places import LOCAL
 from sweepline.engine.preparation import PreparedSweep, prepare_sweep
 from sweepline.engine.state import SweepOptions

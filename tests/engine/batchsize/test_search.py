@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sweepline.errors import ConfigError
-from tests.engine.test_batchfinder import PROGRAM, find
+from tests.engine.batchsize.test_finder import PROGRAM, find
 
 SMALL = PROGRAM.format(kib=1)
 LOOP = "held = []\nfor"

@@ -13,8 +13,8 @@ import pytest
 
 from sweepline.config.schema import FitsModel
 from sweepline.config.sweepfile import load_sweep
-from sweepline.engine import batchfinder, batchrecords
-from sweepline.engine.batchfinder import FoundSize, find_batch_size
+from sweepline.engine.batchsize import finder
+from sweepline.engine.batchsize.finder import FoundSize, find_batch_size
 from sweepline.engine.preparation import prepare_sweep
 from sweepline.engine.state import SweepOptions
 from sweepline.errors import ConfigError, SweeplineError
@@ -137,7 +137,7 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
 
 
 def test_runs_at_the_same_time_share_what_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batchfinder, "free_bytes", lambda: 400 << 20)
+    monkeypatch.setattr(finder, "free_bytes", lambda: 400 << 20)
     settings = sweep(tmp_path, PROGRAM.format(kib=1024), more="devices: cpu\nmax_concurrent: 3\n")
     fits = FitsModel.model_validate({"lines": 2, "timeout": 20, "first": 16})
     limits = {}
@@ -152,7 +152,7 @@ def test_runs_at_the_same_time_share_what_is_free(tmp_path: Path, monkeypatch: p
 
 
 def test_what_runs_with_more_than_its_share_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batchfinder, "free_bytes", lambda: 100 << 20)
+    monkeypatch.setattr(finder, "free_bytes", lambda: 100 << 20)
     settings = sweep(tmp_path, PROGRAM.format(kib=1024), more="devices: cpu\n")
     fits = FitsModel.model_validate({"lines": 2, "timeout": 20, "first": 128, "max": 128})
     said: list[str] = []
@@ -162,7 +162,7 @@ def test_what_runs_with_more_than_its_share_does_not_fit(tmp_path: Path, monkeyp
 
 
 def test_files_that_are_mapped_are_nobodys_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batchfinder, "free_bytes", lambda: 100 << 20)
+    monkeypatch.setattr(finder, "free_bytes", lambda: 100 << 20)
     (tmp_path / "data").write_bytes(b"x" * (200 << 20))
     reading = f"import mmap; file = open({str(tmp_path / 'data')!r}, 'rb')\n"
     reading += "data = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ); sum(data[::4096])"
@@ -179,9 +179,9 @@ def test_more_runs_at_a_time_are_measured_for_anew(tmp_path: Path) -> None:
     for n, expected in ((1, True), (1, False), (4, True)):
         settings = sweep(tmp_path, source, options="{lines: 1, first: 2, max: 4}", more="devices: cpu\n")
         options = SweepOptions(max_concurrent=n)
-        assert (batchfinder.count_unmeasured(prepare_sweep(settings, options))[1] > 0) == expected
-        measured = batchfinder.measure_batch_size(settings, options, [].append)
-        assert batchfinder.count_unmeasured(prepare_sweep(measured, options)) == ("batch-size", 0)
+        assert (finder.count_unmeasured(prepare_sweep(settings, options))[1] > 0) == expected
+        measured = finder.measure_batch_size(settings, options, [].append)
+        assert finder.count_unmeasured(prepare_sweep(measured, options)) == ("batch-size", 0)
 
 
 def test_a_sweep_measures_once_for_each_set_up_and_keeps_the_size(project: Project) -> None:
@@ -317,7 +317,7 @@ def test_sizes_that_another_machine_has_measured_are_taken_in_and_those_known_he
         told = {key: {"batch_size": size} for key, size in records.items()}
         (folder / "batch_sizes.json").write_text(json.dumps({"records": told}))
         (folder / "measured.json").write_text(json.dumps({"per": ["width"], "program": "p", "sizes": sizes}))
-    batchrecords.take_in_sizes(tmp_path / "here", tmp_path / "there")
+    records.take_in_sizes(tmp_path / "here", tmp_path / "there")
     kept = json.loads((tmp_path / "here" / "batch_size" / "batch_sizes.json").read_text())["records"]
     measured = json.loads((tmp_path / "here" / "batch_size" / "measured.json").read_text())
     assert {key: record["batch_size"] for key, record in kept.items()} == {"1": 8, "2": 16}
