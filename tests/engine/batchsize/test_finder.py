@@ -15,6 +15,7 @@ from sweepline.config.schema import FitsModel
 from sweepline.config.sweepfile import load_sweep
 from sweepline.engine.batchsize import finder
 from sweepline.engine.batchsize.finder import FoundSize, find_batch_size
+from sweepline.engine.batchsize.records import take_in_sizes
 from sweepline.engine.preparation import prepare_sweep
 from sweepline.engine.state import SweepOptions
 from sweepline.errors import ConfigError, SweeplineError
@@ -317,7 +318,7 @@ def test_sizes_that_another_machine_has_measured_are_taken_in_and_those_known_he
         told = {key: {"batch_size": size} for key, size in records.items()}
         (folder / "batch_sizes.json").write_text(json.dumps({"records": told}))
         (folder / "measured.json").write_text(json.dumps({"per": ["width"], "program": "p", "sizes": sizes}))
-    records.take_in_sizes(tmp_path / "here", tmp_path / "there")
+    take_in_sizes(tmp_path / "here", tmp_path / "there")
     kept = json.loads((tmp_path / "here" / "batch_size" / "batch_sizes.json").read_text())["records"]
     measured = json.loads((tmp_path / "here" / "batch_size" / "measured.json").read_text())
     assert {key: record["batch_size"] for key, record in kept.items()} == {"1": 8, "2": 16}
