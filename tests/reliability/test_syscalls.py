@@ -262,7 +262,7 @@ def set_aside_though_finished(project: Project) -> Iterator[str]:
 
 def is_spare(call: Call) -> bool:
     """Whether a sweep can do without a call: it makes a folder that is there, or what the next start makes again."""
-    made_again = ("best.yaml.tmp", "keeper.lock", "report.html.tmp", "events.snapshot.tmp")
+    made_again = ("best.yaml.tmp", "keeper.lock", "report.html.tmp", "events.snapshot.tmp", "sweep.log.tmp")
     return call.name == "mkdir" or call.path.endswith(made_again) or not call.makes
 
 

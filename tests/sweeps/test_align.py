@@ -209,7 +209,7 @@ def test_a_sweep_may_demand_alignment(lab: Project) -> None:
     assert "align: learner.step_size is swept, so that runs differ from the champion; except it" in done.stderr
     assert "align: learner.beta1 is null, the champion's is 0.95; use that, or except learner.beta1" in done.stderr
     assert "learner.opt" not in done.stderr
-    assert not list(lab.sweep_dir.glob("runs/*"))
+    assert not list(lab.path.glob("outputs/*/runs/*"))
     excepted = "batch_size, learner.step_size, learner.beta1, learner.beta2"
     lab.write("sweep.yaml", sweep.replace("EXCEPTED", excepted))
     assert lab.run().returncode == 0

@@ -51,7 +51,9 @@ def test_a_gpu_that_is_not_there_ends_with_exit_code_2_and_one_sentence(tmp_path
 def test_prepare_tells_every_fault_of_every_variation_once(tmp_path: Path) -> None:
     variations = [["learner.stepsize=1"], ["epochs=0", "batch_size=0"], ["epochs=0"], ["seed=3"]]
     ended = train_single(
-        tmp_path, ["--prepare", "--", *DIGITS], stdin="".join(f"{json.dumps(words)}\n" for words in variations)
+        tmp_path,
+        ["--prepare", "--", *DIGITS],
+        stdin="".join(f"{json.dumps([*DIGITS, *words])}\n" for words in variations),
     )
     assert sentences(ended) == [
         "exit code 2",
@@ -62,14 +64,20 @@ def test_prepare_tells_every_fault_of_every_variation_once(tmp_path: Path) -> No
 
 
 def test_prepare_accepts_sound_variations_and_writes_nothing(tmp_path: Path) -> None:
-    ended = train_single(tmp_path, ["--prepare", "--", *DIGITS], stdin='["seed=1"]\n\n["seed=2"]\n')
+    ended = train_single(
+        tmp_path,
+        ["--prepare", "--", *DIGITS],
+        stdin='["data.name=digits", "seed=1"]\n\n["data.name=digits", "seed=2"]\n',
+    )
     assert sentences(ended) == ["exit code 0"]
     assert not list(tmp_path.iterdir())
 
 
 def test_prepare_refuses_an_optimizer_that_torch_does_not_offer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        sys, "stdin", io.StringIO('["learner.opt=SGD"]\n["learner.opt=Adamm"]\n["learner.opt=Optimizer"]\n')
+        sys,
+        "stdin",
+        io.StringIO("".join(f'["data.name=digits", "learner.opt={name}"]\n' for name in ("SGD", "Adamm", "Optimizer"))),
     )
     with pytest.raises(ConfigError, match=r"unknown learner.opt 'Adamm'; did you mean 'adam'\?") as caught:
         prepare(None, DIGITS)

@@ -110,10 +110,10 @@ class Huber(Task):
 
 class Counted(Huber):
     def zero_sums(self):
-        return {"samples": torch.zeros((), device=self.device)}
+        return {"samples": torch.zeros((), device=self.device), **super().zero_sums()}
 
     def metrics(self, sums, n):
-        return {"share": sums["samples"] / n}
+        return {"share": sums.get("samples", 0.0) / n}
 
 class Ratio(Huber):
     def metrics(self, sums, n):

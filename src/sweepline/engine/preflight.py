@@ -53,7 +53,7 @@ def check_with_trainer(
     split = commands[0].index("--")
     with stop_as_exit():
         result = subprocess.run(
-            [*commands[0][:split], PREPARE_FLAG],
+            [*commands[0][:split], PREPARE_FLAG, *commands[0][split:]],  # as a run is started, should it look at that
             input="".join(json.dumps(argv[split + 1 :]) + "\n" for argv in commands),
             capture_output=True,
             text=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -17,13 +16,12 @@ from sweepline.training.config.monitor import monitor_of
 from sweepline.training.config.schema import LearnerConfig, ModelConfig, TrainConfig
 from sweepline.training.config.trained import Trained, find_trained
 from sweepline.training.datasets.examples import Examples
-from sweepline.training.loop import LoopState
 from sweepline.training.optim.optimization import Optimization
 from sweepline.training.optim.optimizers import build_optimizer
 from sweepline.training.registry import MODELS, OPTIMIZERS, TASKS
 from sweepline.training.seeding import seed_everything, unchanged_randomness
 from sweepline.training.tasks.autoencode import Autoencode
-from sweepline.training.tasks.base import Task, metric_names
+from sweepline.training.tasks.base import NAMES_OF_LOOP, Task, metric_names
 from sweepline.training.tasks.curriculum import Curriculum, difficulty_of
 from sweepline.training.tasks.distill import PROJECTION, Distilled, last_linear
 from sweepline.training.tasks.mixed_precision import MixedPrecision
@@ -200,8 +198,8 @@ def _base_task(config: TrainConfig, model: nn.Module, training: Examples, held_o
         task = calling.call(build, f"training.mode {mode}", offered, own.args)
         if not isinstance(task, Task):
             raise ConfigError(f"training.mode {mode}: is a {type(task).__name__}, not a sweepline.training Task")
-        _check_measured(config, task)
         trying.check_task(config, task)
+        _check_measured(config, task)
         return task
     if mode != "fusion":
         return build(config, model, training, held_out)
@@ -223,7 +221,7 @@ def _check_measured(config: TrainConfig, task: Task) -> None:
     except Exception as error:
         raise ConfigError(f"{what}: fails in zero_sums or metrics: {calling.blame(error)}") from error
     for name in sums:
-        if name in {item.name for item in fields(LoopState)}:  # they stand together in a checkpoint
+        if name in NAMES_OF_LOOP:
             raise ConfigError(f"{what}: a sum is named {name}, as is a count of the loop; name it sum_of_{name}")
     monitor = monitor_of(config)
     wanting = {

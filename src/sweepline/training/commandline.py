@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None, *, default_config: Path | None = Non
         "--prepare",
         action="store_true",
         help="check the config, fetch the data, and end; the overrides of several runs come on standard input, a JSON "
-        "list each, and are checked each by itself",
+        "list each, in place of those here",
     )
     parser.add_argument("--describe", choices=["keys", "built"], help="print as JSON what the config comes to, and end")
     parser.add_argument("--seed", metavar="N", help="the same as seed=N")
@@ -114,9 +114,9 @@ def prepare(path: Path | None, overrides: Sequence[str]) -> None:
     lines = [] if sys.stdin is None or sys.stdin.isatty() else [line for line in sys.stdin if line.strip()]
     configs: list[TrainConfig] = []
     faults: list[str] = []
-    for own in map(json.loads, lines or ["[]"]):
+    for own in map(json.loads, lines) if lines else [overrides]:
         try:
-            config = load_config(path, [*overrides, *own])
+            config = load_config(path, own)
             check_precision(config)
             configs.append(config)
         except ConfigError as error:

@@ -19,6 +19,10 @@ from sweepline.training.datasets.examples import Examples
 from sweepline.training.seeding import epoch_order
 
 Sums = Mapping[str, torch.Tensor]
+NAMES_OF_LOOP = frozenset(
+    {"epoch", "batch", "step", "samples", "n_splits", "n_skipped", "noise", "best", "initial_loss", "sums"}
+)
+"""What the loop keeps in a checkpoint; a task's sums stand beside it and have other names."""
 
 
 @dataclass(frozen=True, slots=True)
