@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -333,6 +335,25 @@ def test_other_code_that_a_file_imports_is_another_run(folder: Path) -> None:
     before = result_identity(config, 100)
     (folder / "helper.py").write_text("F = 5\n")
     assert result_identity(config, 100) != before
+
+
+@pytest.mark.parametrize("line", ["from .parts.layers import WIDTH", "from mypkg.parts.layers import WIDTH"])
+def test_code_of_the_package_that_a_module_imports_belongs_to_it(folder: Path, line: str) -> None:
+    package = folder / "mypkg" / "parts"
+    package.mkdir(parents=True)
+    for place in (package.parent, package):
+        (place / "__init__.py").touch()
+    (package.parent / "net.py").write_text(f"{line}\n")
+    (package / "layers.py").write_text("from ..common import WIDTH\n")
+    (package.parent / "common.py").write_text("WIDTH = 1\n")
+    found = {str(path.relative_to(folder)) for path in plugins.local_files(package.parent / "net.py")}
+    assert {"mypkg/net.py", "mypkg/parts/layers.py", "mypkg/common.py"} <= found
+
+
+def test_a_file_of_the_name_of_an_installed_package_is_the_users_own(folder: Path) -> None:
+    (folder / "tomllib.py").write_text((folder / "mine.py").read_text())
+    assert math.isfinite(trained("model.name=tomllib.py:TinyNet", epochs=1)[0])
+    assert not hasattr(importlib.import_module("tomllib"), "TinyNet")
 
 
 @pytest.mark.parametrize(

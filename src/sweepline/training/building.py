@@ -29,6 +29,7 @@ from sweepline.training.tasks.supervised import Classify
 from sweepline.training.tasks.supervised import build as build_supervised
 
 _HALF = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
+_GIVING_SCORES = ("normal", "curriculum")
 _SHARE_OF_GPU = 0.9  # of its memory for all runs that share it; the rest is what each process needs beside tensors
 
 
@@ -111,13 +112,18 @@ def offer_of_shapes(input_shape: tuple[int, ...], n_outputs: int) -> dict[str, A
     return offered | {"n_inputs": math.prod(input_shape)}
 
 
-def load_trained(name: str, key: str, training: Examples, device: torch.device) -> tuple[nn.Module, TrainConfig]:
+def load_trained(
+    name: str, key: str, training: Examples, device: torch.device, *, modes: Sequence[str] = _GIVING_SCORES
+) -> tuple[nn.Module, TrainConfig]:
     """Return a network that a run has trained, in evaluation mode and not to be trained, with the run's config.
 
     Raises:
-        ConfigError: it cannot be found, or is for other data.
+        ConfigError: it cannot be found, is for other data, or was trained in one of our modes but none of ``modes``.
     """
     found = find_trained(name, key)
+    mode = found.config.training.mode
+    if mode in TASKS and mode not in modes:
+        raise ConfigError(f"{key} {name}: was trained in the mode {mode}; use one that was in {' or '.join(modes)}")
     input_shape, n_outputs = shapes_of(found.config, training)
     model = build_model(found.config.model, input_shape=input_shape, n_outputs=n_outputs)
     _load_weights(found, f"{key} {name}", model)
@@ -250,7 +256,8 @@ def _in_order(config: TrainConfig, task: Task, training: Examples) -> Task:
         raise ConfigError("training.mode curriculum: needs training.difficulty, a network that a run has trained")
     if training.draw is not None:
         raise ConfigError(f"training.mode curriculum: data {config.data.name} draws its examples: none is met twice")
-    scorer, its_config = load_trained(own.difficulty, "training.difficulty", training, task.device)
+    modes = (*_GIVING_SCORES, "autoencoder")
+    scorer, its_config = load_trained(own.difficulty, "training.difficulty", training, task.device, modes=modes)
     kind: Task = (
         Autoencode(scorer, training, training, seed=0)
         if its_config.training.mode == "autoencoder"

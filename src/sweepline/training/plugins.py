@@ -188,12 +188,11 @@ def code_digest(key: str, name: str) -> str | None:
 
 
 def local_files(path: Path) -> list[Path]:
-    """Return a file, and the files beside it that its import statements lead to, in a fixed order."""
+    """Return a file, and those beside it or in its package that its import statements lead to, in a fixed order."""
     found, left = {path: None}, [path]
     while left:
         file = left.pop()
-        for name in sorted(_imported(file)):
-            at = path.parent.joinpath(*name.split("."))
+        for at in sorted(_imported(file, [path.parent, _above_packages(file)])):
             for other in (at.with_suffix(".py"), at / "__init__.py"):
                 if other.is_file() and other not in found:
                     found[other] = None
@@ -201,20 +200,30 @@ def local_files(path: Path) -> list[Path]:
     return list(found)
 
 
-def _imported(file: Path) -> set[str]:
-    """Return the modules that a file's import statements name, and what is imported from them."""
+def _above_packages(file: Path) -> Path:
+    """Return the folder in which the outermost package of a file stands, or the file where it is in none."""
+    folder = file.parent
+    while (folder / "__init__.py").is_file() and folder != folder.parent:
+        folder = folder.parent
+    return folder
+
+
+def _imported(file: Path, roots: Sequence[Path]) -> set[Path]:
+    """Return where the modules would stand that a file's import statements name, without a suffix."""
     try:
         tree = ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError):  # said when it is imported
         return set()
-    names: set[str] = set()
+    found: set[Path] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            found |= {root.joinpath(*alias.name.split(".")) for alias in node.names for root in roots}
         elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            names |= {name for alias in node.names if (name := f"{base}.{alias.name}".strip("."))} | {base} - {""}
-    return names
+            above = [file.parents[min(node.level, len(file.parents)) - 1]] if node.level else roots
+            for root in above:
+                base = root.joinpath(*(node.module or "").split(".")) if node.module else root
+                found |= {base, *(base / alias.name for alias in node.names)}
+    return found
 
 
 def size_word(args: Mapping[str, Any]) -> str:
@@ -278,9 +287,9 @@ def _import_file(path: Path) -> Any:
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
     if path.stem not in sys.modules and path.stem.isidentifier():
-        module = importlib.import_module(path.stem)
-        if getattr(module, "__file__", None) == str(path):
-            return module
+        found = importlib.util.find_spec(path.stem)
+        if found is not None and found.origin == str(path):  # and no installed package of that name
+            return importlib.import_module(path.stem)
     word = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(word, path)
     assert spec is not None

@@ -118,6 +118,19 @@ def test_features_are_compared_through_a_projection_that_is_trained(
     assert layer.out_features == 10
 
 
+@pytest.mark.parametrize("key", ["teacher", "experts"])
+def test_a_network_that_gives_no_scores_teaches_nobody(
+    digits: tuple[Examples, Examples], trained: Callable[..., str], key: str
+) -> None:
+    auto = trained("conv_autoencoder", "training.mode=autoencoder", epochs=1)
+    words = {
+        "teacher": ["model.name=mlp", "training.use_knowledge_distillation=true", f"training.teacher={auto}"],
+        "experts": ["model.name=dqn", "training.mode=fusion", f"training.experts=[{auto},{auto}]"],
+    }[key]
+    with pytest.raises(ConfigError, match=f"training.{key} .*: was trained in the mode autoencoder; use one that was"):
+        task_of(words, *digits)
+
+
 def test_a_student_with_a_projection_is_loaded_as_a_teacher(
     digits: tuple[Examples, Examples], trained: Callable[..., str]
 ) -> None:
