@@ -472,10 +472,11 @@ def test_a_merge_that_is_killed_at_any_moment_goes_on_by_the_same_command(copy: 
         events = read_events(first.sweep_dir / "events.jsonl")
         finished = [event["run"] for event in events if event.get("state") == "finished"]
         assert all((first.sweep_dir / "runs" / run_id / "exit.json").exists() for run_id in finished)
-        if n_kills == 2:  # it is no harm to start the sweep first
+        changed = ["attempt"] if n_kills == 2 else []
+        if n_kills == 2:  # it is no harm to start the sweep first; what was interrupted may then go again
             first.run("--count", "1")
         merge(first, second, third)
-        pd.testing.assert_frame_equal(table(first), expected)
+        pd.testing.assert_frame_equal(table(first).drop(columns=changed), expected.drop(columns=changed))
         assert faults_of(first) == []
         assert not (first.sweep_dir / "merging").exists()
         shutil.rmtree(first.path)
