@@ -75,3 +75,13 @@ def test_set_ups_that_cannot_work_are_refused_before_the_first_run(
 
 def test_where_there_may_be_a_gpu_half_precision_is_not_refused(tmp_path: Path) -> None:
     check(tmp_path, "parameters: {precision: 16-mixed, batch_size: [8, 16]}", is_on_cpu=False)
+
+
+def test_data_of_a_users_own_is_loaded_once_for_all_sizes_that_are_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "data.py").write_text(
+        "import numpy as np\ndef numbers(split):\n    open('loads', 'a').write(f'{split}\\n')\n"
+        "    return np.ones((64, 3), np.float32), np.arange(64) % 2\n"
+    )
+    names = "data.name: 'data.py:numbers', model.name: 'mine.py:Narrow'"
+    check(tmp_path, f"parameters: {{{names}, batch_size: [8, 16, 32]}}")
+    assert (tmp_path / "loads").read_text().split().count("train") == 1

@@ -130,26 +130,33 @@ def prepare(path: Path | None, overrides: Sequence[str]) -> None:
 
 
 def _check_building(configs: Sequence[TrainConfig]) -> None:
-    """Build once what stands on something of the user's: code of their own, or networks that they have trained."""
-    found: dict[str, TrainConfig] = {}
-    for config in configs:
-        if stands_on_others(config):
-            sizes = (config.batch_size, config.accumulate, config.drop_last)
-            parts = (config.data, config.model, config.training, config.learner.opt, config.learner.args, sizes)
-            found.setdefault(str(parts), config)
+    """Build once what stands on something of the user's: code of their own, or networks that they have trained.
+
+    Data is loaded once for all that is built on it.
+    """
+    found: dict[str, dict[str, TrainConfig]] = {}
+    for config in filter(stands_on_others, configs):
+        sizes = (config.batch_size, config.accumulate, config.drop_last)
+        parts = (config.model, config.training, config.learner.opt, config.learner.args, sizes)
+        on_cpu = config.model_copy(update={"device": "cpu", "precision": 32})
+        found.setdefault(str((config.data, config.evaluate)), {}).setdefault(str(parts), on_cpu)
     if not found:
         return
     from sweepline.training.building import build_task, build_training
 
     faults: list[str] = []
-    for config in found.values():
+    for alike in found.values():
         try:
-            on_cpu = config.model_copy(update={"device": "cpu", "precision": 32})
-            training, _, test = load_data(on_cpu)
-            model, _, _ = build_training(on_cpu, training)
-            build_task(on_cpu, model, training, test)
+            training, _, test = load_data(next(iter(alike.values())))
         except ConfigError as error:
             faults += error.faults
+            continue
+        for config in alike.values():
+            try:
+                model, _, _ = build_training(config, training)
+                build_task(config, model, training, test)
+            except ConfigError as error:
+                faults += error.faults
     if faults:
         raise ConfigError(*dict.fromkeys(faults))
 
