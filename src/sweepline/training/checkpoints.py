@@ -58,14 +58,20 @@ class CheckpointFolder:
             old.unlink(missing_ok=True)
         return path
 
-    def read(self, *, sets_aside: bool = False) -> Iterator[tuple[Path, dict[str, Any]]]:
+    def set_others_aside(self) -> None:
+        """Give those of other identities another name; their tensors are not read for it."""
+        for _ in self.read(sets_aside=True, is_mapped=True):
+            continue
+
+    def read(self, *, sets_aside: bool = False, is_mapped: bool = False) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Yield the content of each that is whole and of this identity, the newest first.
 
         With ``sets_aside`` those of others get another name: nothing that is saved from now on is measured by them.
+        Tensors that are ``is_mapped`` are read once they are looked at.
         """
         for path in self.paths():
             try:
-                content = torch.load(path, map_location="cpu", weights_only=True)
+                content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_mapped)
             except Exception as error:  # whatever a damaged or planted file makes of the reader
                 reason = "is not a weights-only checkpoint" if "weights_only" in str(error) else "is unreadable"
                 self.say(f"{path.name} {reason}: passed over")

@@ -8,9 +8,9 @@ import json
 import operator
 import os
 import re
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -26,7 +26,7 @@ from sweepline.training.batchsize.processes import describe_build, spawning
 from sweepline.training.batchsize.tuner import COARSEST, Patience
 from sweepline.training.checkpoints import CheckpointFolder, random_states, set_random_states
 from sweepline.training.device import device_name
-from sweepline.training.experiment.folder import frozen_path, write_whole
+from sweepline.training.experiment.folder import frozen_path, locked, write_whole
 from sweepline.training.reporting.console import print_part
 
 TUNED = "tuned_batch_sizes.json"
@@ -85,29 +85,25 @@ def tune_batch_size(
         ConfigError: ``make`` is nothing that another process can import, or returns no step.
         SweeplineError: no size runs, or a probe fails for another reason than memory.
     """
-    how = describe_build(make, what="make")
-    is_cpu = device == "cpu"
-    budget = int(memory_gib * memory.GIB) if memory_gib is not None else memory.usable_bytes() if is_cpu else None
-    prober = Prober(
-        spawning({**how, "adapt": {"device": device, "n_examples": cap, "memory_gib": memory_gib}}),
-        n_steps=steps_per_probe,
-        budget_bytes=budget if is_cpu else None,
-        timeout_s=probe_timeout_s,
-        tell=tell,
-    )
-    patience = Patience(prober.probes, 10 * probe_timeout_s, watches_speed=is_cpu and memory_gib is None)
-    peaks: dict[int, int] = {}
-
-    def try_size(size: int, is_confirmation: bool) -> bool:
-        has_run = prober.try_size(size, is_confirmation)
-        if has_run and (peak := prober.probes[-1].peak_bytes):
-            peaks[size] = peak
-        return has_run
+    how = {
+        **describe_build(make, what="make"),
+        "adapt": {"device": device, "n_examples": cap, "memory_gib": memory_gib},
+    }
 
     def find() -> TunedBatchSize:
+        is_cpu = device == "cpu"
+        budget = int(memory_gib * memory.GIB) if memory_gib is not None else memory.usable_bytes() if is_cpu else None
+        prober = Prober(
+            spawning(how),
+            n_steps=steps_per_probe,
+            budget_bytes=budget if is_cpu else None,
+            timeout_s=probe_timeout_s,
+            tell=tell,
+        )
+        patience = Patience(prober.probes, 10 * probe_timeout_s, watches_speed=is_cpu and memory_gib is None)
         found = search_by_memory(
-            try_size,
-            peaks,
+            prober.try_size,
+            prober.peaks,
             first=first,
             cap=cap,
             limit=budget,
@@ -122,32 +118,34 @@ def tune_batch_size(
 
     if folder is None or key is None:
         return find()
-    store = Path(folder)
-    with _searching(store):
-        digest = _digest([key, _device_name(device), memory.runs_per_device(), memory_gib, cap])[:16]
-        known = _read_tuned(store).get(digest)
-        if known is not None:
-            largest = int(known["largest"])
-            tell(f"Batch size: {apply_factor(largest, safety_factor)} (found on {known['found_at']})\n")
-            return TunedBatchSize(apply_factor(largest, safety_factor), largest, safety_factor, known["probes"], True)
-        found = find()
-        record = {"found_at": datetime.now().isoformat(timespec="seconds"), "key": key, "largest": found.largest}
-        tuned = {**_read_tuned(store), digest: {**record, "probes": found.probes}}
-        write_whole(store / TUNED, json.dumps(tuned, indent=2, default=str) + "\n")
-        return found
+    digest = _digest([key, _device_name(device), memory.runs_per_device(), memory_gib, cap])[:16]
+    # Who comes meanwhile waits for what is found, and finds no less memory by it.
+    with locked(Path(folder), f".{TUNED}.lock", use="sizes are kept there"):
+        store = Path(folder) / TUNED
+        return _known_or_found(store, digest, find, key=key, safety_factor=safety_factor, tell=tell)
 
 
-@contextmanager
-def _searching(store: Path) -> Iterator[None]:
-    """Hold the searches of a folder: who comes meanwhile waits for what is found, and finds no less memory by it."""
-    from filelock import FileLock
-
-    try:
-        store.mkdir(parents=True, exist_ok=True)
-        with FileLock(store / f".{TUNED}.lock"):
-            yield
-    except OSError as error:
-        raise ConfigError(f"{error.filename or store}: {error.strerror or error}; sizes are kept there") from None
+def _known_or_found(
+    store: Path,
+    digest: str,
+    find: Callable[[], TunedBatchSize],
+    *,
+    key: Any,
+    safety_factor: float,
+    tell: Callable[[str], None],
+) -> TunedBatchSize:
+    """Return what a file has of a set-up, else what is found, which is kept there."""
+    known = _read_tuned(store).get(digest)
+    if known is not None:
+        largest = int(known["largest"])
+        size = apply_factor(largest, safety_factor)
+        tell(f"Batch size: {size} (found on {known['found_at']})\n")
+        return TunedBatchSize(size, largest, safety_factor, known["probes"], True)
+    found = find()
+    record = {"found_at": datetime.now().isoformat(timespec="seconds"), "key": key, "largest": found.largest}
+    tuned = {**_read_tuned(store), digest: {**record, "probes": found.probes}}
+    write_whole(store, json.dumps(tuned, indent=2, default=str) + "\n")
+    return found
 
 
 def _device_name(device: str) -> str:
@@ -160,9 +158,9 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _read_tuned(folder: Path) -> dict[str, Any]:
+def _read_tuned(store: Path) -> dict[str, Any]:
     with suppress(OSError, ValueError):
-        found = json.loads((folder / TUNED).read_text(encoding="utf-8"))
+        found = json.loads(store.read_text(encoding="utf-8"))
         return found if isinstance(found, dict) else {}
     return {}
 
@@ -284,7 +282,7 @@ class Checkpoints:
         states = {name: o.state_dict() if hasattr(o, "state_dict") else o for name, o in objects.items()}
         if not self._has_saved:
             _check_readable(states)
-            deque(self._kept.read(sets_aside=True), maxlen=0)
+            self._kept.set_others_aside()
             self._has_saved = True
         return self._kept.write(step, {"step": step, "objects": states, "random": random_states()})
 
@@ -314,7 +312,7 @@ class Checkpoints:
 
 
 def _check_readable(objects: Mapping[str, Any]) -> None:
-    """Refuse what torch would write and not read again.
+    """Refuse what torch would write and not read again; of tensors, which it does read, nothing is written here.
 
     Raises:
         ConfigError: names it.
@@ -323,7 +321,7 @@ def _check_readable(objects: Mapping[str, Any]) -> None:
 
     for name, value in objects.items():
         buffer = io.BytesIO()
-        torch.save(value, buffer)
+        torch.save(_without_tensors(value), buffer)
         buffer.seek(0)
         try:
             torch.load(buffer, weights_only=True)
@@ -332,6 +330,17 @@ def _check_readable(objects: Mapping[str, Any]) -> None:
                 f"Checkpoints.save: {name} holds a {_unreadable(error)} and could not be read back; give numbers, "
                 "texts, lists, mappings and tensors: float(x) makes a number of one of NumPy's"
             ) from None
+
+
+def _without_tensors(value: Any) -> Any:
+    """Return plain containers with None for each tensor."""
+    import torch
+
+    if type(value) in (list, tuple):
+        return [_without_tensors(item) for item in value]
+    if type(value) in (dict, OrderedDict):
+        return {key: _without_tensors(item) for key, item in value.items()}
+    return None if type(value) in (torch.Tensor, torch.nn.Parameter) else value
 
 
 def _unreadable(error: Exception) -> str:

@@ -43,6 +43,8 @@ class Prober:
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.probes: list[Probe] = []
+        self.peaks: dict[int, int] = {}
+        """Bytes that sizes took when they ran last."""
         self.evaluation_batch_size = evaluation_batch_size
         self._start, self._n_steps, self._drop_last = start, n_steps, drop_last
         self._budget_bytes, self._timeout_s, self._tell = budget_bytes, timeout_s, tell
@@ -78,6 +80,8 @@ class Prober:
                 f"batch size {size} fails in its {probe.phase} phase, not for want of memory: {probe.message}"
             )
         self._tell(f"{_describe(probe)}\n")
+        if probe.status == OK and probe.peak_bytes:
+            self.peaks[size] = probe.peak_bytes
         return probe.status == OK
 
     def time_size(self, size: int, n_steps: int) -> Probe:

@@ -21,20 +21,28 @@ CONFIGS, MODELS, RECORDS = "configs", "models", "tuning"
 _POLL_S = 0.002  # filelock's own 50 ms is many times what taking a number needs
 
 
+_NUMBERED_THERE = (
+    "the runs of an experiment are numbered there: make it writable, set output_dir, or use run_numbers=never"
+)
+
+
 @contextmanager
-def locked(experiment_dir: Path) -> Iterator[None]:
-    """Hold the experiment's lock: numbers, frozen configs and the tuning log change under it alone."""
+def locked(folder: Path, name: str = LOCK, *, use: str = _NUMBERED_THERE) -> Iterator[None]:
+    """Hold a lock of an experiment's folder, by default its own.
+
+    Numbers, frozen configs and the tuning log change under that alone. ``use`` is what the folder is needed for.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
     from filelock import FileLock
 
     try:
-        experiment_dir.mkdir(parents=True, exist_ok=True)
-        with FileLock(experiment_dir / LOCK, poll_interval=_POLL_S):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / name, poll_interval=_POLL_S):
             yield
     except OSError as error:
-        raise ConfigError(
-            f"{error.filename or experiment_dir}: {error.strerror or error}; the runs of an experiment are numbered "
-            "there: make it writable, set output_dir, or use run_numbers=never"
-        ) from None
+        raise ConfigError(f"{error.filename or folder}: {error.strerror or error}; {use}") from None
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -161,9 +161,7 @@ def mark_killed(experiment_dir: Path) -> list[int]:
         if _is_alive(find_record(experiment_dir, number)):
             continue
         with locked(experiment_dir):
-            record = find_record(
-                experiment_dir, number
-            )  # again: it may have ended, or gone on, before the lock was had
+            record = find_record(experiment_dir, number)  # again: it may have ended, or gone on, meanwhile
             if record is None or record.process is None:  # it was killed while it wrote its end
                 make_log(experiment_dir)
                 forget_running(experiment_dir, number)
