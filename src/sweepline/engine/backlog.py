@@ -9,7 +9,7 @@ from sweepline.engine.retries import Retry
 from sweepline.executors.local.slots import Slot, Slots
 from sweepline.runs import Run
 
-MAX_PASSED_OVER = 500
+MAX_PASSED_OVER = 500  # runs that wait; where so many do, those that decide are under way
 
 
 class Backlog:

@@ -12,7 +12,6 @@ from torch import nn
 from sweepline.errors import ConfigError
 from sweepline.training import calling, memory, plugins, trying
 from sweepline.training.config.checks import models_for
-from sweepline.training.config.monitor import monitor_of
 from sweepline.training.config.schema import LearnerConfig, ModelConfig, TrainConfig
 from sweepline.training.config.trained import Trained, find_trained
 from sweepline.training.datasets.examples import Examples
@@ -21,7 +20,7 @@ from sweepline.training.optim.optimizers import build_optimizer
 from sweepline.training.registry import MODELS, OPTIMIZERS, TASKS
 from sweepline.training.seeding import seed_everything, unchanged_randomness
 from sweepline.training.tasks.autoencode import Autoencode
-from sweepline.training.tasks.base import NAMES_OF_LOOP, Task, metric_names
+from sweepline.training.tasks.base import Task
 from sweepline.training.tasks.curriculum import Curriculum, difficulty_of
 from sweepline.training.tasks.distill import PROJECTION, Distilled, last_linear
 from sweepline.training.tasks.mixed_precision import MixedPrecision
@@ -205,7 +204,7 @@ def _base_task(config: TrainConfig, model: nn.Module, training: Examples, held_o
         if not isinstance(task, Task):
             raise ConfigError(f"training.mode {mode}: is a {type(task).__name__}, not a sweepline.training Task")
         trying.check_task(config, task)
-        _check_measured(config, task)
+        trying.check_measured(config, task)
         return task
     if mode != "fusion":
         return build(config, model, training, held_out)
@@ -213,33 +212,6 @@ def _base_task(config: TrainConfig, model: nn.Module, training: Examples, held_o
         raise ConfigError("training.mode fusion: needs classes, and training.experts with two trained networks")
     experts = [load_trained(name, "training.experts", training, training.targets.device)[0] for name in own.experts]
     return build(config, model, training, held_out, experts=tuple(experts))
-
-
-def _check_measured(config: TrainConfig, task: Task) -> None:
-    """Look at what a task of a user's own sums up and measures.
-
-    Raises:
-        ConfigError: it fails, a sum has a name of the loop's own, or what the config watches is not measured.
-    """
-    what = f"training.mode {config.training.mode}"
-    try:
-        sums, metrics = list(task.zero_sums()), metric_names(task)
-    except Exception as error:
-        raise ConfigError(f"{what}: fails in zero_sums or metrics: {calling.blame(error)}") from error
-    for name in sums:
-        if name in NAMES_OF_LOOP:
-            raise ConfigError(f"{what}: a sum is named {name}, as is a count of the loop; name it sum_of_{name}")
-    monitor = monitor_of(config)
-    wanting = {
-        "stop_diverged": config.stop_diverged,
-        "evaluate.final_test best": config.evaluate.final_test == "best"
-        and config.early_stopping.monitor is None
-        and monitor is not None,
-    }
-    for key, is_wanting in wanting.items():
-        if is_wanting and "loss" not in metrics:
-            there_is = ", ".join(metrics) or "none"
-            raise ConfigError(f"{what}: {key} needs a metric named loss; metrics returns {there_is}")
 
 
 def _distilled(config: TrainConfig, task: Task, training: Examples) -> Task:

@@ -17,13 +17,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from sweepline.errors import ConfigError
 from sweepline.training import calling, memory
+from sweepline.training.config.monitor import monitor_of
 from sweepline.training.config.schema import LearnerConfig, TrainConfig
 from sweepline.training.config.sizes import examples_per_step
 from sweepline.training.datasets.examples import Examples
 from sweepline.training.optim.optimizers import build_optimizer
 from sweepline.training.registry import MODELS, TASKS
 from sweepline.training.seeding import unchanged_randomness
-from sweepline.training.tasks.base import Outcome, Task
+from sweepline.training.tasks.base import NAMES_OF_LOOP, Outcome, Task, metric_names
 
 _CPU = torch.device("cpu")
 _LAST = "the last"
@@ -149,6 +150,33 @@ def check_task(config: TrainConfig, task: Task) -> None:
         except ConfigError:
             if n == sizes[-1]:
                 raise
+
+
+def check_measured(config: TrainConfig, task: Task) -> None:
+    """Look at what a task of a user's own sums up and measures.
+
+    Raises:
+        ConfigError: it fails, a sum has a name of the loop's own, or what the config watches is not measured.
+    """
+    what = f"training.mode {config.training.mode}"
+    try:
+        sums, metrics = list(task.zero_sums()), metric_names(task)
+    except Exception as error:
+        raise ConfigError(f"{what}: fails in zero_sums or metrics: {calling.blame(error)}") from error
+    for name in sums:
+        if name in NAMES_OF_LOOP:
+            raise ConfigError(f"{what}: a sum is named {name}, as is a count of the loop; name it sum_of_{name}")
+    monitor = monitor_of(config)
+    wanting = {
+        "stop_diverged": config.stop_diverged,
+        "evaluate.final_test best": config.evaluate.final_test == "best"
+        and config.early_stopping.monitor is None
+        and monitor is not None,
+    }
+    for key, is_wanting in wanting.items():
+        if is_wanting and "loss" not in metrics:
+            there_is = ", ".join(metrics) or "none"
+            raise ConfigError(f"{what}: {key} needs a metric named loss; metrics returns {there_is}")
 
 
 def _copied(task: Task) -> Task | None:

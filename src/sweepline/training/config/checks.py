@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sweepline.contract.values import flatten
 from sweepline.errors import did_you_mean
 from sweepline.training.config.monitor import is_low_better, monitor_of
-from sweepline.training.models.settings import SCALED_OPTIMIZERS, MlpSettings
+from sweepline.training.models.settings import SCALED_OPTIMIZERS, MlpSettings, no_hidden_layer, no_scaling_rule
 from sweepline.training.registry import MODELS, TASKS
 
 if TYPE_CHECKING:
@@ -122,10 +122,6 @@ def check_together(config: TrainConfig, label: str, origin: Mapping[str, str]) -
         f"{where(key)}: {fault}"
         for key, fault in _mode_faults(config) + _schedule_faults(config) + _monitor_faults(config)
     ]
-    if config.noise_every and config.precision == "16-mixed":
-        faults.append(
-            f"{where('noise_every')}: noise_every measures gradients, which 16-mixed scales; use bf16-mixed or 32"
-        )
     if (config.learner.beta1 is None) != (config.learner.beta2 is None):
         faults.append(f"{where('learner.beta1')}: learner.beta1 and learner.beta2 come together; set both or neither")
     return faults
@@ -171,10 +167,9 @@ def _scaling_faults(config: TrainConfig) -> list[tuple[str, str]]:
         return []
     faults: list[tuple[str, str]] = []
     if settings.depth < 2:
-        faults.append(("model.depth", f"model.depth {settings.depth}: sp and mup need a hidden layer; use 2 or more"))
+        faults.append(("model.depth", no_hidden_layer(settings.depth)))
     if config.learner.opt.lower() not in SCALED_OPTIMIZERS:
-        rule = f"model.parametrization {settings.parametrization}: no rule for {config.learner.opt}"
-        faults.append(("learner.opt", f"{rule}; use sgd or adam"))
+        faults.append(("learner.opt", no_scaling_rule(settings.parametrization, config.learner.opt)))
     return faults
 
 

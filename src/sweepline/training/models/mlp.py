@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from sweepline.errors import ConfigError
-from sweepline.training.models.settings import ADAMS, MlpSettings, Shape
+from sweepline.training.models.settings import ADAMS, MlpSettings, Shape, no_hidden_layer, no_scaling_rule
 
 
 class Mlp(nn.Module):
@@ -77,7 +77,7 @@ class ScaledMlp(nn.Module):
             factor = self.gamma ** (2 * power) * (n if is_mup else 1)
             return [(weight, factor) for weight in self.weights]
         if optimizer not in ADAMS:
-            raise ConfigError(f"model.parametrization {self.parametrization}: no rule for {optimizer}; use sgd or adam")
+            raise ConfigError(no_scaling_rule(self.parametrization, optimizer))
         hidden = 1 / math.sqrt(n) if is_mup else 1.0
         own = [1.0, *[hidden] * (depth - 2), 1.0]
         return [(weight, f * self.gamma**power) for weight, f in zip(self.weights, own, strict=True)]
@@ -93,5 +93,5 @@ def build(settings: MlpSettings, *, input_shape: Shape, n_outputs: int) -> nn.Mo
     if settings.parametrization == "standard":
         return Mlp(units)
     if settings.depth < 2:
-        raise ConfigError("model.depth 1: sp and mup need a hidden layer; use 2 or more")
+        raise ConfigError(no_hidden_layer(settings.depth))
     return ScaledMlp(units, parametrization=settings.parametrization, gamma=settings.gamma)

@@ -69,6 +69,16 @@ class MlpSettings(ModelSettings):
         return sum((before + n_bias) * after for before, after in itertools.pairwise(units))
 
 
+def no_hidden_layer(depth: int) -> str:
+    """Return a sentence on a scaled MLP that has no hidden layer."""
+    return f"model.depth {depth}: sp and mup need a hidden layer; use 2 or more"
+
+
+def no_scaling_rule(parametrization: str, optimizer: str) -> str:
+    """Return a sentence on an optimizer that is none of :data:`SCALED_OPTIMIZERS`."""
+    return f"model.parametrization {parametrization}: no rule for {optimizer}; use sgd or adam"
+
+
 class TransformerSettings(ModelSettings):
     """``depth`` blocks of ``width`` features in ``heads`` heads, over square patches of ``patch`` pixels."""
 
