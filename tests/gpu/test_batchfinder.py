@@ -52,15 +52,8 @@ if __name__ == "__main__":
 
 
 def _found(project: Project, *options: str) -> dict[str, object]:
-    argv = [sys.executable, "-m", "sweepline.cli.main", "batch-size", "--flag", "batch-size", "--json", *options]
-    done = subprocess.run(
-        [*argv, "--", sys.executable, "train.py"],
-        cwd=project.path,
-        env=project.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    words = ["--flag", "batch-size", "--json", *options, "--", sys.executable, "train.py"]
+    done = project.command("batch-size", *words)
     print(done.stderr)
     assert done.returncode == 0, done.stderr
     told: dict[str, object] = json.loads(done.stdout)

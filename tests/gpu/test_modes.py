@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Project
 from tests.gpu.test_training import go_on_after_kills, start
-from tests.training.runs import TRAINER
 
 SHORT = ("data.limit=600", "epochs=2", "batch_size=32", "learner.opt=adam", "learner.step_size=0.003")
 KEPT = ("checkpoint.interval_s=0", "deterministic=false")
@@ -93,20 +90,7 @@ def _trained(project: Project, name: str) -> Path:
 @pytest.mark.usefixtures("gpu")
 def test_the_network_of_a_gpu_is_gone_on_with_on_the_cpu(project: Project) -> None:
     folder = _trained(project, "mlp")
-    argv = [
-        *SHORT,
-        "data.name=digits",
-        "model.name=mlp",
-        f"model.weights={folder}",
-        "device=cpu",
-        "wandb.mode=disabled",
-    ]
-    done = subprocess.run(
-        [sys.executable, str(TRAINER), "--", *argv],
-        cwd=project.path,
-        env=project.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    words = [*SHORT, *HELPERS["mlp"], f"model.weights={folder}", "device=cpu"]
+    process = start(project, project.path / "on the cpu", *words)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, out

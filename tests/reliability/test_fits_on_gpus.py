@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -54,15 +53,8 @@ def driver(project: Project, library: Path) -> Driver:
 
 def _find(project: Project, stranger: str) -> dict[str, Any]:
     project.write("train.py", PROGRAM.replace("STRANGER", stranger))
-    argv = [*project.sweepline, "batch-size", "--flag", "batch-size", "--json", "--devices", "0"]
-    done = subprocess.run(
-        [*argv, "--", sys.executable, "train.py"],
-        cwd=project.path,
-        env=project.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    words = ["--flag", "batch-size", "--json", "--devices", "0", "--", sys.executable, "train.py"]
+    done = project.command("batch-size", *words)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
