@@ -39,8 +39,9 @@ class UsageMeter:
             most = max(held, status.get("VmHWM", 0))
             own += _read_own(pid) + most - held  # what was held between two looks is taken to be its own
             # What is allocated and not touched is least between two steps; in one it may be what is about to be filled.
-            self._untouched[pid] = min(self._untouched.get(pid, allocated), allocated - anonymous)
-            data = max(data, allocated, self._untouched[pid] + most - (held - anonymous))
+            if allocated >= anonymous:  # else it gave memory back between the kernel's reading of the two
+                self._untouched[pid] = min(self._untouched.get(pid, allocated), allocated - anonymous)
+            data = max(data, allocated, self._untouched.get(pid, 0) + most - (held - anonymous))
         self.peak = Usage(max(self.peak.own, own), max(self.peak.data, data))
 
     def owns(self, pid: int) -> bool:
